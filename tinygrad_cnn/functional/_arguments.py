@@ -1,0 +1,117 @@
+"""Arguments as PyTorch takes them, brought into the form that primitives take."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..graph import Array, Value
+
+Dims = int | Sequence[int] | None
+
+
+def one_dim(dim: int, ndim: int) -> int:
+    """A dimension counted from the front: -1 of 3 is 2. A 0-d tensor has, as in PyTorch, one dimension."""
+    room = max(ndim, 1)
+    dim = operator.index(dim)
+    if not -room <= dim < room:
+        raise np.exceptions.AxisError(
+            f"dim {dim} is out of range for {ndim} dimensions: expected {-room} to {room - 1}"
+        )
+    return dim % room
+
+
+def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
+    """Dimensions to reduce, in order, counted from the front; None and () mean all of them."""
+    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+        return tuple(range(ndim))
+    dims = [one_dim(d, ndim) for d in ([dim] if isinstance(dim, int) else dim)]
+    if len(set(dims)) != len(dims):
+        raise ValueError(f"a dimension appears twice in dim={dim}")
+    return tuple(sorted(dims)) if ndim else ()
+
+
+def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[int, int]:
+    """A setting for height and width: one number for both, or two."""
+    numbers = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) for n in numbers):
+        raise ValueError(f"{op} expects {name} as one integer or two (height, width), got {value!r}")
+    if min(numbers) < least:
+        raise ValueError(f"{op} expects {name} of at least {least}, got {value!r}")
+    return int(numbers[0]), int(numbers[1])
+
+
+def as_float(input: Array) -> Array:
+    """Integers and booleans as float32, so that functions with real results accept them."""
+    input = as_array(input)
+    return input if input.dtype.kind == "f" else ops.astype(input, dtype=np.dtype(np.float32))
+
+
+def as_array(input: Array) -> Array:
+    """What functions work on: a Tensor or an array as it is; numbers become an array, floats float32."""
+    if isinstance(input, (Value, np.ndarray)):
+        return input
+    array = np.asarray(input)
+    if array.dtype == object:
+        raise TypeError(f"expected a Tensor, an array or numbers, got {type(input).__name__}")
+    return array if isinstance(input, np.generic) or array.dtype.kind != "f" else array.astype(np.float32)
+
+
+def operands(a: Array, b: Array) -> tuple[Array, Array]:
+    """Two operands of one dtype, by PyTorch's rules where NumPy's differ.
+
+    A number takes the dtype of the tensor (NumPy scalars too), and so does an integer or boolean array beside
+    a floating one. A float beside integers makes float32. An array that could still be changed is copied, for
+    the graph may need its values later.
+    """
+    a_number, b_number = isinstance(a, (int, float, np.generic)), isinstance(b, (int, float, np.generic))
+    if a_number and b_number:
+        return as_array(a), as_array(b)
+    if b_number:
+        return _beside_number(a, b)
+    if a_number:
+        b, a = _beside_number(b, a)
+        return a, b
+    a, b = _constant(a), _constant(b)
+    if a.dtype != b.dtype:
+        if a.dtype.kind == "f" and b.dtype.kind != "f":
+            b = ops.astype(b, dtype=a.dtype)
+        elif b.dtype.kind == "f" and a.dtype.kind != "f":
+            a = ops.astype(a, dtype=b.dtype)
+    return a, b
+
+
+def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
+    array = _constant(array)
+    if isinstance(number, np.generic):
+        number = number.item()
+    if isinstance(number, float) and array.dtype.kind != "f":
+        array = as_float(array)
+    return array, number
+
+
+def _constant(operand: Array) -> Array:
+    if isinstance(operand, Value):
+        return operand
+    if isinstance(operand, np.ndarray):
+        return operand.copy() if operand.flags.writeable else operand
+    raise TypeError(f"expected a Tensor, an array or a number, got {type(operand).__name__}: wrap it in Tensor(...)")
+
+
+def reduced(loss: Array, reduction: str, total: Any = None) -> Array:
+    """The losses of a batch as `reduction` asks: "none", "sum", or "mean" over `total` (default: all)."""
+    if reduction == "none":
+        return loss
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+    result = ops.sum(loss, axis=tuple(range(loss.ndim)), keepdims=False)
+    if reduction == "sum":
+        return result
+    return ops.div(result, math.prod(loss.shape) if total is None else total)

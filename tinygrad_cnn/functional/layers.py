@@ -1,0 +1,184 @@
+"""Activations, dense layers, normalisation and dropout, composed of primitives."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..graph import Array, Node, Value
+from ..random import generator as default_generator
+from ._arguments import as_array, as_float, one_dim
+from .arithmetic import matmul
+
+
+def relu(input: Array) -> Array:
+    """max(input, 0); at 0 the gradient is 0.
+
+    >>> relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    return ops.relu(as_array(input))
+
+
+def softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
+    """exp(input) / Σ exp(input) over `dim`, without overflow.
+
+    >>> softmax(np.array([1000.0, 1000.0]), dim=0)
+    array([0.5, 0.5])
+    """
+    input, axis = _floating(input, dim, dtype)
+    if input.ndim == 0:
+        return ops.div(input, input)
+    # softmax does not change when a constant is taken off, so the largest element may be one
+    largest = np.max(np.asarray(input), axis=axis, keepdims=True, initial=-np.inf)
+    powers = ops.exp(ops.sub(input, largest))
+    return ops.div(powers, ops.sum(powers, axis=(axis,), keepdims=True))
+
+
+def log_softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
+    """The logarithm of `softmax`, exact where that would round to log 0.
+
+    >>> log_softmax(np.array([0.0, 1000.0]), dim=0)
+    array([-1000.,     0.])
+    """
+    input, axis = _floating(input, dim, dtype)
+    if input.ndim == 0:
+        return ops.sub(input, input)
+    return ops.log_softmax(input, axis=axis)
+
+
+def _floating(input: Array, dim: int, dtype: Any) -> tuple[Array, int]:
+    input = as_float(input) if dtype is None else ops.astype(as_array(input), dtype=np.dtype(dtype))
+    return input, one_dim(dim, input.ndim)
+
+
+def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
+    """input @ weightᵀ + bias.
+
+    Args:
+        input: (..., in).
+        weight: (out, in), or (in) for a result without the last dimension.
+        bias: (out), or a number.
+
+    Returns:
+        (..., out).
+
+    >>> linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([0.5, 0.5]))
+    array([3.5, 6.5])
+    """
+    input, weight = as_array(input), as_array(weight)
+    if weight.ndim not in (1, 2) or input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
+        raise ValueError(_linear_mismatch(input, weight))
+    if weight.ndim == 1:
+        product = matmul(input, weight)
+    else:
+        rows = input if input.ndim == 2 else ops.reshape(input, shape=(-1, input.shape[-1]))
+        product = ops.matmul(rows, ops.permute(weight, axes=(1, 0)))
+        if input.ndim != 2:
+            product = ops.reshape(product, shape=(*input.shape[:-1], weight.shape[0]))
+    return product if bias is None else ops.add(product, as_array(bias))
+
+
+def _linear_mismatch(input: Array, weight: Array) -> str:
+    if weight.ndim not in (1, 2):
+        return f"linear expects weights (out, in) or (in), got {weight.shape}"
+    message = f"linear expects {weight.shape[-1]} features, got {input.shape[-1] if input.ndim else 'a number'}"
+    node = input.node if isinstance(input, Value) else None
+    if isinstance(node, Node) and node.primitive is ops.reshape and node.args is not None:
+        return f"{message}: the input was {node.args[0].shape} before it was flattened to {input.shape}"
+    return f"{message}: the input is {input.shape}, the weights are {weight.shape}"
+
+
+def dropout(
+    input: Array,
+    p: float = 0.5,
+    training: bool = True,
+    *,
+    generator: np.random.Generator | None = None,
+) -> Array:
+    """In training, each element is zero with probability p, and 1 / (1 - p) times itself otherwise.
+
+    `generator` draws which; by default the one that `manual_seed` sets.
+
+    >>> dropout(np.ones(4), p=0.5, generator=np.random.default_rng(0))
+    array([2., 2., 2., 0.])
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout expects a probability p between 0 and 1, got {p}")
+    input = as_array(input)
+    if not training or p == 0:
+        return input
+    draws = (generator or default_generator()).random(input.shape, np.float32)
+    kept = (draws >= p).astype(input.dtype)
+    if p < 1:
+        kept /= 1 - p
+    return ops.mul(input, kept)
+
+
+def batch_norm(
+    input: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Array:
+    """(input - mean) / sqrt(var + eps) · weight + bias, channel by channel (Ioffe and Szegedy, 2015).
+
+    Args:
+        input: (N, C) or (N, C, ...).
+        running_mean, running_var: (C); used when not training, updated in place when training:
+            running = (1 - momentum) · running + momentum · batch, with the unbiased variance of the batch.
+        weight, bias: (C), or None for 1 and 0.
+        training: whether mean and variance are those of the batch. They then depend on the input, and the
+            gradient takes that into account.
+
+    >>> batch_norm(np.array([[1.0], [3.0]]), None, None, training=True, eps=0)
+    array([[-1.],
+           [ 1.]])
+    """
+    input = as_array(input)
+    if input.ndim < 2:
+        raise ValueError(f"batch_norm expects (N, C) or (N, C, ...), got {input.shape}")
+    channels = input.shape[1]
+    settings = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, setting in settings.items():
+        if setting is not None and setting.shape != (channels,):
+            raise ValueError(
+                f"batch_norm expects {name} of shape ({channels},), one per channel of {input.shape}, "
+                f"got {setting.shape}"
+            )
+    per_channel = (1, channels, *[1] * (input.ndim - 2))
+    if training:
+        axis = (0, *range(2, input.ndim))
+        count = math.prod(input.shape[i] for i in axis)
+        if count < 2:
+            raise ValueError(f"batch_norm needs more than one value per channel in training, got {input.shape}")
+        mean = ops.div(ops.sum(input, axis=axis, keepdims=True), count)
+        centred = ops.sub(input, mean)
+        var = ops.div(ops.sum(ops.mul(centred, centred), axis=axis, keepdims=True), count)
+        _update(running_mean, np.asarray(mean), momentum)
+        _update(running_var, np.asarray(var) * (count / (count - 1)), momentum)
+    else:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm needs running_mean and running_var when it is not training")
+        centred = ops.sub(input, ops.reshape(running_mean, shape=per_channel))
+        var = ops.reshape(running_var, shape=per_channel)
+    scale = ops.sqrt(ops.add(var, eps))
+    if weight is None:
+        out = ops.div(centred, scale)
+    else:
+        out = ops.mul(centred, ops.div(ops.reshape(weight, shape=per_channel), scale))
+    return out if bias is None else ops.add(out, ops.reshape(bias, shape=per_channel))
+
+
+def _update(running: Array | None, batch: np.ndarray, momentum: float) -> None:
+    if running is not None:
+        values = np.asarray(running)
+        values *= 1 - momentum
+        values += momentum * batch.reshape(values.shape)

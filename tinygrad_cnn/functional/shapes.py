@@ -1,0 +1,195 @@
+"""Shapes, joining and padding, with PyTorch's names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..graph import Array
+from ._arguments import as_array, one_dim
+
+
+def reshape(input: Array, *shape: Any) -> Array:
+    """The same elements under another shape (numbers or one tuple); one -1 is worked out.
+
+    >>> reshape(np.zeros((2, 6)), 3, -1).shape
+    (3, 4)
+    """
+    input = as_array(input)
+    wanted = _flat(shape)
+    size = math.prod(input.shape)
+    known = math.prod(n for n in wanted if n != -1)
+    if wanted.count(-1) == 1 and known > 0 and size % known == 0:
+        wanted = tuple(size // known if n == -1 else n for n in wanted)
+    if min(wanted, default=0) < 0 or math.prod(wanted) != size:
+        raise ValueError(f"cannot reshape {input.shape}, {size} elements, to {_flat(shape)}")
+    return ops.reshape(input, shape=wanted)
+
+
+def _flat(numbers: tuple[Any, ...]) -> tuple[int, ...]:
+    if len(numbers) == 1 and not isinstance(numbers[0], (int, np.integer)):
+        numbers = tuple(numbers[0])
+    return tuple(int(n) for n in numbers)
+
+
+def permute(input: Array, *dims: Any) -> Array:
+    """The dimensions in another order (numbers or one tuple).
+
+    >>> permute(np.zeros((2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
+    """
+    input = as_array(input)
+    axes = tuple(one_dim(d, input.ndim) for d in _flat(dims))
+    if sorted(axes) != list(range(input.ndim)):
+        raise ValueError(f"permute expects each of the {input.ndim} dimensions once, got {_flat(dims)}")
+    return ops.permute(input, axes=axes)
+
+
+def transpose(input: Array, dim0: int, dim1: int) -> Array:
+    """Two dimensions exchanged.
+
+    >>> transpose(np.zeros((2, 3, 4)), 0, -1).shape
+    (4, 3, 2)
+    """
+    input = as_array(input)
+    axes = list(range(input.ndim))
+    first, second = one_dim(dim0, input.ndim), one_dim(dim1, input.ndim)
+    if axes:
+        axes[first], axes[second] = second, first
+    return ops.permute(input, axes=tuple(axes))
+
+
+def flatten(input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
+    """The dimensions from start_dim to end_dim (included) as one.
+
+    >>> flatten(np.zeros((2, 3, 4)), 1).shape
+    (2, 12)
+    """
+    input = as_array(input)
+    first, last = one_dim(start_dim, input.ndim), one_dim(end_dim, input.ndim)
+    if first > last:
+        raise ValueError(f"flatten expects start_dim before end_dim, got {start_dim} and {end_dim}")
+    shape = input.shape
+    return ops.reshape(input, shape=(*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
+
+
+def squeeze(input: Array, dim: int | Sequence[int] | None = None) -> Array:
+    """Without the dimensions of length one: all of them, or those of them that `dim` names.
+
+    >>> squeeze(np.zeros((1, 3, 1))).shape, squeeze(np.zeros((1, 3, 1)), 0).shape
+    ((3,), (3, 1))
+    """
+    input = as_array(input)
+    if dim is None:
+        named = set(range(input.ndim))
+    else:
+        named = {one_dim(d, input.ndim) for d in ([dim] if isinstance(dim, int) else dim)}
+    shape = tuple(n for i, n in enumerate(input.shape) if not (n == 1 and i in named))
+    return ops.reshape(input, shape=shape)
+
+
+def unsqueeze(input: Array, dim: int) -> Array:
+    """With a new dimension of length one at `dim`.
+
+    >>> unsqueeze(np.zeros((2, 3)), -1).shape
+    (2, 3, 1)
+    """
+    input = as_array(input)
+    at = one_dim(dim, input.ndim + 1)
+    return ops.reshape(input, shape=(*input.shape[:at], 1, *input.shape[at:]))
+
+
+def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
+    """The tensors one after another along `dim`; their other lengths must agree.
+
+    As in PyTorch, an empty tensor of one dimension fits everywhere.
+
+    >>> cat([np.zeros((2, 3)), np.ones((1, 3))]).shape
+    (3, 3)
+    """
+    tensors = _same_dtype(tensors, "cat")
+    example = max(tensors, key=lambda tensor: tensor.ndim)
+    if example.ndim == 0:
+        raise ValueError("cat expects tensors with at least one dimension: use stack for numbers")
+    axis = one_dim(dim, example.ndim)
+    nothing = (*example.shape[:axis], 0, *example.shape[axis + 1 :])
+    tensors = [ops.reshape(tensor, shape=nothing) if tensor.shape == (0,) else tensor for tensor in tensors]
+    shapes = [tensor.shape for tensor in tensors]
+    if any(shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :] for shape in shapes):
+        raise ValueError(f"cat along dim {dim} expects shapes that agree in all other dimensions, got {shapes}")
+    return ops.concatenate(*tensors, axis=axis)
+
+
+def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
+    """The tensors, all of one shape, along a new dimension.
+
+    >>> stack([np.zeros(3), np.ones(3)], dim=1).shape
+    (3, 2)
+    """
+    tensors = _same_dtype(tensors, "stack")
+    shapes = [tensor.shape for tensor in tensors]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"stack expects tensors of one shape, got {shapes}")
+    axis = one_dim(dim, tensors[0].ndim + 1)
+    return ops.concatenate(*(unsqueeze(tensor, axis) for tensor in tensors), axis=axis)
+
+
+def _same_dtype(tensors: Sequence[Array], op: str) -> list[Array]:
+    tensors = [as_array(tensor) for tensor in tensors]
+    if not tensors:
+        raise ValueError(f"{op} expects at least one tensor, got none")
+    floating = [tensor.dtype for tensor in tensors if tensor.dtype.kind == "f"]
+    dtype = np.result_type(*(floating or [tensor.dtype for tensor in tensors]))
+    return [tensor if tensor.dtype == dtype else ops.astype(tensor, dtype=dtype) for tensor in tensors]
+
+
+# for each mode, which elements of a line of n stand at the places i (negative before, n or more after)
+BORDERS = {
+    "reflect": lambda i, n: n - 1 - np.abs(n - 1 - np.abs(i)),
+    "replicate": lambda i, n: np.clip(i, 0, n - 1),
+    "circular": lambda i, n: i % n,
+}
+
+
+def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Array:
+    """More elements around the last dimensions: `pad` is (left, right, top, bottom, …), from the last one on.
+
+    Modes: "constant" (`value`, default 0; negative widths cut off), "reflect", "replicate", "circular".
+
+    >>> pad(np.array([1, 2, 3]), (1, 2)), pad(np.array([1, 2, 3]), (1, 2), mode="reflect")
+    (array([0, 1, 2, 3, 0, 0]), array([2, 1, 2, 3, 2, 1]))
+    """
+    input = as_array(input)
+    if len(pad) % 2 or len(pad) > 2 * input.ndim:
+        raise ValueError(
+            f"pad expects two widths for each dimension, from the last one on, got {len(pad)} widths "
+            f"for {input.ndim} dimensions"
+        )
+    pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
+    widths = ((0, 0),) * (input.ndim - len(pairs)) + tuple(reversed(pairs))
+    if any(before + n + after < 0 for n, (before, after) in zip(input.shape, widths, strict=True)):
+        raise ValueError(f"pad {tuple(pad)} cuts off more than there is: the input has shape {input.shape}")
+    if mode != "constant" and mode not in BORDERS:
+        raise ValueError(f'pad mode must be "constant", "reflect", "replicate" or "circular", got {mode!r}')
+    if mode != "constant" and value is not None:
+        raise ValueError(f"pad mode {mode!r} takes no value")
+    if mode in ("constant", "circular") and min(map(min, widths), default=0) < 0:
+        kept = zip(input.shape, widths, strict=True)
+        input = ops.index(input, key=tuple(slice(max(-before, 0), n + min(after, 0)) for n, (before, after) in kept))
+        widths = tuple((max(before, 0), max(after, 0)) for before, after in widths)
+    if mode == "constant":
+        return ops.pad(input, widths=widths, value=value or 0)
+    for axis, (before, after) in enumerate(widths):
+        if before == after == 0:
+            continue
+        n = input.shape[axis]
+        most = {"reflect": n - 1, "circular": n}.get(mode, np.inf if n else 0)
+        if max(before, after) > most:
+            raise ValueError(f"pad mode {mode!r} cannot take {before} and {after} from a dimension of {n}")
+        places = BORDERS[mode](np.arange(-before, n + after), n)
+        input = ops.index(input, key=(*[slice(None)] * axis, places))
+    return input

@@ -1,0 +1,286 @@
+"""Convolution and pooling, composed of primitives: images are NCHW outside, channels-last inside.
+
+No gradient is written here. That of a convolution's filters, images and bias, and that of pooling, emerge
+from the primitives' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import ops
+from ..graph import Array
+from ._arguments import as_array, pair
+
+Size = int | Sequence[int]
+Pair = tuple[int, int]
+
+NHWC = (0, 2, 3, 1)  # of an NCHW array
+NCHW = (0, 3, 1, 2)  # of an NHWC array
+
+
+def conv2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Array:
+    """Convolve images with filters (in the field's sense: the filters are not flipped).
+
+    Args:
+        input: images, (N, C, H, W), or one image (C, H, W).
+        weight: filters, (F, C / groups, KH, KW).
+        bias: one number per filter, (F,).
+        stride, dilation: one number, or one for height and one for width.
+        padding: zeros around the images: a number, a pair, "valid" (none) or "same" (as many as keep the size).
+        groups: the channels and the filters are cut into so many groups that do not see each other.
+
+    Returns:
+        (N, F, OH, OW) with OH = (H + 2·padding - dilation·(KH - 1) - 1) // stride + 1, and OW likewise.
+        out[n, f, i, j] = bias[f] + Σ over c, p, q of
+        weight[f, c, p, q] · padded[n, c, i·stride + p·dilation, j·stride + q·dilation].
+
+    >>> conv2d(np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), padding=1)[0, 0]
+    array([[4., 6., 6., 4.],
+           [6., 9., 9., 6.],
+           [6., 9., 9., 6.],
+           [4., 6., 6., 4.]])
+    """
+    input, weight = as_array(input), as_array(weight)
+    if input.ndim == 3:
+        one = conv2d(ops.reshape(input, shape=(1, *input.shape)), weight, bias, stride, padding, dilation, groups)
+        return ops.reshape(one, shape=one.shape[1:])
+    _check_conv2d(input, weight, bias, groups)
+    grid = _Grid.of("conv2d", weight.shape[2:], stride, dilation)
+    widths = grid.padding(padding)
+    grid.check_fits(input, widths)
+
+    images = ops.permute(input, axes=NHWC)
+    if any(widths):
+        images = ops.pad(images, widths=((0, 0), *widths, (0, 0)), value=0)
+    windows = ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation)
+    n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape
+    filters = weight.shape[0]
+    columns = kernel_h * kernel_w * channels // groups
+    if groups == 1:
+        rows = ops.reshape(windows, shape=(n * out_h * out_w, columns))
+        matrix = ops.reshape(ops.permute(weight, axes=(2, 3, 1, 0)), shape=(columns, filters))
+        pixels = ops.matmul(rows, matrix)  # (N·OH·OW, F)
+    else:
+        pixels = _grouped_product(windows, weight, groups)
+    if bias is not None:
+        pixels = ops.add(pixels, bias)
+    return ops.permute(ops.reshape(pixels, shape=(n, out_h, out_w, filters)), axes=NCHW)
+
+
+def _grouped_product(windows: Array, weight: Array, groups: int) -> Array:
+    """One matrix product per group, as a batch: -> (N·OH·OW, F)."""
+    n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape
+    filters, depth = weight.shape[0] // groups, channels // groups
+    columns = kernel_h * kernel_w * depth
+    split = ops.reshape(windows, shape=(n * out_h * out_w, kernel_h, kernel_w, groups, depth))
+    rows = ops.reshape(ops.permute(split, axes=(3, 0, 1, 2, 4)), shape=(groups, n * out_h * out_w, columns))
+    split = ops.reshape(weight, shape=(groups, filters, depth, kernel_h, kernel_w))
+    matrices = ops.reshape(ops.permute(split, axes=(0, 3, 4, 2, 1)), shape=(groups, columns, filters))
+    pixels = ops.permute(ops.matmul(rows, matrices), axes=(1, 0, 2))
+    return ops.reshape(pixels, shape=(n * out_h * out_w, groups * filters))
+
+
+def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) -> None:
+    if input.ndim != 4 or weight.ndim != 4:
+        raise ValueError(
+            "conv2d expects images (N, C, H, W) or (C, H, W) and filters (F, C / groups, KH, KW), "
+            f"got images {input.shape} and filters {weight.shape}"
+        )
+    if groups < 1 or weight.shape[0] % groups:
+        raise ValueError(f"conv2d expects a number of filters that groups divides: {weight.shape[0]} / {groups}")
+    if input.shape[1] != weight.shape[1] * groups:
+        raise ValueError(
+            f"conv2d expects {weight.shape[1] * groups} channels, got {input.shape[1]}: the filters are "
+            f"{weight.shape} with groups={groups}, the images {input.shape}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"conv2d expects a bias for each filter, {weight.shape[:1]}, got {bias.shape}")
+
+
+def max_pool2d(
+    input: Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Array:
+    """The largest element of every window, channel by channel; of equal ones the first takes the gradient.
+
+    Args:
+        input: images, (N, C, H, W), or one image (C, H, W).
+        kernel_size, stride, padding, dilation: one number, or one for height and one for width. The stride is
+            by default the kernel's size; what is padded never wins; at most half a kernel can be padded.
+        ceil_mode: also take windows that reach over the end, if they begin in the image or its left padding.
+        return_indices: also return where each winner is: row · W + column.
+
+    Returns:
+        (N, C, OH, OW), the sizes as in `conv2d` (rounded up with ceil_mode); with return_indices, a pair.
+
+    >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+    array([[ 5.,  7.],
+           [13., 15.]])
+    """
+    windows, grid = _pooling_windows("max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode, -np.inf)
+    largest = _to_images(ops.max(windows, axis=(3, 4), keepdims=False, ties="first"), input)
+    if not return_indices:
+        return largest
+    n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape
+    flat = ops.reshape(windows, shape=(n, out_h, out_w, kernel_h * kernel_w, channels))
+    within = ops.argmax(flat, axis=3, keepdims=False)
+    tap = np.divmod(np.asarray(within), kernel_w)  # the winner's row and column in its window
+    edges = pair(padding, "padding", "max_pool2d", 0)
+    row, column = (
+        np.arange(windows.shape[axis + 1]).reshape((1, -1, 1, 1) if axis == 0 else (1, 1, -1, 1)) * grid.stride[axis]
+        + tap[axis] * grid.dilation[axis]
+        - edges[axis]
+        for axis in (0, 1)
+    )
+    return largest, _to_images(row * input.shape[-1] + column, input)
+
+
+def avg_pool2d(
+    input: Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Array:
+    """The mean of every window, channel by channel.
+
+    Args:
+        input, kernel_size, stride, padding, ceil_mode: as for `max_pool2d`.
+        count_include_pad: whether padded zeros count as elements of a window.
+        divisor_override: divide every window's sum by this instead of by its count.
+
+    Returns:
+        (N, C, OH, OW).
+
+    >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]])
+    """
+    if divisor_override == 0:
+        raise ValueError("avg_pool2d cannot divide by divisor_override=0")
+    windows, grid = _pooling_windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode, 0)
+    total = ops.sum(windows, axis=(3, 4), keepdims=False)
+    if divisor_override is not None:
+        return _to_images(ops.div(total, divisor_override), input)
+    # with ceil_mode a window may reach beyond the padding as well: that part never counts
+    images = as_array(input)
+    border = pair(padding, "padding", "avg_pool2d", 0) if count_include_pad else (0, 0)
+    edge = pair(padding, "padding", "avg_pool2d", 0)
+    counts = [
+        _inside(images.shape[axis - 2], windows.shape[axis + 1], grid, axis, edge[axis], border[axis])
+        for axis in (0, 1)
+    ]
+    divisor = np.outer(*counts)[:, :, None].astype(images.dtype)
+    return _to_images(ops.div(total, divisor), input)
+
+
+def _inside(size: int, windows: int, grid: _Grid, axis: int, edge: int, border: int) -> np.ndarray:
+    """How many places of each window lie on an axis of `size` elements with a `border` on both sides."""
+    start = np.arange(windows) * grid.stride[axis] - edge
+    return np.minimum(start + grid.kernel[axis], size + border) - np.maximum(start, -border)
+
+
+def _pooling_windows(
+    op: str,
+    input: Array,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    dilation: Size,
+    ceil_mode: bool,
+    value: float,
+) -> tuple[Array, _Grid]:
+    input = as_array(input)
+    if input.ndim not in (3, 4):
+        raise ValueError(f"{op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
+    grid = _Grid.of(op, kernel_size, kernel_size if stride is None or stride == () else stride, dilation)
+    edges = pair(padding, "padding", op, 0)
+    if any(2 * edge > kernel for edge, kernel in zip(edges, grid.kernel, strict=True)):
+        raise ValueError(f"{op} expects a padding of at most half the kernel {grid.kernel}, got {edges}")
+    if input.ndim == 3:
+        input = ops.reshape(input, shape=(1, *input.shape))
+    widths = [(edge, edge) for edge in edges]
+    if ceil_mode:
+        widths = [(edge, edge + grid.overhang(axis, input.shape[axis + 2], edge)) for axis, edge in enumerate(edges)]
+    grid.check_fits(input, widths)
+    images = ops.permute(input, axes=NHWC)
+    if any(map(any, widths)):
+        images = ops.pad(images, widths=((0, 0), *widths, (0, 0)), value=value)
+    return ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation), grid
+
+
+def _to_images(pooled: Array, input: Array) -> Array:
+    images = ops.permute(pooled, axes=NCHW)
+    return images if input.ndim == 4 else ops.reshape(images, shape=images.shape[1:])
+
+
+class _Grid(NamedTuple):
+    """Where windows lie: their size, the steps between them, and the steps inside them; (height, width)."""
+
+    op: str
+    kernel: Pair
+    stride: Pair
+    dilation: Pair
+
+    @classmethod
+    def of(cls, op: str, kernel: Size, stride: Size, dilation: Size) -> _Grid:
+        return cls(
+            op,
+            pair(kernel, "kernel_size", op, 1),
+            pair(stride, "stride", op, 1),
+            pair(dilation, "dilation", op, 1),
+        )
+
+    def extent(self, axis: int) -> int:
+        """How many elements a window spans."""
+        return self.dilation[axis] * (self.kernel[axis] - 1) + 1
+
+    def padding(self, padding: Size | str) -> list[Pair]:
+        """Padding before and after, for height and width."""
+        if isinstance(padding, str):
+            if padding == "valid":
+                return [(0, 0), (0, 0)]
+            if padding != "same":
+                raise ValueError(f'{self.op} expects padding as numbers, "same" or "valid", got {padding!r}')
+            if self.stride != (1, 1):
+                raise ValueError(f'{self.op} with padding="same" expects stride 1, got {self.stride}')
+            spare = [self.extent(axis) - 1 for axis in (0, 1)]
+            return [(n // 2, n - n // 2) for n in spare]
+        return [(n, n) for n in pair(padding, "padding", self.op, 0)]
+
+    def overhang(self, axis: int, size: int, edge: int) -> int:
+        """How much further than its padding the last window reaches when sizes are rounded up."""
+        span, stride = size + 2 * edge - self.extent(axis), self.stride[axis]
+        steps = -(-span // stride)
+        if steps * stride >= size + edge:  # the last window would begin in the padding behind the image
+            steps -= 1
+        return max(0, steps * stride - span)
+
+    def check_fits(self, images: Array, widths: list[Pair]) -> None:
+        padded = tuple(n + sum(width) for n, width in zip(images.shape[2:], widths, strict=True))
+        extent = (self.extent(0), self.extent(1))
+        if padded[0] < extent[0] or padded[1] < extent[1]:
+            raise ValueError(
+                f"{self.op} cannot lay a window of {extent[0]}×{extent[1]} (kernel {self.kernel}, dilation "
+                f"{self.dilation}) on images of {padded[0]}×{padded[1]} with their padding: they are "
+                f"{images.shape}; pad more, or use a smaller kernel"
+            )

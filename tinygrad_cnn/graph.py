@@ -1,0 +1,338 @@
+"""The graph of recorded operations, and the one pass that walks it backwards.
+
+A `Primitive` is a NumPy function with one vector-Jacobian product (VJP) per array argument. Called on
+arrays it is just that function. Called on a `Value` that requires a gradient it also writes down a
+`Node`: the primitive, its inputs, its settings and its output. `backpropagate` visits those nodes from the
+last to the first and hands each one's cotangent to its rules.
+
+This module knows no calculus: every derivative is a rule in `tinygrad_cnn.ops`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+#: An array, or a value that records: rules and compositions are written once and run on both.
+Array: TypeAlias = Any
+
+_tick = itertools.count(1).__next__
+
+
+class _Mode(threading.local):
+    recording = True
+
+
+_mode = _Mode()
+
+
+@contextmanager
+def _recording(enabled: bool) -> Iterator[None]:
+    before, _mode.recording = _mode.recording, enabled
+    try:
+        yield
+    finally:
+        _mode.recording = before
+
+
+def no_grad() -> Any:
+    """Record nothing inside `with no_grad():`, or inside a function decorated with `@no_grad()`.
+
+    Holds for the current thread only.
+
+    >>> from tinygrad_cnn import Tensor, no_grad
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> with no_grad():
+    ...     y = w * 3
+    >>> y.requires_grad
+    False
+    """
+    return _recording(False)
+
+
+class Leaf:
+    """Where a graph begins: a value that requires a gradient, and the gradient gathered so far.
+
+    `changed` is the moment the value was last assigned to, in the same count as `Node.order`.
+    """
+
+    __slots__ = ("changed", "grad", "order")
+    parents = ()
+
+    def __init__(self) -> None:
+        self.grad: Any = None
+        self.order = self.changed = _tick()
+
+    def mark_changed(self) -> None:
+        """Whatever was recorded before this moment used another value."""
+        self.changed = _tick()
+
+
+class Node:
+    """One recorded operation.
+
+    Attributes:
+        primitive: the `Primitive` that was called.
+        args: its positional arguments as arrays (or numbers); None once the graph has been freed.
+        parents: for each argument the `Node` or `Leaf` it came from, None where it needs no gradient.
+        settings: its keyword arguments.
+        out: its value, a read-only array; None once the graph has been freed.
+        order: the moment of recording. Inputs exist before outputs, so this is a topological order.
+    """
+
+    __slots__ = ("args", "order", "out", "parents", "primitive", "settings")
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        args: list[Any],
+        parents: list[Node | Leaf | None],
+        settings: dict[str, Any],
+        out: Any,
+    ) -> None:
+        self.primitive = primitive
+        self.args: Any = args
+        self.parents = parents
+        self.settings = settings
+        self.out: Any = out
+        self.order = _tick()
+
+    def __repr__(self) -> str:
+        shape = "freed" if self.out is None else f"-> {self.out.shape}"
+        return f"<Node {self.primitive.name} {shape}>"
+
+    def free(self) -> None:
+        """Let go of the arrays, and of the nodes before this one."""
+        self.args = self.out = None
+        self.parents = []
+
+
+class Value:
+    """What a primitive records: an array, and the node or leaf it came from (None for a constant)."""
+
+    __slots__ = ("_array", "node")
+
+    _array: np.ndarray
+    node: Node | Leaf | None
+
+    @classmethod
+    def wrap(cls, array: np.ndarray, node: Node | Leaf | None) -> Self:
+        """A value of this class around `array`, without a copy."""
+        value = cls.__new__(cls)
+        value._array = array
+        value.node = node
+        return value
+
+
+class Primitive:
+    """A NumPy function with its vector-Jacobian products; made by `@primitive`.
+
+    Arrays go by position, settings by keyword.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.rules: tuple[Callable[..., Any] | None, ...] = ()
+        self.argnum_rule: Callable[..., Any] | None = None
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.__module__ = function.__module__
+        self.__signature__ = inspect.signature(function)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        arrays: list[Any] = []
+        parents: list[Node | Leaf | None] = []
+        recorded = False
+        value: Value | None = None
+        for arg in args:
+            if isinstance(arg, Value):
+                value = arg
+                arrays.append(arg._array)
+                parents.append(arg.node)
+                if arg.node is not None:
+                    recorded = True
+            else:
+                arrays.append(arg)
+                parents.append(None)
+        if value is None:
+            return self.function(*args, **settings)
+        out = self.function(*arrays, **settings)
+        if not isinstance(out, np.ndarray):
+            out = np.asarray(out)
+        if not (recorded and _mode.recording and out.dtype.kind == "f"):
+            return value.wrap(out, None)
+        for array in arrays:
+            if out is array:  # freezing the output must not freeze the input
+                out = out.view()
+        out.setflags(write=False)
+        return value.wrap(out, Node(self, arrays, parents, settings, out))
+
+    def defvjp(self, *rules: Callable[..., Any] | None) -> None:
+        """One rule per array argument: `rule(g, out, *args, **settings)` is the argument's cotangent.
+
+        `g` is the cotangent of the output `out`. A rule never writes into `g`, returns the shape and dtype
+        of its argument, and uses only operators, methods and primitives that arrays and values share, so
+        that it can be differentiated again. None stands for an argument without a derivative (a mask).
+        """
+        self.rules = rules
+
+    def defvjp_argnum(self, rule: Callable[..., Any]) -> None:
+        """One rule for all arguments of a primitive that takes any number: `rule(argnum, g, out, *args)`."""
+        self.argnum_rule = rule
+
+    def pull_back(self, argnum: int, g: Array, out: Array, args: list[Array], settings: Mapping[str, Any]) -> Array:
+        """The cotangent of argument `argnum`, given the cotangent `g` of the output."""
+        if self.argnum_rule is not None:
+            return self.argnum_rule(argnum, g, out, *args, **settings)
+        rule = self.rules[argnum] if argnum < len(self.rules) else None
+        if rule is None:
+            raise RuntimeError(
+                f"primitive {self.name!r} has no VJP for its argument {argnum}, which requires a gradient: "
+                f"define it with {self.name}.defvjp(...), or pass the argument as an array or .detach() it"
+            )
+        return rule(g, out, *args, **settings)
+
+
+def primitive(function: Callable[..., Any]) -> Primitive:
+    """Make a NumPy function a primitive: something that is recorded and has a VJP.
+
+    >>> import numpy as np
+    >>> from tinygrad_cnn import Tensor, primitive
+    >>> @primitive
+    ... def cube(x):
+    ...     return x * x * x
+    >>> cube.defvjp(lambda g, out, x: g * 3 * x * x)
+    >>> x = Tensor(2.0, requires_grad=True)
+    >>> cube(x).backward()
+    >>> x.grad.item()
+    12.0
+    """
+    return Primitive(function)
+
+
+def topological_order(nodes: Iterable[Node | Leaf]) -> list[Node | Leaf]:
+    """All nodes and leaves that `nodes` depend on, each once, every one before its parents."""
+    found: set[Node | Leaf] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend(parent for parent in node.parents if parent is not None)
+    return sorted(found, key=_recorded_at, reverse=True)
+
+
+def _recorded_at(node: Node | Leaf) -> int:
+    return node.order
+
+
+def backpropagate(
+    cotangents: dict[Node | Leaf, Array],
+    wanted: set[Node | Leaf] | None = None,
+    *,
+    retain_graph: bool = False,
+    wrap: Callable[[Any, Node | Leaf | None], Any] | None = None,
+) -> dict[Node | Leaf, Array]:
+    """Carry cotangents from outputs back to the wanted nodes: reverse-mode differentiation.
+
+    Args:
+        cotangents: the output nodes, each with the cotangent to start from.
+        wanted: where cotangents are wanted; None means every leaf. Nothing else is computed.
+        retain_graph: keep the arrays of the visited nodes for another pass.
+        wrap: makes a value of an array and its node. With it the rules run on values and record a graph of
+            the backward pass; without it they run on plain arrays.
+
+    Returns:
+        The cotangents of the wanted nodes that the outputs depend on.
+    """
+    order = topological_order(cotangents)
+    for node in order:
+        if isinstance(node, Node):
+            _check_still_valid(node)
+    needed = set(order)
+    if wanted is not None:
+        needed = set()
+        for node in reversed(order):
+            if node in wanted or any(parent in needed for parent in node.parents):
+                needed.add(node)
+
+    cotangents = dict(cotangents)
+    summed: set[Node | Leaf] = set()  # whose cotangent is an array of our own, so that it may be added to
+    found = {}
+    with _recording(wrap is not None):
+        for node in order:
+            if node not in needed:
+                continue
+            g = cotangents.pop(node, None)
+            if g is None:
+                continue
+            if isinstance(node, Leaf) if wanted is None else node in wanted:
+                found[node] = g
+            if isinstance(node, Leaf):
+                continue
+            args, out = node.args, node.out
+            if wrap is not None:
+                out = wrap(out, node)
+                inputs = zip(args, node.parents, strict=True)
+                args = [arg if parent is None else wrap(arg, parent) for arg, parent in inputs]
+            for argnum, parent in enumerate(node.parents):
+                if parent is None or parent not in needed:
+                    continue
+                gradient = _pull_back(node, argnum, g, out, args)
+                total = cotangents.get(parent)
+                if total is None:
+                    total = gradient
+                elif parent in summed:
+                    total += gradient
+                else:
+                    total = total + gradient
+                    summed.add(parent)
+                cotangents[parent] = total
+            if not retain_graph:
+                node.free()
+    return found
+
+
+def _pull_back(node: Node, argnum: int, g: Array, out: Array, args: list[Array]) -> Array:
+    """One application of one rule, with its result held to the shape and dtype of the argument."""
+    try:
+        gradient = node.primitive.pull_back(argnum, g, out, args, node.settings)
+    except Exception as error:
+        error.add_note(f"(in the VJP of {node.primitive.name!r} for its argument {argnum})")
+        raise
+    arg = args[argnum]
+    if getattr(gradient, "shape", None) != arg.shape:
+        raise RuntimeError(
+            f"the VJP of {node.primitive.name!r} for its argument {argnum} returned "
+            f"{_describe(gradient)}, but the argument has shape {arg.shape}"
+        )
+    return gradient if gradient.dtype == arg.dtype else gradient.astype(arg.dtype)
+
+
+def _describe(value: Any) -> str:
+    return f"shape {value.shape}" if hasattr(value, "shape") else f"a {type(value).__name__}"
+
+
+def _check_still_valid(node: Node) -> None:
+    name = node.primitive.name
+    if node.args is None:
+        raise RuntimeError(
+            f"the graph through {name!r} was freed by an earlier backward pass: "
+            "pass retain_graph=True to the earlier one to go through it twice"
+        )
+    for parent in node.parents:
+        if isinstance(parent, Leaf) and parent.changed > node.order:
+            raise RuntimeError(
+                f"an input of {name!r} was changed (by assigning to .data) after {name!r} had recorded it, so "
+                "its gradient would be wrong: run the forward pass again, or change .data after backward()"
+            )

@@ -1,0 +1,322 @@
+"""Layers: modules with PyTorch's names, arguments, initial weights and `state_dict` keys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from ..graph import Array
+from ..random import generator
+from .module import Buffer, Module, Parameter
+
+Size = int | tuple[int, int]
+
+
+def _uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
+    """Between -1/√fan_in and 1/√fan_in, as PyTorch begins (He et al., 2015, with a = √5)."""
+    bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
+    return Parameter(generator().uniform(-bound, bound, shape).astype(np.float32))
+
+
+class Linear(Module):
+    """(..., in_features) -> (..., out_features): x @ weightᵀ + bias.
+
+    >>> Linear(3, 2)(np.zeros((4, 3), np.float32)).shape
+    (4, 2)
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = _uniform((out_features, in_features), in_features)
+        self.bias = _uniform((out_features,), in_features) if bias else None
+
+    def forward(self, input: Array) -> Array:
+        return F.linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class Conv2d(Module):
+    """(N, in_channels, H, W) -> (N, out_channels, OH, OW): see `functional.conv2d`.
+
+    >>> Conv2d(1, 8, 3, padding="same")(np.zeros((2, 1, 28, 28), np.float32)).shape
+    (2, 8, 28, 28)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"Conv2d expects groups that divide both channels: {in_channels} and {out_channels} / {groups}"
+            )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        fan_in = math.prod(shape[1:])
+        self.weight = _uniform(shape, fan_in)
+        self.bias = _uniform((out_channels,), fan_in) if bias else None
+
+    def forward(self, input: Array) -> Array:
+        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        for name, default in defaults.items():
+            if getattr(self, name) != default:
+                text += f", {name}={getattr(self, name)!r}"
+        return text if self.bias is not None else f"{text}, bias=False"
+
+
+class MaxPool2d(Module):
+    """(N, C, H, W) -> (N, C, OH, OW), the largest of each window: see `functional.max_pool2d`.
+
+    >>> MaxPool2d(2)(np.zeros((2, 8, 28, 28), np.float32)).shape
+    (2, 8, 14, 14)
+    """
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+    ) -> None:
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+
+    def forward(self, input: Array) -> Array:
+        return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class AvgPool2d(Module):
+    """(N, C, H, W) -> (N, C, OH, OW), the mean of each window: see `functional.avg_pool2d`.
+
+    >>> AvgPool2d(2)(np.zeros((2, 8, 28, 28), np.float32)).shape
+    (2, 8, 14, 14)
+    """
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.ceil_mode = padding, ceil_mode
+        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+
+    def forward(self, input: Array) -> Array:
+        return F.avg_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class BatchNorm2d(Module):
+    """(N, C, H, W) -> (N, C, H, W), each channel to mean 0 and variance 1: see `functional.batch_norm`.
+
+    In training with the statistics of the batch, which also move the running ones; in evaluation with those.
+    `momentum=None` averages all batches alike.
+
+    >>> layer = BatchNorm2d(8)
+    >>> layer(np.zeros((2, 8, 4, 4), np.float32)).shape, sorted(layer.state_dict())
+    ((2, 8, 4, 4), ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight'])
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
+        self.running_mean = Buffer(np.zeros(num_features, np.float32)) if track_running_stats else None
+        self.running_var = Buffer(np.ones(num_features, np.float32)) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.array(0)) if track_running_stats else None
+
+    def forward(self, input: Array) -> Array:
+        if len(input.shape) != 4:
+            raise ValueError(f"BatchNorm2d expects images (N, C, H, W), got {input.shape}")
+        momentum = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.data += 1
+            if momentum is None:
+                momentum = 1 / self.num_batches_tracked.item()
+        return F.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=self.training or self.running_mean is None,
+            momentum=momentum or 0.0,
+            eps=self.eps,
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+class Dropout(Module):
+    """In training, each element is zero with probability p, and 1 / (1 - p) times itself otherwise.
+
+    >>> Dropout(0.5).eval()(np.ones(3))
+    array([1., 1., 1.])
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout expects a probability p between 0 and 1, got {p}")
+        self.p = p
+
+    def forward(self, input: Array) -> Array:
+        return F.dropout(input, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Flatten(Module):
+    """The dimensions from start_dim to end_dim as one: (N, C, H, W) -> (N, C·H·W).
+
+    >>> Flatten()(np.zeros((2, 8, 4, 4))).shape
+    (2, 128)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, input: Array) -> Array:
+        return F.flatten(input, self.start_dim, self.end_dim)
+
+
+class ReLU(Module):
+    """max(x, 0).
+
+    >>> ReLU()(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+
+    def forward(self, input: Array) -> Array:
+        return F.relu(input)
+
+
+class Sigmoid(Module):
+    """1 / (1 + e^-x).
+
+    >>> Sigmoid()(np.array([0.0]))
+    array([0.5])
+    """
+
+    def forward(self, input: Array) -> Array:
+        return F.sigmoid(input)
+
+
+class Tanh(Module):
+    """The hyperbolic tangent.
+
+    >>> Tanh()(np.array([0.0]))
+    array([0.])
+    """
+
+    def forward(self, input: Array) -> Array:
+        return F.tanh(input)
+
+
+class CrossEntropyLoss(Module):
+    """-log softmax(scores) at the target: see `functional.cross_entropy`.
+
+    >>> float(CrossEntropyLoss()(np.zeros((1, 2)), np.array([0])))  # log 2
+    0.6931471805599453
+    """
+
+    def __init__(
+        self,
+        weight: Any = None,
+        *,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self.weight = None if weight is None else Buffer(weight)
+        self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
+
+    def forward(self, input: Array, target: Array) -> Array:
+        return F.cross_entropy(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class Sequential(Module):
+    """Modules applied one after another; named by number, or by the keys of a dictionary.
+
+    >>> Sequential(Linear(4, 3), ReLU(), Linear(3, 2))(np.zeros((5, 4), np.float32)).shape
+    (5, 2)
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            named = dict(modules[0])
+        else:
+            named = {str(i): module for i, module in enumerate(modules)}  # type: ignore[misc]
+        for name, module in named.items():
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential expects modules, got {module!r} at {name}")
+            setattr(self, name, module)
+
+    def forward(self, input: Array) -> Array:
+        for module in self:
+            input = module(input)
+        return input
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    def __len__(self) -> int:
+        return len(list(self))
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self)[index]

@@ -1,0 +1,60 @@
+"""The primitives: NumPy functions, each with its vector-Jacobian products right under it.
+
+Every derivative of the package is in this folder. Arrays go by position, settings by keyword (axes are
+tuples of non-negative ints). On arrays a primitive is the NumPy function; on Tensors it is also recorded.
+"""
+
+from .broadcasting import broadcast_to, sum, unbroadcast
+from .elementwise import (
+    add,
+    astype,
+    div,
+    exp,
+    log,
+    maximum,
+    mul,
+    pow,
+    relu,
+    sigmoid,
+    sqrt,
+    sub,
+    tanh,
+    where,
+)
+from .indexing import concatenate, index, pad, scatter
+from .linalg import matmul
+from .reductions import argmax, log_softmax, max
+from .shapes import permute, reshape
+from .windows import col2im, im2col
+
+__all__ = [
+    "add",
+    "argmax",
+    "astype",
+    "broadcast_to",
+    "col2im",
+    "concatenate",
+    "div",
+    "exp",
+    "im2col",
+    "index",
+    "log",
+    "log_softmax",
+    "matmul",
+    "max",
+    "maximum",
+    "mul",
+    "pad",
+    "permute",
+    "pow",
+    "relu",
+    "reshape",
+    "scatter",
+    "sigmoid",
+    "sqrt",
+    "sub",
+    "sum",
+    "tanh",
+    "unbroadcast",
+    "where",
+]

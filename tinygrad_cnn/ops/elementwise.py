@@ -1,0 +1,230 @@
+"""Primitives that act on each element by itself, and broadcast."""
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, primitive
+from .broadcasting import unbroadcast
+
+
+@primitive
+def add(a: Array, b: Array) -> Array:
+    """a + b. A primitive because it is where two paths of a graph meet.
+
+    >>> float(add(2.0, 3.0))
+    5.0
+    """
+    return np.add(a, b)
+
+
+add.defvjp(
+    lambda g, out, a, b: unbroadcast(g, a),
+    lambda g, out, a, b: unbroadcast(g, b),
+)
+
+
+@primitive
+def sub(a: Array, b: Array) -> Array:
+    """a - b. A primitive because a + (-1)·b would pass through memory twice.
+
+    >>> float(sub(2.0, 3.0))
+    -1.0
+    """
+    return np.subtract(a, b)
+
+
+sub.defvjp(
+    lambda g, out, a, b: unbroadcast(g, a),
+    lambda g, out, a, b: unbroadcast(-g, b),
+)
+
+
+@primitive
+def mul(a: Array, b: Array) -> Array:
+    """a · b. A primitive because nothing simpler multiplies element by element.
+
+    >>> float(mul(2.0, 3.0))
+    6.0
+    """
+    return np.multiply(a, b)
+
+
+mul.defvjp(
+    lambda g, out, a, b: unbroadcast(g * b, a),
+    lambda g, out, a, b: unbroadcast(g * a, b),
+)
+
+
+@primitive
+def div(a: Array, b: Array) -> Array:
+    """a / b. A primitive because a · b⁻¹ rounds twice, and so differs from a quotient in the last digit.
+
+    >>> float(div(3.0, 2.0))
+    1.5
+    """
+    return np.true_divide(a, b)
+
+
+div.defvjp(
+    lambda g, out, a, b: unbroadcast(g / b, a),
+    lambda g, out, a, b: unbroadcast(-g * out / b, b),
+)
+
+
+@primitive
+def exp(x: Array) -> Array:
+    """e to the power x. A primitive because no finite composition of the others is exp.
+
+    >>> float(exp(0.0))
+    1.0
+    """
+    return np.exp(x)
+
+
+exp.defvjp(lambda g, out, x: g * out)
+
+
+@primitive
+def log(x: Array) -> Array:
+    """The natural logarithm. A primitive because it is the inverse of one.
+
+    >>> float(log(1.0))
+    0.0
+    """
+    return np.log(x)
+
+
+log.defvjp(lambda g, out, x: g / x)
+
+
+@primitive
+def sqrt(x: Array) -> Array:
+    """The square root. A primitive because the hardware rounds it correctly, which a power does not promise.
+
+    >>> float(sqrt(9.0))
+    3.0
+    """
+    return np.sqrt(x)
+
+
+sqrt.defvjp(lambda g, out, x: g / (2 * out))
+
+
+@primitive
+def tanh(x: Array) -> Array:
+    """The hyperbolic tangent. A primitive because (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) overflows for large |x|.
+
+    >>> float(tanh(0.0))
+    0.0
+    """
+    return np.tanh(x)
+
+
+tanh.defvjp(lambda g, out, x: g * (1 - out * out))
+
+
+@primitive
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e⁻ˣ). A primitive because the derivative of that composition is inf · 0 for very negative x.
+
+    >>> float(sigmoid(0.0))
+    0.5
+    """
+    small = np.exp(-np.abs(x))  # at most 1: never overflows, and keeps the digits of both tails
+    return np.where(x >= 0, 1, small) / (1 + small)
+
+
+sigmoid.defvjp(lambda g, out, x: g * out * (1 - out))
+
+
+@primitive
+def relu(x: Array) -> Array:
+    """max(x, 0). A primitive because its derivative at 0 is 0, by convention, where `maximum` gives 1/2.
+
+    >>> relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    return np.maximum(x, 0)
+
+
+relu.defvjp(lambda g, out, x: g * (out > 0))
+
+
+@primitive
+def maximum(a: Array, b: Array) -> Array:
+    """The larger of a and b. A primitive because a selection by comparison would lose NaNs.
+
+    Where both are equal each receives half of the cotangent, as in PyTorch.
+
+    >>> maximum(np.array([1.0, 5.0]), 3.0)
+    array([3., 5.])
+    """
+    return np.maximum(a, b)
+
+
+maximum.defvjp(
+    lambda g, out, a, b: unbroadcast(g * _share(a, b, g.dtype), a),
+    lambda g, out, a, b: unbroadcast(g * _share(b, a, g.dtype), b),
+)
+
+
+def _share(a: Array, b: Array, dtype: Any) -> Array:
+    """What `a` has of the maximum of a and b: 1 where it is larger, 1/2 where both are equal, else 0."""
+    return ((a > b) + 0.5 * (a == b)).astype(dtype)
+
+
+@primitive
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """a where the condition holds, else b. A primitive because a · mask + b · (1 - mask) turns inf into NaN.
+
+    >>> where(np.array([True, False]), 1, 2)
+    array([1, 2])
+    """
+    return np.where(condition, a, b)
+
+
+where.defvjp(
+    None,
+    lambda g, out, condition, a, b: unbroadcast(where(condition, g, 0.0), a),
+    lambda g, out, condition, a, b: unbroadcast(where(condition, 0.0, g), b),
+)
+
+
+@primitive
+def pow(a: Array, b: Array) -> Array:
+    """a to the power b. A primitive because exp(b · log a) is not defined for a ≤ 0.
+
+    Where a limit is needed it is the one PyTorch takes: a⁰ does not depend on a, and 0ᵇ (b ≥ 0) not on b.
+
+    >>> float(pow(2.0, 3.0))
+    8.0
+    """
+    # the operator, unlike np.power, computes squares and roots by their own fast instructions
+    return a**b if isinstance(a, np.ndarray) else np.power(a, b)
+
+
+pow.defvjp(
+    lambda g, out, a, b: unbroadcast(g * b * a ** _one_less(b), a),
+    lambda g, out, a, b: unbroadcast(g * out * log(where((a == 0) & (b >= 0), 1.0, a)), b),
+)
+
+
+def _one_less(exponent: Array) -> Array:
+    """The exponent of the derivative; 1 in place of -1, as it is multiplied by an exponent of 0."""
+    if isinstance(exponent, (int, float)):
+        return exponent - 1 if exponent != 0 else 1
+    return where(exponent == 0, 1.0, exponent - 1.0)
+
+
+@primitive
+def astype(x: Array, *, dtype: Any) -> Array:
+    """The same numbers in another precision. A primitive because arithmetic cannot lower a precision.
+
+    >>> astype(np.array([1, 2]), dtype=np.dtype("float32")).dtype
+    dtype('float32')
+    """
+    return x.astype(dtype)
+
+
+astype.defvjp(lambda g, out, x, *, dtype: astype(g, dtype=x.dtype))

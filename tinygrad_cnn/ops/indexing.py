@@ -1,0 +1,96 @@
+"""Primitives that pick elements out of an array or put them into a larger one."""
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, primitive
+
+
+@primitive
+def index(x: Array, *, key: Any) -> Array:
+    """x[key], basic or advanced, by NumPy's rules.
+
+    A primitive because no other one leaves elements out. Its VJP is `scatter`.
+
+    >>> index(np.array([10, 20, 30]), key=[0, 0, 2])
+    array([10, 10, 30])
+    """
+    return x[key]
+
+
+@primitive
+def scatter(x: Array, *, key: Any, shape: tuple[int, ...]) -> Array:
+    """Zeros of the given shape with x added at [key]: elements that meet in one place add up.
+
+    A primitive because it is the VJP of `index`, and `index` is its VJP.
+
+    >>> scatter(np.array([1, 2, 3]), key=[0, 0, 2], shape=(3,))
+    array([3, 0, 3])
+    """
+    out = np.zeros(shape, x.dtype)
+    if _never_repeats(key):
+        out[key] = x
+    else:
+        np.add.at(out, key, x)
+    return out
+
+
+index.defvjp(lambda g, out, x, *, key: scatter(g, key=key, shape=x.shape))
+scatter.defvjp(lambda g, out, x, *, key, shape: index(g, key=key))
+
+
+def _never_repeats(key: Any) -> bool:
+    """Whether the key picks no element twice: slices, integers and masks do not, integer arrays may."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(
+        part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) or np.asarray(part).dtype == bool
+        for part in parts
+    )
+
+
+@primitive
+def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array:
+    """x with `widths[i] = (before, after)` more elements along axis i, all of them `value`.
+
+    A primitive because the value need not be zero: a `scatter` would make a border of zeros only. Its VJP
+    cuts the border off.
+
+    >>> pad(np.array([1, 2]), widths=((1, 2),), value=0)
+    array([0, 1, 2, 0, 0])
+    """
+    shape = tuple(before + n + after for n, (before, after) in zip(x.shape, widths, strict=True))
+    out = np.zeros(shape, x.dtype) if value == 0 else np.full(shape, value, x.dtype)
+    out[_inside(x, widths)] = x
+    return out
+
+
+pad.defvjp(lambda g, out, x, *, widths, value: index(g, key=_inside(x, widths)))
+
+
+def _inside(x: Array, widths: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
+    return tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, widths, strict=True))
+
+
+@primitive
+def concatenate(*arrays: Array, axis: int) -> Array:
+    """The arrays one after another along an axis.
+
+    A primitive because a sum of padded arrays would pass through memory once per array. Each array
+    receives its part of the cotangent.
+
+    >>> concatenate(np.array([1, 2]), np.array([3]), axis=0)
+    array([1, 2, 3])
+    """
+    return np.concatenate(arrays, axis)
+
+
+def _own_part(argnum: int, g: Array, out: Array, *arrays: Array, axis: int) -> Array:
+    start = 0
+    for array in arrays[:argnum]:
+        start += array.shape[axis]
+    part = slice(start, start + arrays[argnum].shape[axis])
+    return index(g, key=(*[slice(None)] * axis, part))
+
+
+concatenate.defvjp_argnum(_own_part)

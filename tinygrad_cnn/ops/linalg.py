@@ -1,0 +1,25 @@
+"""The matrix product."""
+
+import numpy as np
+
+from ..graph import Array, primitive
+from .broadcasting import unbroadcast
+
+
+@primitive
+def matmul(a: Array, b: Array) -> Array:
+    """The matrix product a @ b: (..., M, K) @ (..., K, N) -> (..., M, N), batch axes broadcast.
+
+    A primitive because a sum over products of broadcast arrays would write all M·K·N of them to memory.
+    With Y = A B: Ā = Ȳ Bᵀ and B̄ = Aᵀ Ȳ.
+
+    >>> matmul(np.array([[1, 2]]), np.array([[3], [4]]))
+    array([[11]])
+    """
+    return np.matmul(a, b)
+
+
+matmul.defvjp(
+    lambda g, out, a, b: unbroadcast(g @ b.mT, a),
+    lambda g, out, a, b: unbroadcast(a.mT @ g, b),
+)

@@ -1,0 +1,112 @@
+"""Primitives that reduce axes with more than a sum."""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..graph import Array, primitive
+from .broadcasting import sum, with_ones
+from .elementwise import exp, where
+from .shapes import reshape
+
+# up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
+FEW = 64
+
+
+@primitive
+def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
+    """The largest element over the axes `axis`; NaN where there is one.
+
+    A primitive because it chooses, and its choice carries the gradient: with `ties="first"` the first of
+    equal winners in row-major order (as in max pooling), with `ties="share"` all of them in equal parts (as
+    in PyTorch's amax). The cotangents of the winners always add up to the cotangent of the maximum.
+
+    >>> max(np.array([[1, 5], [7, 2]]), axis=(1,), keepdims=False, ties="first")
+    array([5, 7])
+    """
+    if not _has_few(x, axis):
+        return np.max(x, axis=axis, keepdims=keepdims)
+    first, *others = _slices(x, axis)
+    out = np.array(first, order="C")
+    for other in others:
+        np.maximum(out, other, out=out)
+    return out.reshape(with_ones(x.shape, axis)) if keepdims else out
+
+
+max.defvjp(
+    lambda g, out, x, *, axis, keepdims, ties: _to_winners(
+        reshape(g, shape=with_ones(x.shape, axis)), out, x, axis, ties
+    )
+)
+
+
+def _to_winners(g: Array, out: Array, x: Array, axis: tuple[int, ...], ties: str) -> Array:
+    won = winners(np.asarray(x), np.asarray(out), axis)
+    if ties == "first":
+        return where(_first(won, axis), g, 0.0)
+    return where(won, g / won.sum(axis=axis, keepdims=True, dtype=g.dtype), 0.0)
+
+
+def winners(x: Array, out: Array, axis: tuple[int, ...]) -> Array:
+    """Where x reaches the maximum. Not `x == out`, so that under a NaN something wins."""
+    return ~(x < out.reshape(with_ones(x.shape, axis)))
+
+
+def _first(won: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+    """Of several winners under one maximum, only the first."""
+    first = np.zeros(won.shape, bool)
+    if _has_few(won, axis):
+        taken = np.zeros_like(next(_slices(won, axis)))
+        for winner, mark in zip(_slices(won, axis), _slices(first, axis), strict=True):
+            np.greater(winner, taken, out=mark)
+            taken |= winner
+    else:
+        last = range(-len(axis), 0)
+        rows = np.moveaxis(won, axis, last)
+        marks = np.zeros((*rows.shape[: -len(axis)], math.prod(rows.shape[-len(axis) :])), bool)
+        np.put_along_axis(marks, rows.reshape(marks.shape).argmax(-1)[..., None], True, -1)
+        first[...] = np.moveaxis(marks.reshape(rows.shape), last, axis)
+    return first
+
+
+def _has_few(x: np.ndarray, axis: tuple[int, ...]) -> bool:
+    count = math.prod(x.shape[i] for i in axis)
+    return bool(0 < count <= FEW)
+
+
+def _slices(x: np.ndarray, axis: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """The parts of x that are compared with each other, as views, in row-major order of `axis`."""
+    whole: list[slice | int] = [slice(None)] * x.ndim
+    for position in itertools.product(*(range(x.shape[i]) for i in axis)):
+        for i, at in zip(axis, position, strict=True):
+            whole[i] = at
+        yield x[(*whole, ...)]
+
+
+@primitive
+def argmax(x: Array, *, axis: int, keepdims: bool) -> Array:
+    """The place of the first largest element. A primitive without a VJP: a place is an integer.
+
+    >>> argmax(np.array([[1, 5], [7, 2]]), axis=1, keepdims=False)
+    array([1, 0])
+    """
+    return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+@primitive
+def log_softmax(x: Array, *, axis: int) -> Array:
+    """x - log Σ exp x over one axis.
+
+    A primitive because the composition overflows for large x. The largest element is taken off first, and
+    the derivative, g - softmax(x) · Σ g, needs nothing but the output.
+
+    >>> np.exp(log_softmax(np.array([1000.0, 1000.0]), axis=0))
+    array([0.5, 0.5])
+    """
+    shifted = x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
+
+
+log_softmax.defvjp(lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True))

@@ -1,0 +1,45 @@
+"""Primitives that only rearrange: no number is computed."""
+
+import numpy as np
+
+from ..graph import Array, primitive
+
+
+@primitive
+def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """The same elements in the same (row-major) order under another shape.
+
+    A primitive because it is neither arithmetic nor a choice of elements; its VJP is a reshape back.
+
+    >>> reshape(np.arange(6), shape=(2, 3))
+    array([[0, 1, 2],
+           [3, 4, 5]])
+    """
+    return x.reshape(shape)
+
+
+reshape.defvjp(lambda g, out, x, *, shape: reshape(g, shape=x.shape))
+
+
+@primitive
+def permute(x: Array, *, axes: tuple[int, ...]) -> Array:
+    """The axes in another order, as a view: axis i of the output is axis `axes[i]` of the input.
+
+    A primitive because no reshape can exchange axes; its VJP is the inverse permutation.
+
+    >>> permute(np.zeros((2, 3, 4)), axes=(2, 0, 1)).shape
+    (4, 2, 3)
+    """
+    return np.transpose(x, axes)
+
+
+permute.defvjp(lambda g, out, x, *, axes: permute(g, axes=inverse(axes)))
+
+
+def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes `axes`.
+
+    >>> inverse((2, 0, 1))
+    (1, 2, 0)
+    """
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))

@@ -1,0 +1,189 @@
+"""Schedules of the learning rate: call `step()` after each `optimizer.step()` (or after each epoch)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .optimizers import Optimizer
+
+
+class LRScheduler:
+    """Sets the settings of an optimiser's groups as a function of the number of steps taken."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = 0
+        self._apply()
+
+    def step(self) -> None:
+        """Go on by one step."""
+        self.last_epoch += 1
+        self._apply()
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of each group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _apply(self) -> None:
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = self._lr(base)
+
+    def _lr(self, base: float) -> float:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of steps and the rates that the schedule starts from."""
+        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        if len(state_dict["base_lrs"]) != len(self.optimizer.param_groups):
+            raise ValueError(
+                f"the state is of {len(state_dict['base_lrs'])} groups, the optimiser has "
+                f"{len(self.optimizer.param_groups)}"
+            )
+        self.last_epoch, self.base_lrs = state_dict["last_epoch"], list(state_dict["base_lrs"])
+        self._apply()
+
+
+class StepLR(LRScheduler):
+    """The learning rate times `gamma` after every `step_size` steps.
+
+    >>> from tinygrad_cnn import Tensor, optim
+    >>> optimizer = optim.SGD([Tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = StepLR(optimizer, step_size=2, gamma=0.5)
+    >>> for _ in range(2):
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        if step_size < 1:
+            raise ValueError(f"StepLR expects a step_size of at least 1, got {step_size}")
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer)
+
+    def _lr(self, base: float) -> float:
+        return base * self.gamma ** (self.last_epoch // self.step_size)
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Half a cosine from the learning rate down to `eta_min` in `T_max` steps (Loshchilov and Hutter, 2017).
+
+    >>> from tinygrad_cnn import Tensor, optim
+    >>> optimizer = optim.SGD([Tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = CosineAnnealingLR(optimizer, T_max=2)
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        if T_max < 1:
+            raise ValueError(f"CosineAnnealingLR expects T_max of at least 1, got {T_max}")
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer)
+
+    def _lr(self, base: float) -> float:
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
+
+
+class OneCycleLR(LRScheduler):
+    """Up to `max_lr` and down to almost nothing in one run (Smith and Topin, 2018); one step per batch.
+
+    Args:
+        optimizer: its learning rate is replaced.
+        max_lr: the highest learning rate.
+        total_steps: the number of steps of the run; or `epochs` and `steps_per_epoch`.
+        pct_start: the part of the run in which the rate rises.
+        anneal_strategy: "cos" or "linear".
+        cycle_momentum: whether the momentum (or the first beta) falls from max_momentum to base_momentum while the
+            rate rises, and back.
+        div_factor: the rate begins at max_lr / div_factor.
+        final_div_factor: and ends at that / final_div_factor.
+
+    >>> from tinygrad_cnn import Tensor, optim
+    >>> optimizer = optim.SGD([Tensor([0.0], requires_grad=True)], lr=1.0, momentum=0.9)
+    >>> schedule = OneCycleLR(optimizer, max_lr=0.5, total_steps=11, div_factor=2.0)
+    >>> schedule.get_last_lr(), optimizer.param_groups[0]["momentum"]
+    ([0.25], 0.95)
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+    ) -> None:
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError("OneCycleLR expects total_steps, or epochs and steps_per_epoch")
+            total_steps = epochs * steps_per_epoch
+        if total_steps < 1 or not 0 <= pct_start <= 1:
+            raise ValueError(
+                "OneCycleLR expects total_steps of at least 1 and pct_start from 0 to 1, "
+                f"got {total_steps} and {pct_start}"
+            )
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f'OneCycleLR expects anneal_strategy "cos" or "linear", got {anneal_strategy!r}')
+        first = optimizer.param_groups[0]
+        if cycle_momentum and not first.get("momentum") and "betas" not in first:
+            raise ValueError("OneCycleLR cannot cycle the momentum of an optimiser without: pass cycle_momentum=False")
+        self.max_lr, self.total_steps = max_lr, total_steps
+        self.rising, self.anneal_strategy = pct_start * total_steps - 1, anneal_strategy
+        self.cycle_momentum, self.base_momentum, self.max_momentum = (
+            cycle_momentum,
+            base_momentum,
+            max_momentum,
+        )
+        self.first_lr = max_lr / div_factor
+        self.final_lr = self.first_lr / final_div_factor
+        super().__init__(optimizer)
+
+    def step(self) -> None:
+        if self.last_epoch + 1 >= self.total_steps:
+            raise ValueError(
+                f"OneCycleLR was made for {self.total_steps} steps, of which the first is taken at once, and these "
+                "are done: make a new one, with more total_steps"
+            )
+        super().step()
+
+    def _apply(self) -> None:
+        super()._apply()
+        if self.cycle_momentum:
+            momentum = self._between(self.max_momentum, self.base_momentum, self.max_momentum)
+            for group in self.optimizer.param_groups:
+                if "betas" in group:
+                    group["betas"] = (momentum, *group["betas"][1:])
+                else:
+                    group["momentum"] = momentum
+
+    def _lr(self, base: float) -> float:
+        return self._between(self.first_lr, self.max_lr, self.final_lr)
+
+    def _between(self, first: float, middle: float, last: float) -> float:
+        if self.last_epoch <= self.rising:
+            return self._anneal(first, middle, self.last_epoch / self.rising if self.rising else 1.0)
+        falling = self.total_steps - 1 - self.rising
+        return self._anneal(middle, last, (self.last_epoch - self.rising) / falling if falling else 1.0)
+
+    def _anneal(self, start: float, end: float, part: float) -> float:
+        if self.anneal_strategy == "linear":
+            return start + (end - start) * part
+        return end + (start - end) / 2 * (1 + math.cos(math.pi * part))

@@ -1,0 +1,225 @@
+"""Optimisers: rules that change parameters by their gradients, in place and unrecorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+
+
+class Optimizer:
+    """What all optimisers share: groups of parameters with their settings, and a state for each parameter.
+
+    `params` holds Tensors, or dictionaries {"params": Tensors, ...settings of this group}.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        given: list[Any] = [params] if isinstance(params, Tensor) else list(params)
+        groups: list[dict[str, Any]] = given if given and isinstance(given[0], Mapping) else [{"params": given}]
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        for group in groups:
+            tensors = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+            self._check_new(tensors)
+            self.param_groups.append({**defaults, **group, "params": tensors})
+        if not any(group["params"] for group in self.param_groups):
+            raise ValueError(f"{type(self).__name__} got no parameters: pass model.parameters()")
+        for group in self.param_groups:
+            self._check_settings(group)
+
+    def _check_new(self, tensors: list[Any]) -> None:
+        known = {tensor for group in self.param_groups for tensor in group["params"]}
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor) or not tensor.is_leaf:
+                raise TypeError(f"{type(self).__name__} changes leaf Tensors, got {tensor!r}")
+            if tensor in known:
+                raise ValueError(f"a parameter of shape {tensor.shape} was given to {type(self).__name__} twice")
+            known.add(tensor)
+
+    def _check_settings(self, group: dict[str, Any]) -> None:
+        for name in ("lr", "momentum", "weight_decay", "eps"):
+            if group.get(name, 0) < 0:
+                raise ValueError(f"{type(self).__name__} expects {name} of at least 0, got {group[name]}")
+        if not all(0 <= beta < 1 for beta in group.get("betas", ())):
+            raise ValueError(f"{type(self).__name__} expects betas from 0 to below 1, got {group['betas']}")
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.requires_grad:
+                    parameter.grad = None
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    values = parameter.data
+                    self._update(values, parameter.grad.numpy(), self.state.setdefault(parameter, {}), group)
+                    parameter.data = values  # tells graphs recorded before that their input has changed
+
+    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Change `values` in place; `grad` is not written to."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {position: arrays and numbers}, "param_groups": [settings, with positions for parameters]}."""
+        tensors = [tensor for group in self.param_groups for tensor in group["params"]]
+        position = {tensor: i for i, tensor in enumerate(tensors)}
+        return {
+            "state": {position[tensor]: _copied(state) for tensor, state in self.state.items()},
+            "param_groups": [
+                {**group, "params": [position[tensor] for tensor in group["params"]]} for group in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave, for parameters of the same number and shapes."""
+        given = state_dict["param_groups"]
+        sizes = [len(group["params"]) for group in given]
+        own_sizes = [len(group["params"]) for group in self.param_groups]
+        if sizes != own_sizes:
+            raise ValueError(f"the state is of groups of {sizes} parameters, the optimiser has {own_sizes}")
+        tensors = {
+            position: tensor
+            for new, group in zip(given, self.param_groups, strict=True)
+            for position, tensor in zip(new["params"], group["params"], strict=True)
+        }
+        state = {tensors[int(position)]: _copied(values) for position, values in state_dict["state"].items()}
+        for tensor, values in state.items():
+            for name, value in values.items():
+                if isinstance(value, np.ndarray) and value.ndim and value.shape != tensor.shape:
+                    raise ValueError(
+                        f"the state has {name} of shape {value.shape} for a parameter of shape {tensor.shape}"
+                    )
+        self.state = state
+        for new, group in zip(given, self.param_groups, strict=True):
+            group.update({name: value for name, value in new.items() if name != "params"})
+
+
+def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: np.array(value) if isinstance(value, np.ndarray) else value for name, value in state.items()}
+
+
+class SGD(Optimizer):
+    """Gradient descent: p ← p - lr · d, with d = grad + weight_decay · p.
+
+    With momentum, v ← momentum · v + (1 - dampening) · d (at first v = d) takes the place of d; with nesterov,
+    d + momentum · v does (Sutskever et al., 2013, in PyTorch's form).
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> SGD([w], lr=0.25).step()
+    >>> w.item()
+    0.5
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("SGD with nesterov expects a momentum above 0 and no dampening")
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+            },
+        )
+
+    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
+        direction = grad + group["weight_decay"] * values if group["weight_decay"] else grad
+        momentum = group["momentum"]
+        if momentum:
+            velocity = state.get("momentum_buffer")
+            if velocity is None:
+                velocity = state["momentum_buffer"] = direction.copy()
+            else:
+                velocity *= momentum
+                velocity += (1 - group["dampening"]) * direction
+            direction = direction + momentum * velocity if group["nesterov"] else velocity
+        values -= group["lr"] * direction
+
+
+class Adam(Optimizer):
+    """Steps of the gradient's running mean over the root of its running square (Kingma and Ba, 2015).
+
+    m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - lr · m̂ / (√v̂ + eps), where m̂ = m / (1 - β₁ᵗ) and
+    v̂ = v / (1 - β₂ᵗ) after t steps, and g = grad + weight_decay · p.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> Adam([w], lr=0.25).step()
+    >>> round(w.item(), 6)
+    0.75
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
+
+    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
+        grad = self._decayed(values, grad, group)
+        if not state:
+            state.update(step=0, exp_avg=np.zeros_like(values), exp_avg_sq=np.zeros_like(values))
+        state["step"] += 1
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        beta1, beta2 = group["betas"]
+        mean += (1 - beta1) * (grad - mean)
+        square *= beta2
+        square += (1 - beta2) * grad * grad
+        scale = np.sqrt(square)
+        scale /= math.sqrt(1 - beta2 ** state["step"])
+        scale += group["eps"]
+        values -= group["lr"] / (1 - beta1 ** state["step"]) * mean / scale
+
+    def _decayed(self, values: np.ndarray, grad: np.ndarray, group: dict[str, Any]) -> np.ndarray:
+        return grad + group["weight_decay"] * values if group["weight_decay"] else grad
+
+
+class AdamW(Adam):
+    """Adam with the weight decay apart from the gradient: p ← p · (1 - lr · weight_decay) before each step.
+
+    (Loshchilov and Hutter, 2019.)
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> AdamW([w], lr=0.25, weight_decay=0.4).step()
+    >>> round(w.item(), 6)
+    0.65
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def _decayed(self, values: np.ndarray, grad: np.ndarray, group: dict[str, Any]) -> np.ndarray:
+        values *= 1 - group["lr"] * group["weight_decay"]
+        return grad

@@ -1,0 +1,41 @@
+"""The package's one source of randomness, for everything that is not handed a generator of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_generator = np.random.default_rng()
+
+
+def manual_seed(seed: int) -> np.random.Generator:
+    """Begin the package's random numbers anew: two runs with one seed give the same bits.
+
+    Initial weights and dropout draw from this generator. Returns it.
+
+    >>> from tinygrad_cnn import manual_seed, nn
+    >>> _ = manual_seed(0)
+    >>> first = nn.Linear(2, 1).weight.numpy()
+    >>> _ = manual_seed(0)
+    >>> bool((first == nn.Linear(2, 1).weight.numpy()).all())
+    True
+    """
+    global _generator
+    _generator = np.random.default_rng(seed)
+    return _generator
+
+
+def generator() -> np.random.Generator:
+    """The generator that the package draws from now."""
+    return _generator
+
+
+def get_rng_state() -> dict[str, Any]:
+    """Where the package's generator stands, as plain numbers and strings (JSON can hold it)."""
+    return dict(_generator.bit_generator.state)
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Continue from a state that `get_rng_state` gave."""
+    _generator.bit_generator.state = state

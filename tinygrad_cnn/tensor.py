@@ -1,0 +1,471 @@
+"""The Tensor: an array that records what is computed from it.
+
+Its methods are the functions of `tinygrad_cnn.functional`, its first argument being the Tensor itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import functional as F
+from . import ops
+from .graph import Array, Leaf, Node, Value, backpropagate
+
+
+class Tensor(Value):
+    """An array that takes part in automatic differentiation.
+
+    Args:
+        data: numbers, nested lists of numbers, or an array, which is copied. Python numbers become float32;
+            arrays keep their dtype.
+        dtype: another dtype.
+        requires_grad: whether `backward` shall gather a gradient in `.grad`; floating-point only.
+
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> w.grad
+    Tensor([2., 4.])
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
+        self._array = _to_array(data, dtype)
+        self.node = None
+        if requires_grad:
+            self.requires_grad = True
+
+    # ---- what it holds
+
+    @property
+    def data(self) -> np.ndarray:
+        """The array itself; read-only if it was computed by a recorded operation.
+
+        Assigning to it (`w.data -= 0.1 * w.grad`) changes a leaf without recording anything.
+        """
+        return self._array
+
+    @data.setter
+    def data(self, new: Any) -> None:
+        if isinstance(self.node, Node):
+            raise RuntimeError(
+                "the value of a recorded operation cannot be changed: it may be needed for a gradient; "
+                "change a .detach().data.copy() of it"
+            )
+        if isinstance(new, Tensor):
+            new = new._array
+        if not isinstance(new, np.ndarray):
+            raise TypeError(f".data takes an array, got {type(new).__name__}")
+        if isinstance(self.node, Leaf):
+            if new.dtype.kind != "f":
+                raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {new.dtype}")
+            self.node.mark_changed()
+        self._array = new
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` has added up here: a Tensor of the same shape, or None. Only leaves have one."""
+        return self.node.grad if isinstance(self.node, Leaf) else None
+
+    @grad.setter
+    def grad(self, new: Tensor | None) -> None:
+        if not isinstance(self.node, Leaf):
+            raise RuntimeError("only a leaf that requires a gradient holds one")
+        if new is not None and (not isinstance(new, Tensor) or new.shape != self.shape):
+            raise ValueError(f".grad takes None or a Tensor of shape {self.shape}, got {new!r}")
+        self.node.grad = new
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this Tensor are recorded."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, required: bool) -> None:
+        if isinstance(self.node, Node):
+            raise RuntimeError("only of a leaf can requires_grad be set: use .detach() for a copy without history")
+        if not required:
+            self.node = None
+        elif self.dtype.kind != "f":
+            raise TypeError(
+                f"only a floating-point Tensor can require a gradient, this one holds {self.dtype}: "
+                "pass dtype=np.float32"
+            )
+        elif self.node is None:
+            self.node = Leaf()
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set `requires_grad`; returns the Tensor itself."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether this Tensor was made by the user, not by a recorded operation."""
+        return not isinstance(self.node, Node)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each dimension."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's dtype of the elements."""
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or its length along `dim`."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self._array.size != 1:
+            raise ValueError(f"item() expects one element, got shape {self.shape}")
+        return self._array.item()
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, not a copy. What is computed from it is not recorded."""
+        return self._array
+
+    def tolist(self) -> Any:
+        """The elements as nested Python lists."""
+        return self._array.tolist()
+
+    def detach(self) -> Tensor:
+        """The same array as a constant: no gradient flows through it."""
+        return Tensor.wrap(self._array, None)
+
+    # ---- differentiation
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Add to `.grad` of every leaf the gradient of this Tensor with respect to it.
+
+        Args:
+            gradient: the cotangent to start from, of this Tensor's shape; 1 for a scalar.
+            retain_graph: keep the graph for another backward pass; it is freed otherwise.
+            create_graph: record the backward pass, so that it can be differentiated (keeps the graph).
+        """
+        node, seed = _seed(self, gradient, create_graph)
+        found = backpropagate(
+            {node: seed}, retain_graph=retain_graph or create_graph, wrap=Tensor.wrap if create_graph else None
+        )
+        for leaf, new in found.items():
+            if isinstance(leaf, Leaf):
+                if not create_graph:
+                    new = Tensor.wrap(np.array(new), None)  # a copy: a rule may hand one array to several leaves
+                leaf.grad = new if leaf.grad is None else leaf.grad + new
+
+    # ---- Python and NumPy
+
+    def __repr__(self) -> str:
+        body = np.array2string(self._array, separator=", ", prefix="Tensor(")
+        dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
+        if isinstance(self.node, Node):
+            return f"Tensor({body}{dtype}, from={self.node.primitive.name})"
+        return f"Tensor({body}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("a Tensor without dimensions cannot be iterated over: use .item()")
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"only an integer Tensor can be an index, this one holds {self.dtype}")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self._array.size == 1 and spec else format(repr(self), spec)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._array, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
+        if settings.get("out") is not None:  # array -= tensor: an array cannot record
+            arrays = [x._array if isinstance(x, Tensor) else x for x in inputs]
+            return getattr(ufunc, method)(*arrays, **settings)
+        function = UFUNCS.get(ufunc)
+        if function is None or method != "__call__" or settings:
+            raise TypeError(
+                f"np.{ufunc.__name__} does not record: use a function of tinygrad_cnn.functional, a primitive of "
+                "your own, or .numpy() for a result without a gradient"
+            )
+        return function(*inputs)
+
+    def __getitem__(self, key: Any) -> Array:
+        return ops.index(self, key=_constant_key(key))
+
+    # ---- operators
+
+    __add__ = __radd__ = F.add
+    __sub__ = F.sub
+    __mul__ = __rmul__ = F.mul
+    __truediv__ = F.div
+    __pow__ = F.pow
+    __matmul__ = F.matmul
+    __neg__ = F.neg
+    __abs__ = F.abs
+
+    def __rsub__(self, other: Array) -> Array:
+        return F.sub(other, self)
+
+    def __rtruediv__(self, other: Array) -> Array:
+        return F.div(other, self)
+
+    def __rpow__(self, other: Array) -> Array:
+        return F.pow(other, self)
+
+    def __rmatmul__(self, other: Array) -> Array:
+        return F.matmul(other, self)
+
+    def __lt__(self, other: Array) -> Array:
+        return np.less(self._array, np.asarray(other))
+
+    def __le__(self, other: Array) -> Array:
+        return np.less_equal(self._array, np.asarray(other))
+
+    def __gt__(self, other: Array) -> Array:
+        return np.greater(self._array, np.asarray(other))
+
+    def __ge__(self, other: Array) -> Array:
+        return np.greater_equal(self._array, np.asarray(other))
+
+    def __eq__(self, other: Array) -> Array:
+        return np.equal(self._array, np.asarray(other))
+
+    def __ne__(self, other: Array) -> Array:
+        return np.not_equal(self._array, np.asarray(other))
+
+    __hash__ = object.__hash__
+
+    # ---- functions as methods
+
+    abs = F.abs
+    add = F.add
+    amax = F.amax
+    argmax = F.argmax
+    clamp = F.clamp
+    div = F.div
+    exp = F.exp
+    flatten = F.flatten
+    log = F.log
+    log_softmax = F.log_softmax
+    matmul = F.matmul
+    max = F.max
+    maximum = F.maximum
+    mean = F.mean
+    minimum = F.minimum
+    mul = F.mul
+    neg = F.neg
+    permute = F.permute
+    pow = F.pow
+    relu = F.relu
+    reshape = view = F.reshape
+    sigmoid = F.sigmoid
+    softmax = F.softmax
+    sqrt = F.sqrt
+    squeeze = F.squeeze
+    sub = F.sub
+    sum = F.sum
+    tanh = F.tanh
+    transpose = F.transpose
+    unsqueeze = F.unsqueeze
+
+    def where(self, condition: Array, other: Array) -> Array:
+        """This Tensor where the condition holds, else `other`."""
+        return F.where(condition, self, other)
+
+    @property
+    def T(self) -> Array:
+        """The dimensions in reverse order."""
+        return ops.permute(self, axes=tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Array:
+        """The last two dimensions exchanged."""
+        return F.transpose(self, -2, -1)
+
+    def astype(self, dtype: Any) -> Array:
+        """The same numbers in another dtype; floating-point ones keep their gradient."""
+        return ops.astype(self, dtype=np.dtype(dtype))
+
+    def float(self) -> Array:
+        """As float32."""
+        return self.astype(np.float32)
+
+    def double(self) -> Array:
+        """As float64."""
+        return self.astype(np.float64)
+
+
+# what NumPy's operators and functions do with a Tensor: np.exp(t) and array * t are recorded too
+UFUNCS: dict[np.ufunc, Any] = {
+    np.absolute: F.abs,
+    np.add: F.add,
+    np.divide: F.div,
+    np.equal: lambda a, b: b == a,
+    np.exp: F.exp,
+    np.greater: lambda a, b: b < a,
+    np.greater_equal: lambda a, b: b <= a,
+    np.less: lambda a, b: b > a,
+    np.less_equal: lambda a, b: b >= a,
+    np.log: F.log,
+    np.matmul: F.matmul,
+    np.maximum: F.maximum,
+    np.minimum: F.minimum,
+    np.multiply: F.mul,
+    np.negative: F.neg,
+    np.not_equal: lambda a, b: b != a,
+    np.power: F.pow,
+    np.sqrt: F.sqrt,
+    np.subtract: F.sub,
+    np.tanh: F.tanh,
+}
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of the sum of `outputs` with respect to `inputs`; `.grad` of no leaf is touched.
+
+    Args:
+        outputs: one Tensor or several.
+        inputs: one Tensor or several that require a gradient, leaves or values on the way.
+        grad_outputs: for each output the cotangent to start from; 1 for scalars.
+        retain_graph: keep the graph for another pass; by default if `create_graph`.
+        create_graph: record the backward pass, so that the gradients can be differentiated.
+        allow_unused: give None for an input that the outputs do not depend on, instead of an error.
+
+    Returns:
+        One Tensor per input.
+
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> (slope,) = grad(x * x * x, x, create_graph=True)
+    >>> (curvature,) = grad(slope, x)
+    >>> slope.item(), curvature.item()
+    (27.0, 18.0)
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outputs)
+    elif isinstance(grad_outputs, (Tensor, np.ndarray)):
+        grad_outputs = [grad_outputs]
+    if len(grad_outputs) != len(outputs):
+        raise ValueError(f"grad expects one of grad_outputs per output: {len(outputs)}, got {len(grad_outputs)}")
+    for position, tensor in enumerate(inputs):
+        if not tensor.requires_grad:
+            raise RuntimeError(f"input {position} of grad does not require a gradient: set requires_grad=True")
+    seeds: dict[Node | Leaf, Array] = {}
+    for output, gradient in zip(outputs, grad_outputs, strict=True):
+        node, seed = _seed(output, gradient, create_graph)
+        seeds[node] = seeds[node] + seed if node in seeds else seed
+    found = backpropagate(
+        seeds,
+        wanted={tensor.node for tensor in inputs if tensor.node is not None},
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        wrap=Tensor.wrap if create_graph else None,
+    )
+    gradients = []
+    for position, tensor in enumerate(inputs):
+        gradient = found.get(tensor.node) if tensor.node is not None else None
+        if gradient is None and not allow_unused:
+            raise RuntimeError(
+                f"the outputs do not depend on input {position} of grad, of shape {tensor.shape}: "
+                "pass allow_unused=True to get None for it"
+            )
+        if gradient is not None and not create_graph:
+            gradient = Tensor.wrap(np.array(gradient), None)
+        gradients.append(gradient)
+    return tuple(gradients)
+
+
+def _seed(output: Tensor, gradient: Any, create_graph: bool) -> tuple[Node | Leaf, Array]:
+    """Where a backward pass starts, and its cotangent: a Tensor if it is to be recorded, else an array."""
+    if output.node is None:
+        raise RuntimeError(
+            "backward from a Tensor that does not depend on anything that requires a gradient: "
+            "set requires_grad=True on the inputs, and compute outside no_grad()"
+        )
+    if gradient is None:
+        if output.numel() != 1:
+            raise RuntimeError(
+                f"backward from shape {output.shape} needs a gradient of that shape: "
+                "reduce to a scalar, as with .sum(), or pass gradient="
+            )
+        gradient = np.ones(output.shape, output.dtype)
+    if not isinstance(gradient, Tensor):
+        gradient = Tensor.wrap(np.asarray(gradient, output.dtype), None)
+    if gradient.shape != output.shape:
+        raise RuntimeError(f"the gradient of a Tensor of shape {output.shape} was given shape {gradient.shape}")
+    if gradient.dtype != output.dtype:
+        gradient = gradient.astype(output.dtype)
+    return output.node, gradient if create_graph else gradient.data
+
+
+def _to_array(data: Any, dtype: Any) -> np.ndarray:
+    if isinstance(data, Tensor):
+        raise TypeError(
+            "Tensor(tensor) would lose the graph: use the tensor itself, or .detach() for a constant of the same value"
+        )
+    _reject_nested(data)
+    try:
+        array = np.array(data, dtype=dtype)
+    except ValueError as error:
+        raise ValueError(f"Tensor expects numbers in a regular shape: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"Tensor expects real numbers, got {array.dtype} from {type(data).__name__}")
+    made_from_numbers = dtype is None and not hasattr(data, "dtype") and array.dtype.kind != "b"
+    return array.astype(np.float32) if made_from_numbers else array
+
+
+def _reject_nested(data: Any) -> None:
+    """Lists of Tensors would lose the graph, and silently so."""
+    if isinstance(data, (list, tuple)):
+        for part in data:
+            if isinstance(part, Tensor):
+                raise TypeError("a list of Tensors would lose their graph: use functional.stack or functional.cat")
+            if not isinstance(part, (list, tuple)):
+                break
+            _reject_nested(part)
+
+
+def _constant_key(key: Any) -> Any:
+    """An index that cannot change any more: the backward pass uses it again."""
+    if isinstance(key, tuple):
+        return tuple(_constant_key(part) for part in key)
+    if isinstance(key, Tensor):
+        return key.data.copy()
+    if isinstance(key, (np.ndarray, list)):
+        return np.array(key)
+    return key
