@@ -1,0 +1,108 @@
+"""Move, turn and scale a batch of images by small random amounts, all images in the same NumPy calls."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def augment(
+    images: NDArray[np.float32],
+    rng: np.random.Generator,
+    *,
+    shift: float = 2.0,
+    rotate: float = 10.0,
+    scale: float = 0.1,
+) -> NDArray[np.float32]:
+    """Randomly changed copies of images of shape (N, C, H, W), float32, as the images are.
+
+    Each image is turned about its centre by up to `rotate` degrees either way, scaled by a factor within
+    1 - `scale` and 1 + `scale`, then moved by up to `shift` pixels along each axis; each amount is uniform
+    and its own. Pixels are interpolated bilinearly; beyond the edges all is 0. With the three amounts 0
+    the copies equal the images.
+
+    Raises `TypeError` for another dtype, `ValueError` for another number of axes, a negative amount, or a
+    `scale` of 1 and more.
+
+    >>> import numpy as np
+    >>> from tinygrad_cnn.data import augment
+    >>> images = np.ones((64, 1, 28, 28), np.float32)
+    >>> augment(images, np.random.default_rng(0)).shape
+    (64, 1, 28, 28)
+    """
+    if images.dtype != np.float32:
+        raise TypeError(f"augment takes float32 images, found {images.dtype}; convert with astype(np.float32)")
+    if images.ndim != 4:
+        raise ValueError(f"augment takes images of shape (N, C, H, W), found {images.shape}")
+    if min(shift, rotate, scale) < 0 or scale >= 1:
+        raise ValueError(f"shift={shift}, rotate={rotate} and scale={scale} must be at least 0, and scale less than 1")
+    count = len(images)
+    return warp(
+        images,
+        degrees=rng.uniform(-rotate, rotate, count),
+        factors=rng.uniform(1 - scale, 1 + scale, count),
+        shifts=rng.uniform(-shift, shift, (count, 2)),
+    )
+
+
+def warp(
+    images: NDArray[np.float32],
+    degrees: NDArray[np.float64],
+    factors: NDArray[np.float64],
+    shifts: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Turn image n by degrees[n] anticlockwise, scale it by factors[n], move it by shifts[n] (down, right).
+
+    `images` is float32 of shape (N, C, H, W), `shifts` of shape (N, 2), the others (N,).
+    """
+    count, channels, height, width = images.shape
+    rows, columns = _sources((height, width), np.radians(degrees), factors, shifts)
+
+    # One row and column of zeros before each image and two after it: a point beyond the edges is clipped to
+    # where all four neighbours are zeros, which spares a mask.
+    padded = np.zeros((count, channels, height + 3, width + 3), np.float32)
+    padded[:, :, 1:-2, 1:-2] = images
+    np.clip(rows, 0, height + 1, out=rows)
+    np.clip(columns, 0, width + 1, out=columns)
+    top, left = np.floor(rows), np.floor(columns)
+    down, right = (rows - top)[:, np.newaxis], (columns - left)[:, np.newaxis]
+
+    places = top.astype(np.intp)
+    places *= width + 3
+    places += left.astype(np.intp)
+    image_starts = np.arange(count * channels).reshape(count, channels, 1, 1) * ((height + 3) * (width + 3))
+    neighbours = places[:, np.newaxis] + image_starts
+    # The same places in a view that begins one pixel (or one row) later are those of the next pixel (row).
+    here, below = padded.reshape(-1), padded.reshape(-1)[width + 3 :]
+    upper = _blend(here.take(neighbours), here[1:].take(neighbours), right)
+    lower = _blend(below.take(neighbours), below[1:].take(neighbours), right)
+    return _blend(upper, lower, down)
+
+
+def _sources(
+    size: tuple[int, int],
+    radians: NDArray[np.float64],
+    factors: NDArray[np.float64],
+    shifts: NDArray[np.float64],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where in the padded image each pixel of the result comes from: rows and columns, (N, H, W) each."""
+    height, width = size
+    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
+    y = np.arange(height) - centre_y - shifts[:, :1]
+    x = np.arange(width) - centre_x - shifts[:, 1:]
+    cos = np.cos(radians)[:, np.newaxis] / factors[:, np.newaxis]
+    sin = np.sin(radians)[:, np.newaxis] / factors[:, np.newaxis]
+    # Each is a function of the row plus one of the column; the 1 is the padding before the image.
+    rows = _outer_sum(cos * y + (centre_y + 1), sin * x)
+    columns = _outer_sum(-sin * y + (centre_x + 1), cos * x)
+    return rows, columns
+
+
+def _outer_sum(of_row: NDArray[np.float64], of_column: NDArray[np.float64]) -> NDArray[np.float32]:
+    return of_row.astype(np.float32)[:, :, np.newaxis] + of_column.astype(np.float32)[:, np.newaxis, :]
+
+
+def _blend(first: NDArray[np.float32], second: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """first + weight * (second - first), written over both, since fresh memory costs more than the sums."""
+    second -= first
+    second *= weight
+    first += second
+    return first

@@ -1,0 +1,81 @@
+"""What is known beforehand about each dataset: files, checksums, classes and mirrors."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class IdxFile:
+    """One file in the IDX format: its name when unpacked, and the SHA-256 of its unpacked bytes."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A dataset of 28x28 grey images in four IDX files."""
+
+    #: What `load` calls it, and its subfolder of the cache.
+    name: str
+    #: What a person calls it.
+    title: str
+    #: What its images show, in the plural.
+    things: str
+    #: Where torchvision keeps its files, below the folder that a user names.
+    raw_folder: str
+    #: The name of each label, in the order of the labels.
+    classes: tuple[str, ...]
+    #: Training images, training labels, test images, test labels.
+    files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
+    #: Base URLs that serve each file as NAME.gz, the best first.
+    mirrors: tuple[str, ...]
+
+
+MNIST = Collection(
+    name="mnist",
+    title="MNIST",
+    things="digits",
+    raw_folder="MNIST/raw",
+    classes=("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"),
+    files=(
+        IdxFile("train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+        IdxFile("train-labels-idx1-ubyte", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+        IdxFile("t10k-images-idx3-ubyte", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+        IdxFile("t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+    ),
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://raw.githubusercontent.com/fgnt/mnist/master/",
+    ),
+)
+
+FASHION = Collection(
+    name="fashion",
+    title="Fashion-MNIST",
+    things="garments",
+    raw_folder="FashionMNIST/raw",
+    classes=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    files=(
+        IdxFile("train-images-idx3-ubyte", "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+        IdxFile("train-labels-idx1-ubyte", "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+        IdxFile("t10k-images-idx3-ubyte", "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+        IdxFile("t10k-labels-idx1-ubyte", "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+    ),
+    mirrors=(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+    ),
+)

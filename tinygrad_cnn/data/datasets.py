@@ -1,0 +1,118 @@
+"""`load`: find a dataset in a folder, in the cache, on a mirror or in the package, in that order."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cache import cache_folder
+from .catalog import FASHION, MNIST, Collection
+from .errors import Unavailable
+from .files import shown
+from .folder import read_folder
+from .idx import check_pair
+
+#: The arrays in the file of the sample.
+SAMPLE_PARTS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with their labels, to train on and to test on.
+
+    `train_images` and `test_images` are float32 of shape (N, 1, 28, 28) in [0, 1], `train_labels` and
+    `test_labels` int64 of shape (N,). `classes[label]` is the label's name. `source` is one line for a
+    person: what the dataset is and where it came from.
+    """
+
+    train_images: NDArray[np.float32] = field(repr=False)
+    train_labels: NDArray[np.int64] = field(repr=False)
+    test_images: NDArray[np.float32] = field(repr=False)
+    test_labels: NDArray[np.int64] = field(repr=False)
+    classes: tuple[str, ...]
+    source: str
+    name: str
+
+
+def load(name: str = "auto", *, data_dir: str | os.PathLike[str] | None = None, mirrors: Sequence[str] = ()) -> Dataset:
+    """Load a dataset of 28x28 grey images by its name.
+
+    - `"mnist"`: 60,000 and 10,000 handwritten digits.
+    - `"fashion"`: Fashion-MNIST, as many garments.
+    - `"sample"`: 6,000 and 1,000 digits of MNIST that are part of the package; never asks the network.
+    - `"auto"`: MNIST, or the sample where MNIST cannot be had; `source` then says why.
+
+    With `data_dir` the four IDX files, packed or not, are read from that folder, its subfolder `mnist` or
+    `fashion`, or torchvision's `MNIST/raw` or `FashionMNIST/raw`; nothing is downloaded or changed there.
+    Otherwise they come from the cache folder (`$TINYGRAD_CNN_DATA`, or `tinygrad_cnn` in the platform's
+    cache folder), and those it lacks are downloaded into it: from `mirrors`, base URLs below which lie the
+    dataset's four files, then those of `$TINYGRAD_CNN_MIRRORS` (separated by commas), then public ones.
+
+    Raises `ValueError` for an unknown name or a mirror that is no URL, and `DataError` if the folder lacks
+    files, a file is damaged, or a dataset asked for by its name cannot be had.
+
+    >>> from tinygrad_cnn.data import load
+    >>> digits = load("sample")
+    >>> digits.train_images.shape, digits.train_images.dtype
+    ((6000, 1, 28, 28), dtype('float32'))
+    >>> digits.source
+    'sample of MNIST, 6,000 training and 1,000 test digits, from the package'
+    """
+    if name == "sample":
+        if data_dir is not None:
+            raise ValueError('the sample is part of the package; leave out data_dir, or load("mnist")')
+        return _sample("from the package")
+    collections = {"auto": MNIST, "mnist": MNIST, "fashion": FASHION}
+    if name not in collections:
+        raise ValueError(f"no dataset is called {name!r}; there are 'auto', 'mnist', 'fashion' and 'sample'")
+    collection = collections[name]
+    if data_dir is not None:
+        folder, arrays = read_folder(collection, Path(data_dir).expanduser())
+        return _dataset(collection, arrays, f"from {shown(folder)}")
+    try:
+        return _cached(collection, mirrors)
+    except Unavailable as error:
+        if name != "auto":
+            raise
+        return _sample(f"from the package, since {error.reason}")
+
+
+def _cached(collection: Collection, mirrors: Sequence[str]) -> Dataset:
+    # Not at the top: requests and rich would double the time that importing the package takes.
+    from .download import fetch
+
+    folder = cache_folder() / collection.name
+    return _dataset(collection, fetch(collection, folder, mirrors), f"from {shown(folder)}")
+
+
+def _sample(origin: str) -> Dataset:
+    with (
+        resources.files(__package__).joinpath("mnist_sample.npz").open("rb") as stream,
+        np.load(stream, allow_pickle=False) as stored,
+    ):
+        arrays = [stored[part] for part in SAMPLE_PARTS]
+    return _dataset(replace(MNIST, name="sample", title="sample of MNIST"), arrays, origin)
+
+
+def _dataset(collection: Collection, arrays: Sequence[NDArray[np.uint8]], origin: str) -> Dataset:
+    train_images, train_labels, test_images, test_labels = arrays
+    check_pair(train_images, train_labels, f"{collection.title}, training files")
+    check_pair(test_images, test_labels, f"{collection.title}, test files")
+    counts = f"{len(train_images):,} training and {len(test_images):,} test {collection.things}"
+    return Dataset(
+        train_images=_scaled(train_images),
+        train_labels=train_labels.astype(np.int64),
+        test_images=_scaled(test_images),
+        test_labels=test_labels.astype(np.int64),
+        classes=collection.classes,
+        source=f"{collection.title}, {counts}, {origin}",
+        name=collection.name,
+    )
+
+
+def _scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.divide(images[:, np.newaxis], np.float32(255), dtype=np.float32)

@@ -1,0 +1,110 @@
+"""Batches of arrays, in an order that is a function of the seed."""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+
+
+class DataLoader:
+    """Iterate over arrays of the same first length in batches: tuples of arrays, copied.
+
+    Each `iter` is a new epoch. With `shuffle` the order of an epoch is
+    `default_rng([seed, epoch]).permutation(n)`. `transform(images, rng)` is applied to the first array of
+    a batch, with `rng = default_rng([seed, epoch, batch + 1])`. So a batch depends on nothing but the seed
+    and its place, and a run that is stopped and continued with `state_dict` sees the batches it would have
+    seen. The last batch is smaller if `batch_size` does not divide the length, or left out by `drop_last`.
+
+    Raises `TypeError` or `ValueError` for arrays that do not belong together and for a `batch_size` below 1
+    or a `seed` below 0.
+
+    >>> import numpy as np
+    >>> from tinygrad_cnn.data import DataLoader
+    >>> loader = DataLoader((np.arange(5), np.arange(5) * 10), batch_size=2)
+    >>> for images, labels in loader:
+    ...     print(images, labels)
+    [0 1] [ 0 10]
+    [2 3] [20 30]
+    [4] [40]
+    >>> loader.state_dict()
+    {'epoch': 1, 'batch': 0}
+    """
+
+    def __init__(
+        self,
+        arrays: Sequence[NDArray[Any]],
+        batch_size: int = 1,
+        shuffle: bool = False,
+        *,
+        drop_last: bool = False,
+        seed: int = 0,
+        transform: Transform | None = None,
+    ) -> None:
+        if not isinstance(arrays, (tuple, list)):
+            raise TypeError(f"arrays is a tuple of arrays such as (images, labels), not {type(arrays).__name__}")
+        shapes = [np.shape(array) for array in arrays]
+        if () in shapes or len({shape[0] for shape in shapes}) != 1:
+            raise ValueError(f"arrays need the same first length; their shapes are {shapes}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}; it must be at least 0")
+        self._arrays = tuple(np.asarray(array) for array in arrays)
+        self._count: int = shapes[0][0]
+        self._batch_size = batch_size
+        self._shuffle = shuffle
+        self._drop_last = drop_last
+        self._seed = seed
+        self._transform = transform
+        self._epoch = 0
+        self._batch = 0
+        self._begun = False
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return (self._count if self._drop_last else self._count + self._batch_size - 1) // self._batch_size
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
+        """Begin the next epoch, or continue the one whose state was loaded."""
+        if self._begun:  # and broken off
+            self._epoch, self._batch = self._epoch + 1, 0
+        self._begun = True
+        return self._batches(self._epoch, self._batch)
+
+    def state_dict(self) -> dict[str, int]:
+        """The position after the batches handed out so far: `{"epoch": int, "batch": int}`, from 0."""
+        return {"epoch": self._epoch, "batch": self._batch}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Make the next `iter` continue at a position that `state_dict` gave.
+
+        Raises `ValueError` for anything that is no position in this loader.
+        """
+        if set(state) != {"epoch", "batch"}:
+            raise ValueError(f"the state needs the keys 'epoch' and 'batch', found {sorted(state)}")
+        epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
+        if epoch < 0 or not 0 <= batch < max(len(self), 1):
+            raise ValueError(
+                f"the state is epoch {epoch}, batch {batch}, but an epoch here has {len(self)} batches; "
+                "the state belongs to other arrays or another batch_size"
+            )
+        self._epoch, self._batch, self._begun = epoch, batch, False
+
+    def _batches(self, epoch: int, first: int) -> Iterator[tuple[NDArray[Any], ...]]:
+        order = np.arange(self._count)
+        if self._shuffle:
+            order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
+        for batch in range(first, len(self)):
+            picked = order[batch * self._batch_size : (batch + 1) * self._batch_size]
+            arrays = [array[picked] for array in self._arrays]
+            if self._transform is not None:
+                rng = np.random.default_rng([self._seed, epoch, batch + 1])
+                arrays[0] = self._transform(arrays[0], rng)
+            self._epoch, self._batch = epoch, batch + 1
+            if self._batch == len(self):
+                self._epoch, self._batch, self._begun = epoch + 1, 0, False
+            yield tuple(arrays)

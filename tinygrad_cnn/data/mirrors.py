@@ -1,0 +1,62 @@
+"""Which mirrors to ask, and which of them can be connected to at all."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from urllib.parse import urlsplit
+
+from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+
+
+def mirrors_to_ask(extra: Iterable[str], usual: Iterable[str]) -> list[str]:
+    """The `extra` mirrors, those of `$TINYGRAD_CNN_MIRRORS`, then the usual ones; each once."""
+    if isinstance(extra, str):
+        raise TypeError(f"mirrors is a tuple of base URLs; write mirrors=({extra!r},)")
+    from_environment = os.environ.get("TINYGRAD_CNN_MIRRORS", "").split(",")
+    named = [mirror.strip() for mirror in (*extra, *from_environment) if mirror.strip()]
+    for mirror in named:
+        if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).hostname:
+            raise ValueError(
+                f"{mirror!r} in mirrors or $TINYGRAD_CNN_MIRRORS is not a base URL such as https://host/folder/"
+            )
+    return list(dict.fromkeys(mirror.rstrip("/") + "/" for mirror in (*named, *usual)))
+
+
+class Knocks:
+    """A connection attempt to each mirror, all at the same time.
+
+    The connect time-out of requests does not bound the look-up of the host's name, and counts anew for
+    each of its addresses; where packets are dropped that adds up to a minute. This bounds all of it.
+    """
+
+    def __init__(self, mirrors: Iterable[str], seconds: float) -> None:
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._outcomes: dict[str, Future[None]] = {mirror: Future() for mirror in mirrors}
+        for mirror, outcome in self._outcomes.items():
+            # A daemon, since a look-up that hangs must not keep the interpreter from ending.
+            threading.Thread(target=self._knock, args=(mirror, outcome), daemon=True).start()
+
+    def complaint(self, mirror: str) -> str | None:
+        """Why the mirror cannot be connected to, or None if it can; waits until that is known."""
+        try:
+            self._outcomes[mirror].result(max(0.0, self._deadline - time.monotonic()))
+        except TimeoutError:
+            return f"could not be connected to within {self._seconds:g} s"
+        except (OSError, ValueError) as error:
+            return f"could not be connected to ({error})"
+        return None
+
+    def _knock(self, mirror: str, outcome: Future[None]) -> None:
+        try:
+            proxy = select_proxy(mirror, get_environ_proxies(mirror))
+            url = urlsplit(prepend_scheme_if_needed(proxy, "http") if proxy else mirror)
+            port = url.port or (443 if url.scheme == "https" else 80)
+            socket.create_connection((url.hostname or "", port), self._seconds).close()
+        except Exception as error:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
