@@ -1,0 +1,344 @@
+"""Train a CNN on handwritten digits, and see what it gets right and wrong.
+
+python examples/mnist.py                          LeNet on MNIST, or on the sample where MNIST cannot be had
+python examples/mnist.py --save run.npz           keep it; Ctrl-C stops after the current batch
+python examples/mnist.py --load run.npz           continue it where it stopped, to the same bits
+python examples/mnist.py --load run.npz --predict 7 digit.npy
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tinygrad_cnn import data, manual_seed, optim
+from tinygrad_cnn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from tinygrad_cnn.models import MODELS
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.report import confusion_table, drawing, side_by_side, worst_mistakes
+from tinygrad_cnn.summary import summary, summary_table
+from tinygrad_cnn.training import Step, Trainer, predict
+
+OPTIMIZERS: dict[str, tuple[float, Callable[..., optim.Optimizer]]] = {  # with their default learning rates
+    "sgd": (0.05, lambda parameters, lr: optim.SGD(parameters, lr=lr, momentum=0.9)),
+    "adam": (0.002, lambda parameters, lr: optim.Adam(parameters, lr=lr)),
+    "adamw": (0.002, lambda parameters, lr: optim.AdamW(parameters, lr=lr)),
+}
+
+
+class Fault(Exception):
+    """Something that the user can put right, said in one line."""
+
+
+def main() -> int:
+    options = parse_options()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where there are no blocks to draw with, question marks will do
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    try:
+        return train_and_show(options, console)
+    except (Fault, CheckpointError, data.DataError) as error:
+        print(f"mnist.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # as in `mnist.py | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = Parser(
+        description="Train a CNN on handwritten digits, and see what it gets right and wrong.",
+        epilog="With --load the settings of the run come from FILE; --epochs can be raised to train on.",
+    )
+    # None stands for "not given", so that what a loaded run was trained with can tell
+    parser.add_argument("--model", choices=MODELS, help="the network (lenet)")
+    parser.add_argument("--epochs", type=at_least(int, 0), help="passes over the training set in all (4; sample: 20)")
+    parser.add_argument("--batch-size", type=at_least(int, 1), help="images per step (32)")
+    parser.add_argument("--lr", type=at_least(float, 0), help="learning rate of the first epoch (0.05; Adam: 0.002)")
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how the weights are changed (sgd, momentum 0.9)")
+    parser.add_argument("--seed", type=at_least(int, 0), help="of everything random (0)")
+    parser.add_argument("--data", choices=["auto", "mnist", "fashion", "sample"], help="what to train on (auto)")
+    parser.add_argument("--data-dir", metavar="DIR", help="a folder that holds the dataset's files")
+    parser.add_argument(
+        "--mirror", metavar="URL", action="append", default=[], help="download from here first (can be repeated)"
+    )
+    parser.add_argument(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        help="shift, rotate and scale the training images at random (by default only those of the sample)",
+    )
+    parser.add_argument("--save", metavar="FILE", help="write the run to FILE.npz after each epoch and when stopped")
+    parser.add_argument("--load", metavar="FILE", help="continue the run in FILE")
+    parser.add_argument(
+        "--predict", metavar="IMAGE", nargs="+", help="recognise digits: .npy files of 28×28, or indices of test digits"
+    )
+    return parser.parse_args()
+
+
+def at_least(kind: type, least: int) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        number = kind(text)
+        if not least <= number < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not a number of at least {least}")
+        return number
+
+    parse.__name__ = kind.__name__  # what argparse calls the type in its messages
+    return parse
+
+
+def train_and_show(options: argparse.Namespace, console: Console) -> int:
+    saved = load_checkpoint(options.load) if options.load else None
+    if options.save:
+        check_writable(options.save)
+    settings = run_settings(options, saved)
+    dataset = load_data(settings, options)
+    inputs = [read_input(text, dataset) for text in options.predict or []]
+
+    console.print(f"data: {dataset.source}", highlight=False)
+    manual_seed(settings["seed"])
+    model = MODELS[settings["model"]]()
+    trainer = make_trainer(model, dataset, settings)
+    if saved is not None:
+        try:
+            trainer.load_state_dict(saved["trainer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise Fault(f"{options.load} does not fit: {error}") from None
+
+    only_predict = bool(inputs) and saved is not None and options.epochs is None
+    stopped = False
+    if not only_predict:
+        console.print(summary_table(summary(model, dataset.train_images.shape[1:])))
+        stopped = train(trainer, dataset, settings, options.save, console)
+        show_result(model, dataset, console)
+    if inputs:
+        show_predictions(model, inputs, dataset, console)
+    return 130 if stopped else 0
+
+
+# ---- what to train, and on what
+
+
+def run_settings(options: argparse.Namespace, saved: dict[str, Any] | None) -> dict[str, Any]:
+    """The settings that determine a run: those of the loaded run, or the options and their defaults."""
+    given = {
+        name: getattr(options, name)
+        for name in ("model", "epochs", "batch_size", "lr", "optimizer", "seed", "data", "augment")
+        if getattr(options, name) is not None
+    }
+    if saved is None:
+        defaults = {"model": "lenet", "batch_size": 32, "optimizer": "sgd", "seed": 0, "data": "auto"}
+        return {**defaults, **given}
+    settings = saved.get("settings")
+    if not isinstance(settings, dict) or "trainer" not in saved:
+        raise Fault(f"{options.load} is not a run that --save wrote")
+    for name, value in given.items():
+        if name != "epochs" and value != settings[name] and not (name == "data" and value == "auto"):
+            option = "--" + name.replace("_", "-")
+            raise Fault(f"{options.load} was trained with {option} {settings[name]}, not {value}: leave {option} out")
+    return {**settings, **({"epochs": given["epochs"]} if "epochs" in given else {})}
+
+
+def load_data(settings: dict[str, Any], options: argparse.Namespace) -> data.Dataset:
+    """The dataset; settings that depend on which it is are filled in."""
+    try:
+        dataset = data.load(settings["data"], data_dir=options.data_dir, mirrors=options.mirror)
+    except ValueError as error:
+        raise Fault(str(error)) from None
+    settings["data"] = dataset.name
+    settings.setdefault("epochs", 20 if dataset.name == "sample" else 4)
+    settings.setdefault("augment", dataset.name == "sample")
+    settings.setdefault("lr", OPTIMIZERS[settings["optimizer"]][0])
+    return dataset
+
+
+def make_trainer(model: Module, dataset: data.Dataset, settings: dict[str, Any]) -> Trainer:
+    optimizer = OPTIMIZERS[settings["optimizer"]][1](model.parameters(), lr=settings["lr"])
+    loader = data.DataLoader(
+        (dataset.train_images, dataset.train_labels),
+        batch_size=settings["batch_size"],
+        shuffle=True,
+        seed=settings["seed"],
+        transform=data.augment if settings["augment"] else None,
+    )
+    # The rate falls by epochs done, not by epochs to do: a run can be continued beyond what was first asked.
+    decay = 0.88 if dataset.name == "sample" else 0.5
+    return Trainer(model, optimizer, loader, optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=decay))
+
+
+def read_input(text: str, dataset: data.Dataset) -> tuple[str, np.ndarray]:
+    """A caption and an image (1, 28, 28) in [0, 1]: a test digit by its index, or a `.npy` file."""
+    if text.isdecimal():
+        index, count = int(text), len(dataset.test_images)
+        if index >= count:
+            raise Fault(f"there is no test digit {index}: there are {count}, from 0 to {count - 1}")
+        return f"test digit {index}, {dataset.classes[dataset.test_labels[index]]}", dataset.test_images[index]
+    if not text.endswith(".npy"):
+        raise Fault(f"--predict takes .npy files and indices of test digits, got {text!r}")
+    try:
+        image = np.load(text, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "it holds no array of numbers"
+        raise Fault(f"cannot read {text}: {reason}") from None
+    if image.squeeze().shape != (28, 28) or image.dtype.kind not in "fiu":
+        raise Fault(f"{text} holds {image.dtype} {image.shape}, expected one image of 28×28 numbers")
+    image = image.reshape(1, 28, 28).astype(np.float32)
+    if not ((image >= 0) & (image <= 255)).all():
+        raise Fault(f"{text} holds numbers outside 0 to 1 (or 0 to 255)")
+    return Path(text).name, image / 255 if image.max() > 1 else image
+
+
+def check_writable(path: str) -> None:
+    """Before the training, not after it."""
+    if not path.endswith(".npz"):
+        raise Fault(f"--save takes a file whose name ends in .npz, got {path}")
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        raise Fault(f"cannot write {path}: there is no folder {folder}")
+    if Path(path).is_dir() or not os.access(folder, os.W_OK):
+        raise Fault(f"cannot write {path}: permission denied, or a folder of that name")
+
+
+# ---- training
+
+
+def train(
+    trainer: Trainer, dataset: data.Dataset, settings: dict[str, Any], save: str | None, console: Console
+) -> bool:
+    """Train until the last epoch is done or the user stops; returns whether the user did."""
+    epochs, batches = settings["epochs"], len(trainer.loader)
+    position = trainer.loader.state_dict()
+    if position["epoch"] or position["batch"]:
+        console.print(f"continuing after {place(position, batches)}", highlight=False)
+    if trainer.epochs_done >= epochs:
+        console.print(f"nothing to train: {trainer.epochs_done} epochs are done, --epochs is {epochs}", highlight=False)
+    with stop_on_interrupt() as asked_to_stop, progress_bar(console) as bar:
+        while trainer.epochs_done < epochs and not asked_to_stop():
+            epoch = trainer.epochs_done
+            task = bar.add_task(f"epoch {epoch + 1}/{epochs}", total=batches, shown="")
+            bar.update(task, completed=trainer.loader.state_dict()["batch"])
+            seen = Seen()
+            for step in trainer.epoch():
+                bar.update(task, advance=1, shown=seen.add(step))
+                if asked_to_stop():
+                    break
+            bar.remove_task(task)
+            if trainer.epochs_done > epoch:
+                right = predict(trainer.model, dataset.test_images).argmax(1) == dataset.test_labels
+                console.print(f"epoch {epoch + 1}/{epochs}: {seen}, test accuracy {right.mean():.2%}", highlight=False)
+            if save:
+                save_checkpoint(save, {"settings": settings, "trainer": trainer.state_dict()})
+    if not asked_to_stop():
+        if save:
+            console.print(f"saved to {save}", highlight=False)
+        return False
+    kept = f"continue with --load {save}" if save else "not saved, as --save was not given"
+    console.print(f"stopped after {place(trainer.loader.state_dict(), batches)}; {kept}", highlight=False)
+    return True
+
+
+def place(position: dict[str, int], batches: int) -> str:
+    if position["batch"] == 0:
+        return f"epoch {position['epoch']}"
+    return f"batch {position['batch']} of {batches} in epoch {position['epoch'] + 1}"
+
+
+class Seen:
+    """The running averages of an epoch."""
+
+    def __init__(self) -> None:
+        self.loss, self.correct, self.count, self.start = 0.0, 0, 0, time.perf_counter()
+
+    def add(self, step: Step) -> Seen:
+        self.loss += step.loss * step.images
+        self.correct += step.correct
+        self.count += step.images
+        return self
+
+    def __str__(self) -> str:
+        rate = self.count / (time.perf_counter() - self.start)
+        return f"loss {self.loss / self.count:.4f}, accuracy {self.correct / self.count:.2%}, {rate:,.0f} images/s"
+
+
+def progress_bar(console: Console) -> Progress:
+    """In a pipe it shows nothing: there the lines of the epochs suffice."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[shown]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C asks to stop between two batches; a second one stops at once."""
+    asked = False
+
+    def ask(signal_number: int, frame: Any) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# ---- what came out
+
+
+def show_result(model: Module, dataset: data.Dataset, console: Console) -> None:
+    probabilities = predict(model, dataset.test_images)
+    guesses = probabilities.argmax(1)
+    wrong = int((guesses != dataset.test_labels).sum())
+    console.print()
+    console.print(confusion_table(dataset.test_labels, guesses, dataset.classes))
+    count = len(guesses)
+    console.print(f"test accuracy {1 - wrong / count:.2%}: {wrong} of {count:,} wrong\n", highlight=False)
+    if wrong:
+        console.print("the worst mistakes:\n")
+        console.print(
+            worst_mistakes(
+                dataset.test_images, dataset.test_labels, probabilities, dataset.classes, width=console.width
+            )
+        )
+
+
+def show_predictions(
+    model: Module, inputs: list[tuple[str, np.ndarray]], dataset: data.Dataset, console: Console
+) -> None:
+    captions = []
+    for (name, _), row in zip(inputs, predict(model, np.stack([image for _, image in inputs])), strict=True):
+        best = np.argsort(-row)[:3]
+        captions.append(f"{name}: " + ", ".join(f"{dataset.classes[i]} ({row[i]:.1%})" for i in best))
+    console.print(side_by_side([drawing(image[0]) for _, image in inputs], captions, console.width))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""The main job, as people start it: `python examples/mnist.py` in a process of its own."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
+
+MNIST = Path(__file__).parent.parent / "examples" / "mnist.py"
+
+
+def run(*options, code=0):
+    command = [sys.executable, str(MNIST), *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def same_bits(first, second):
+    with np.load(first) as a, np.load(second) as b:
+        assert a.files == b.files
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def two_epochs(tmp_path_factory):
+    """A short run, to load, continue and ask."""
+    path = tmp_path_factory.mktemp("runs") / "two.npz"
+    run("--data", "sample", "--model", "simple", "--epochs", 2, "--save", path)
+    return path
+
+
+@pytest.mark.slow
+def test_lenet_reaches_98_percent_on_the_sample():
+    output = run("--data", "sample").stdout
+    assert "data: sample of MNIST" in output
+    accuracy = float(re.search(r"^test accuracy ([\d.]+)%", output, re.M)[1])
+    assert accuracy >= 98
+    assert output.count("test accuracy") == 21  # twenty epochs and the result
+    assert "true class (rows), guessed class (columns)" in output
+    assert "taken for" in output
+    assert "▀" in output
+    assert "\x1b" not in output  # in a pipe: plain lines
+
+
+@pytest.mark.parametrize("options", [("adam", "--augment"), ("adamw", "--no-augment")])
+def test_a_continued_run_ends_with_the_same_bits(tmp_path, options):
+    settings = ("--data", "sample", "--model", "flat", "--optimizer", *options, "--seed", 7)
+    run(*settings, "--epochs", 2, "--save", tmp_path / "whole.npz")
+    run(*settings, "--epochs", 1, "--save", tmp_path / "half.npz")
+    run("--load", tmp_path / "half.npz", "--epochs", 2, "--save", tmp_path / "continued.npz")
+    same_bits(tmp_path / "whole.npz", tmp_path / "continued.npz")
+
+
+def test_ctrl_c_keeps_what_was_trained(tmp_path):
+    settings = ("--data", "sample", "--model", "simple", "--epochs", "2")
+    run(*settings, "--save", tmp_path / "whole.npz")
+
+    path = tmp_path / "stopped.npz"
+    command = [sys.executable, "-u", str(MNIST), *settings, "--save", str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch 1/2"):
+            process.send_signal(signal.SIGINT)
+            break
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors == ""
+    assert re.search(r"stopped after (batch \d+ of 188 in epoch 2|epoch 1); continue with --load", output), output
+    assert load_checkpoint(path)["trainer"]["loader"]["epoch"] == 1
+
+    run("--load", path, "--save", path)
+    same_bits(tmp_path / "whole.npz", path)
+
+
+def test_load_and_predict(two_epochs, tmp_path):
+    digit = tmp_path / "digit.npy"
+    image = np.zeros((28, 28), np.uint8)
+    image[4:24, 13:16] = 255
+    np.save(digit, image)
+    for asked, caption in ((7, "test digit 7, 0: 0 ("), (digit, "digit.npy: 1 (")):
+        output = run("--load", two_epochs, "--predict", asked).stdout
+        assert caption.replace(" ", "") in "".join(output.split())  # it may be wrapped
+        assert "epoch" not in output
+
+
+def test_a_finished_run_is_shown_without_training(two_epochs):
+    output = run("--load", two_epochs).stdout
+    assert "nothing to train: 2 epochs are done" in output
+    assert "true class (rows)" in output
+
+
+def make_npy(folder, name, array):
+    np.save(folder / name, array)
+    return folder / name
+
+
+def test_what_is_wrong_is_said_in_one_line(two_epochs, tmp_path):
+    other = tmp_path / "other.npz"
+    save_checkpoint(other, {"a": 1})
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes(two_epochs.read_bytes()[:5000])
+    wide = make_npy(tmp_path, "wide.npy", np.zeros((30, 28)))
+    words = make_npy(tmp_path, "words.npy", np.array(["a"]))
+    large = make_npy(tmp_path, "large.npy", np.full((28, 28), 300))
+    nan = make_npy(tmp_path, "nan.npy", np.full((28, 28), np.nan))
+    pickled = make_npy(tmp_path, "pickled.npy", np.array([None]))
+    cases = [
+        (("--epochs", "many"), 2, "--epochs"),
+        (("--epochs", "-1"), 2, "at least 0"),
+        (("--lr", "nan"), 2, "--lr"),
+        (("--batch-size", "0"), 2, "at least 1"),
+        (("--model", "resnet"), 2, "lenet"),
+        (("--colour", "red"), 2, "--colour"),
+        (("--mirror", "no-address"), 1, "'no-address'"),
+        (("--data", "mnist", "--data-dir", tmp_path / "nowhere"), 1, "nowhere"),
+        (("--data-dir", tmp_path), 1, "train-images"),
+        (("--data", "sample", "--data-dir", tmp_path), 1, "sample"),
+        (("--load", tmp_path / "nowhere.npz"), 1, "nowhere.npz"),
+        (("--load", tmp_path), 1, tmp_path.name),
+        (("--load", other), 1, "other.npz"),
+        (("--load", damaged), 1, "damaged.npz"),
+        (("--load", two_epochs, "--model", "lenet"), 1, "--model simple, not lenet"),
+        (("--load", two_epochs, "--batch-size", 7), 1, "--batch-size 32, not 7"),
+        (("--save", tmp_path / "nowhere" / "run.npz"), 1, "no folder"),
+        (("--save", tmp_path / "run.txt"), 1, ".npz"),
+        (("--data", "sample", "--predict", 1000), 1, "from 0 to 999"),
+        (("--data", "sample", "--predict", "digit.png"), 1, "digit.png"),
+        (("--data", "sample", "--predict", tmp_path / "nowhere.npy"), 1, "nowhere.npy"),
+        (("--data", "sample", "--predict", wide), 1, "(30, 28)"),
+        (("--data", "sample", "--predict", words), 1, "words.npy"),
+        (("--data", "sample", "--predict", large), 1, "0 to 255"),
+        (("--data", "sample", "--predict", nan), 1, "0 to 255"),
+        (("--data", "sample", "--predict", pickled), 1, "pickled.npy"),
+    ]
+    for options, code, expected in cases:
+        done = run(*options, code=code)
+        assert done.stdout == "", options
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert expected in done.stderr, (options, done.stderr)
+
+
+def test_a_reader_that_leaves_early(two_epochs):
+    command = f'"{sys.executable}" "{MNIST}" --load "{two_epochs}" | head -n 1'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("data: sample")
+    assert done.stderr == ""
+
+
+def test_help_names_every_option():
+    output = run("--help").stdout
+    for option in ("--model", "--epochs", "--batch-size", "--lr", "--optimizer", "--seed", "--data", "--data-dir"):
+        assert option in output
+    for option in ("--mirror", "--augment", "--save", "--load", "--predict"):
+        assert option in output

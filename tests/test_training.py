@@ -1,0 +1,176 @@
+"""Runs that are stopped and continued, summaries and reports."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tinygrad_cnn import Tensor, data, manual_seed, nn, optim
+from tinygrad_cnn import functional as F
+from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
+from tinygrad_cnn.models import MODELS
+from tinygrad_cnn.report import confusion_table, drawing, worst_mistakes
+from tinygrad_cnn.summary import summary, summary_table
+from tinygrad_cnn.training import Trainer, predict
+
+OPTIMIZERS = {
+    "sgd": lambda parameters: optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True),
+    "adamw": lambda parameters: optim.AdamW(parameters, lr=0.01),
+}
+
+
+def make_trainer(optimizer):
+    """A small run with everything in it that has a state: dropout, batch norm, momentum, shuffling, augmentation."""
+    random = np.random.default_rng(3)
+    images = random.random((50, 1, 8, 8), np.float32)
+    labels = random.integers(0, 3, 50)
+    manual_seed(1)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 3)
+    )
+    chosen = OPTIMIZERS[optimizer](model.parameters())
+    loader = data.DataLoader((images, labels), batch_size=16, shuffle=True, seed=5, transform=data.augment)
+    return Trainer(model, chosen, loader, optim.lr_scheduler.StepLR(chosen, 1, 0.7))
+
+
+def train_until(trainer, epochs):
+    while trainer.epochs_done < epochs:
+        for _ in trainer.epoch():
+            pass
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("steps", [0, 1, 4, 6])
+def test_a_stopped_run_continues_to_the_same_bits(tmp_path, optimizer, steps):
+    whole = make_trainer(optimizer)
+    train_until(whole, 3)
+
+    stopped = make_trainer(optimizer)
+    taken = 0
+    while taken < steps:
+        for _ in stopped.epoch():
+            taken += 1
+            if taken == steps:
+                break
+    save_checkpoint(tmp_path / "run.npz", stopped.state_dict())
+    continued = make_trainer(optimizer)
+    manual_seed(99)  # another state of the random numbers, as in a new process
+    continued.load_state_dict(load_checkpoint(tmp_path / "run.npz"))
+    train_until(continued, 3)
+
+    for name, value in whole.model.state_dict().items():
+        np.testing.assert_array_equal(continued.model.state_dict()[name], value, err_msg=name)
+    assert continued.optimizer.param_groups[0]["lr"] == whole.optimizer.param_groups[0]["lr"]
+
+
+def test_steps_report_loss_and_hits_before_the_update():
+    trainer = make_trainer("sgd")
+    steps = list(trainer.epoch())
+    assert [step.images for step in steps] == [16, 16, 16, 2]
+    assert all(0 <= step.correct <= step.images and np.isfinite(step.loss) for step in steps)
+    assert trainer.epochs_done == 1
+
+
+def test_predict_gives_probabilities_and_restores_the_mode():
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 3))
+    model[1].eval()
+    images = np.random.default_rng(0).random((7, 1, 2, 2), np.float32)
+    probabilities = predict(model, images, batch_size=3)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(probabilities, predict(model, images, batch_size=3))
+    np.testing.assert_allclose(probabilities, predict(model, images), rtol=1e-6)
+    assert model.training and not model[1].training and model[2].training
+
+
+@pytest.mark.parametrize(
+    "name, parameters, multiply_adds",
+    [
+        ("flat", 79_510, 784 * 100 + 100 * 10),
+        ("simple", 15_770, 28 * 28 * 9 * 8 + 1568 * 10),
+        ("lenet", 61_706, 28 * 28 * 25 * 6 + 10 * 10 * 150 * 16 + 400 * 120 + 120 * 84 + 84 * 10),
+        (
+            "complex",
+            467_818,
+            28 * 28 * 9 * (32 + 32 * 32) + 14 * 14 * 9 * (32 * 64 + 64 * 64) + 3136 * 128 + 128 * 10,
+        ),
+    ],
+)
+def test_summary_of_the_models(name, parameters, multiply_adds):
+    model = MODELS[name]()
+    layers = summary(model, (1, 28, 28))
+    assert sum(layer.parameters for layer in layers) == parameters == sum(p.numel() for p in model.parameters())
+    assert sum(layer.multiply_adds for layer in layers) == multiply_adds
+    assert layers[-1].output_shape == (10,)
+    assert all(p.grad is None for p in model.parameters())
+    assert model.training
+    assert model(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
+
+
+def test_summary_leaves_the_model_as_it_was_when_the_model_fails():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(5, 2))
+    with pytest.raises(ValueError, match="5 features"):
+        summary(model, (1, 2, 2))
+    assert "forward" not in vars(model[0])
+    assert model.training
+
+
+def test_summary_counts_matrix_products_of_a_layer_of_ones_own():
+    class Bilinear(nn.Module):
+        def __init__(self):
+            self.left, self.right = nn.Parameter(np.ones((3, 4))), nn.Parameter(np.ones((4, 5)))
+
+        def forward(self, x):
+            return F.matmul(F.matmul(x, self.left), self.right)
+
+    (layer,) = summary(Bilinear(), (3,))
+    assert (layer.kind, layer.output_shape, layer.parameters, layer.multiply_adds) == ("Bilinear", (5,), 32, 12 + 20)
+
+
+def printed(renderable, width=100):
+    console = Console(width=width, file=io.StringIO())
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_summary_table():
+    text = printed(summary_table(summary(MODELS["lenet"](), (1, 28, 28))))
+    assert "16 × 10 × 10" in text
+    assert "61,706" in text
+    assert "416,520" in text
+
+
+def test_confusion_table():
+    text = printed(confusion_table(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0]), ("cat", "dog")))
+    rows = [[cell.strip() for cell in line.split("│")] for line in text.splitlines() if "%" in line]
+    assert [row[1:5] for row in rows] == [["cat", "1", "1", "50.0%"], ["dog", "1", "2", "66.7%"]]
+
+
+def test_confusion_table_of_a_class_without_examples():
+    assert "nan%" in printed(confusion_table(np.array([0]), np.array([0]), ("cat", "dog")))
+
+
+def test_worst_mistakes_are_those_made_with_most_confidence():
+    images = np.zeros((4, 1, 4, 4))
+    images[:, :, 1, 1] = 1
+    probabilities = np.array([[0.1, 0.9], [0.4, 0.6], [0.9, 0.1], [0.05, 0.95]])
+    text = printed(worst_mistakes(images, np.array([0, 0, 0, 1]), probabilities, ("cat", "dog")), width=80)
+    assert text.index("#0: cat") < text.index("#1: cat")
+    assert "taken for" in text
+    assert "#2" not in text
+    assert "#3" not in text
+
+
+def test_drawing():
+    ring = np.zeros((5, 5))
+    ring[1:4, 1:4] = 1
+    ring[2, 2] = 0
+    assert drawing(ring) == " █▀█\n ▀▀▀"
+    assert drawing(np.zeros((4, 4))) == ""
+
+
+def test_training_a_tensor_batch_works_as_an_array_batch_does():
+    manual_seed(0)
+    model = MODELS["simple"]()
+    images = np.random.default_rng(0).random((3, 1, 28, 28), np.float32)
+    np.testing.assert_array_equal(model(images).numpy(), model(Tensor(images)).numpy())

@@ -1,0 +1,103 @@
+"""What a model is made of, layer by layer: output shapes, parameters, and the work of its matrix products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.table import Table
+
+from . import ops
+from .graph import Node, topological_order
+from .nn import Module
+from .tensor import Tensor
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module without modules below it, as it was called on one input.
+
+    `multiply_adds` counts those of the matrix products for one input, read off the recorded graph.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+
+
+def summary(model: Module, input_shape: Sequence[int]) -> list[Layer]:
+    """The layers of a model in the order in which they are called.
+
+    Args:
+        model: it is called once, on zeros, in evaluation mode.
+        input_shape: the shape of one input, without the batch: (C, H, W).
+
+    >>> from tinygrad_cnn import nn
+    >>> summary(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), (1, 2, 2))[1]
+    Layer(name='1', kind='Linear', output_shape=(3,), parameters=15, multiply_adds=12)
+    """
+    layers: list[Layer] = []
+    parameter = next(model.parameters(), None)
+    dtype = np.float32 if parameter is None else parameter.dtype
+    mode = {module: module.training for module in model.modules()}
+    leaves = [(name, module) for name, module in model.named_modules() if not any(module.children())]
+
+    def watched(name: str, module: Module) -> None:
+        forward = module.forward
+
+        def record(input: Tensor) -> Tensor:
+            output: Tensor = forward(Tensor(input.numpy(), requires_grad=True))  # a graph of this layer only
+            layers.append(
+                Layer(
+                    name,
+                    type(module).__name__,
+                    output.shape[1:],
+                    sum(parameter.numel() for parameter in module.parameters()),
+                    _multiply_adds(output),
+                )
+            )
+            return output
+
+        module.forward = record  # type: ignore[method-assign]
+
+    try:
+        for name, module in leaves:
+            watched(name, module)
+        model.eval()(Tensor(np.zeros((1, *input_shape), dtype)))
+    finally:
+        for _, module in leaves:
+            vars(module).pop("forward", None)
+        for module, training in mode.items():
+            module.training = training
+    return layers
+
+
+def _multiply_adds(output: Tensor) -> int:
+    """M·K·N of every matrix product (M, K) @ (K, N) that the output was computed by."""
+    nodes = topological_order([] if output.node is None else [output.node])
+    products = [node for node in nodes if isinstance(node, Node) and node.primitive is ops.matmul]
+    return sum(math.prod(node.out.shape) * int(node.args[0].shape[-1]) for node in products)
+
+
+def summary_table(layers: Sequence[Layer]) -> Table:
+    """The layers and their sums as a table for the terminal."""
+    table = Table(show_footer=True, pad_edge=False)
+    table.add_column("layer", footer="together")
+    table.add_column("output shape")
+    for heading, numbers in (
+        ("parameters", [layer.parameters for layer in layers]),
+        ("multiply-adds", [layer.multiply_adds for layer in layers]),
+    ):
+        table.add_column(heading, footer=f"{sum(numbers):,}", justify="right")
+    for layer in layers:
+        table.add_row(
+            layer.kind,
+            " × ".join(map(str, layer.output_shape)),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+        )
+    return table

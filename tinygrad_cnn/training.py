@@ -1,0 +1,102 @@
+"""Training a classifier: a run that can be stopped anywhere, saved, and continued to the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import functional as F
+from .data import DataLoader
+from .graph import no_grad
+from .nn import Module
+from .optim import Optimizer
+from .optim.lr_scheduler import LRScheduler
+from .random import get_rng_state, set_rng_state
+
+
+class Step(NamedTuple):
+    """What one step on one batch showed, before the weights were changed."""
+
+    loss: float
+    correct: int
+    images: int
+
+
+class Trainer:
+    """A model on its way: with its optimiser, its batches, and a schedule that goes on once per epoch.
+
+    >>> from tinygrad_cnn import manual_seed, nn, optim
+    >>> _ = manual_seed(0)
+    >>> model = nn.Linear(2, 2)
+    >>> x, y = np.eye(2, dtype=np.float32), np.array([0, 1])
+    >>> trainer = Trainer(model, optim.SGD(model.parameters(), lr=1.0), DataLoader((x, y), batch_size=2))
+    >>> for _ in range(5):
+    ...     steps = list(trainer.epoch())
+    >>> trainer.epochs_done, steps[0].correct
+    (5, 2)
+    """
+
+    def __init__(
+        self, model: Module, optimizer: Optimizer, loader: DataLoader, schedule: LRScheduler | None = None
+    ) -> None:
+        self.model, self.optimizer, self.loader, self.schedule = model, optimizer, loader, schedule
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs are complete."""
+        return self.loader.state_dict()["epoch"]
+
+    def epoch(self) -> Iterator[Step]:
+        """Train on the rest of the epoch, one step per item; leaving off between two items loses nothing."""
+        self.model.train()
+        for images, labels in self.loader:
+            self.optimizer.zero_grad()
+            scores = self.model(images)
+            loss = F.cross_entropy(scores, labels)
+            loss.backward()
+            self.optimizer.step()
+            if self.schedule is not None and self.loader.state_dict()["batch"] == 0:
+                self.schedule.step()
+            yield Step(loss.item(), int((scores.numpy().argmax(1) == labels).sum()), len(labels))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on, the package's random numbers included."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "loader": self.loader.state_dict(),
+            "random": get_rng_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        self.loader.load_state_dict(state["loader"])
+        set_rng_state(state["random"])
+
+
+def predict(model: Module, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    """The probability of each class: (N, ...) -> (N, classes). The model is in evaluation mode meanwhile.
+
+    >>> from tinygrad_cnn import nn
+    >>> predict(nn.Linear(2, 3), np.zeros((5, 2), np.float32)).shape
+    (5, 3)
+    """
+    mode = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with no_grad():
+            parts = [
+                F.softmax(model(images[start : start + batch_size]), dim=1).numpy()
+                for start in range(0, len(images), batch_size)
+            ]
+    finally:
+        for module, training in mode.items():
+            module.training = training
+    return np.concatenate(parts)
