@@ -48,5 +48,7 @@ y.backward(g)  # nobody wrote this gradient: it is that of the operations above,
 
 print("largest difference from the nested loops:")
 print(f"  value             {np.abs(y.numpy() - convolve(images, filters, bias)).max():.1e}")
-for name, tensor, textbook in zip(("images", "filters", "bias"), (x, w, b), convolve_backward(images, filters, g)):
+for name, tensor, textbook in zip(
+    ("images", "filters", "bias"), (x, w, b), convolve_backward(images, filters, g), strict=True
+):
     print(f"  gradient, {name:<7} {np.abs(tensor.grad.numpy() - textbook).max():.1e}")

@@ -117,7 +117,7 @@ def _differences(function: Callable[[], float], x: np.ndarray, eps: float) -> np
 
 def _compare(position: int, analytic: np.ndarray, numeric: np.ndarray, atol: float, rtol: float) -> None:
     excess = np.abs(analytic - numeric) - (atol + rtol * np.abs(numeric))
-    excess[~np.isfinite(excess)] = np.inf  # NaN agrees with nothing
+    excess = np.where(np.isfinite(excess), excess, np.inf)  # NaN agrees with nothing
     if excess.size == 0 or excess.max() <= 0:
         return
     index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))

@@ -148,6 +148,14 @@ class Tensor(Value):
         """The same array as a constant: no gradient flows through it."""
         return Tensor.wrap(self._array, None)
 
+    def __reduce__(self) -> Any:
+        """`copy` and `pickle` take the numbers, whether a gradient is required, and the gradient; never a graph."""
+        if isinstance(self.node, Node):
+            raise RuntimeError(
+                "only a leaf can be copied or pickled, this Tensor is of a recorded operation: .detach()"
+            )
+        return _restored, (type(self), self._array, self.requires_grad, self.grad)
+
     # ---- differentiation
 
     def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
@@ -164,8 +172,7 @@ class Tensor(Value):
         )
         for leaf, new in found.items():
             if isinstance(leaf, Leaf):
-                if not create_graph:
-                    new = Tensor.wrap(np.array(new), None)  # a copy: a rule may hand one array to several leaves
+                new = _own(new)
                 leaf.grad = new if leaf.grad is None else leaf.grad + new
 
     # ---- Python and NumPy
@@ -404,10 +411,14 @@ def grad(
                 f"the outputs do not depend on input {position} of grad, of shape {tensor.shape}: "
                 "pass allow_unused=True to get None for it"
             )
-        if gradient is not None and not create_graph:
-            gradient = Tensor.wrap(np.array(gradient), None)
-        gradients.append(gradient)
+        gradients.append(None if gradient is None else _own(gradient))
     return tuple(gradients)
+
+
+def _own(gradient: Array) -> Tensor:
+    """A recorded gradient as it is, any other copied: a rule may hand one array to several leaves."""
+    recorded = isinstance(gradient, Tensor) and gradient.node is not None
+    return gradient if recorded else Tensor.wrap(np.array(gradient), None)
 
 
 def _seed(output: Tensor, gradient: Any, create_graph: bool) -> tuple[Node | Leaf, Array]:
@@ -433,6 +444,14 @@ def _seed(output: Tensor, gradient: Any, create_graph: bool) -> tuple[Node | Lea
     return output.node, gradient if create_graph else gradient.data
 
 
+def _restored(kind: type[Tensor], array: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:
+    tensor = kind.__new__(kind)
+    tensor._array, tensor.node = array, Leaf() if requires_grad else None  # a leaf made now: not one of another run
+    if grad is not None:
+        tensor.grad = grad
+    return tensor
+
+
 def _to_array(data: Any, dtype: Any) -> np.ndarray:
     if isinstance(data, Tensor):
         raise TypeError(
@@ -455,8 +474,6 @@ def _reject_nested(data: Any) -> None:
         for part in data:
             if isinstance(part, Tensor):
                 raise TypeError("a list of Tensors would lose their graph: use functional.stack or functional.cat")
-            if not isinstance(part, (list, tuple)):
-                break
             _reject_nested(part)
 
 
@@ -466,6 +483,8 @@ def _constant_key(key: Any) -> Any:
         return tuple(_constant_key(part) for part in key)
     if isinstance(key, Tensor):
         return key.data.copy()
-    if isinstance(key, (np.ndarray, list)):
-        return np.array(key)
+    if isinstance(key, list):
+        return np.array(key, dtype=None if key else np.intp)
+    if isinstance(key, np.ndarray):
+        return key.copy()
     return key

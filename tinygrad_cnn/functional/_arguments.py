@@ -28,9 +28,10 @@ def one_dim(dim: int, ndim: int) -> int:
 
 def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     """Dimensions to reduce, in order, counted from the front; None and () mean all of them."""
-    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+    named = [dim] if isinstance(dim, (int, np.integer)) else dim or ()
+    if not named:
         return tuple(range(ndim))
-    dims = [one_dim(d, ndim) for d in ([dim] if isinstance(dim, int) else dim)]
+    dims = [one_dim(d, ndim) for d in named]
     if len(set(dims)) != len(dims):
         raise ValueError(f"a dimension appears twice in dim={dim}")
     return tuple(sorted(dims)) if ndim else ()
@@ -79,7 +80,7 @@ def operands(a: Array, b: Array) -> tuple[Array, Array]:
     if a_number:
         b, a = _beside_number(b, a)
         return a, b
-    a, b = _constant(a), _constant(b)
+    a, b = constant(a), constant(b)
     if a.dtype != b.dtype:
         if a.dtype.kind == "f" and b.dtype.kind != "f":
             b = ops.astype(b, dtype=a.dtype)
@@ -89,7 +90,7 @@ def operands(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
-    array = _constant(array)
+    array = constant(array)
     if isinstance(number, np.generic):
         number = number.item()
     if isinstance(number, float) and array.dtype.kind != "f":
@@ -97,7 +98,8 @@ def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
     return array, number
 
 
-def _constant(operand: Array) -> Array:
+def constant(operand: Array) -> Array:
+    """A Tensor as it is; of an array that could still be changed a copy, for the backward pass."""
     if isinstance(operand, Value):
         return operand
     if isinstance(operand, np.ndarray):

@@ -49,7 +49,10 @@ def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> Arra
     """
     a, b = operands(input, other)
     whole = np.result_type(getattr(a, "dtype", a), getattr(b, "dtype", b)).kind != "f"
-    quotient = ops.div(as_float(a) if whole else a, b)
+    if whole:
+        dtype = np.dtype(np.float32 if rounding_mode is None else np.float64)  # float64: exact before it is rounded
+        a, b = ops.astype(as_array(a), dtype=dtype), ops.astype(as_array(b), dtype=dtype)
+    quotient = ops.div(a, b)
     if rounding_mode is None:
         return quotient
     if rounding_mode not in ("trunc", "floor"):
@@ -178,7 +181,7 @@ def where(condition: Array, input: Array, other: Array) -> Array:
     >>> where(np.array([True, False]), 1.0, 2.0)
     array([1., 2.], dtype=float32)
     """
-    condition = np.asarray(condition)
+    condition = np.array(condition)  # a copy: the backward pass needs it unchanged
     if condition.dtype != bool:
         raise TypeError(f"where expects a condition of booleans, got {condition.dtype}: compare first, as in x > 0")
     return ops.where(condition, *operands(input, other))
@@ -254,9 +257,9 @@ def max(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
     """
     if dim is None:
         return amax(input)
-    if not isinstance(dim, int):
+    if not isinstance(dim, (int, np.integer)):
         return maximum(input, dim)
-    input = as_array(input)
+    input, dim = as_array(input), int(dim)
     axis = (one_dim(dim, input.ndim),) if input.ndim else ()
     return Extreme(ops.max(input, axis=axis, keepdims=keepdim, ties="first"), argmax(input, dim, keepdim))
 

@@ -10,7 +10,7 @@ import numpy as np
 from .. import ops
 from ..graph import Array, Node, Value
 from ..random import generator as default_generator
-from ._arguments import as_array, as_float, one_dim
+from ._arguments import as_array, as_float, constant, one_dim
 from .arithmetic import matmul
 
 
@@ -69,7 +69,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     >>> linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([0.5, 0.5]))
     array([3.5, 6.5])
     """
-    input, weight = as_array(input), as_array(weight)
+    input, weight = constant(as_array(input)), constant(as_array(weight))
     if weight.ndim not in (1, 2) or input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
         raise ValueError(_linear_mismatch(input, weight))
     if weight.ndim == 1:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..graph import Array
-from ._arguments import as_array, operands, reduced
+from ._arguments import as_array, constant, operands, reduced
 from .layers import log_softmax
 
 
@@ -50,7 +50,7 @@ def cross_entropy(
     if target.dtype.kind == "f" and target.shape == input.shape:
         if label_smoothing:
             target = target * (1 - label_smoothing) + label_smoothing / classes
-        losses = _weighted_sum(ops.mul(scores, target), weights, dim)
+        losses = _weighted_sum(ops.mul(scores, constant(target)), weights, dim)
         return reduced(losses, reduction, total=math.prod(target.shape) // max(classes, 1))
     loss = nll_loss(scores, target, weight, ignore_index=ignore_index, reduction=reduction)
     if label_smoothing == 0:
@@ -75,7 +75,7 @@ def _weighted_sum(scores: Array, weights: Array | None, dim: int) -> Array:
 def _class_weights(weight: Array | None, classes: int, scores: Array) -> Array | None:
     if weight is None:
         return None
-    weight = as_array(weight)
+    weight = constant(as_array(weight))
     if weight.shape != (classes,):
         raise ValueError(f"the loss expects a weight for each of {classes} classes, got {weight.shape}")
     return weight if weight.dtype == scores.dtype else ops.astype(weight, dtype=scores.dtype)
@@ -125,7 +125,7 @@ def nll_loss(
         return reduced(picked, reduction, total=math.prod(target.shape))
     factors = np.ones(target.shape, input.dtype) if weights is None else np.asarray(weights)[target]
     factors = np.where(counted, factors, 0).astype(input.dtype)
-    losses = ops.where(counted, ops.mul(picked, factors), 0.0)  # not 0 · inf, which would be NaN
+    losses = ops.mul(ops.where(counted, picked, 0.0), factors)  # not 0 · inf, which would be NaN
     return reduced(losses, reduction, total=factors.sum())
 
 
@@ -148,7 +148,7 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     squares = ops.mul(difference, difference)
     if weight is None:
         return reduced(squares, reduction, total=math.prod(squares.shape))
-    weight = as_array(weight)
+    weight = constant(as_array(weight))
     if weight.shape != squares.shape:
         raise ValueError(f"mse_loss expects a weight for each of {squares.shape}, got {weight.shape}")
     total = ops.sum(weight, axis=tuple(range(weight.ndim)), keepdims=False)

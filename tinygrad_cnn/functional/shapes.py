@@ -87,7 +87,7 @@ def squeeze(input: Array, dim: int | Sequence[int] | None = None) -> Array:
     if dim is None:
         named = set(range(input.ndim))
     else:
-        named = {one_dim(d, input.ndim) for d in ([dim] if isinstance(dim, int) else dim)}
+        named = {one_dim(d, input.ndim) for d in ([dim] if isinstance(dim, (int, np.integer)) else dim)}
     shape = tuple(n for i, n in enumerate(input.shape) if not (n == 1 and i in named))
     return ops.reshape(input, shape=shape)
 

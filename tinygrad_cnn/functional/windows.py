@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import ops
 from ..graph import Array
-from ._arguments import as_array, pair
+from ._arguments import as_array, constant, pair
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]
@@ -52,7 +52,7 @@ def conv2d(
            [6., 9., 9., 6.],
            [4., 6., 6., 4.]])
     """
-    input, weight = as_array(input), as_array(weight)
+    input, weight = constant(as_array(input)), constant(as_array(weight))
     if input.ndim == 3:
         one = conv2d(ops.reshape(input, shape=(1, *input.shape)), weight, bias, stride, padding, dilation, groups)
         return ops.reshape(one, shape=one.shape[1:])
@@ -62,7 +62,7 @@ def conv2d(
     grid.check_fits(input, widths)
 
     images = ops.permute(input, axes=NHWC)
-    if any(widths):
+    if any(map(any, widths)):
         images = ops.pad(images, widths=((0, 0), *widths, (0, 0)), value=0)
     windows = ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation)
     n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from ..functional._arguments import pair
 from ..graph import Array
 from ..random import generator
 from .module import Buffer, Module, Parameter
@@ -38,7 +39,7 @@ class Linear(Module):
         return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class Conv2d(Module):
@@ -64,8 +65,11 @@ class Conv2d(Module):
                 f"Conv2d expects groups that divide both channels: {in_channels} and {out_channels} / {groups}"
             )
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.kernel_size = pair(kernel_size, "kernel_size", "Conv2d", 1)
+        self.stride = pair(stride, "stride", "Conv2d", 1)
+        self.padding = padding if isinstance(padding, str) else pair(padding, "padding", "Conv2d", 0)
+        self.dilation = pair(dilation, "dilation", "Conv2d", 1)
+        self.groups = groups
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         fan_in = math.prod(shape[1:])
         self.weight = _uniform(shape, fan_in)
@@ -75,11 +79,10 @@ class Conv2d(Module):
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-        for name, default in defaults.items():
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        for name, default in {"padding": (0, 0), "dilation": (1, 1), "groups": 1}.items():
             if getattr(self, name) != default:
-                text += f", {name}={getattr(self, name)!r}"
+                text += f", {name}={getattr(self, name)}"
         return text if self.bias is not None else f"{text}, bias=False"
 
 
@@ -96,6 +99,7 @@ class MaxPool2d(Module):
         stride: Size | None = None,
         padding: Size = 0,
         dilation: Size = 1,
+        *,  # here PyTorch has return_indices, which makes the layer return a pair
         ceil_mode: bool = False,
     ) -> None:
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
@@ -166,6 +170,7 @@ class BatchNorm2d(Module):
         track_running_stats: bool = True,
     ) -> None:
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
         self.running_mean = Buffer(np.zeros(num_features, np.float32)) if track_running_stats else None
@@ -192,7 +197,10 @@ class BatchNorm2d(Module):
         )
 
     def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
 
 
 class Dropout(Module):
@@ -226,6 +234,9 @@ class Flatten(Module):
 
     def forward(self, input: Array) -> Array:
         return F.flatten(input, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
 class ReLU(Module):
@@ -293,18 +304,21 @@ class CrossEntropyLoss(Module):
 class Sequential(Module):
     """Modules applied one after another; named by number, or by the keys of a dictionary.
 
+    Indexing gives a module; slicing a Sequential of some of them, under the names they have here.
+
     >>> Sequential(Linear(4, 3), ReLU(), Linear(3, 2))(np.zeros((5, 4), np.float32)).shape
     (5, 2)
     """
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
-        if len(modules) == 1 and isinstance(modules[0], Mapping):
-            named = dict(modules[0])
-        else:
-            named = {str(i): module for i, module in enumerate(modules)}  # type: ignore[misc]
-        for name, module in named.items():
+        first = modules[0] if len(modules) == 1 else None
+        named: Mapping[Any, Any] = first if isinstance(first, Mapping) else dict(enumerate(modules))
+        for key, module in named.items():
+            name = str(key)
             if not isinstance(module, Module):
                 raise TypeError(f"Sequential expects modules, got {module!r} at {name}")
+            if not name or "." in name or hasattr(self, name):
+                raise ValueError(f"Sequential cannot name a module {name!r}: that is empty, has a dot, or is taken")
             setattr(self, name, module)
 
     def forward(self, input: Array) -> Array:
@@ -313,10 +327,15 @@ class Sequential(Module):
         return input
 
     def __iter__(self) -> Iterator[Module]:
-        return self.children()
+        return iter(self._steps().values())
 
     def __len__(self) -> int:
-        return len(list(self))
+        return len(self._steps())
 
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self._steps().items())[index]))
+        return list(self._steps().values())[index]
+
+    def _steps(self) -> dict[str, Module]:
+        return dict(self._members(Module))  # one that stands here twice is applied twice

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -19,8 +20,8 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = True) -> None:
-        super().__init__(data.numpy() if isinstance(data, Tensor) else data, dtype, requires_grad)
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data.numpy() if isinstance(data, Tensor) else data, requires_grad=requires_grad)
 
     wrap = Tensor.wrap  # type: ignore[assignment]  # what is computed from a Parameter is a Tensor
 
@@ -34,8 +35,8 @@ class Buffer(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Any, dtype: Any = None) -> None:
-        super().__init__(data.numpy() if isinstance(data, Tensor) else data, dtype)
+    def __init__(self, data: Any) -> None:
+        super().__init__(data.numpy() if isinstance(data, Tensor) else data)
 
     wrap = Tensor.wrap  # type: ignore[assignment]
 
@@ -51,7 +52,8 @@ class Module:
     """A function with parameters. Write `forward`; call the module itself.
 
     Parameters, buffers and other modules are found among the attributes, also inside lists, tuples and
-    dictionaries, in the order in which they were set; a name is the path to it: `layers.0.weight`.
+    dictionaries, in the order in which they were set; a name is the path to it: `layers.0.weight`. A module's
+    own come before those of the modules in it. `super().__init__()` need not be called.
 
     >>> from tinygrad_cnn import Tensor, nn
     >>> class Scale(nn.Module):
@@ -78,44 +80,61 @@ class Module:
         """Set an attribute that is saved with the module, but not trained."""
         setattr(self, name, Buffer(tensor))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # layer.weight = 0.5 * layer.weight would make a Tensor of it, which is neither trained nor saved
+        before = vars(self).get(name)
+        for kind in (Parameter, Buffer):
+            if isinstance(before, kind) and not (value is None or isinstance(value, kind)):
+                raise TypeError(
+                    f"{type(self).__name__}.{name} is a {kind.__name__}, a {type(value).__name__} would not be: "
+                    f"assign an array to .{name}.data, or wrap the new value in nn.{kind.__name__}(...)"
+                )
+        super().__setattr__(name, value)
+
     # ---- what it holds
 
-    def _members(self) -> Iterator[tuple[str, Any]]:
-        """Parameters and buffers first, then modules, by name."""
-        members = [member for name, value in vars(self).items() for member in _found(name, value)]
-        yield from (member for member in members if isinstance(member[1], Tensor))
-        yield from (member for member in members if isinstance(member[1], Module))
+    def _members(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+        """What of this kind is among the attributes, with its name."""
+        return (member for name, value in vars(self).items() for member in _found(kind, name, value))
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module (its name is the prefix) and all modules below it, each once."""
-        yield from _walk(self, prefix, set())
+    def _all_members(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+        """What of this kind is here and in the modules below, each once."""
+        return _each_once(
+            (_joined(path, name), member)
+            for path, module in self.named_modules()
+            for name, member in module._members(kind)
+        )
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module (its name is empty) and all modules below it, each once."""
+        return _each_once(_walk(self, "", ()))
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules below it, each once."""
         return (module for _, module in self.named_modules())
 
-    def children(self) -> Iterator[Module]:
-        """The modules right below this one."""
-        return (member for _, member in self._members() if isinstance(member, Module))
-
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules right below this one, with their names."""
-        return ((name, member) for name, member in self._members() if isinstance(member, Module))
+        """The modules right below this one, each once, with their names."""
+        return _each_once(self._members(Module))
+
+    def children(self) -> Iterator[Module]:
+        """The modules right below this one, each once."""
+        return (module for _, module in self.named_children())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their names, each once, also where it is used in two places."""
-        return _named_tensors(self, Parameter)
+        """All parameters with their names, each once: one that is used in two places by its first name."""
+        return self._all_members(Parameter)
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, in the order of `named_parameters`."""
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
-        """All buffers with their names."""
-        return _named_tensors(self, Buffer)
+        """All buffers with their names, each once."""
+        return self._all_members(Buffer)
 
     def buffers(self) -> Iterator[Buffer]:
-        """All buffers."""
+        """All buffers, in the order of `named_buffers`."""
         return (buffer for _, buffer in self.named_buffers())
 
     # ---- changing it
@@ -152,7 +171,7 @@ class Module:
 
     def _convert(self, dtype: Any) -> Self:
         for tensor in (*self.parameters(), *self.buffers()):
-            if tensor.dtype.kind == "f":
+            if tensor.dtype.kind == "f" and tensor.dtype != dtype:
                 if tensor.grad is not None:
                     tensor.grad = tensor.grad.detach().astype(dtype)
                 tensor.data = tensor.data.astype(dtype)
@@ -161,7 +180,7 @@ class Module:
     # ---- saving it
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of all parameters and buffers by name, without history.
+        """Copies of all parameters and buffers by name, without history; what is shared, under all its names.
 
         >>> from tinygrad_cnn import nn
         >>> {name: value.shape for name, value in nn.Linear(3, 2).state_dict().items()}
@@ -178,29 +197,29 @@ class Module:
         """
         own = self._state()
         given = {name: np.asarray(value) for name, value in state_dict.items()}
-        missing = [name for name in own if name not in given]
-        unexpected = [name for name in given if name not in own]
+        keys = Keys([name for name in own if name not in given], [name for name in given if name not in own])
+        common = [name for name in own if name in given]
         problems = [
             f"{name} has shape {given[name].shape}, expected {own[name].shape}"
-            for name in own
-            if name in given and given[name].shape != own[name].shape
+            for name in common
+            if given[name].shape != own[name].shape
         ]
         if strict:
-            problems += [f"missing: {name}" for name in missing]
-            problems += [f"unexpected: {name}" for name in unexpected]
+            problems += [f"missing: {name}" for name in keys.missing_keys]
+            problems += [f"unexpected: {name}" for name in keys.unexpected_keys]
         if problems:
-            raise RuntimeError(f"the state does not fit {type(self).__name__}: " + "; ".join(problems))
-        for name, tensor in own.items():
-            if name in given:
-                tensor.data = given[name].astype(tensor.dtype)
-        return Keys(missing, unexpected)
+            raise RuntimeError("\n  ".join([f"the state does not fit {type(self).__name__}:", *problems]))
+        converted = {name: given[name].astype(own[name].dtype) for name in common}
+        for name, array in converted.items():
+            own[name].data = array
+        return keys
 
     def _state(self) -> dict[str, Tensor]:
         return {
             _joined(path, name): member
-            for path, module in _walk(self, "", set(), shared=True)
-            for name, member in module._members()
-            if isinstance(member, (Parameter, Buffer))
+            for path, module in _walk(self, "", ())
+            for kind in (Parameter, Buffer)
+            for name, member in module._members(kind)
         }
 
     # ---- showing it
@@ -209,41 +228,40 @@ class Module:
         """The settings, as `repr` shows them."""
         return ""
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
-        if not lines:
-            return f"{type(self).__name__}({self.extra_repr()})"
-        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+        settings = self.extra_repr()
+        children = [f"({name}): {child!r}" for name, child in self._members(Module)]
+        if not children:
+            return f"{type(self).__name__}({settings})"
+        lines = "\n".join([settings, *children] if settings else children)
+        return f"{type(self).__name__}(\n  " + lines.replace("\n", "\n  ") + "\n)"
 
 
-def _found(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, (Parameter, Buffer, Module)):
+def _found(kind: type[Any], name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The value itself if it is of this kind, or what of this kind is in it if it is a container."""
+    if isinstance(value, kind):
         yield name, value
     elif isinstance(value, (list, tuple, dict)):
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in parts:
-            yield from _found(f"{name}.{key}", part)
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _found(kind, f"{name}.{key}", part)
 
 
-def _walk(module: Module, path: str, seen: set[Module], shared: bool = False) -> Iterator[tuple[str, Module]]:
-    """The module and those below it, each once; with `shared`, one that is used twice under both names."""
-    if module in seen:
+def _walk(module: Module, path: str, above: tuple[Module, ...]) -> Iterator[tuple[str, Module]]:
+    """The module and all below it, under every name they have; none inside itself."""
+    if any(module is one for one in above):
         return
-    seen.add(module)
     yield path, module
-    for name, child in module.named_children():
-        yield from _walk(child, _joined(path, name), seen, shared)
-    if shared:
-        seen.discard(module)
+    for name, child in module._members(Module):
+        yield from _walk(child, _joined(path, name), (*above, module))
 
 
-def _named_tensors(module: Module, kind: type[Any]) -> Iterator[tuple[str, Any]]:
-    seen: set[Tensor] = set()
-    for path, part in module.named_modules():
-        for name, member in part._members():
-            if isinstance(member, kind) and member not in seen:
-                seen.add(member)
-                yield _joined(path, name), member
+def _each_once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    seen = set()
+    for name, member in named:
+        if id(member) not in seen:  # a module may be a dataclass, and so not hashable
+            seen.add(id(member))
+            yield name, member
 
 
 def _joined(path: str, name: str) -> str:

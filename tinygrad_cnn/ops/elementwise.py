@@ -206,7 +206,7 @@ def pow(a: Array, b: Array) -> Array:
 
 pow.defvjp(
     lambda g, out, a, b: unbroadcast(g * b * a ** _one_less(b), a),
-    lambda g, out, a, b: unbroadcast(g * out * log(where((a == 0) & (b >= 0), 1.0, a)), b),
+    lambda g, out, a, b: unbroadcast(g * out * log(where((a == 0) & (b >= 0), out.dtype.type(1), a)), b),
 )
 
 

@@ -6,6 +6,8 @@ from ..graph import Array, primitive
 
 Pair = tuple[int, int]
 
+CACHED_BYTES = 1 << 18
+
 
 @primitive
 def im2col(x: Array, *, kernel: Pair, stride: Pair, dilation: Pair) -> Array:
@@ -57,11 +59,14 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
     out = np.zeros((n, *image, channels), windows.dtype)
     if windows.size == 0:
         return out
-    for p in range(kernel_h):
-        rows = slice(p * dilation[0], p * dilation[0] + stride[0] * (out_h - 1) + 1, stride[0])
-        for q in range(kernel_w):
-            columns = slice(q * dilation[1], q * dilation[1] + stride[1] * (out_w - 1) + 1, stride[1])
-            out[:, rows, columns] += windows[:, :, :, p, q]
+    block = max(1, CACHED_BYTES * n // out.nbytes)  # so many images stay in the cache while all taps are added
+    for first in range(0, n, block):
+        images = slice(first, first + block)
+        for p in range(kernel_h):
+            rows = slice(p * dilation[0], p * dilation[0] + stride[0] * (out_h - 1) + 1, stride[0])
+            for q in range(kernel_w):
+                columns = slice(q * dilation[1], q * dilation[1] + stride[1] * (out_w - 1) + 1, stride[1])
+                out[images, rows, columns] += windows[images, :, :, p, q]
     return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .optimizers import Optimizer
@@ -75,7 +75,9 @@ class StepLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine from the learning rate down to `eta_min` in `T_max` steps (Loshchilov and Hutter, 2017).
+    """Half a cosine from the learning rate down to `eta_min` in `T_max` steps, then up again, and so on.
+
+    (Loshchilov and Hutter, 2017, without their restarts.)
 
     >>> from tinygrad_cnn import Tensor, optim
     >>> optimizer = optim.SGD([Tensor([0.0], requires_grad=True)], lr=1.0)
@@ -100,12 +102,12 @@ class OneCycleLR(LRScheduler):
 
     Args:
         optimizer: its learning rate is replaced.
-        max_lr: the highest learning rate.
+        max_lr: the highest learning rate, one for all groups or a list with one for each.
         total_steps: the number of steps of the run; or `epochs` and `steps_per_epoch`.
         pct_start: the part of the run in which the rate rises.
         anneal_strategy: "cos" or "linear".
         cycle_momentum: whether the momentum (or the first beta) falls from max_momentum to base_momentum while the
-            rate rises, and back.
+            rate rises, and goes back while it falls.
         div_factor: the rate begins at max_lr / div_factor.
         final_div_factor: and ends at that / final_div_factor.
 
@@ -119,7 +121,7 @@ class OneCycleLR(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        max_lr: float,
+        max_lr: float | Sequence[float],
         total_steps: int | None = None,
         epochs: int | None = None,
         steps_per_epoch: int | None = None,
@@ -131,6 +133,10 @@ class OneCycleLR(LRScheduler):
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
     ) -> None:
+        groups = optimizer.param_groups
+        max_lrs = list(max_lr) if isinstance(max_lr, Sequence) else [max_lr] * len(groups)
+        if len(max_lrs) != len(groups):
+            raise ValueError(f"OneCycleLR expects max_lr for each of {len(groups)} groups, got {len(max_lrs)}")
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR expects total_steps, or epochs and steps_per_epoch")
@@ -142,26 +148,20 @@ class OneCycleLR(LRScheduler):
             )
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f'OneCycleLR expects anneal_strategy "cos" or "linear", got {anneal_strategy!r}')
-        first = optimizer.param_groups[0]
-        if cycle_momentum and not first.get("momentum") and "betas" not in first:
-            raise ValueError("OneCycleLR cannot cycle the momentum of an optimiser without: pass cycle_momentum=False")
-        self.max_lr, self.total_steps = max_lr, total_steps
-        self.rising, self.anneal_strategy = pct_start * total_steps - 1, anneal_strategy
-        self.cycle_momentum, self.base_momentum, self.max_momentum = (
-            cycle_momentum,
-            base_momentum,
-            max_momentum,
-        )
-        self.first_lr = max_lr / div_factor
-        self.final_lr = self.first_lr / final_div_factor
+        if cycle_momentum and not optimizer.defaults.keys() & {"momentum", "betas"}:
+            raise ValueError("OneCycleLR finds no momentum or betas to cycle: pass cycle_momentum=False")
+        self.total_steps, self.peak = total_steps, pct_start * total_steps - 1
+        self.anneal_strategy, self.cycle_momentum = anneal_strategy, cycle_momentum
+        self.base_momentum, self.max_momentum = base_momentum, max_momentum
+        self.div_factor, self.final_div_factor = div_factor, final_div_factor
+        for group, highest in zip(groups, max_lrs, strict=True):
+            group["initial_lr"] = highest / div_factor
         super().__init__(optimizer)
 
     def step(self) -> None:
-        if self.last_epoch + 1 >= self.total_steps:
-            raise ValueError(
-                f"OneCycleLR was made for {self.total_steps} steps, of which the first is taken at once, and these "
-                "are done: make a new one, with more total_steps"
-            )
+        """Go on by one step; as in PyTorch also after the last batch, which changes nothing any more."""
+        if self.last_epoch >= self.total_steps:
+            raise ValueError(f"OneCycleLR was made for {self.total_steps} steps: make it with more total_steps")
         super().step()
 
     def _apply(self) -> None:
@@ -170,20 +170,21 @@ class OneCycleLR(LRScheduler):
             momentum = self._between(self.max_momentum, self.base_momentum, self.max_momentum)
             for group in self.optimizer.param_groups:
                 if "betas" in group:
-                    group["betas"] = (momentum, *group["betas"][1:])
+                    group["betas"] = (momentum, group["betas"][1])
                 else:
                     group["momentum"] = momentum
 
     def _lr(self, base: float) -> float:
-        return self._between(self.first_lr, self.max_lr, self.final_lr)
+        return self._between(base, base * self.div_factor, base / self.final_div_factor)
 
     def _between(self, first: float, middle: float, last: float) -> float:
-        if self.last_epoch <= self.rising:
-            return self._anneal(first, middle, self.last_epoch / self.rising if self.rising else 1.0)
-        falling = self.total_steps - 1 - self.rising
-        return self._anneal(middle, last, (self.last_epoch - self.rising) / falling if falling else 1.0)
+        if self.last_epoch <= self.peak:
+            return self._anneal(first, middle, self.last_epoch, self.peak)
+        return self._anneal(middle, last, self.last_epoch - self.peak, self.total_steps - 1 - self.peak)
 
-    def _anneal(self, start: float, end: float, part: float) -> float:
+    def _anneal(self, start: float, end: float, step: float, steps: float) -> float:
+        if step >= steps:
+            return end
         if self.anneal_strategy == "linear":
-            return start + (end - start) * part
-        return end + (start - end) / 2 * (1 + math.cos(math.pi * part))
+            return start + (end - start) * step / steps
+        return end + (start - end) / 2 * (1 + math.cos(math.pi * step / steps))

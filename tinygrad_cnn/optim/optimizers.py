@@ -18,35 +18,39 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        given: list[Any] = [params] if isinstance(params, Tensor) else list(params)
-        groups: list[dict[str, Any]] = given if given and isinstance(given[0], Mapping) else [{"params": given}]
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
+        known: set[Tensor] = set()
+        groups = _listed(params)
+        if not any(isinstance(group, Mapping) for group in groups):
+            groups = [{"params": groups}]
         for group in groups:
-            tensors = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
-            self._check_new(tensors)
+            if not isinstance(group, Mapping) or "params" not in group:
+                raise TypeError(f'{self._name} expects Tensors, or dictionaries with "params", got {group!r}')
+            tensors = _listed(group["params"])
+            for tensor in tensors:
+                if not isinstance(tensor, Tensor) or not tensor.is_leaf:
+                    raise TypeError(f"{self._name} changes leaf Tensors, got {tensor!r}")
+                if tensor in known:
+                    raise ValueError(f"a parameter of shape {tensor.shape} was given to {self._name} twice")
+                known.add(tensor)
             self.param_groups.append({**defaults, **group, "params": tensors})
-        if not any(group["params"] for group in self.param_groups):
-            raise ValueError(f"{type(self).__name__} got no parameters: pass model.parameters()")
-        for group in self.param_groups:
-            self._check_settings(group)
+            self._check_settings(self.param_groups[-1])
+        if not known:
+            raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
 
-    def _check_new(self, tensors: list[Any]) -> None:
-        known = {tensor for group in self.param_groups for tensor in group["params"]}
-        for tensor in tensors:
-            if not isinstance(tensor, Tensor) or not tensor.is_leaf:
-                raise TypeError(f"{type(self).__name__} changes leaf Tensors, got {tensor!r}")
-            if tensor in known:
-                raise ValueError(f"a parameter of shape {tensor.shape} was given to {type(self).__name__} twice")
-            known.add(tensor)
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
 
-    def _check_settings(self, group: dict[str, Any]) -> None:
+    def _check_settings(self, group: Mapping[str, Any]) -> None:
         for name in ("lr", "momentum", "weight_decay", "eps"):
-            if group.get(name, 0) < 0:
-                raise ValueError(f"{type(self).__name__} expects {name} of at least 0, got {group[name]}")
-        if not all(0 <= beta < 1 for beta in group.get("betas", ())):
-            raise ValueError(f"{type(self).__name__} expects betas from 0 to below 1, got {group['betas']}")
+            if not group.get(name, 0) >= 0:
+                raise ValueError(f"{self._name} expects {name} of at least 0, got {group[name]}")
+        betas = group.get("betas", (0, 0))
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{self._name} expects two betas from 0 to below 1, got {betas}")
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -56,7 +60,7 @@ class Optimizer:
                     parameter.grad = None
 
     def step(self) -> None:
-        """Change every parameter that has a gradient."""
+        """Change every parameter that has a gradient, in place; a graph recorded before has then lost its values."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -80,31 +84,48 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` gave, for parameters of the same number and shapes."""
+        """Continue from what `state_dict` gave, for parameters of the same number and shapes.
+
+        Raises:
+            ValueError: if the state is of another kind of optimiser, or of other parameters. Nothing has been
+                changed then.
+        """
         given = state_dict["param_groups"]
-        sizes = [len(group["params"]) for group in given]
-        own_sizes = [len(group["params"]) for group in self.param_groups]
+        sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (given, self.param_groups))
         if sizes != own_sizes:
-            raise ValueError(f"the state is of groups of {sizes} parameters, the optimiser has {own_sizes}")
+            raise ValueError(f"the state is of groups of {sizes} parameters, {self._name} has {own_sizes}")
+        for group in given:
+            lacking = [name for name in self.defaults if name not in group]
+            if lacking:
+                raise ValueError(f"the state is not of {self._name}: it has no {', '.join(lacking)}")
+            self._check_settings(group)
         tensors = {
             position: tensor
             for new, group in zip(given, self.param_groups, strict=True)
             for position, tensor in zip(new["params"], group["params"], strict=True)
         }
-        state = {tensors[int(position)]: _copied(values) for position, values in state_dict["state"].items()}
-        for tensor, values in state.items():
+        state = {}
+        for position, values in state_dict["state"].items():
+            tensor = tensors.get(int(position))  # JSON makes strings of keys
+            if tensor is None:
+                raise ValueError(f"the state has a parameter {position}, {self._name} has {len(tensors)}")
             for name, value in values.items():
-                if isinstance(value, np.ndarray) and value.ndim and value.shape != tensor.shape:
+                if isinstance(value, np.ndarray) and value.shape != tensor.shape:
                     raise ValueError(
-                        f"the state has {name} of shape {value.shape} for a parameter of shape {tensor.shape}"
+                        f"the state has {name} of shape {value.shape} for parameter {position}, of shape {tensor.shape}"
                     )
+            state[tensor] = _copied(values, tensor.dtype)
         self.state = state
         for new, group in zip(given, self.param_groups, strict=True):
             group.update({name: value for name, value in new.items() if name != "params"})
 
 
-def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: np.array(value) if isinstance(value, np.ndarray) else value for name, value in state.items()}
+def _listed(params: Any) -> list[Any]:
+    return [params] if isinstance(params, Tensor) else list(params)
+
+
+def _copied(state: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
+    return {name: np.array(value, dtype) if isinstance(value, np.ndarray) else value for name, value in state.items()}
 
 
 class SGD(Optimizer):
@@ -129,18 +150,13 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        if nesterov and (momentum <= 0 or dampening != 0):
+        settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+        super().__init__(params, {**settings, "nesterov": nesterov})
+
+    def _check_settings(self, group: Mapping[str, Any]) -> None:
+        super()._check_settings(group)
+        if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError("SGD with nesterov expects a momentum above 0 and no dampening")
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-            },
-        )
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         direction = grad + group["weight_decay"] * values if group["weight_decay"] else grad
@@ -148,7 +164,7 @@ class SGD(Optimizer):
         if momentum:
             velocity = state.get("momentum_buffer")
             if velocity is None:
-                velocity = state["momentum_buffer"] = direction.copy()
+                velocity = state["momentum_buffer"] = np.array(direction)  # also of a 0-d sum, which is no array
             else:
                 velocity *= momentum
                 velocity += (1 - group["dampening"]) * direction
@@ -177,10 +193,11 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        grad = self._decayed(values, grad, group)
+        if group["weight_decay"]:
+            grad = grad + group["weight_decay"] * values
         if not state:
             state.update(step=0, exp_avg=np.zeros_like(values), exp_avg_sq=np.zeros_like(values))
         state["step"] += 1
@@ -193,9 +210,6 @@ class Adam(Optimizer):
         scale /= math.sqrt(1 - beta2 ** state["step"])
         scale += group["eps"]
         values -= group["lr"] / (1 - beta1 ** state["step"]) * mean / scale
-
-    def _decayed(self, values: np.ndarray, grad: np.ndarray, group: dict[str, Any]) -> np.ndarray:
-        return grad + group["weight_decay"] * values if group["weight_decay"] else grad
 
 
 class AdamW(Adam):
@@ -220,6 +234,6 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _decayed(self, values: np.ndarray, grad: np.ndarray, group: dict[str, Any]) -> np.ndarray:
+    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         values *= 1 - group["lr"] * group["weight_decay"]
-        return grad
+        super()._update(values, grad, state, {**group, "weight_decay": 0.0})

@@ -1,0 +1,838 @@
+"""Modules: what is found in them, what they compute, and that every layer's gradients are right twice over."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn
+from tinygrad_cnn import Tensor, get_rng_state, grad, gradcheck, manual_seed, nn, no_grad, set_rng_state
+from tinygrad_cnn import functional as F
+
+
+def distinct(*shape):
+    """Shuffled numbers from -1 to 1, none of them equal or 0: no maximum has ties, and no ReLU a kink."""
+    n = int(np.prod(shape))
+    return (2 * np.random.default_rng(0).permutation(n).reshape(shape) + 1.3 - n) / n
+
+
+def cnn():
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding="same"),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(3 * 2 * 2, 4),
+    )
+
+
+def names(module):
+    return [name for name, _ in module.named_parameters()]
+
+
+# ---- gradients
+
+
+def as_function(module):
+    """The module as a function of its input and of its parameters, which `gradcheck` can then vary."""
+    parameters = list(module.parameters())
+
+    def function(input, *values):
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter._array, parameter.node = value._array, value.node
+        return module(input)
+
+    return function
+
+
+def gradient_of(function):
+    """All gradients of a function as a function of its arguments and of the cotangent, its last argument."""
+
+    def gradients(*args):
+        *inputs, cotangent = args
+        found = grad(function(*inputs), inputs, cotangent, create_graph=True, allow_unused=True)
+        return [gradient for gradient in found if gradient is not None]
+
+    return gradients
+
+
+class Seeded(nn.Module):
+    """A random module that draws the same numbers every time."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def forward(self, input):
+        manual_seed(0)
+        return self.module(input)
+
+
+class Loss(nn.Module):
+    """A loss with its target in it."""
+
+    def __init__(self, target, *args, **settings):
+        self.loss, self.target = nn.CrossEntropyLoss(*args, **settings), np.array(target)
+
+    def forward(self, input):
+        return self.loss(input, self.target)
+
+
+MODULES = {
+    "linear": (lambda: nn.Linear(3, 2), (4, 3)),
+    "linear, one row": (lambda: nn.Linear(3, 2), (3,)),
+    "linear, no bias": (lambda: nn.Linear(3, 2, bias=False), (2, 2, 3)),
+    "conv": (lambda: nn.Conv2d(2, 3, 3), (2, 2, 4, 5)),
+    "conv, all settings": (lambda: nn.Conv2d(2, 4, (2, 3), (2, 1), (1, 2), (1, 2), groups=2, bias=False), (1, 2, 4, 5)),
+    "conv, same": (lambda: nn.Conv2d(1, 2, (2, 3), padding="same"), (1, 1, 3, 3)),
+    "max pool": (lambda: nn.MaxPool2d(2), (2, 2, 4, 4)),
+    "max pool, overlapping": (lambda: nn.MaxPool2d(3, 1, 1), (1, 2, 4, 3)),
+    "max pool, ceil": (lambda: nn.MaxPool2d((2, 1), 2, dilation=2, ceil_mode=True), (1, 1, 6, 5)),
+    "avg pool": (lambda: nn.AvgPool2d(2), (2, 2, 4, 4)),
+    "avg pool, ceil": (lambda: nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), (1, 2, 4, 4)),
+    "avg pool, divisor": (lambda: nn.AvgPool2d(3, 1, divisor_override=2), (1, 1, 4, 4)),
+    "batch norm": (lambda: nn.BatchNorm2d(2), (3, 2, 2, 2)),
+    "batch norm, eval": (lambda: nn.BatchNorm2d(2).eval(), (3, 2, 2, 2)),
+    "batch norm, plain": (lambda: nn.BatchNorm2d(2, affine=False, track_running_stats=False).eval(), (3, 2, 2, 2)),
+    "dropout": (lambda: Seeded(nn.Dropout(0.4)), (4, 5)),
+    "dropout, eval": (lambda: nn.Dropout(0.4).eval(), (4, 5)),
+    "flatten": (lambda: nn.Flatten(), (2, 2, 3)),
+    "relu": (lambda: nn.ReLU(), (3, 4)),
+    "sigmoid": (lambda: nn.Sigmoid(), (3, 4)),
+    "tanh": (lambda: nn.Tanh(), (3, 4)),
+    "loss": (lambda: Loss([2, 0]), (2, 3)),
+    "loss, all settings": (
+        lambda: Loss([2, 0, 1], [1.0, 2.0, 3.0], ignore_index=0, reduction="none", label_smoothing=0.1),
+        (3, 3),
+    ),
+    "cnn": (cnn, (3, 2, 4, 4)),
+}
+
+
+@pytest.fixture(params=MODULES)
+def module_and_input(request):
+    make, shape = MODULES[request.param]
+    manual_seed(1)
+    return make().double(), distinct(*shape)
+
+
+def test_first_derivatives(module_and_input):
+    module, x = module_and_input
+    assert gradcheck(as_function(module), [x, *module.parameters()])
+
+
+def test_second_derivatives(module_and_input):
+    module, x = module_and_input
+    cotangent = np.random.default_rng(2).standard_normal(module(x).shape)
+    assert gradcheck(gradient_of(as_function(module)), [x, *module.parameters(), cotangent])
+
+
+def test_every_layer_is_checked():
+    layers = {name for name in nn.__all__ if name not in ("Buffer", "Module", "Parameter")}
+    checked = {type(part).__name__ for make, _ in MODULES.values() for part in make().modules()}
+    assert layers <= checked
+
+
+def test_the_check_itself_finds_a_wrong_gradient_of_a_parameter():
+    class Wrong(nn.Linear):
+        def forward(self, input):
+            return F.linear(input, self.weight, Tensor(self.bias.numpy()))  # the bias is cut off
+
+    module = Wrong(3, 2).double()
+    with pytest.raises(AssertionError, match="input 2"):
+        gradcheck(as_function(module), [distinct(4, 3), *module.parameters()])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", MODULES)
+def test_results_and_gradients_keep_the_dtype(kind, dtype):
+    make, shape = MODULES[kind]
+    module = make().double() if dtype == np.float64 else make()
+    x = Tensor(distinct(*shape).astype(dtype), requires_grad=True)
+    out = module(x)
+    out.sum().backward()
+    assert out.dtype == dtype
+    assert {tensor.grad.dtype for tensor in (x, *module.parameters())} == {np.dtype(dtype)}
+    assert type(out) is Tensor
+    assert all(type(parameter.grad) is Tensor for parameter in module.parameters())
+
+
+# ---- what is found in a module
+
+
+class Block(nn.Module):
+    """Everything a module can hold, and things it cannot."""
+
+    def __init__(self):
+        self.parts = [nn.Linear(1, 1), {"deep": nn.Linear(1, 1, bias=False)}, "text", None]
+        self.mean = nn.Buffer([0.0])
+        self.scale = nn.Parameter([1.0])
+        self.pair = (nn.Parameter([2.0]), nn.Buffer([3.0]))
+        self.by_name = {"a": nn.ReLU(), 5: nn.BatchNorm2d(1)}
+        self.constant = Tensor([9.0], requires_grad=True)  # a Tensor is no Parameter, as in PyTorch
+        self.nothing = None
+
+
+def test_parameters_are_named_by_their_path_own_ones_first():
+    assert names(Block()) == [
+        "scale",
+        "pair.0",
+        "parts.0.weight",
+        "parts.0.bias",
+        "parts.1.deep.weight",
+        "by_name.5.weight",
+        "by_name.5.bias",
+    ]
+
+
+def test_buffers_children_modules_and_state():
+    block = Block()
+    batch_norm = ["by_name.5.running_mean", "by_name.5.running_var", "by_name.5.num_batches_tracked"]
+    assert [name for name, _ in block.named_buffers()] == ["mean", "pair.1", *batch_norm]
+    assert [name for name, _ in block.named_children()] == ["parts.0", "parts.1.deep", "by_name.a", "by_name.5"]
+    assert [name for name, _ in block.named_modules()] == ["", "parts.0", "parts.1.deep", "by_name.a", "by_name.5"]
+    assert next(block.modules()) is block
+    assert list(block.children()) == list(block.modules())[1:]
+    assert list(block.state_dict()) == [
+        "scale",
+        "pair.0",
+        "mean",
+        "pair.1",
+        "parts.0.weight",
+        "parts.0.bias",
+        "parts.1.deep.weight",
+        "by_name.5.weight",
+        "by_name.5.bias",
+        *batch_norm,
+    ]
+
+
+def test_parameters_and_buffers_are_the_objects_themselves():
+    layer = nn.BatchNorm2d(2)
+    assert [id(p) for p in layer.parameters()] == [id(layer.weight), id(layer.bias)]
+    assert [id(b) for b in layer.buffers()][:2] == [id(layer.running_mean), id(layer.running_var)]
+
+
+def test_what_is_set_later_is_found_and_what_is_removed_is_not():
+    layer = nn.Linear(1, 1)
+    layer.extra = nn.Parameter([1.0])
+    layer.bias = None
+    layer.register_buffer("count", [0.0])
+    assert list(layer.state_dict()) == ["weight", "extra", "count"]
+    assert type(layer.count) is nn.Buffer
+
+
+def test_a_shared_parameter_is_counted_once_and_saved_under_both_names():
+    encoder, decoder = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    decoder.weight = encoder.weight
+    model = nn.Sequential({"encoder": encoder, "decoder": decoder})
+    assert names(model) == ["encoder.weight"]
+    assert list(model.state_dict()) == ["encoder.weight", "decoder.weight"]
+    model(np.ones((1, 2), np.float32)).sum().backward()
+    x = np.ones((2, 1))
+    w = encoder.weight.numpy()
+    ones = np.ones((1, 2))
+    np.testing.assert_allclose(encoder.weight.grad, (ones.T @ (w @ x).T) + (w.T @ ones.T) @ x.T, rtol=1e-5)
+
+
+def test_a_shared_module_is_applied_twice_counted_once_and_saved_under_both_names():
+    half = nn.Linear(1, 1, bias=False)
+    half.weight.data[:] = 0.5
+    model = nn.Sequential(half, half)
+    assert model(np.ones((1, 1), np.float32)).item() == 0.25
+    assert names(model) == ["0.weight"]
+    assert [name for name, _ in model.named_modules()] == ["", "0"]
+    assert list(model.children()) == [half]
+    assert list(model.state_dict()) == ["0.weight", "1.weight"]
+    assert len(model) == 2
+
+
+def test_a_module_that_is_its_own_child_ends():
+    outer, inner = nn.Module(), nn.Linear(1, 1)
+    outer.inner, outer.self, inner.parent = inner, outer, outer
+    assert names(outer) == ["inner.weight", "inner.bias"]
+    assert list(outer.state_dict()) == ["inner.weight", "inner.bias"]
+    assert list(outer.modules()) == [outer, inner]
+    assert not outer.eval().inner.training
+    assert "(self): ..." in repr(outer)
+    assert names(copy.deepcopy(outer)) == ["inner.weight", "inner.bias"]
+
+
+class WithSuper(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class WithoutSuper(nn.Module):
+    def __init__(self):
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@dataclass  # which makes an __init__ of its own, and the class unhashable
+class AsDataclass(nn.Module):
+    layer: nn.Module
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("make", [WithSuper, WithoutSuper, lambda: AsDataclass(nn.Linear(2, 1))])
+def test_a_module_needs_no_super_init(make):
+    model = nn.Sequential(make())
+    assert names(model) == ["0.layer.weight", "0.layer.bias"]
+    assert model.training and not model.eval()[0].layer.training
+    assert model(np.ones((3, 2), np.float32)).shape == (3, 1)
+
+
+def test_forgetting_forward_is_said():
+    class Forgetful(nn.Module):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Forgetful has no forward"):
+        Forgetful()(1)
+
+
+def test_a_call_passes_all_arguments_on():
+    class Sum(nn.Module):
+        def forward(self, a, b=1, *, c=0):
+            return a + b + c
+
+    assert (Sum()(1), Sum()(1, 2), Sum()(1, 2, c=3)) == (2, 3, 6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "value"),
+    [
+        (nn.Linear(1, 1), "weight", Tensor([[1.0]])),
+        (nn.Linear(1, 1), "bias", np.zeros(1)),
+        (nn.Linear(1, 1), "bias", nn.Buffer([0.0])),
+        (nn.BatchNorm2d(1), "running_mean", Tensor([0.0])),
+        (nn.BatchNorm2d(1), "running_mean", nn.Parameter([0.0])),
+        (nn.BatchNorm2d(1), "running_var", 1.0),
+    ],
+)
+def test_a_parameter_or_buffer_cannot_be_lost_by_assignment(layer, name, value):
+    before = getattr(layer, name)
+    with pytest.raises(TypeError, match=rf"\.{name} is a {type(before).__name__}.*\.{name}\.data"):
+        setattr(layer, name, value)
+    assert getattr(layer, name) is before
+    setattr(layer, name, type(before)(before))
+    assert getattr(layer, name) is not before
+
+
+def test_parameters_and_buffers():
+    parameter, frozen, buffer = nn.Parameter([1.0]), nn.Parameter([1.0], False), nn.Buffer(np.arange(2))
+    assert (parameter.requires_grad, frozen.requires_grad, buffer.requires_grad) == (True, False, False)
+    assert (parameter.dtype, buffer.dtype) == (np.float32, np.int64)
+    assert type(parameter * 2) is type(parameter.detach()) is type(buffer * 2) is Tensor
+    source = Tensor([1.0], requires_grad=True)
+    copied = nn.Parameter(source * 2)  # of a Tensor it takes the numbers, not the history
+    assert copied.is_leaf and copied.item() == 2
+    taken = nn.Buffer(source)
+    taken.data += 1
+    assert source.item() == 1
+    with pytest.raises(TypeError, match="int64"):
+        nn.Parameter(np.arange(2))
+
+
+# ---- changing a module
+
+
+def test_train_and_eval_reach_every_module():
+    block = nn.Sequential(Block(), nn.Dropout())
+    assert all(part.training for part in block.modules())
+    assert block.eval() is block
+    assert len(list(block.modules())) == 7 and not any(part.training for part in block.modules())
+    assert block.train() is block
+    assert all(part.training for part in block.modules())
+    assert not block.train(False).training
+    assert nn.Dropout().training  # that of one module is not that of all
+
+
+def test_double_and_float_change_numbers_in_place_of_the_same_parameters():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm2d(1))
+    before = list(model.parameters())
+    model[0](np.ones((1, 2), np.float32)).sum().backward()
+    assert model.double() is model
+    assert [a is b for a, b in zip(model.parameters(), before, strict=True)] == [True] * 4
+    dtypes = {name: value.dtype for name, value in model.state_dict().items()}
+    assert dtypes.pop("1.num_batches_tracked") == np.int64
+    assert set(dtypes.values()) == {np.dtype(np.float64)}
+    assert model[0].weight.grad.dtype == np.float64
+    np.testing.assert_array_equal(model[0].weight.grad, np.ones((2, 2)))
+    assert {parameter.dtype for parameter in model.float().parameters()} == {np.dtype(np.float32)}
+    assert model[0].weight.grad.dtype == np.float32
+
+
+def test_float_of_float_leaves_a_recorded_graph_valid():
+    layer = nn.Linear(1, 1)
+    out = layer(np.ones((1, 1), np.float32))
+    layer.float()
+    out.sum().backward()
+    assert layer.weight.grad.item() == 1
+
+
+def test_conversion_makes_a_recorded_graph_an_error():
+    layer = nn.Linear(1, 1)
+    out = layer(layer(np.ones((1, 1), np.float32)))
+    layer.double()
+    with pytest.raises(RuntimeError, match="changed"):
+        out.sum().backward()
+
+
+def test_zero_grad():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    model[0].requires_grad_(False)
+    model(np.ones((1, 2), np.float32)).sum().backward()
+    assert model[1].weight.grad is not None
+    model.zero_grad()
+    assert [parameter.grad for parameter in model.parameters()] == [None] * 4
+
+
+def test_gradients_add_up_until_zero_grad():
+    layer = nn.Linear(1, 1)
+    for _ in range(3):
+        layer(np.full((1, 1), 2, np.float32)).sum().backward()
+    assert layer.weight.grad.item() == 6
+
+
+def test_frozen_modules_get_no_gradient_and_pass_it_on():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+    assert model[2].requires_grad_(False) is model[2]
+    model(np.ones((1, 2), np.float32)).sum().backward()
+    assert [parameter.grad is not None for parameter in model.parameters()] == [True, True, False, False]
+    model.requires_grad_(False)
+    assert not model(np.ones((1, 2), np.float32)).requires_grad
+    model.requires_grad_()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+# ---- saving a module
+
+
+def test_a_state_dict_is_a_copy_without_history():
+    layer = nn.Linear(2, 2)
+    state = layer.state_dict()
+    assert not any(value.requires_grad for value in state.values())
+    before = layer.weight.numpy().copy()
+    state["weight"].data[:] = 7
+    np.testing.assert_array_equal(layer.weight, before)
+
+
+@pytest.mark.parametrize("as_given", [lambda t: t, lambda t: t.numpy(), lambda t: t.tolist()])
+def test_a_state_moves_to_another_module(as_given):
+    source, target = cnn().eval(), cnn().eval()
+    source[1].running_mean.data[:] = [1, 2, 3]
+    kept = list(target.parameters())
+    result = target.load_state_dict({name: as_given(value) for name, value in source.state_dict().items()})
+    assert result == ([], [])
+    x = distinct(2, 2, 4, 4).astype(np.float32)
+    np.testing.assert_array_equal(target(x), source(x))
+    assert [a is b for a, b in zip(target.parameters(), kept, strict=True)] == [True] * len(kept)
+    source[5].weight.data[:] = 0  # the numbers were copied
+    assert target[5].weight.numpy().any()
+
+
+def test_loading_keeps_the_dtype_of_the_module():
+    target = nn.BatchNorm2d(2).double()
+    target.load_state_dict(nn.BatchNorm2d(2).state_dict())
+    assert target.weight.dtype == np.float64 and target.num_batches_tracked.dtype == np.int64
+
+
+WRONG_STATES = {
+    "missing": ({"0.weight": None, "2.bias": None}, {}, ["missing: 0.weight", "missing: 2.bias"]),
+    "unexpected": ({}, {"3.weight": 0.0, "bias": 1.0}, ["unexpected: 3.weight", "unexpected: bias"]),
+    "shapes": (
+        {},
+        {"0.weight": np.zeros((3, 2)), "2.bias": np.zeros(())},
+        [r"0.weight has shape \(3, 2\), expected \(2, 3\)", r"2.bias has shape \(\), expected \(1,\)"],
+    ),
+    "all at once": (
+        {"0.bias": None},
+        {"2.weight": np.zeros((2, 1)), "more": 0.0},
+        ["2.weight has shape", "missing: 0.bias", "unexpected: more"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("removed", "added", "messages"), WRONG_STATES.values(), ids=WRONG_STATES)
+def test_a_state_that_does_not_fit_is_refused_key_by_key_and_changes_nothing(removed, added, messages):
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1))
+    before = {name: value.numpy() for name, value in model.state_dict().items()}
+    state = {name: value + 1 for name, value in before.items() if name not in removed}
+    with pytest.raises(RuntimeError, match="does not fit Sequential") as error:
+        model.load_state_dict({**state, **added})
+    for message in messages:
+        error.match(message)
+    assert len(str(error.value).splitlines()) == 1 + len(messages)  # and no other key
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_state_that_holds_no_numbers_changes_nothing():
+    layer = nn.Linear(1, 1)
+    before = layer.weight.item()
+    with pytest.raises(ValueError, match="abc"):
+        layer.load_state_dict({"weight": [[before + 1]], "bias": ["abc"]})
+    assert layer.weight.item() == before
+
+
+def test_without_strict_what_fits_is_taken_and_the_rest_told():
+    model = nn.Linear(2, 1)
+    bias = model.bias.item()
+    keys = model.load_state_dict({"weight": [[5.0, 6.0]], "other": 1.0}, strict=False)
+    assert (keys.missing_keys, keys.unexpected_keys) == (["bias"], ["other"])
+    assert model.weight.tolist() == [[5, 6]] and model.bias.item() == bias
+    with pytest.raises(RuntimeError, match=r"weight has shape \(2,\)"):  # a shape is wrong all the same
+        model.load_state_dict({"weight": [7.0, 8.0]}, strict=False)
+    assert model.weight.tolist() == [[5, 6]]
+
+
+def test_loading_makes_a_recorded_graph_an_error():
+    layer = nn.Linear(1, 1)
+    out = layer(layer(np.ones((1, 1), np.float32)))
+    layer.load_state_dict(layer.state_dict())
+    with pytest.raises(RuntimeError, match="changed"):
+        out.sum().backward()
+
+
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model))}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_is_independent_and_trains(copied):
+    model = cnn()
+    model[5].weight = model[5].weight
+    model[0].bias.requires_grad_(False)
+    x = distinct(2, 2, 4, 4).astype(np.float32)
+    model(x).sum().backward()
+    model.eval()
+    twin = copied(model)
+    assert names(twin) == names(model) and not twin[1].training
+    for own, other in zip((*model.parameters(), *model.buffers()), (*twin.parameters(), *twin.buffers()), strict=True):
+        assert type(own) is type(other) and own is not other
+        assert not np.shares_memory(own.numpy(), other.numpy())
+        assert own.requires_grad == other.requires_grad
+        np.testing.assert_array_equal(own, other)
+        assert (own.grad is None) == (other.grad is None)
+        if own.grad is not None:
+            np.testing.assert_array_equal(own.grad, other.grad)
+    before = model[5].weight.grad.numpy().copy()
+    twin.zero_grad()
+    (twin(x) * 2).sum().backward()
+    np.testing.assert_array_equal(model[5].weight.grad, before)
+    assert twin[5].weight.grad is not None
+    twin[5].weight.data -= twin[5].weight.grad
+    assert not np.array_equal(twin(x), model(x))
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_what_is_shared_is_shared_in_the_copy(copied):
+    layer = nn.Linear(1, 1)
+    model = copied(nn.Sequential({"a": layer, "b": layer, "c": nn.Linear(1, 1)}))
+    assert model.a is model.b and model.a is not layer
+    model.c.weight = model.a.weight
+    assert names(copied(model)) == ["a.weight", "a.bias", "c.bias"]
+
+
+def test_a_pickled_module_trains_in_another_process():
+    # where moments are counted anew: a leaf that remembered being changed at moment 10,000 would be from the future
+    layer = nn.Linear(1, 1)
+    for _ in range(10_000):
+        layer.weight.data = layer.weight.data
+    program = "import pickle, sys; layer = pickle.load(sys.stdin.buffer); (layer([[2.0]]) ** 2).sum().backward(); "
+    program += "print(layer.weight.grad is not None)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=pickle.dumps(layer),
+        capture_output=True,
+        timeout=60,
+        check=False,
+        cwd=Path(tinygrad_cnn.__file__).parents[1],
+    )
+    assert done.stdout.decode().strip() == "True", done.stderr.decode()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, *COPIES.values()])
+def test_only_leaves_are_copied(copied):
+    out = nn.Linear(1, 1)(np.ones((1, 1), np.float32))
+    with pytest.raises(RuntimeError, match="only a leaf can be copied"):
+        copied(out)
+    assert copied(out.detach()).item() == out.item()
+
+
+# ---- showing a module
+
+
+def test_a_module_is_shown_with_its_settings_and_children():
+    class Net(nn.Module):
+        def __init__(self):
+            self.layers = [nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.Sequential(nn.ReLU(), nn.Dropout(0.1))]
+
+        def extra_repr(self):
+            return "small"
+
+    assert repr(Net()).splitlines() == [
+        "Net(",
+        "  small",
+        "  (layers.0): Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)",
+        "  (layers.1): Sequential(",
+        "    (0): ReLU()",
+        "    (1): Dropout(p=0.1)",
+        "  )",
+        ")",
+    ]
+    assert repr(nn.Sequential()) == "Sequential()"
+
+
+# ---- initial weights
+
+
+INITIAL = {
+    "linear": (lambda: nn.Linear(400, 300), 400),
+    "conv": (lambda: nn.Conv2d(64, 200, (3, 5)), 64 * 3 * 5),
+    "conv, groups": (lambda: nn.Conv2d(64, 200, 5, groups=8), 8 * 5 * 5),
+}
+
+
+@pytest.mark.parametrize(("make", "fan_in"), INITIAL.values(), ids=INITIAL)
+def test_initial_weights_are_uniform_within_one_over_root_fan_in(make, fan_in):
+    manual_seed(0)
+    layer = make()
+    bound = fan_in**-0.5
+    for tensor in (layer.weight, layer.bias):
+        values = tensor.numpy().ravel()
+        error = bound / np.sqrt(len(values))  # of the mean, roughly
+        assert tensor.dtype == np.float32
+        assert np.abs(values).max() <= bound * (1 + 1e-6)
+        assert abs(values.mean()) < 3 * error
+        assert np.std(values) == pytest.approx(bound / np.sqrt(3), rel=3 / np.sqrt(len(values)))
+    assert np.abs(layer.weight.numpy()).max() > 0.999 * bound
+
+
+def test_a_layer_without_inputs_begins_at_zero():
+    assert nn.Linear(0, 2).bias.tolist() == [0, 0]
+
+
+def test_batch_norm_begins_as_identity():
+    state = nn.BatchNorm2d(2).state_dict()
+    assert {name: value.tolist() for name, value in state.items()} == {
+        "weight": [1, 1],
+        "bias": [0, 0],
+        "running_mean": [0, 0],
+        "running_var": [1, 1],
+        "num_batches_tracked": 0,
+    }
+
+
+def test_one_seed_gives_the_same_bits():
+    def run(seed):
+        manual_seed(seed)
+        model = nn.Sequential(nn.Linear(8, 8), nn.Dropout(), nn.Conv2d(1, 1, 2))
+        state = {name: value.tolist() for name, value in model.state_dict().items()}
+        return state, model[1](np.ones(50)).tolist()
+
+    assert run(3) == run(3)
+    weights, dropped = run(4)
+    assert weights != run(3)[0] and dropped != run(3)[1]
+
+
+def test_random_numbers_continue_from_a_saved_state():
+    manual_seed(5)
+    nn.Linear(2, 2)
+    state = get_rng_state()
+    expected = nn.Linear(2, 2).weight.tolist()
+    assert nn.Linear(2, 2).weight.tolist() != expected
+    set_rng_state(state)
+    assert nn.Linear(2, 2).weight.tolist() == expected
+
+
+# ---- layers
+
+
+def test_linear_computes_the_formula():
+    layer = nn.Linear(3, 2)
+    x = distinct(4, 3).astype(np.float32)
+    np.testing.assert_allclose(layer(x), x @ layer.weight.numpy().T + layer.bias.numpy(), rtol=1e-6)
+
+
+IMAGES = distinct(2, 4, 7, 7)
+SCORES, CLASSES = distinct(3, 3), np.array([2, 0, 1])
+PASSED_ON = {
+    "conv": (
+        nn.Conv2d(4, 2, (2, 3), (1, 2), (3, 1), (2, 1), 2),
+        lambda m: F.conv2d(IMAGES, m.weight, m.bias, stride=(1, 2), padding=(3, 1), dilation=(2, 1), groups=2),
+    ),
+    "conv, same": (nn.Conv2d(4, 2, 2, padding="same"), lambda m: F.conv2d(IMAGES, m.weight, m.bias, padding="same")),
+    "max pool": (nn.MaxPool2d(2), lambda m: F.max_pool2d(IMAGES, 2, 2)),
+    "max pool, settings": (
+        nn.MaxPool2d((3, 2), (2, 3), 1, 2, ceil_mode=True),
+        lambda m: F.max_pool2d(IMAGES, (3, 2), stride=(2, 3), padding=1, dilation=2, ceil_mode=True),
+    ),
+    "avg pool": (nn.AvgPool2d(2), lambda m: F.avg_pool2d(IMAGES, 2, 2)),
+    "avg pool, settings": (
+        nn.AvgPool2d((3, 2), (2, 3), 1, True, False),
+        lambda m: F.avg_pool2d(IMAGES, (3, 2), stride=(2, 3), padding=1, ceil_mode=True, count_include_pad=False),
+    ),
+    "avg pool, divisor": (
+        nn.AvgPool2d(3, divisor_override=7),
+        lambda m: F.avg_pool2d(IMAGES, 3, divisor_override=7),
+    ),
+    "batch norm": (
+        nn.BatchNorm2d(4, eps=0.5),
+        lambda m: F.batch_norm(IMAGES, None, None, m.weight, m.bias, training=True, eps=0.5),
+    ),
+    "flatten": (nn.Flatten(), lambda m: IMAGES.reshape(2, -1)),
+    "flatten, some": (nn.Flatten(0, 2), lambda m: IMAGES.reshape(-1, 7)),
+    "relu": (nn.ReLU(), lambda m: F.relu(IMAGES)),
+    "sigmoid": (nn.Sigmoid(), lambda m: F.sigmoid(IMAGES)),
+    "tanh": (nn.Tanh(), lambda m: F.tanh(IMAGES)),
+    "loss": (Loss(CLASSES), lambda m: F.cross_entropy(SCORES, CLASSES)),
+    "loss, sum": (Loss(CLASSES, reduction="sum"), lambda m: F.cross_entropy(SCORES, CLASSES, reduction="sum")),
+    "loss, ignored": (Loss(CLASSES, ignore_index=2), lambda m: F.cross_entropy(SCORES, CLASSES, ignore_index=2)),
+    "loss, settings": (
+        Loss(CLASSES, [1.0, 2.0, 3.0], label_smoothing=0.3),
+        lambda m: F.cross_entropy(SCORES, CLASSES, Tensor([1.0, 2.0, 3.0]), label_smoothing=0.3),
+    ),
+}
+
+
+@pytest.mark.parametrize(("module", "function"), PASSED_ON.values(), ids=PASSED_ON)
+def test_layers_pass_their_settings_on_to_the_function(module, function):
+    x = SCORES if isinstance(module, Loss) else IMAGES
+    np.testing.assert_array_equal(module(x), function(module))
+
+
+def test_the_weights_of_a_loss_are_saved_with_it():
+    loss = nn.CrossEntropyLoss([1.0, 2.0])
+    assert list(loss.state_dict()) == ["weight"] and list(loss.parameters()) == []
+    assert list(nn.CrossEntropyLoss().state_dict()) == []
+
+
+def test_dropout():
+    manual_seed(0)
+    layer, x = nn.Dropout(0.25), np.ones(100_000, np.float32)
+    out = layer(x)
+    np.testing.assert_allclose(np.unique(out), [0, 1 / 0.75])
+    assert (out == 0).mean() == pytest.approx(0.25, abs=0.005)
+    assert (layer(x) != out).any()  # drawn anew for each call
+    np.testing.assert_array_equal(layer.eval()(x), x)
+    np.testing.assert_array_equal(nn.Dropout(0)(x), x)
+    assert not nn.Dropout(1)(x).any()
+
+
+def test_batch_norm_in_training_normalises_and_moves_the_running_statistics():
+    layer = nn.BatchNorm2d(2, momentum=0.25).double()
+    x = distinct(4, 2, 3, 3) * 5 + 2
+    mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    out = layer(x)
+    np.testing.assert_allclose(out.numpy().mean((0, 2, 3)), 0, atol=1e-12)
+    np.testing.assert_allclose(out.numpy().var((0, 2, 3)), var / (var + 1e-5), rtol=1e-12)
+    np.testing.assert_allclose(layer.running_mean, 0.25 * mean)
+    np.testing.assert_allclose(layer.running_var, 0.75 + 0.25 * var * 36 / 35)
+    assert layer.num_batches_tracked.item() == 1
+    state = layer.state_dict()
+    out = layer.eval()(x).numpy()
+    shape = (1, 2, 1, 1)
+    expected = (x - (0.25 * mean).reshape(shape)) / np.sqrt((0.75 + 0.25 * var * 36 / 35).reshape(shape) + 1e-5)
+    np.testing.assert_allclose(out, expected)
+    for name, value in layer.state_dict().items():  # evaluation changes nothing
+        np.testing.assert_array_equal(value, state[name])
+
+
+def test_batch_norm_without_momentum_averages_all_batches():
+    layer = nn.BatchNorm2d(1, momentum=None).double()
+    batches = [distinct(2, 1, 2, 2) * k for k in (1, 2, 4)]
+    for batch in batches:
+        layer(batch)
+    np.testing.assert_allclose(layer.running_mean, [np.mean(batches)])
+    np.testing.assert_allclose(layer.running_var, [np.mean([batch.var(ddof=1) for batch in batches])])
+    assert layer.num_batches_tracked.item() == 3
+
+
+def test_batch_norm_without_running_statistics_uses_the_batch_in_evaluation_too():
+    layer = nn.BatchNorm2d(1, affine=False, track_running_stats=False)
+    assert list(layer.state_dict()) == []
+    x = distinct(2, 1, 2, 2)
+    np.testing.assert_array_equal(layer(x), layer.eval()(x))
+
+
+def test_batch_norm_does_not_record_its_running_statistics():
+    layer = nn.BatchNorm2d(1)
+    for _ in range(2):
+        layer(Tensor(distinct(2, 1, 2, 2), requires_grad=True))
+    assert not layer.running_mean.requires_grad and not layer.running_var.requires_grad
+
+
+def test_nothing_is_recorded_without_gradients():
+    with no_grad():
+        assert not cnn()(distinct(2, 2, 4, 4)).requires_grad
+
+
+def test_a_sequential_is_a_sequence():
+    a, b, c = nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)
+    model = nn.Sequential(a, b, c)
+    assert list(model) == [a, b, c] and len(model) == 3
+    assert model[0] is a and model[-1] is c
+    assert names(model[1:]) == ["2.weight", "2.bias"]  # names stay, as in PyTorch
+    assert list(model[::2]) == [a, c]
+    with pytest.raises(IndexError):
+        model[3]
+    x = distinct(2, 2)
+    assert nn.Sequential()(x) is x
+
+
+def test_a_sequential_with_names():
+    model = nn.Sequential({"first": nn.Linear(2, 3), "second": nn.Linear(3, 1)})
+    assert names(model) == ["first.weight", "first.bias", "second.weight", "second.bias"]
+    assert model.second is model[1]
+    assert model(np.ones((1, 2), np.float32)).shape == (1, 1)
+
+
+ERRORS = {
+    "not a module": (lambda: nn.Sequential(nn.ReLU(), F.relu), TypeError, "modules, got .* at 1"),
+    "a list": (lambda: nn.Sequential([nn.ReLU()]), TypeError, "modules, got"),
+    "a class": (lambda: nn.Sequential(nn.ReLU), TypeError, "modules, got"),
+    "a name with a dot": (lambda: nn.Sequential({"a.b": nn.ReLU()}), ValueError, "'a.b'"),
+    "no name": (lambda: nn.Sequential({"": nn.ReLU()}), ValueError, "''"),
+    "a taken name": (lambda: nn.Sequential({"forward": nn.ReLU()}), ValueError, "'forward'"),
+    "groups": (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, "3 and 4 / 2"),
+    "no groups": (lambda: nn.Conv2d(3, 4, 3, groups=0), ValueError, "groups"),
+    "kernel": (lambda: nn.Conv2d(1, 1, 0), ValueError, "kernel_size of at least 1"),
+    "three sizes": (lambda: nn.Conv2d(1, 1, (1, 2, 3)), ValueError, "kernel_size as one integer or two"),
+    "stride": (lambda: nn.Conv2d(1, 1, 1, stride=0), ValueError, "stride of at least 1"),
+    "padding": (lambda: nn.Conv2d(1, 1, 1, padding=-1), ValueError, "padding of at least 0"),
+    "padding by name": (lambda: nn.Conv2d(1, 1, 1, padding="full")(np.ones((1, 1, 2, 2))), ValueError, "'full'"),
+    "dilation": (lambda: nn.Conv2d(1, 1, 1, dilation=0), ValueError, "dilation of at least 1"),
+    "probability": (lambda: nn.Dropout(1.5), ValueError, "between 0 and 1, got 1.5"),
+    "return_indices": (lambda: nn.MaxPool2d(2, 2, 0, 1, True), TypeError, "positional"),
+    "features": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(5, 1))(Tensor(distinct(2, 3, 1, 2), requires_grad=True)),
+        ValueError,
+        r"linear expects 5 features, got 6: the input was \(2, 3, 1, 2\) before",
+    ),
+    "channels": (lambda: nn.Conv2d(3, 1, 1)(np.ones((1, 2, 4, 4))), ValueError, "expects 3 channels, got 2"),
+    "batch norm of rows": (lambda: nn.BatchNorm2d(2)(np.ones((3, 2))), ValueError, r"images .* got \(3, 2\)"),
+    "batch norm channels": (lambda: nn.BatchNorm2d(3)(np.ones((3, 2, 1, 1))), ValueError, "one per channel"),
+    "batch of one pixel": (lambda: nn.BatchNorm2d(1)(np.ones((1, 1, 1, 1))), ValueError, "more than one value"),
+    "class": (lambda: nn.CrossEntropyLoss()(distinct(1, 2), np.array([2])), ValueError, "from 0 to 1, got 2"),
+    "reduction": (lambda: nn.CrossEntropyLoss(reduction="all")(distinct(1, 2), np.array([0])), ValueError, "'all'"),
+}
+
+
+@pytest.mark.parametrize(("act", "kind", "message"), ERRORS.values(), ids=ERRORS)
+def test_errors_say_what_was_expected(act, kind, message):
+    with pytest.raises(kind, match=message):
+        act()
