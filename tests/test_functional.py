@@ -1,0 +1,723 @@
+"""Every function: its values against NumPy or a plain reference, its first and second derivatives, its errors."""
+
+import warnings
+
+import numpy as np
+import pytest
+from references import (
+    apart,
+    avg_pool2d_loops,
+    conv2d_loops,
+    cross_entropy_loops,
+    fixed,
+    max_pool2d_loops,
+)
+
+from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed
+from tinygrad_cnn import functional as F
+
+normal = np.random.default_rng(0).standard_normal
+
+
+def positive(*shape):
+    return np.asarray(np.exp(0.5 * normal(shape)))
+
+
+X = normal((2, 3, 4))
+APART = apart(2, 3, 4)
+KEPT = np.array([[True, False, True], [False, True, True]])
+CLASSES = np.array([2, 0, 1, 2])
+GRID = np.array([[[0, 1], [2, 0], [1, -100]], [[2, 2], [0, 1], [-100, 1]]])  # of scores (2, 3, 3, 2)
+WEIGHT = np.array([0.5, 2.0, 1.0])
+PROBABILITIES = np.exp(normal((4, 3)))
+
+
+def softmax(x, axis):
+    powers = np.exp(x - x.max(axis, keepdims=True))
+    return powers / powers.sum(axis, keepdims=True)
+
+
+def log_softmax(x, axis):
+    return np.log(softmax(x, axis))
+
+
+def bn(x, mean, var, weight=1.0, bias=0.0, eps=1e-5):
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    mean, var, weight, bias = (np.reshape(value, shape) for value in (mean, var, weight, bias))
+    return (x - mean) / np.sqrt(var + eps) * weight + bias
+
+
+def bn_training(x, *rest):
+    axes = (0, *range(2, x.ndim))
+    return bn(x, x.mean(axes), x.var(axes), *rest)
+
+
+def dropped(x, p=0.4):
+    """Dropout with the same draws in every call."""
+    return F.dropout(x, p, generator=np.random.default_rng(0))
+
+
+# for each function: (a function of Tensors or arrays, its inputs, the same in NumPy)
+CASES = {
+    "abs": [(F.abs, [APART], np.abs)],
+    "add": [
+        (F.add, [X, normal(4)], np.add),
+        (lambda x: F.add(x, 2.5), [X], lambda x: x + 2.5),
+        (lambda x, y: F.add(x, y, alpha=-3), [X, normal((3, 1))], lambda x, y: x - 3 * y),
+    ],
+    "amax": [
+        (F.amax, [APART], np.max),
+        (lambda x: F.amax(x, 1), [APART], lambda x: x.max(1)),
+        (lambda x: F.amax(x, (0, -1), keepdim=True), [APART], lambda x: x.max((0, 2), keepdims=True)),
+    ],
+    "avg_pool2d": [
+        (
+            lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+            [normal((2, 2, 5, 4))],
+            lambda x: avg_pool2d_loops(x, kernel=3, stride=2, padding=1, count_include_pad=False)[0],
+        ),
+    ],
+    "batch_norm": [
+        (lambda x: F.batch_norm(x, None, None, training=True), [normal((5, 3))], bn_training),
+        (
+            lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+            [normal((2, 3, 2, 2)), normal(3), normal(3)],
+            bn_training,
+        ),
+        (
+            lambda x, w: F.batch_norm(x, None, None, w, training=True, eps=0.1),
+            [normal((4, 2, 3)), normal(2)],
+            lambda x, w: bn(x, x.mean((0, 2)), x.var((0, 2)), w, eps=0.1),
+        ),
+        (F.batch_norm, [normal((4, 3)), normal(3), positive(3)], bn),
+        (F.batch_norm, [normal((2, 3, 2)), normal(3), positive(3), normal(3), normal(3)], bn),
+    ],
+    "cat": [
+        (lambda *x: F.cat(x), [normal((2, 3)), normal((1, 3))], lambda *x: np.concatenate(x)),
+        (lambda *x: F.cat(x, dim=-1), [normal((2, 1)), normal((2, 3)), normal((2, 0))], lambda *x: np.hstack(x)),
+        (lambda x: F.cat([x, x]), [normal((2, 3))], lambda x: np.concatenate([x, x])),
+        (lambda x: F.cat([np.zeros(0, np.float32), x], dim=1), [normal((2, 3))], lambda x: x),
+    ],
+    "clamp": [
+        (lambda x: F.clamp(x, -0.4, 0.6), [APART], lambda x: x.clip(-0.4, 0.6)),
+        (lambda x: F.clamp(x, min=0.0), [APART], lambda x: x.clip(0)),
+        (lambda x: F.clamp(x, max=0), [APART], lambda x: x.clip(max=0)),
+        (lambda x: F.clamp(x, 0.4, -0.4), [APART], lambda x: np.full(x.shape, -0.4)),
+        (F.clamp, [APART, apart(3, 1, offset=0.05) - 2, apart(4, offset=0.05) + 2], np.clip),
+    ],
+    "conv2d": [
+        (
+            lambda x, w, b: F.conv2d(x, w, b, stride=(1, 2), padding=1, groups=2),
+            [normal((2, 2, 4, 3)), normal((4, 1, 3, 2)), normal(4)],
+            lambda x, w, b: conv2d_loops(x, w, b, stride=(1, 2), padding=1, groups=2),
+        ),
+    ],
+    "cross_entropy": [
+        (lambda x: F.cross_entropy(x, CLASSES), [normal((4, 3))], lambda x: cross_entropy_loops(x, CLASSES)),
+        (
+            lambda x: F.cross_entropy(x, CLASSES, WEIGHT, ignore_index=0, label_smoothing=0.2),
+            [normal((4, 3))],
+            lambda x: cross_entropy_loops(x, CLASSES, WEIGHT, ignore_index=0, label_smoothing=0.2),
+        ),
+        *(
+            (
+                lambda x, r=reduction, w=weight, s=smoothing: F.cross_entropy(
+                    x, GRID, w, reduction=r, label_smoothing=s
+                ),
+                [normal((2, 3, 3, 2))],
+                lambda x, r=reduction, w=weight, s=smoothing: cross_entropy_loops(
+                    x, GRID, w, reduction=r, label_smoothing=s
+                ),
+            )
+            for reduction in ("mean", "sum", "none")
+            for weight in (None, WEIGHT)
+            for smoothing in (0.0, 0.3)
+        ),
+        (lambda x: F.cross_entropy(x, np.array(1)), [normal(3)], lambda x: -log_softmax(x, 0)[1]),
+        (
+            F.cross_entropy,
+            [normal((4, 3)), PROBABILITIES],
+            lambda x, target: -np.sum(target * log_softmax(x, 1)) / 4,
+        ),
+        (
+            lambda x, target, w: F.cross_entropy(x, target, w, reduction="none", label_smoothing=0.3),
+            [normal((4, 3)), PROBABILITIES, WEIGHT],
+            lambda x, target, w: -np.sum((0.7 * target + 0.1) * w * log_softmax(x, 1), axis=1),
+        ),
+        (
+            lambda x, target: F.cross_entropy(x, target, reduction="sum"),
+            [normal((2, 3, 2)), np.exp(normal((2, 3, 2)))],
+            lambda x, target: -np.sum(target * log_softmax(x, 1)),
+        ),
+    ],
+    "div": [
+        (F.div, [X, positive(3, 1)], np.divide),
+        (lambda x: F.div(x, 4), [X], lambda x: x / 4),
+        (lambda x: F.div(4, x), [positive(3)], lambda x: 4 / x),
+    ],
+    "dropout": [(dropped, [X], dropped)],
+    "exp": [(F.exp, [X], np.exp)],
+    "flatten": [
+        (F.flatten, [X], np.ravel),
+        (lambda x: F.flatten(x, 1), [X], lambda x: x.reshape(2, 12)),
+        (lambda x: F.flatten(x, 0, -2), [X], lambda x: x.reshape(6, 4)),
+        (F.flatten, [normal(())], np.ravel),
+    ],
+    "linear": [
+        (F.linear, [normal((4, 3)), normal((2, 3)), normal(2)], lambda x, w, b: x @ w.T + b),
+        (F.linear, [normal((2, 4, 3)), normal((2, 3))], lambda x, w: x @ w.T),
+        (F.linear, [normal(3), normal((2, 3)), normal(2)], lambda x, w, b: x @ w.T + b),
+        (F.linear, [normal((4, 3)), normal(3), normal(())], lambda x, w, b: x @ w + b),
+    ],
+    "log": [(F.log, [positive(3)], np.log)],
+    "log_softmax": [
+        (lambda x: F.log_softmax(x, 1), [X], lambda x: log_softmax(x, 1)),
+        (lambda x: F.log_softmax(x, -1), [X], lambda x: log_softmax(x, 2)),
+        (lambda x: F.log_softmax(x, 0), [normal(())], lambda x: 0 * x),
+    ],
+    "matmul": [
+        (F.matmul, [normal((2, 3)), normal((3, 4))], np.matmul),
+        (F.matmul, [normal(3), normal(3)], np.matmul),
+        (F.matmul, [normal(3), normal((3, 2))], np.matmul),
+        (F.matmul, [normal((2, 3)), normal(3)], np.matmul),
+        (F.matmul, [normal((2, 1, 2, 3)), normal((4, 3, 2))], np.matmul),
+        (F.matmul, [normal(3), normal((4, 3, 2))], np.matmul),
+        (F.matmul, [normal((4, 2, 3)), normal(3)], np.matmul),
+    ],
+    "max": [
+        (F.max, [APART], np.max),
+        (lambda x: F.max(x, 1)[0], [APART], lambda x: x.max(1)),
+        (lambda x: F.max(x, -1, keepdim=True).values, [APART], lambda x: x.max(2, keepdims=True)),
+        (lambda x: F.max(x, 0).values, [normal(())], lambda x: x),
+        (F.max, [APART, apart(4, offset=0.05)], np.maximum),
+    ],
+    "max_pool2d": [
+        (
+            lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True),
+            [apart(2, 2, 4, 5)],
+            lambda x: max_pool2d_loops(x, kernel=3, stride=2, padding=1, ceil_mode=True)[0],
+        ),
+        (
+            lambda x: F.max_pool2d(x, 2, return_indices=True)[0],
+            [apart(1, 2, 4, 4)],
+            lambda x: max_pool2d_loops(x, kernel=2)[0],
+        ),
+    ],
+    "maximum": [
+        (F.maximum, [APART, apart(3, 1, offset=0.05)], np.maximum),
+        (lambda x: F.maximum(x, 0.0), [APART], lambda x: np.maximum(x, 0)),
+    ],
+    "mean": [
+        (F.mean, [X], np.mean),
+        (lambda x: F.mean(x, (0, 2)), [X], lambda x: x.mean((0, 2))),
+        (lambda x: F.mean(x, -1, keepdim=True), [X], lambda x: x.mean(-1, keepdims=True)),
+        (lambda x: F.mean(x, ()), [X], np.mean),
+    ],
+    "minimum": [
+        (F.minimum, [APART, apart(3, 1, offset=0.05)], np.minimum),
+        (lambda x: F.minimum(0.0, x), [APART], lambda x: np.minimum(x, 0)),
+    ],
+    "mse_loss": [
+        (F.mse_loss, [X, normal((2, 3, 4))], lambda x, y: np.mean((x - y) ** 2)),
+        (
+            lambda x, y: F.mse_loss(x, y, reduction="none"),
+            [X, normal((2, 3, 4))],
+            lambda x, y: (x - y) ** 2,
+        ),
+        (
+            lambda x, y, w: F.mse_loss(x, y, weight=w),
+            [normal(4), normal(4), positive(4)],
+            lambda x, y, w: np.sum(w * (x - y) ** 2) / np.sum(w),
+        ),
+        (
+            lambda x, y, w: F.mse_loss(x, y, weight=w, reduction="sum"),
+            [normal(4), normal(4), positive(4)],
+            lambda x, y, w: np.sum(w * (x - y) ** 2),
+        ),
+    ],
+    "mul": [
+        (F.mul, [X, normal((3, 1))], np.multiply),
+        (lambda x: F.mul(-2, x), [X], lambda x: -2 * x),
+    ],
+    "neg": [(F.neg, [X], np.negative)],
+    "nll_loss": [
+        (lambda x: F.nll_loss(x, CLASSES), [normal((4, 3))], lambda x: -x[range(4), CLASSES].mean()),
+        (
+            lambda x: F.nll_loss(x, CLASSES, WEIGHT),
+            [normal((4, 3))],
+            lambda x: -(WEIGHT[CLASSES] * x[range(4), CLASSES]).sum() / WEIGHT[CLASSES].sum(),
+        ),
+        (
+            lambda x: F.nll_loss(x, CLASSES, ignore_index=2, reduction="none"),
+            [normal((4, 3))],
+            lambda x: -x[range(4), CLASSES] * (CLASSES != 2),
+        ),
+        (lambda x: F.nll_loss(x, np.array(2)), [normal(3)], lambda x: -x[2]),
+        (
+            lambda x: F.nll_loss(x, GRID[:, 0], reduction="sum"),
+            [normal((2, 3, 2))],
+            lambda x: -sum(x[n, GRID[n, 0, i], i] for n in range(2) for i in range(2)),
+        ),
+    ],
+    "pad": [
+        (lambda x: F.pad(x, (1, 2)), [X], lambda x: np.pad(x, [(0, 0), (0, 0), (1, 2)])),
+        (lambda x: F.pad(x, (0, 1, 2, 0), value=3.0), [X], lambda x: np.pad(x, [(0, 0), (2, 0), (0, 1)], **CONSTANT)),
+        (lambda x: F.pad(x, (-1, 2, 1, -2)), [X], lambda x: np.pad(x[:, :1, 1:], [(0, 0), (1, 0), (0, 2)])),
+        *(
+            (
+                lambda x, mode=mode: F.pad(x, (2, 1, 1, 2), mode=mode),
+                [X],
+                lambda x, like=like: np.pad(x, [(0, 0), (1, 2), (2, 1)], mode=like),
+            )
+            for mode, like in (("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap"))
+        ),
+        (lambda x: F.pad(x, (0, 5), mode="replicate"), [X], lambda x: np.pad(x, [(0, 0), (0, 0), (0, 5)], mode="edge")),
+    ],
+    "permute": [
+        (lambda x: F.permute(x, 2, 0, 1), [X], lambda x: x.transpose(2, 0, 1)),
+        (lambda x: F.permute(x, (-1, 0, 1)), [X], lambda x: x.transpose(2, 0, 1)),
+    ],
+    "pow": [
+        (F.pow, [positive(2, 3), normal(3)], np.power),
+        (lambda x: F.pow(x, 3), [X], lambda x: x**3),
+        (lambda x: F.pow(2, x), [X], lambda x: 2.0**x),
+    ],
+    "relu": [(F.relu, [APART], lambda x: np.where(x > 0, x, 0))],
+    "reshape": [
+        (lambda x: F.reshape(x, 4, -1), [X], lambda x: x.reshape(4, 6)),
+        (lambda x: F.reshape(x, (24,)), [X], np.ravel),
+        (lambda x: F.reshape(x, [-1, 1, 2]), [X], lambda x: x.reshape(12, 1, 2)),
+        (lambda x: F.reshape(x, ()), [normal(1)], lambda x: x.reshape(())),
+    ],
+    "sigmoid": [(F.sigmoid, [X], lambda x: 1 / (1 + np.exp(-x)))],
+    "softmax": [
+        (lambda x: F.softmax(x, 1), [X], lambda x: softmax(x, 1)),
+        (lambda x: F.softmax(x, -1), [X], lambda x: softmax(x, 2)),
+        (lambda x: F.softmax(x, 0), [normal(())], lambda x: x / x),
+    ],
+    "sqrt": [(F.sqrt, [positive(3)], np.sqrt)],
+    "squeeze": [
+        (F.squeeze, [normal((1, 3, 1))], np.squeeze),
+        (lambda x: F.squeeze(x, 0), [normal((1, 3, 1))], lambda x: x[0]),
+        (lambda x: F.squeeze(x, (1, -1)), [normal((1, 3, 1))], lambda x: x[:, :, 0]),
+    ],
+    "stack": [
+        (lambda *x: F.stack(x), [normal((2, 3)), normal((2, 3))], lambda *x: np.stack(x)),
+        (lambda *x: F.stack(x, dim=-1), [normal(3), normal(3), normal(3)], lambda *x: np.stack(x, -1)),
+        (lambda *x: F.stack(x, dim=1), [normal((2, 3)), normal((2, 3))], lambda *x: np.stack(x, 1)),
+    ],
+    "sub": [
+        (F.sub, [X, normal(4)], np.subtract),
+        (lambda x, y: F.sub(x, y, alpha=2), [X, normal(4)], lambda x, y: x - 2 * y),
+        (lambda x: F.sub(1, x), [X], lambda x: 1 - x),
+    ],
+    "sum": [
+        (F.sum, [X], np.sum),
+        (lambda x: F.sum(x, 1), [X], lambda x: x.sum(1)),
+        (lambda x: F.sum(x, (0, -1), keepdim=True), [X], lambda x: x.sum((0, 2), keepdims=True)),
+        (lambda x: F.sum(x, []), [X], np.sum),
+        (F.sum, [normal(())], np.sum),
+    ],
+    "tanh": [(F.tanh, [X], np.tanh)],
+    "transpose": [(lambda x: F.transpose(x, 0, -1), [X], lambda x: x.swapaxes(0, 2))],
+    "unsqueeze": [
+        (lambda x: F.unsqueeze(x, 0), [X], lambda x: x[None]),
+        (lambda x: F.unsqueeze(x, -1), [X], lambda x: x[..., None]),
+    ],
+    "where": [
+        (lambda x, y: F.where(KEPT, x, y), [normal((2, 3)), normal(3)], lambda x, y: np.where(KEPT, x, y)),
+        (lambda x: F.where(KEPT, x, 0.5), [normal((2, 3))], lambda x: np.where(KEPT, x, 0.5)),
+        (lambda x, y: F.where(KEPT[0], x, y), [normal((2, 1)), normal(())], lambda x, y: np.where(KEPT[0], x, y)),
+    ],
+}
+CONSTANT = {"constant_values": 3.0}
+NOT_DIFFERENTIABLE = {"argmax"}
+
+FLAT = [pytest.param(*case, id=f"{name}-{i}") for name, cases in CASES.items() for i, case in enumerate(cases)]
+
+
+def test_every_function_is_in_the_table():
+    assert set(F.__all__) - NOT_DIFFERENTIABLE == set(CASES)
+
+
+@pytest.mark.parametrize(("function", "inputs", "reference"), FLAT)
+def test_values(function, inputs, reference):
+    on_arrays = function(*inputs)
+    assert not isinstance(on_arrays, Tensor) and isinstance(on_arrays, (np.ndarray, np.generic))
+    np.testing.assert_allclose(on_arrays, reference(*inputs), rtol=1e-12, atol=1e-14)
+    assert np.shape(on_arrays) == np.shape(reference(*inputs))
+    on_tensors = function(*(Tensor(array, requires_grad=True) for array in inputs))
+    assert isinstance(on_tensors, Tensor)
+    np.testing.assert_array_equal(on_tensors, on_arrays)
+
+
+@pytest.mark.parametrize(("function", "inputs", "reference"), FLAT)
+def test_float32_stays_float32(function, inputs, reference):
+    leaves = [Tensor(array.astype(np.float32), requires_grad=True) for array in inputs]
+    out = function(*leaves)
+    assert out.dtype == np.float32
+    np.testing.assert_allclose(out, reference(*inputs), rtol=2e-4, atol=1e-5)
+    assert all(gradient.dtype == np.float32 for gradient in grad(out, leaves, np.ones(out.shape)))
+
+
+@pytest.mark.parametrize(("function", "inputs", "reference"), FLAT)
+def test_derivatives(function, inputs, reference):
+    assert gradcheck(function, inputs, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("function", "inputs", "reference"), FLAT)
+def test_second_derivatives(function, inputs, reference):
+    def slopes(g, *inputs):
+        return grad(function(*inputs), inputs, g, create_graph=True)
+
+    cotangent = fixed(np.shape(reference(*inputs)))
+    assert gradcheck(slopes, [cotangent, *inputs], rtol=1e-5, atol=1e-7)
+
+
+# ---- ties and kinks
+
+
+def gradient(function, *inputs):
+    leaves = [Tensor(np.array(x, np.float64), requires_grad=True) for x in inputs]
+    found = grad(function(*leaves).sum(), leaves)
+    return found[0].tolist() if len(found) == 1 else [g.tolist() for g in found]
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "expected"),
+    [
+        (F.relu, [-1.0, 0.0, 1.0], [0.0, 0.0, 1.0]),
+        (F.abs, [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]),
+        (lambda x: F.clamp(x, -1, 1), [-2.0, -1.0, 0.0, 1.0, 2.0], [0.0, 1.0, 1.0, 1.0, 0.0]),
+        (lambda x: F.max(x, 0).values, [1.0, 3.0, 3.0], [0.0, 1.0, 0.0]),
+        (F.max, [3.0, 1.0, 3.0], [0.5, 0.0, 0.5]),
+        (F.amax, [3.0, 3.0, 3.0, 3.0], [0.25] * 4),
+        (lambda x: F.amax(x, 0), [1.0, 3.0, 3.0], [0.0, 0.5, 0.5]),
+        (lambda x: F.max_pool2d(x.reshape(1, 1, 2, 2), 2), [1.0, 3.0, 3.0, 3.0], [0.0, 1.0, 0.0, 0.0]),
+        (lambda x: F.div(x, 2, rounding_mode="floor"), [1.0, 2.5], [0.0, 0.0]),
+        (lambda x: x**0, [0.0, 2.0], [0.0, 0.0]),
+        (lambda x: x**1, [0.0, 2.0], [1.0, 1.0]),
+    ],
+    ids=[
+        *("relu", "abs", "clamp", "max along a dimension", "max", "amax", "amax along a dimension"),
+        *("max_pool2d", "rounded quotient", "power 0", "power 1"),
+    ],
+)
+def test_gradient_where_differences_cannot_tell(function, x, expected):
+    assert gradient(function, x) == expected
+
+
+def test_gradient_of_equal_operands():
+    assert gradient(F.maximum, [1.0], [1.0]) == [[0.5], [0.5]]
+    assert gradient(F.minimum, [1.0, 2.0], [1.0, 1.0]) == [[0.5, 0.0], [0.5, 1.0]]
+
+
+def test_clamp_gives_bounds_the_gradient_where_they_hold():
+    x, low, high = [-2.0, 0.0, 2.0, -1.0], [-1.0] * 4, [1.0] * 4
+    assert gradient(F.clamp, x, low, high) == [[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
+
+
+def test_max_of_infinities():
+    assert F.amax(np.array([-np.inf, -np.inf])) == -np.inf
+    assert gradient(F.amax, [-np.inf, -np.inf]) == [0.5, 0.5]
+
+
+# ---- arithmetic and shapes
+
+
+def test_argmax():
+    x = np.array([[1.0, 5.0, 5.0], [7.0, 2.0, 7.0]])
+    for value in (x, Tensor(x, requires_grad=True)):
+        assert F.argmax(value).tolist() == 3
+        assert F.argmax(value, 1).tolist() == [1, 0]
+        assert F.argmax(value, -2, keepdim=True).tolist() == [[1, 0, 1]]
+    assert F.argmax(np.array(3.0)).tolist() == F.argmax(np.array(3.0), 0).tolist() == 0
+
+
+def test_max_along_a_dimension_gives_values_and_indices():
+    x = Tensor(APART, requires_grad=True)
+    values, indices = F.max(x, 1, keepdim=True)
+    np.testing.assert_array_equal(np.take_along_axis(APART, np.asarray(indices), 1), values)
+    assert indices.dtype == np.int64 and not indices.requires_grad
+    assert F.max(x, np.int64(1)).indices.shape == (2, 4)
+
+
+@pytest.mark.parametrize("function", [F.sum, F.mean, F.amax])
+def test_dimensions(function):
+    assert function(X, np.int64(1)).shape == (2, 4)
+    assert function(X, -3).shape == (3, 4)
+    assert function(X, None).shape == function(X, (0, 1, 2)).shape == ()
+    with pytest.raises(ValueError, match=r"a dimension appears twice in dim=\(1, -2\)"):
+        function(X, (1, -2))
+    with pytest.raises(IndexError, match="dim 3 is out of range for 3 dimensions: expected -3 to 2"):
+        function(X, 3)
+
+
+def test_dtype_arguments():
+    counts = np.array([1, 2])
+    assert F.mean(counts, dtype=np.float64) == 1.5
+    assert F.sum(counts, dtype=np.float32).dtype == np.float32
+    assert F.sum(np.array([True, True])) == 2
+    assert F.softmax(counts, 0).dtype == F.log_softmax(counts, 0).dtype == np.float32
+    assert F.softmax(counts, 0, dtype=np.float64).dtype == np.float64
+    with pytest.raises(TypeError, match=r"mean expects floating-point numbers, got int64: pass dtype=np\.float32"):
+        F.mean(counts)
+
+
+@pytest.mark.parametrize("function", [F.exp, F.log, F.sqrt, F.tanh, F.sigmoid])
+def test_integers_have_float32_results(function):
+    integers = np.array([1, 2])
+    assert function(integers).dtype == np.float32
+    np.testing.assert_allclose(function(integers), function(integers.astype(float)), rtol=1e-6)
+    assert isinstance(function(Tensor(integers)), Tensor)
+
+
+def test_numbers_and_lists_become_arrays():
+    assert F.exp(0.0) == 1.0 and F.exp(0.0).dtype == np.float32
+    assert F.add(1, 2) == 3
+    assert F.relu([-1.0, 1.0]).tolist() == [0.0, 1.0]
+    with pytest.raises(TypeError, match="expected a Tensor, an array or numbers, got dict"):
+        F.relu({})
+
+
+def test_rounding_of_quotients():
+    a, b = np.array([7.0, -7.0]), np.array([2.0, 2.0])
+    assert F.div(a, b, rounding_mode="trunc").tolist() == [3.0, -3.0]
+    assert F.div(a, b, rounding_mode="floor").tolist() == [3.0, -4.0]
+    assert F.div(a.astype(int), 2, rounding_mode="floor").tolist() == [3, -4]
+    assert F.div(np.array([2**24 + 1]), 1, rounding_mode="trunc").tolist() == [2**24 + 1]
+    with pytest.raises(ValueError, match="rounding_mode must be"):
+        F.div(a, b, rounding_mode="ceil")
+
+
+def test_nan_goes_through_maximum_minimum_and_max():
+    x = np.array([1.0, np.nan])
+    for result in (F.maximum(x, 0.0), F.minimum(x, 0.0), F.relu(x), F.abs(x)):
+        assert np.isnan(result[1]) and not np.isnan(result[0])
+    assert np.isnan(F.max(x)) and np.isnan(F.max(x, 0).values)
+
+
+SHAPE_ERRORS = {
+    "reshape": (lambda x: x.reshape(5, 5), r"cannot reshape \(2, 3, 4\), 24 elements, to \(5, 5\)"),
+    "reshape with -1": (lambda x: x.reshape(-1, 5), r"cannot reshape \(2, 3, 4\), 24 elements, to \(-1, 5\)"),
+    "reshape with two -1": (lambda x: x.reshape(-1, -1), "cannot reshape"),
+    "reshape with -2": (lambda x: x.reshape(-2, -12), "cannot reshape"),
+    "cat": (lambda x: F.cat([x, x[0]]), r"cat along dim 0 expects shapes that agree.*\(2, 3, 4\), \(3, 4\)"),
+    "cat of numbers": (lambda x: F.cat([x.sum()]), "at least one dimension: use stack"),
+    "cat of nothing": (lambda x: F.cat([]), "cat expects at least one tensor"),
+    "stack": (lambda x: F.stack([x, x.T]), r"stack expects tensors of one shape, got \[\(2, 3, 4\), \(4, 3, 2\)\]"),
+    "stack of nothing": (lambda x: F.stack([]), "stack expects at least one tensor"),
+    "permute": (lambda x: x.permute(0, 1, 1), r"permute expects each of the 3 dimensions once, got \(0, 1, 1\)"),
+    "flatten": (lambda x: x.flatten(2, 1), "flatten expects start_dim before end_dim, got 2 and 1"),
+    "matmul": (lambda x: x @ x, r"matmul expects 4 rows on the right, one per column on the left, got 3"),
+    "matmul of a number": (lambda x: F.matmul(x, x.sum()), r"at least one dimension on both sides.*use \*"),
+    "pad": (lambda x: F.pad(x, (1, 2, 3)), "two widths for each dimension, from the last one on, got 3 widths"),
+    "pad too many": (lambda x: F.pad(x, (1,) * 8), "got 8 widths for 3 dimensions"),
+    "pad too negative": (lambda x: F.pad(x, (-3, -2)), r"pad \(-3, -2\) cuts off more than there is"),
+    "pad mode": (lambda x: F.pad(x, (1, 1), "mirror"), "pad mode must be \"constant\".*got 'mirror'"),
+    "pad value": (lambda x: F.pad(x, (1, 1), "reflect", 1.0), "pad mode 'reflect' takes no value"),
+    "pad reflect": (lambda x: F.pad(x, (4, 0), "reflect"), "cannot take 4 and 0 from a dimension of 4"),
+    "pad circular": (lambda x: F.pad(x, (5, 0), "circular"), "cannot take 5 and 0 from a dimension of 4"),
+    "clamp": (lambda x: F.clamp(x), "clamp needs min, max or both"),
+}
+
+
+@pytest.mark.parametrize("name", SHAPE_ERRORS)
+def test_errors_say_what_was_asked(name):
+    call, message = SHAPE_ERRORS[name]
+    with pytest.raises(ValueError, match=message):
+        call(Tensor(X))
+
+
+def test_where_wants_a_comparison():
+    with pytest.raises(TypeError, match="condition of booleans, got int64: compare first, as in x > 0"):
+        F.where(np.array([1, 0]), 1.0, 2.0)
+
+
+# ---- layers
+
+
+def test_softmax_and_log_softmax_of_huge_scores():
+    x = np.array([[1e4, 1e4 + 1, -1e4], [-1e308, 0.0, 1e308]])
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(F.softmax(x, 1), [[1 / (1 + np.e), np.e / (1 + np.e), 0], [0, 0, 1]])
+        assert np.all(np.isfinite(F.softmax(x, 1)))
+    np.testing.assert_allclose(F.log_softmax(x[:1], 1)[0, 1], -np.log(1 + 1 / np.e))
+    leaf = Tensor(x[:1], requires_grad=True)
+    for function in (F.softmax, F.log_softmax):
+        assert np.all(np.isfinite(grad(function(leaf, 1).sum(), leaf)[0].data))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (((4, 5), (2, 3)), r"linear expects 3 features, got 5: the input is \(4, 5\), the weights are \(2, 3\)"),
+        (((), (2, 3)), "linear expects 3 features, got a number"),
+        (((4, 3), (2, 2, 3)), r"linear expects weights \(out, in\) or \(in\), got \(2, 2, 3\)"),
+    ],
+)
+def test_linear_of_other_shapes(shapes, message):
+    with pytest.raises(ValueError, match=message):
+        F.linear(*map(normal, shapes))
+
+
+def test_linear_tells_the_shape_before_flattening():
+    images = Tensor(np.zeros((64, 16, 14, 14)), requires_grad=True)
+    message = r"linear expects 1568 features, got 3136: the input was \(64, 16, 14, 14\) before it was flattened"
+    with pytest.raises(ValueError, match=message):
+        F.linear(images.flatten(1), np.zeros((10, 1568)))
+
+
+def test_dropout_in_training():
+    x = Tensor(np.ones((200, 200)), requires_grad=True)
+    y = F.dropout(x, 0.3, generator=np.random.default_rng(0))
+    kept = y.numpy() != 0
+    assert kept.mean() == pytest.approx(0.7, abs=0.01)
+    np.testing.assert_allclose(y.numpy()[kept], 1 / 0.7)
+    np.testing.assert_array_equal(grad(y.sum(), x)[0], y)  # what was dropped has no gradient
+
+
+def test_dropout_is_nothing_outside_training_and_with_p_0():
+    for settings in ({"training": False}, {"p": 0.0}):
+        np.testing.assert_array_equal(F.dropout(X, **settings), X)
+
+
+def test_dropout_of_everything():
+    x = Tensor(X, requires_grad=True)
+    y = F.dropout(x, 1.0)
+    assert not y.numpy().any() and not grad(y.sum(), x)[0].numpy().any()
+
+
+def test_dropout_draws_from_the_seed():
+    manual_seed(3)
+    first, second = F.dropout(X), F.dropout(X)
+    manual_seed(3)
+    np.testing.assert_array_equal(F.dropout(X), first)
+    np.testing.assert_array_equal(F.dropout(X), second)
+    assert (first != second).any()
+    assert (F.dropout(X, generator=np.random.default_rng(0)) != first).any()
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1])
+def test_dropout_with_an_impossible_probability(p):
+    with pytest.raises(ValueError, match="probability p between 0 and 1"):
+        F.dropout(X, p)
+
+
+@pytest.mark.parametrize("wrap", [np.array, Tensor], ids=["arrays", "tensors"])
+def test_batch_norm_keeps_running_statistics(wrap):
+    x = normal((4, 3, 2, 2))
+    mean, var = wrap(np.full(3, 2.0)), wrap(np.full(3, 5.0))
+    out = F.batch_norm(Tensor(x, requires_grad=True), mean, var, training=True, momentum=0.3)
+    np.testing.assert_allclose(mean, 0.7 * 2.0 + 0.3 * x.mean((0, 2, 3)))
+    np.testing.assert_allclose(var, 0.7 * 5.0 + 0.3 * x.var((0, 2, 3), ddof=1))
+    np.testing.assert_allclose(out, bn_training(x))  # what is normalised with is the batch's own
+    kept = np.array(mean), np.array(var)
+    out = F.batch_norm(Tensor(x), mean, var)
+    np.testing.assert_allclose(out, bn(x, *kept))
+    np.testing.assert_array_equal(mean, kept[0])
+    np.testing.assert_array_equal(var, kept[1])
+
+
+def test_batch_norm_of_a_constant_batch_is_the_bias():
+    out = F.batch_norm(np.full((4, 2), 3.0), None, None, np.ones(2), np.array([1.0, 2.0]), training=True)
+    np.testing.assert_array_equal(out, np.tile([1.0, 2.0], (4, 1)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "message"),
+    [
+        ((3,), {"training": True}, r"batch_norm expects \(N, C\) or \(N, C, ...\), got \(3,\)"),
+        ((1, 3), {"training": True}, r"more than one value per channel in training, got \(1, 3\)"),
+        ((4, 3), {}, "needs running_mean and running_var when it is not training"),
+        ((4, 3), {"weight": np.ones(4), "training": True}, r"weight of shape \(3,\), one per channel.*got \(4,\)"),
+    ],
+)
+def test_batch_norm_errors(shape, settings, message):
+    with pytest.raises(ValueError, match=message):
+        F.batch_norm(normal(shape), None, None, **settings)
+
+
+# ---- losses
+
+
+def test_cross_entropy_of_huge_scores():
+    scores = Tensor(np.array([[1e4, 0.0, -1e4], [0.0, 1e4, 0.0]]), requires_grad=True)
+    loss = F.cross_entropy(scores, np.array([1, 1]), reduction="none")
+    assert loss.tolist() == [1e4, 0.0]
+    np.testing.assert_allclose(grad(loss.sum(), scores)[0], [[1, -1, 0], [0, 0, 0]])
+
+
+def test_gradient_of_cross_entropy_is_softmax_minus_target():
+    scores = Tensor(normal((4, 3)), requires_grad=True)
+    (found,) = grad(F.cross_entropy(scores, CLASSES), scores)
+    np.testing.assert_allclose(found, (softmax(scores.numpy(), 1) - np.eye(3)[CLASSES]) / 4, rtol=1e-12)
+
+
+def test_targets_of_ignore_index_may_be_no_class():
+    scores = Tensor(normal((4, 3)), requires_grad=True)
+    target = np.array([2, -100, 1, -100])
+    loss = F.cross_entropy(scores, target)
+    assert loss.item() == pytest.approx(cross_entropy_loops(scores.numpy(), target))
+    (found,) = grad(loss, scores)
+    assert not found.numpy()[[1, 3]].any() and found.numpy()[[0, 2]].all()
+
+
+def test_ignored_scores_may_be_infinite():
+    scores = np.array([[0.0, 1.0], [np.inf, np.inf]])
+    assert F.nll_loss(scores, np.array([0, -100]), reduction="sum") == 0.0
+
+
+@pytest.mark.parametrize("settings", [{}, {"weight": WEIGHT}, {"label_smoothing": 0.1}])
+def test_when_every_target_is_ignored_the_mean_is_not_a_number(settings):
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(F.cross_entropy(normal((2, 3)), np.array([-100, -100]), **settings))
+        assert F.cross_entropy(normal((2, 3)), np.array([-100, -100]), reduction="sum", **settings) == 0.0
+
+
+def test_targets_may_be_tensors_and_any_integers():
+    scores = normal((4, 3))
+    expected = cross_entropy_loops(scores, CLASSES)
+    for target in (Tensor(CLASSES), CLASSES.astype(np.uint8), CLASSES.astype(np.int32)):
+        assert float(F.cross_entropy(scores, target)) == pytest.approx(expected)
+
+
+def test_targets_are_not_changed():
+    target = np.array([2, -100, 1, 0])
+    F.cross_entropy(normal((4, 3)), target)
+    assert target.tolist() == [2, -100, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "target", "settings", "message"),
+    [
+        ((4, 3), np.array([0, 1, 3, 0]), {}, r"classes from 0 to 2, got 3 at \(2,\).*ignore_index"),
+        ((4, 3), np.array([0, -1, 2, 0]), {}, r"classes from 0 to 2, got -1 at \(1,\)"),
+        ((2, 3, 2), np.array([[0, 1], [0, 5]]), {}, r"got 5 at \(1, 1\)"),
+        ((4, 3), np.zeros((4, 3), int), {}, r"got int64 targets \(4, 3\) for an input \(4, 3\)"),
+        ((4, 3), np.zeros(4), {}, r"got float64 targets \(4,\)"),
+        ((4, 3), np.zeros(5, int), {}, r"got int64 targets \(5,\) for an input \(4, 3\)"),
+        ((4, 3), CLASSES, {"weight": np.ones(4)}, r"a weight for each of 3 classes, got \(4,\)"),
+        ((4, 3), CLASSES, {"reduction": "average"}, 'reduction must be "mean", "sum" or "none", got \'average\''),
+        ((4, 3), CLASSES, {"label_smoothing": 1.5}, "label_smoothing between 0 and 1, got 1.5"),
+        ((), np.array(0), {}, "got a number"),
+    ],
+)
+def test_cross_entropy_errors(scores, target, settings, message):
+    with pytest.raises(ValueError, match=message):
+        F.cross_entropy(normal(scores), target, **settings)
+
+
+def test_mse_loss_warns_when_it_broadcasts():
+    message = r"mse_loss broadcasts an input \(4, 1\) and a target \(4,\): reshape one of them"
+    with pytest.warns(UserWarning, match=message) as caught:
+        F.mse_loss(normal((4, 1)), normal(4))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        F.mse_loss(normal((4, 1)), normal((4, 1)))
+
+
+def test_mse_loss_with_weights_of_another_shape():
+    with pytest.raises(ValueError, match=r"a weight for each of \(4,\), got \(3,\)"):
+        F.mse_loss(normal(4), normal(4), weight=np.ones(3))

@@ -1,0 +1,357 @@
+"""One table of cases drives all checks of the primitives."""
+
+import doctest
+import inspect
+import itertools
+
+import numpy as np
+import pytest
+from references import (
+    ALL_CHECKS,
+    apart,
+    case,
+    check_adjoint,
+    fixed,
+)
+
+from tinygrad_cnn import Tensor, grad, ops
+from tinygrad_cnn.graph import Primitive
+
+normal = np.random.default_rng(0).standard_normal
+
+
+def positive(*shape: int) -> np.ndarray:
+    return np.asarray(np.exp(0.5 * normal(shape)))
+
+
+KEPT = np.array([[True, False, True], [False, True, True]])
+
+BROADCASTING = [  # the shapes of two operands
+    ((2, 3), (2, 3)),
+    ((2, 3), (3,)),
+    ((3,), (2, 3)),
+    ((2, 3), (2, 1)),
+    ((2, 1, 3), (4, 1)),
+    ((2, 3), ()),
+    ((), ()),
+    ((1, 1), (2, 3)),
+    ((0, 3), (3,)),
+]
+
+CASES = [
+    *(case(op, normal(a), normal(b)) for op in (ops.add, ops.sub, ops.mul) for a, b in BROADCASTING),
+    *(case(op, normal((2, 3)), 1.5) for op in (ops.add, ops.sub, ops.mul)),
+    *(case(op, 1.5, normal((2, 3))) for op in (ops.add, ops.sub, ops.mul)),
+    *(case(ops.div, normal(a), positive(*b)) for a, b in BROADCASTING),
+    case(ops.div, normal((2, 3)), -positive(2, 3)),
+    case(ops.div, normal((2, 3)), 4.0),
+    case(ops.div, 4.0, positive(2, 3)),
+    *(case(ops.pow, positive(*a), normal(b)) for a, b in BROADCASTING),
+    *(case(ops.pow, apart(2, 3), exponent) for exponent in (0, 1, 2, 3, -1, -2, 0.0, 2.0)),
+    *(case(ops.pow, positive(2, 3), exponent) for exponent in (0.5, -0.5, 2.5)),
+    case(ops.pow, 2.0, normal((2, 3))),
+    *(case(op, normal(shape)) for op in (ops.exp, ops.tanh, ops.sigmoid) for shape in ((2, 3), (), (0,))),
+    case(ops.sigmoid, np.array([-40.0, -10.0, 10.0, 40.0])),
+    *(case(op, positive(*shape)) for op in (ops.log, ops.sqrt) for shape in ((2, 3), (), (0,))),
+    *(case(ops.relu, apart(*shape)) for shape in ((2, 3), (), (0,))),
+    *(case(ops.maximum, apart(*a, seed=1), apart(*b, seed=2, offset=0.05)) for a, b in BROADCASTING),
+    case(ops.maximum, apart(2, 3), 0.05),
+    case(ops.maximum, 0.05, apart(2, 3)),
+    *(case(ops.where, KEPT, normal(a), normal(b)) for a, b in (((2, 3), (2, 3)), ((3,), (2, 1)), ((), (2, 3)))),
+    case(ops.where, KEPT[0], normal((2, 3)), normal((2, 3))),
+    case(ops.where, KEPT, normal((2, 3)), 0.5),
+    case(ops.where, KEPT, 0.5, normal(3)),
+    case(ops.astype, normal((2, 3)), dtype=np.dtype(np.float64)),
+    *(
+        case(ops.sum, normal((2, 3, 4)), axis=axis, keepdims=keepdims)
+        for axis in ((), (0,), (1,), (0, 2), (0, 1, 2))
+        for keepdims in (True, False)
+    ),
+    case(ops.sum, normal(()), axis=(), keepdims=False),
+    case(ops.sum, normal((0, 3)), axis=(0,), keepdims=False),
+    case(ops.broadcast_to, normal((3,)), shape=(2, 3)),
+    case(ops.broadcast_to, normal((2, 1, 3)), shape=(4, 2, 5, 3)),
+    case(ops.broadcast_to, normal(()), shape=(2, 2)),
+    case(ops.broadcast_to, normal((2, 1)), shape=(2, 1)),
+    case(ops.broadcast_to, normal((1, 3)), shape=(0, 3)),
+    case(ops.reshape, normal((2, 6)), shape=(3, 4)),
+    case(ops.reshape, normal((1,)), shape=()),
+    case(ops.reshape, normal((0, 2)), shape=(2, 0, 5)),
+    case(ops.permute, normal((2, 3, 4)), axes=(2, 0, 1)),
+    case(ops.permute, normal((2, 3, 4, 2)), axes=(3, 1, 0, 2)),
+    case(ops.permute, normal(()), axes=()),
+    case(ops.index, normal((4, 3)), key=2),
+    case(ops.index, normal((4, 3)), key=(slice(1, None, 2), -1)),
+    case(ops.index, normal((4, 3)), key=(slice(None, None, -1), None, ...)),
+    case(ops.index, normal((4, 3)), key=([0, 2, 2, 2], [1, 0, 0, 1])),  # an element three times
+    case(ops.index, normal((4, 3)), key=(slice(None), np.array([[0, 0], [2, 0]]))),
+    case(ops.index, normal((2, 3)), key=KEPT),
+    case(ops.index, normal((2, 3)), key=(np.array([True, False]), slice(1, None))),
+    case(ops.index, normal((3, 4, 2)), key=(np.array([0, 0]), slice(None), np.array([1, 1]))),
+    case(ops.index, normal((4,)), key=np.zeros((0,), int)),
+    case(ops.scatter, normal((3,)), key=(slice(1, None, 2),), shape=(6,)),
+    case(ops.scatter, normal((5,)), key=np.array([0, 2, 2, 2, 0]), shape=(4,)),
+    case(ops.scatter, normal((4, 2)), key=(slice(None), np.array([1, 1])), shape=(4, 3)),
+    case(ops.scatter, normal((4,)), key=KEPT, shape=(2, 3)),
+    case(ops.pad, normal((2, 3)), widths=((1, 2), (0, 3)), value=0),
+    case(ops.pad, normal((2, 3)), widths=((0, 0), (2, 0)), value=-1.5),
+    case(ops.pad, normal((0, 3)), widths=((1, 1), (0, 0)), value=-np.inf),
+    case(ops.concatenate, normal((2, 3)), normal((1, 3)), normal((4, 3)), axis=0),
+    case(ops.concatenate, normal((2, 3)), normal((2, 1)), axis=1),
+    case(ops.concatenate, normal((2, 0)), normal((2, 2)), np.ones((2, 1), np.float32), axis=1),
+    case(ops.matmul, normal((2, 3)), normal((3, 4))),
+    case(ops.matmul, normal((3, 3)), normal((3, 3))),
+    case(ops.matmul, normal((5, 2, 3)), normal((5, 3, 4))),
+    case(ops.matmul, normal((2, 3)), normal((5, 3, 1))),
+    case(ops.matmul, normal((5, 1, 2, 3)), normal((4, 3, 2))),
+    case(ops.matmul, normal((2, 0)), normal((0, 3))),
+    *(
+        case(ops.max, apart(*shape), axis=axis, keepdims=keepdims, ties=ties)
+        for shape, axis in (((2, 3, 4), (0,)), ((2, 3, 4), (0, 2)), ((2, 3, 4), (0, 1, 2)), ((3,), ()), ((2, 70), (1,)))
+        for keepdims in (True, False)
+        for ties in ("first", "share")
+    ),
+    case(ops.max, apart(), axis=(), keepdims=False, ties="first"),
+    *(case(ops.log_softmax, 2 * normal((3, 4)), axis=axis) for axis in (0, 1)),
+    case(ops.log_softmax, np.array([900.0, 901.0, -900.0]), axis=0),
+    *(
+        case(ops.im2col, normal(shape), kernel=kernel, stride=stride, dilation=dilation)
+        for shape, kernel, stride, dilation in (
+            ((2, 4, 4, 2), (2, 2), (2, 2), (1, 1)),
+            ((2, 4, 5, 2), (3, 2), (1, 1), (1, 1)),  # windows overlap
+            ((1, 6, 7, 1), (2, 3), (3, 2), (1, 1)),  # the last row and column are in no window
+            ((1, 6, 6, 2), (2, 2), (1, 2), (3, 2)),
+            ((1, 5, 5, 1), (1, 1), (2, 3), (1, 1)),  # gaps
+            ((1, 3, 3, 2), (3, 3), (1, 1), (1, 1)),
+            ((0, 3, 3, 2), (2, 2), (1, 1), (1, 1)),
+        )
+    ),
+    *(
+        case(ops.col2im, normal(shape), image=image, stride=stride, dilation=dilation)
+        for shape, image, stride, dilation in (
+            ((2, 2, 2, 2, 2, 2), (4, 4), (2, 2), (1, 1)),
+            ((1, 3, 2, 2, 3, 2), (4, 4), (1, 1), (1, 1)),
+            ((1, 2, 2, 2, 2, 1), (7, 5), (3, 2), (2, 1)),
+            ((0, 2, 2, 2, 2, 1), (3, 3), (1, 1), (1, 1)),
+        )
+    ),
+]
+
+# linear in all arguments together (mul and matmul are linear in each argument by itself)
+LINEAR = {
+    ops.add,
+    ops.astype,
+    ops.broadcast_to,
+    ops.col2im,
+    ops.concatenate,
+    ops.im2col,
+    ops.index,
+    ops.pad,
+    ops.permute,
+    ops.reshape,
+    ops.scatter,
+    ops.sub,
+    ops.sum,
+    ops.where,
+}
+BILINEAR = {ops.mul, ops.matmul}
+
+PRIMITIVES = {name: value for name, value in vars(ops).items() if isinstance(value, Primitive)}
+WITHOUT_VJP = {"argmax"}
+
+
+def names(cases):
+    return [f"{case.primitive.name}-{i}" for i, case in enumerate(cases)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=names(CASES))
+@pytest.mark.parametrize("check", ALL_CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+def test_primitive(check, case):
+    check(case)
+
+
+def is_linear(case):
+    constants = [arg for i, arg in enumerate(case.args) if i not in case.differentiable]
+    no_offset = all(np.asarray(c).dtype == bool or not np.any(c) for c in constants)
+    return case.primitive in LINEAR and no_offset and case.settings.get("value", 0) == 0
+
+
+LINEAR_CASES = [case for case in CASES if is_linear(case)]
+BILINEAR_CASES = [case for case in CASES if case.primitive in BILINEAR and len(case.differentiable) == 2]
+
+
+@pytest.mark.parametrize("case", LINEAR_CASES, ids=names(LINEAR_CASES))
+def test_vjp_of_a_linear_primitive_is_its_adjoint(case):
+    check_adjoint(case)
+
+
+@pytest.mark.parametrize("case", BILINEAR_CASES, ids=names(BILINEAR_CASES))
+def test_vjps_of_a_bilinear_primitive_are_adjoints_one_by_one(case):
+    out = case()
+    c = fixed(out.shape)
+    for i, x in enumerate(case.args):
+        gradient = case.primitive.pull_back(i, c, out, case.args, case.settings)
+        np.testing.assert_allclose(np.sum(x * gradient), np.sum(out * c), rtol=1e-11, atol=1e-13)
+
+
+def test_every_primitive_has_a_case_for_each_of_its_arguments():
+    tested = {(case.primitive.name, i) for case in CASES for i in case.differentiable}
+    wanted = {(name, i) for name, p in PRIMITIVES.items() for i, rule in enumerate(p.rules) if rule is not None}
+    wanted |= {(name, i) for name, p in PRIMITIVES.items() for i in range(2) if p.argnum_rule is not None}
+    assert wanted <= tested, f"no case for {sorted(wanted - tested)}"
+
+
+def test_every_primitive_has_a_rule_for_each_of_its_arguments():
+    for name, p in PRIMITIVES.items():
+        if name not in WITHOUT_VJP and p.argnum_rule is None:
+            arguments = [a for a in inspect.signature(p).parameters.values() if a.kind is a.POSITIONAL_OR_KEYWORD]
+            assert len(p.rules) == len(arguments), name
+    assert ops.argmax.rules == () and ops.argmax.argnum_rule is None
+
+
+def test_every_linear_primitive_has_a_linear_case():
+    assert {case.primitive for case in LINEAR_CASES} == LINEAR
+    assert {case.primitive for case in BILINEAR_CASES} == BILINEAR
+
+
+def test_everything_in_the_package_that_is_a_primitive_is_listed():
+    assert set(PRIMITIVES) <= set(ops.__all__)
+    inside = [m for m in vars(ops).values() if inspect.ismodule(m) and m.__name__.startswith(ops.__name__)]
+    found = {value.name for module in inside for value in vars(module).values() if isinstance(value, Primitive)}
+    assert found == set(PRIMITIVES)
+    assert len(inside) >= 6
+
+
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_docstring_says_why_it_is_a_primitive_and_shows_it(name):
+    text = PRIMITIVES[name].__doc__
+    reason = "primitive without a vjp" if name in WITHOUT_VJP else "primitive because"
+    assert reason in " ".join(text.lower().split())
+    assert doctest.DocTestParser().get_examples(text)
+
+
+# ---- what differences cannot see: kinks, ties, limits, special values
+
+
+def gradients(function, *arrays):
+    leaves = [Tensor(array, dtype=np.float64, requires_grad=True) for array in arrays]
+    out = function(*leaves)
+    return [g.tolist() for g in grad(out, leaves, np.ones(out.shape))]
+
+
+@pytest.mark.parametrize(
+    ("function", "arrays", "expected"),
+    [
+        (ops.relu, [[-1.0, 0.0, -0.0, 1.0]], [[0.0, 0.0, 0.0, 1.0]]),
+        (ops.maximum, [[1.0, 2.0, 2.0], [2.0, 2.0, 1.0]], [[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]]),
+        (ops.pow, [[0.0, 0.0, -2.0], [0.0, 2.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 0.0, np.nan]]),
+        (ops.pow, [[0.0], [1.0]], [[1.0], [0.0]]),
+        (ops.sigmoid, [[-800.0, 800.0]], [[0.0, 0.0]]),
+        (ops.tanh, [[-800.0, 800.0]], [[0.0, 0.0]]),
+    ],
+    ids=["relu", "maximum", "pow", "pow of zero", "sigmoid", "tanh"],
+)
+def test_gradient_at_kinks_and_limits(function, arrays, expected):
+    with np.errstate(invalid="ignore"):  # the derivative of (-2)ᵇ by b does not exist: NaN
+        assert np.array_equal(gradients(function, *arrays), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("length", [2, 5, 64, 65, 100])  # few elements are compared in another way than many
+@pytest.mark.parametrize("ties", ["first", "share"])
+def test_max_gives_equal_winners_the_whole_cotangent_once(length, ties):
+    row = np.zeros(length)
+    row[[length // 2 - 1, length - 1]] = 3.0
+    (gradient,) = gradients(lambda x: ops.max(x, axis=(0,), keepdims=False, ties=ties), row)
+    first, last = gradient[length // 2 - 1], gradient[-1]
+    assert (first, last) == ((1.0, 0.0) if ties == "first" else (0.5, 0.5))
+    assert sum(gradient) == 1.0
+
+
+@pytest.mark.parametrize("keepdims", [True, False])
+@pytest.mark.parametrize("ties", ["first", "share"])
+@pytest.mark.parametrize("axis", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("size", [3, 9])
+def test_max_with_many_ties_against_a_loop(size, axis, ties, keepdims):
+    x = np.random.default_rng(0).integers(0, 3, (size, 4, size)).astype(float)
+    out = ops.max(x, axis=axis, keepdims=keepdims, ties=ties)
+    np.testing.assert_array_equal(out, x.max(axis=axis, keepdims=keepdims))
+    g = fixed(out.shape)
+    expected = np.zeros(x.shape)
+    kept = g if keepdims else np.expand_dims(g, axis)
+    for at in np.ndindex(kept.shape):
+        places = list(itertools.product(*(range(n) if i in axis else [at[i]] for i, n in enumerate(x.shape))))
+        largest = max(x[place] for place in places)
+        winners = [place for place in places if x[place] == largest]
+        for place in winners[:1] if ties == "first" else winners:
+            expected[place] += kept[at] / (1 if ties == "first" else len(winners))
+    gradient = ops.max.pull_back(0, g, out, [x], {"axis": axis, "keepdims": keepdims, "ties": ties})
+    np.testing.assert_allclose(gradient, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("length", [3, 70])
+def test_max_hands_nan_on_and_its_gradient_to_the_nan(length):
+    row = np.arange(length, dtype=float)
+    row[1] = np.nan
+    assert np.isnan(ops.max(row, axis=(0,), keepdims=False, ties="first"))
+    (gradient,) = gradients(lambda x: ops.max(x, axis=(0,), keepdims=False, ties="share"), row)
+    assert sum(gradient) > 0 and gradient[1] > 0
+
+
+def test_special_values_are_computed_as_numpy_does():
+    with np.errstate(all="ignore"):
+        x = np.array([-np.inf, -1.0, -0.0, 0.0, 1.0, np.inf, np.nan])
+        np.testing.assert_array_equal(ops.relu(x), np.maximum(x, 0))
+        np.testing.assert_array_equal(ops.log(x), np.log(x))
+        np.testing.assert_allclose(ops.sigmoid(x), 1 / (1 + np.exp(-x)), rtol=1e-15)
+        np.testing.assert_array_equal(ops.pow(x, 2), np.power(x, 2))
+        np.testing.assert_array_equal(ops.where(x > 0, x, 0.0), np.where(x > 0, x, 0.0))
+
+
+def test_sigmoid_keeps_the_digits_of_both_tails():
+    assert ops.sigmoid(np.array(-40.0)) == pytest.approx(np.exp(-40.0), rel=1e-15, abs=0)
+    assert ops.sigmoid(np.array(-800.0)) == 0.0
+    assert ops.sigmoid(np.array(800.0)) == 1.0
+
+
+def test_log_softmax_of_impossible_scores_is_minus_infinity():
+    out = ops.log_softmax(np.array([[0.0, -np.inf]]), axis=1)
+    np.testing.assert_array_equal(out, [[0.0, -np.inf]])
+
+
+def test_where_keeps_infinity_out():
+    x = Tensor([1.0, 2.0], dtype=np.float64, requires_grad=True)
+    out = ops.where(np.array([True, False]), x, np.array([np.inf, 0.0]))
+    assert out.tolist() == [1.0, 0.0]
+    assert grad(out, x, [np.array([1.0, 1.0])])[0].tolist() == [1.0, 0.0]
+
+
+def test_im2col_is_a_view_that_cannot_be_written_to():
+    x = np.zeros((1, 4, 4, 1))
+    windows = ops.im2col(x, kernel=(2, 2), stride=(1, 1), dilation=(1, 1))
+    assert np.shares_memory(windows, x)
+    assert not windows.flags.writeable
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_im2col_of_any_memory_layout(order):
+    x = np.array(fixed((2, 5, 6, 3)), order=order)[:, ::-1, 1:]
+    windows = ops.im2col(x, kernel=(2, 3), stride=(2, 1), dilation=(1, 2))
+    for n, i, j, p, q, c in np.ndindex(windows.shape):
+        assert windows[n, i, j, p, q, c] == x[n, 2 * i + p, j + 2 * q, c]
+
+
+@pytest.mark.parametrize("size", [8, 40, 100])  # in the cache: all images, some, not even one
+def test_col2im_of_many_images_is_that_of_each(size):
+    x = fixed((5, size, size, 8))
+    settings = {"stride": (2, 1), "dilation": (1, 2)}
+    windows = ops.im2col(x, kernel=(3, 2), **settings)
+    together = ops.col2im(windows, image=(size, size), **settings)
+    for one, image in zip(windows, together, strict=True):
+        np.testing.assert_array_equal(ops.col2im(one[None], image=(size, size), **settings)[0], image)
+
+
+def test_astype_brings_the_gradient_back_in_the_precision_of_its_argument():
+    x = Tensor(np.ones(3, np.float32), requires_grad=True)
+    y = ops.astype(x, dtype=np.dtype(np.float64))
+    assert y.dtype == np.float64
+    assert grad(y, x, np.ones(3))[0].dtype == np.float32

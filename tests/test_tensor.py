@@ -1,0 +1,420 @@
+"""The Tensor: what it is made of, its dtypes, indexing, and how it behaves in Python and beside NumPy."""
+
+import warnings
+
+import numpy as np
+import pytest
+from references import fixed
+
+from tinygrad_cnn import Tensor, grad
+from tinygrad_cnn import functional as F
+from tinygrad_cnn.tensor import UFUNCS
+
+
+def leaf(*numbers, dtype=np.float32):
+    return Tensor(np.array(numbers, dtype), requires_grad=True)
+
+
+# ---- what it is made of
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1, np.float32),
+        (1.5, np.float32),
+        ([1, 2], np.float32),
+        ([[1.0], [2.0]], np.float32),
+        ([], np.float32),
+        (True, np.bool_),
+        ([True, False], np.bool_),
+        (np.arange(3), np.int64),
+        (np.ones(3), np.float64),
+        (np.ones(3, np.float16), np.float16),
+        (np.ones(3, np.uint8), np.uint8),
+        (np.float64(1.0), np.float64),
+        (np.int32(1), np.int32),
+    ],
+)
+def test_dtype_of_what_it_is_made_of(data, dtype):
+    assert Tensor(data).dtype == dtype
+    assert Tensor(data, dtype=np.float64).dtype == np.float64
+    assert Tensor(data).shape == np.shape(data)
+
+
+def test_the_array_is_copied():
+    array = np.zeros(2)
+    x = Tensor(array)
+    array[0] = 1.0
+    assert x.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (Tensor([1.0]), TypeError, r"would lose the graph: use the tensor itself, or \.detach\(\)"),
+        ([Tensor(1.0), Tensor(2.0)], TypeError, "functional.stack or functional.cat"),
+        ([[Tensor(1.0)], [2.0]], TypeError, "list of Tensors"),
+        ((1.0, Tensor(2.0)), TypeError, "list of Tensors"),
+        ("text", TypeError, "expects real numbers"),
+        (1j, TypeError, "expects real numbers, got complex128"),
+        (None, TypeError, "expects real numbers"),
+        ([[1.0], [1.0, 2.0]], ValueError, "regular shape"),
+    ],
+)
+def test_what_it_cannot_be_made_of(data, error, message):
+    with pytest.raises(error, match=message):
+        Tensor(data)
+
+
+@pytest.mark.parametrize("data", [np.arange(3), np.array([True]), True])
+def test_integers_and_booleans_never_require_a_gradient(data):
+    with pytest.raises(TypeError, match=r"only a floating-point Tensor can require a gradient.*dtype=np.float32"):
+        Tensor(data, requires_grad=True)
+    with pytest.raises(TypeError, match="floating-point"):
+        Tensor(data).requires_grad_()
+    x = Tensor([1.0], requires_grad=True)
+    with pytest.raises(TypeError, match="holds floating-point numbers"):
+        x.data = np.array([1])
+
+
+def test_requires_grad_of_leaves_and_of_others():
+    x = Tensor([1.0])
+    assert not x.requires_grad and x.is_leaf and x.grad is None
+    assert x.requires_grad_() is x and x.requires_grad and x.is_leaf
+    y = x * 2
+    assert y.requires_grad and not y.is_leaf and y.grad is None
+    with pytest.raises(RuntimeError, match="only of a leaf can requires_grad be set"):
+        y.requires_grad = False
+    x.requires_grad = False
+    assert not (x * 2).requires_grad
+
+
+def test_detach_shares_the_array_and_stops_the_gradient():
+    x = leaf(1.0, 2.0)
+    y = x.detach()
+    assert np.shares_memory(y.data, x.data) and not y.requires_grad
+    (x * y).sum().backward()
+    assert x.grad.tolist() == [1.0, 2.0]
+
+
+def test_grad_can_be_set_to_a_tensor_of_the_shape():
+    x = leaf(1.0, 2.0)
+    x.grad = Tensor([1.0, 1.0])
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    for wrong in (Tensor([1.0]), np.ones(2)):
+        with pytest.raises(ValueError, match=r"None or a Tensor of shape \(2,\)"):
+            x.grad = wrong
+    with pytest.raises(RuntimeError, match="only a leaf"):
+        (x * 2).grad = None
+
+
+def test_data_takes_arrays_and_tensors():
+    x = leaf(1.0, 2.0)
+    x.data = Tensor([3.0, 4.0])
+    assert x.tolist() == [3.0, 4.0] and x.requires_grad
+    with pytest.raises(TypeError, match=r"\.data takes an array, got list"):
+        x.data = [1.0, 2.0]
+
+
+def test_sizes():
+    x = Tensor(np.zeros((2, 0, 3)))
+    assert (x.shape, x.ndim, x.size(), x.size(-1), x.numel(), len(x)) == ((2, 0, 3), 3, (2, 0, 3), 3, 0, 2)
+
+
+# ---- dtypes of results
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("number", [2, 2.5, True, np.float64(2.5), np.float32(2.5), np.int64(2), np.bool_(True)])
+def test_numbers_take_the_dtype_of_the_tensor(dtype, number):
+    x = leaf(1.0, 2.0, dtype=dtype)
+    results = [x + number, number + x, x - number, number - x, x * number, number * x, x / number, number / x]
+    results += [x**number, number**x, F.maximum(x, number), x.clamp(number), F.where(x > 1, x, number)]
+    for result in results:
+        assert isinstance(result, Tensor)
+        assert result.dtype == dtype
+        assert grad(result.sum(), x)[0].dtype == dtype
+
+
+@pytest.mark.parametrize("integers", [np.arange(1, 3), np.array([True, False]), np.array([3, 4], np.uint8)])
+def test_integers_beside_floats_take_their_dtype(integers):
+    x = leaf(1.0, 2.0)
+    for other in (integers, Tensor(integers)):
+        for result in (x * other, other * x, x + other, other - x, F.maximum(x, other), F.stack([x, other])):
+            assert isinstance(result, Tensor) and result.dtype == np.float32
+
+
+def test_integer_tensors():
+    n = Tensor(np.array([1, 2]))
+    assert (n + 1).dtype == (n * n).dtype == n.sum().dtype == np.int64
+    assert (n + 0.5).dtype == (0.5 * n).dtype == (n / 2).dtype == (n / n).dtype == n.exp().dtype == np.float32
+    assert (n * np.ones(2)).dtype == np.float64
+    assert (1 / n).dtype == (n / np.array([2, 2])).dtype == np.float32
+    assert (Tensor(np.array([True])) + 0.5).dtype == np.float32
+    assert F.div(n, 2, rounding_mode="floor").dtype == np.int64
+
+
+def test_float32_beside_float64_makes_float64_and_brings_float32_back():
+    x = leaf(1.0, 2.0)
+    y = x * np.array([2.0, 3.0])
+    assert y.dtype == np.float64
+    y.sum().backward()
+    assert x.grad.dtype == np.float32 and x.grad.tolist() == [2.0, 3.0]
+
+
+def test_casts():
+    x = leaf(1.5, 2.5)
+    assert x.double().dtype == np.float64 and x.double().float().dtype == np.float32
+    (x.double() * 2).sum().backward()
+    assert x.grad.dtype == np.float32 and x.grad.tolist() == [2.0, 2.0]
+
+
+# ---- operators and NumPy
+
+
+def test_operators_and_their_reflections():
+    a, b = fixed((2, 2)) ** 2 + 0.5, fixed((2, 2), seed=2) ** 2 + 0.5
+    for left, right in ((Tensor(a), Tensor(b)), (Tensor(a), b), (a, Tensor(b))):
+        for result, expected in (
+            (left + right, a + b),
+            (left - right, a - b),
+            (left * right, a * b),
+            (left / right, a / b),
+            (left**right, a**b),
+            (left @ right, a @ b),
+        ):
+            assert isinstance(result, Tensor)
+            np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(-Tensor(a), -a)
+    np.testing.assert_array_equal(abs(Tensor(-a)), a)
+    np.testing.assert_array_equal(Tensor(a).T, a.T)
+    np.testing.assert_array_equal(Tensor(fixed((2, 3, 4))).mT, fixed((2, 3, 4)).mT)
+
+
+def test_comparisons_are_arrays_of_booleans():
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])
+    for left, right in ((Tensor(a), Tensor(b)), (Tensor(a), b), (a, Tensor(b)), (leaf(*a), Tensor(b))):
+        for result, expected in (
+            (left < right, a < b),
+            (left <= right, a <= b),
+            (left > right, a > b),
+            (left >= right, a >= b),
+            (left == right, a == b),
+            (left != right, a != b),
+        ):
+            assert type(result) is np.ndarray and result.dtype == bool
+            np.testing.assert_array_equal(result, expected)
+    assert (Tensor([1.0, 2.0]) > 1).tolist() == [False, True]
+
+
+def test_tensors_are_hashed_by_identity():
+    x, y = Tensor([1.0]), Tensor([1.0])
+    assert len({x, y, x}) == 2
+
+
+@pytest.mark.parametrize("ufunc", UFUNCS, ids=lambda ufunc: ufunc.__name__)
+def test_numpy_functions_record(ufunc):
+    arrays = [fixed((3,), seed) ** 2 + 0.5 for seed in range(ufunc.nin)]
+    x = Tensor(arrays[0], requires_grad=True)
+    result = ufunc(x, *arrays[1:])
+    np.testing.assert_allclose(result, ufunc(*arrays), rtol=1e-15)
+    assert isinstance(result, Tensor) == (result.dtype != bool)
+    if ufunc.nin == 2:
+        reflected = ufunc(arrays[1], x)
+        np.testing.assert_allclose(reflected, ufunc(arrays[1], arrays[0]), rtol=1e-15)
+        assert isinstance(reflected, Tensor) == (reflected.dtype != bool)
+    if isinstance(result, Tensor):
+        assert result.requires_grad
+
+
+def test_a_numpy_scalar_on_the_left_records_and_keeps_float32():
+    x = leaf(1.0, 2.0)
+    y = np.float64(3.0) * x
+    assert isinstance(y, Tensor) and y.dtype == np.float32
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.sin(x),
+        lambda x: np.add.reduce(x),
+        lambda x: np.add.outer(x, x),
+        lambda x: np.exp(x, where=np.array([True, False])),
+        lambda x: np.floor_divide(x, 2),
+    ],
+)
+def test_numpy_functions_that_cannot_record_say_so(call):
+    with pytest.raises(TypeError, match=r"does not record: use a function of tinygrad_cnn.functional.*\.numpy\(\)"):
+        call(leaf(1.0, 2.0))
+
+
+def test_an_array_can_be_changed_by_a_tensor():
+    array = np.array([5.0, 5.0])
+    array -= leaf(1.0, 2.0)
+    assert type(array) is np.ndarray and array.tolist() == [4.0, 3.0]
+
+
+def test_operands_that_make_no_sense():
+    x = Tensor([1.0, 2.0])
+    for other in ("1", None, [1.0, 2.0], {}):
+        with pytest.raises(TypeError, match="wrap it in Tensor"):
+            x + other
+
+
+def test_conversion_to_an_array():
+    x = leaf(1.0, 2.0)
+    assert np.shares_memory(np.asarray(x), x.data) and x.numpy() is x.data
+    assert not np.shares_memory(np.array(x), x.data)
+    assert np.asarray(x, dtype=np.float64).dtype == np.float64
+    assert not np.asarray(x * 2).flags.writeable
+
+
+# ---- indexing
+
+ARRAY = np.arange(24.0).reshape(2, 3, 4)
+KEYS = {
+    "integer": 1,
+    "negative": -1,
+    "numpy integer": np.int64(1),
+    "slice": slice(None, None, -1),
+    "tuple": (0, slice(1, None), 2),
+    "all integers": (1, 2, 3),
+    "ellipsis": (..., 1),
+    "none": (None, 0, ..., None),
+    "empty tuple": (),
+    "empty slice": slice(0, 0),
+    "list": [1, 0, 1],
+    "empty list": [],
+    "array": np.array([[0, 1], [1, 1]]),
+    "0-d array": np.array(1),
+    "two arrays": (np.array([0, 1, 1, 1]), np.array([0, 2, 2, 2])),
+    "arrays that broadcast": (np.array([[0], [1]]), np.array([0, 2])),
+    "arrays apart": (np.array([0, 0]), slice(None), np.array([3, 3])),
+    "mask": ARRAY > 10,
+    "mask of rows": np.array([True, False]),
+    "mask and slice": (slice(None), np.array([True, False, True]), slice(1, 3)),
+    "true": True,
+    "list in tuple": (slice(None), [0, 0]),
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda key: key, lambda key: as_tensors(key)], ids=["", "tensor"])
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS.keys())
+def test_indexing(key, wrap):
+    x = Tensor(ARRAY, requires_grad=True)
+    y = x[wrap(key)]
+    assert isinstance(y, Tensor) and y.requires_grad
+    np.testing.assert_array_equal(y, ARRAY[key])
+    g = fixed(y.shape)
+    expected = np.zeros(ARRAY.shape)
+    np.add.at(expected, tuple(key) if isinstance(key, tuple) else key, g)
+    np.testing.assert_allclose(grad(y, x, g)[0], expected, rtol=1e-15)
+
+
+def as_tensors(key):
+    if isinstance(key, tuple):
+        return tuple(as_tensors(part) for part in key)
+    return Tensor(key) if isinstance(key, np.ndarray) else key
+
+
+def test_repeated_indices_add_up():
+    x = leaf(1.0, 2.0, 3.0)
+    x[[0, 2, 2, 2]].sum().backward()
+    assert x.grad.tolist() == [1.0, 0.0, 3.0]
+
+
+def test_indexing_twice_differentiates_twice():
+    x = leaf(1.0, 2.0, 3.0, dtype=np.float64)
+    y = x[[1, 1, 2]]
+    (slope,) = grad((y**3).sum(), x, create_graph=True)
+    (curvature,) = grad(slope.sum(), x)
+    assert slope.tolist() == pytest.approx([0.0, 24.0, 27.0])
+    assert curvature.tolist() == pytest.approx([0.0, 24.0, 18.0])
+
+
+def test_an_index_out_of_range():
+    with pytest.raises(IndexError):
+        Tensor(ARRAY)[5]
+
+
+def test_assignment_to_elements_is_no_operation_of_a_tensor():
+    with pytest.raises(TypeError):
+        Tensor(ARRAY)[0] = 1.0
+
+
+# ---- Python
+
+
+def test_iteration_and_length():
+    x = Tensor(ARRAY, requires_grad=True)
+    rows = list(x)
+    assert len(x) == len(rows) == 2
+    assert all(isinstance(row, Tensor) and row.shape == (3, 4) for row in rows)
+    sum(row.sum() * i for i, row in enumerate(rows)).backward()
+    assert x.grad.sum((1, 2)).tolist() == [0.0, 12.0]
+    _, second = x
+    np.testing.assert_array_equal(second, ARRAY[1])
+    with pytest.raises(TypeError, match=r"cannot be iterated over: use \.item\(\)"):
+        iter(Tensor(1.0))
+    with pytest.raises(TypeError):
+        len(Tensor(1.0))
+
+
+def test_numbers():
+    x = Tensor([2.5], requires_grad=True)
+    assert (float(x), int(x), x.item(), bool(x)) == (2.5, 2, 2.5, True)
+    assert not bool(Tensor(0.0))
+    assert [10, 20, 30][Tensor(np.array(1))] == 20
+    with pytest.raises(TypeError, match="only an integer Tensor can be an index, this one holds float32"):
+        [1, 2][Tensor(1.0)]
+    with pytest.raises(ValueError, match=r"item\(\) expects one element, got shape \(2,\)"):
+        Tensor([1.0, 2.0]).item()
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(Tensor([1.0, 2.0]))
+
+
+def test_repr_and_format():
+    x = leaf(1.0, 2.0)
+    assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.])"
+    assert repr(x) == "Tensor([1., 2.], requires_grad=True)"
+    assert repr(x * 2) == "Tensor([2., 4.], from=mul)"
+    assert repr(Tensor(np.array([1.0]))) == "Tensor([1.], dtype=float64)"
+    assert repr(Tensor(np.array([1]))) == "Tensor([1])"
+    assert repr(Tensor(np.array([[1], [2]]))) == "Tensor([[1],\n        [2]])"
+    assert f"{x.sum():.2f}" == "3.00"
+    assert f"{x}" == str(x) == repr(x)
+
+
+def test_a_tensor_without_dimensions():
+    x = Tensor(3.0, requires_grad=True)
+    assert x.shape == () and x.ndim == 0 and x.tolist() == 3.0
+    y = x * x + x.sum() + x.reshape(1)[0] + x.mean() + x.max() + F.softmax(x, 0)
+    assert y.shape == ()
+    y.backward()
+    assert x.grad.shape == () and x.grad.item() == 10.0
+
+
+def test_empty_tensors():
+    x = Tensor(np.zeros((0, 3)), requires_grad=True)
+    for y in (x.exp(), x * 2, x.sum(0), x.T @ x, F.relu(x), F.cat([x, x]), x.reshape(3, 0), F.softmax(x, 1), x[:0]):
+        assert grad(y.sum(), x)[0].shape == (0, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.isnan(x.mean().item())
+
+
+def test_methods_are_the_functions():
+    x = Tensor(ARRAY / 24 + 0.1)
+    for name in ("abs", "exp", "log", "sqrt", "tanh", "sigmoid", "relu", "neg", "sum", "mean", "amax", "flatten"):
+        np.testing.assert_array_equal(getattr(x, name)(), getattr(F, name)(x))
+    np.testing.assert_array_equal(x.max(1).indices, F.argmax(x, 1))
+    np.testing.assert_array_equal(x.where(x > 0.5, 0.0), np.where(x.data > 0.5, x.data, 0))
+    assert x.view(6, 4).shape == (6, 4)
+    assert x.transpose(0, 2).shape == x.permute(2, 1, 0).shape == (4, 3, 2)
+    assert x.unsqueeze(0).squeeze(0).shape == x.shape
+    np.testing.assert_array_equal(x.softmax(1), F.softmax(x, 1))
+    np.testing.assert_array_equal(x.log_softmax(1), F.log_softmax(x, 1))
