@@ -476,7 +476,7 @@ def test_numbers_and_lists_become_arrays():
     assert F.exp(0.0) == 1.0 and F.exp(0.0).dtype == np.float32
     assert F.add(1, 2) == 3
     assert F.relu([-1.0, 1.0]).tolist() == [0.0, 1.0]
-    with pytest.raises(TypeError, match="expected a Tensor, an array or numbers, got dict"):
+    with pytest.raises(TypeError, match="expected a Tensor, an array or real numbers, got dict"):
         F.relu({})
 
 
@@ -721,3 +721,9 @@ def test_mse_loss_warns_when_it_broadcasts():
 def test_mse_loss_with_weights_of_another_shape():
     with pytest.raises(ValueError, match=r"a weight for each of \(4,\), got \(3,\)"):
         F.mse_loss(normal(4), normal(4), weight=np.ones(3))
+
+
+def test_negation_of_unsigned_integers_wraps_and_their_absolute_value_does_not():
+    small = np.array([0, 5, 200], np.uint8)
+    np.testing.assert_array_equal(F.neg(small), [0, 251, 56])
+    np.testing.assert_array_equal(F.abs(small), small)

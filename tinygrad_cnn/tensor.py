@@ -5,14 +5,25 @@ Its methods are the functions of `tinygrad_cnn.functional`, its first argument b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import functional as F
 from . import ops
+from .functional._arguments import new_array
+from .functional.indexing import getitem
 from .graph import Array, Leaf, Node, Value, backpropagate
+
+
+def _comparison(ufunc: np.ufunc) -> Callable[[Any, Array], Any]:
+    """A comparison of a Tensor with a Tensor, an array or a number: an array of booleans."""
+
+    def compare(self: Tensor, other: Array) -> Any:
+        return ufunc(self._array, np.asarray(other))
+
+    return compare
 
 
 class Tensor(Value):
@@ -33,7 +44,13 @@ class Tensor(Value):
     __slots__ = ("__weakref__",)
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
-        self._array = _to_array(data, dtype)
+        if isinstance(data, Tensor):
+            raise TypeError(
+                "Tensor(tensor) would lose the graph: use the tensor itself, or .detach() for a constant of its value"
+            )
+        array = new_array(data, dtype)
+        from_numbers = dtype is None and not hasattr(data, "dtype") and array.dtype.kind != "b"
+        self._array = array.astype(np.float32) if from_numbers else array
         self.node = None
         if requires_grad:
             self.requires_grad = True
@@ -224,9 +241,6 @@ class Tensor(Value):
             )
         return function(*inputs)
 
-    def __getitem__(self, key: Any) -> Array:
-        return ops.index(self, key=_constant_key(key))
-
     # ---- operators
 
     __add__ = __radd__ = F.add
@@ -237,6 +251,7 @@ class Tensor(Value):
     __matmul__ = F.matmul
     __neg__ = F.neg
     __abs__ = F.abs
+    __getitem__ = getitem
 
     def __rsub__(self, other: Array) -> Array:
         return F.sub(other, self)
@@ -250,24 +265,12 @@ class Tensor(Value):
     def __rmatmul__(self, other: Array) -> Array:
         return F.matmul(other, self)
 
-    def __lt__(self, other: Array) -> Array:
-        return np.less(self._array, np.asarray(other))
-
-    def __le__(self, other: Array) -> Array:
-        return np.less_equal(self._array, np.asarray(other))
-
-    def __gt__(self, other: Array) -> Array:
-        return np.greater(self._array, np.asarray(other))
-
-    def __ge__(self, other: Array) -> Array:
-        return np.greater_equal(self._array, np.asarray(other))
-
-    def __eq__(self, other: Array) -> Array:
-        return np.equal(self._array, np.asarray(other))
-
-    def __ne__(self, other: Array) -> Array:
-        return np.not_equal(self._array, np.asarray(other))
-
+    __lt__ = _comparison(np.less)
+    __le__ = _comparison(np.less_equal)
+    __gt__ = _comparison(np.greater)
+    __ge__ = _comparison(np.greater_equal)
+    __eq__ = _comparison(np.equal)
+    __ne__ = _comparison(np.not_equal)
     __hash__ = object.__hash__
 
     # ---- functions as methods
@@ -450,41 +453,3 @@ def _restored(kind: type[Tensor], array: np.ndarray, requires_grad: bool, grad: 
     if grad is not None:
         tensor.grad = grad
     return tensor
-
-
-def _to_array(data: Any, dtype: Any) -> np.ndarray:
-    if isinstance(data, Tensor):
-        raise TypeError(
-            "Tensor(tensor) would lose the graph: use the tensor itself, or .detach() for a constant of the same value"
-        )
-    _reject_nested(data)
-    try:
-        array = np.array(data, dtype=dtype)
-    except ValueError as error:
-        raise ValueError(f"Tensor expects numbers in a regular shape: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"Tensor expects real numbers, got {array.dtype} from {type(data).__name__}")
-    made_from_numbers = dtype is None and not hasattr(data, "dtype") and array.dtype.kind != "b"
-    return array.astype(np.float32) if made_from_numbers else array
-
-
-def _reject_nested(data: Any) -> None:
-    """Lists of Tensors would lose the graph, and silently so."""
-    if isinstance(data, (list, tuple)):
-        for part in data:
-            if isinstance(part, Tensor):
-                raise TypeError("a list of Tensors would lose their graph: use functional.stack or functional.cat")
-            _reject_nested(part)
-
-
-def _constant_key(key: Any) -> Any:
-    """An index that cannot change any more: the backward pass uses it again."""
-    if isinstance(key, tuple):
-        return tuple(_constant_key(part) for part in key)
-    if isinstance(key, Tensor):
-        return key.data.copy()
-    if isinstance(key, list):
-        return np.array(key, dtype=None if key else np.intp)
-    if isinstance(key, np.ndarray):
-        return key.copy()
-    return key

@@ -59,10 +59,28 @@ def as_array(input: Array) -> Array:
     """What functions work on: a Tensor or an array as it is; numbers become an array, floats float32."""
     if isinstance(input, (Value, np.ndarray)):
         return input
-    array = np.asarray(input)
-    if array.dtype == object:
-        raise TypeError(f"expected a Tensor, an array or numbers, got {type(input).__name__}")
+    array = new_array(input)
     return array if isinstance(input, np.generic) or array.dtype.kind != "f" else array.astype(np.float32)
+
+
+def new_array(data: Any, dtype: Any = None) -> np.ndarray:
+    """A new array of real numbers from an array, or from numbers in nested lists."""
+    _reject_values(data)
+    try:
+        array = np.array(data, dtype=dtype)
+    except ValueError as error:
+        raise ValueError(f"expected numbers in a regular shape: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"expected a Tensor, an array or real numbers, got {type(data).__name__} of {array.dtype}")
+    return array
+
+
+def _reject_values(data: Any) -> None:
+    if isinstance(data, (list, tuple)):
+        for part in data:
+            if isinstance(part, Value):
+                raise TypeError("a list of Tensors would lose their graph: use functional.stack or functional.cat")
+            _reject_values(part)
 
 
 def operands(a: Array, b: Array) -> tuple[Array, Array]:

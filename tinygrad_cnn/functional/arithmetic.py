@@ -79,7 +79,8 @@ def neg(input: Array) -> Array:
     >>> float(neg(2.0))
     -2.0
     """
-    return ops.mul(as_array(input), -1)
+    input = as_array(input)
+    return ops.mul(input, -1) if input.dtype.kind == "f" else ops.sub(0, input)
 
 
 def abs(input: Array) -> Array:
@@ -89,7 +90,7 @@ def abs(input: Array) -> Array:
     2.0
     """
     input = as_array(input)
-    return ops.maximum(input, ops.mul(input, -1))
+    return input if input.dtype.kind in "ub" else ops.maximum(input, neg(input))
 
 
 def exp(input: Array) -> Array:
