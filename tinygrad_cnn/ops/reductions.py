@@ -8,7 +8,7 @@ import numpy as np
 
 from ..graph import Array, primitive
 from .broadcasting import sum, with_ones
-from .elementwise import exp, where
+from .elementwise import exp
 from .shapes import reshape
 
 # up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
@@ -43,28 +43,32 @@ max.defvjp(
 
 
 def _to_winners(g: Array, out: Array, x: Array, axis: tuple[int, ...], ties: str) -> Array:
-    won = winners(np.asarray(x), np.asarray(out), axis)
+    out = np.asarray(out).reshape(with_ones(x.shape, axis))
     if ties == "first":
-        return where(_first(won, axis), g, 0.0)
-    return where(won, g / won.sum(axis=axis, keepdims=True, dtype=g.dtype), 0.0)
+        return g * _first_winners(np.asarray(x), out, axis)
+    won = _wins(np.asarray(x), out)
+    return g / won.sum(axis=axis, keepdims=True, dtype=g.dtype) * won
 
 
-def winners(x: Array, out: Array, axis: tuple[int, ...]) -> Array:
+def _wins(x: Array, out: Array, into: Array = None) -> Array:
     """Where x reaches the maximum. Not `x == out`, so that under a NaN something wins."""
-    return ~(x < out.reshape(with_ones(x.shape, axis)))
+    less = np.less(x, out, out=into)
+    return np.logical_not(less, out=into)
 
 
-def _first(won: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
-    """Of several winners under one maximum, only the first."""
-    first = np.zeros(won.shape, bool)
-    if _has_few(won, axis):
-        taken = np.zeros_like(next(_slices(won, axis)))
-        for winner, mark in zip(_slices(won, axis), _slices(first, axis), strict=True):
-            np.greater(winner, taken, out=mark)
-            taken |= winner
+def _first_winners(x: Array, out: Array, axis: tuple[int, ...]) -> Array:
+    """Where x reaches the maximum; of several such places under one maximum, only the first."""
+    first = np.zeros(x.shape, bool)
+    if _has_few(x, axis):
+        maxima = next(_slices(out, axis))
+        taken = np.zeros(maxima.shape, bool)
+        for candidate, mark in zip(_slices(x, axis), _slices(first, axis), strict=True):
+            won = _wins(candidate, maxima, into=mark)
+            np.greater(won, taken, out=mark)
+            taken |= mark
     else:
         last = range(-len(axis), 0)
-        rows = np.moveaxis(won, axis, last)
+        rows = np.moveaxis(_wins(x, out), axis, last)
         marks = np.zeros((*rows.shape[: -len(axis)], math.prod(rows.shape[-len(axis) :])), bool)
         np.put_along_axis(marks, rows.reshape(marks.shape).argmax(-1)[..., None], True, -1)
         first[...] = np.moveaxis(marks.reshape(rows.shape), last, axis)

@@ -25,22 +25,19 @@ def im2col(x: Array, *, kernel: Pair, stride: Pair, dilation: Pair) -> Array:
            [1, 2],
            [2, 3]])
     """
+    return _windows(x, kernel, stride, dilation, writeable=False)
+
+
+def _windows(x: Array, kernel: Pair, stride: Pair, dilation: Pair, writeable: bool) -> Array:
     n, height, width, channels = x.shape
-    down, right = x.strides[1:3]
+    image, down, right, channel = x.strides
     out_h = (height - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
     out_w = (width - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
     return np.lib.stride_tricks.as_strided(
         x,
         shape=(n, out_h, out_w, *kernel, channels),
-        strides=(
-            x.strides[0],
-            down * stride[0],
-            right * stride[1],
-            down * dilation[0],
-            right * dilation[1],
-            x.strides[3],
-        ),
-        writeable=False,
+        strides=(image, down * stride[0], right * stride[1], down * dilation[0], right * dilation[1], channel),
+        writeable=writeable,
     )
 
 
@@ -58,6 +55,9 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
     n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape
     out = np.zeros((n, *image, channels), windows.dtype)
     if windows.size == 0:
+        return out
+    if stride[0] > dilation[0] * (kernel_h - 1) and stride[1] > dilation[1] * (kernel_w - 1):  # no overlap
+        _windows(out, (kernel_h, kernel_w), stride, dilation, writeable=True)[...] = windows
         return out
     block = max(1, CACHED_BYTES * n // out.nbytes)  # so many images stay in the cache while all taps are added
     for first in range(0, n, block):
