@@ -121,7 +121,7 @@ def constant(operand: Array) -> Array:
     if isinstance(operand, Value):
         return operand
     if isinstance(operand, np.ndarray):
-        return operand.copy() if operand.flags.writeable else operand
+        return operand.copy("K") if operand.flags.writeable else operand
     raise TypeError(f"expected a Tensor, an array or a number, got {type(operand).__name__}: wrap it in Tensor(...)")
 
 

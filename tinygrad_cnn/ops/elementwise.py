@@ -6,6 +6,7 @@ import numpy as np
 
 from ..graph import Array, primitive
 from .broadcasting import unbroadcast
+from .memory import room
 
 
 @primitive
@@ -15,7 +16,7 @@ def add(a: Array, b: Array) -> Array:
     >>> float(add(2.0, 3.0))
     5.0
     """
-    return np.add(a, b)
+    return np.add(a, b, out=room(a, b))
 
 
 add.defvjp(
@@ -31,7 +32,7 @@ def sub(a: Array, b: Array) -> Array:
     >>> float(sub(2.0, 3.0))
     -1.0
     """
-    return np.subtract(a, b)
+    return np.subtract(a, b, out=room(a, b))
 
 
 sub.defvjp(
@@ -47,12 +48,12 @@ def mul(a: Array, b: Array) -> Array:
     >>> float(mul(2.0, 3.0))
     6.0
     """
-    return np.multiply(a, b)
+    return np.multiply(a, b, out=room(a, b))
 
 
 mul.defvjp(
-    lambda g, out, a, b: unbroadcast(g * b, a),
-    lambda g, out, a, b: unbroadcast(g * a, b),
+    lambda g, out, a, b: unbroadcast(mul(g, b), a),
+    lambda g, out, a, b: unbroadcast(mul(g, a), b),
 )
 
 
@@ -63,7 +64,7 @@ def div(a: Array, b: Array) -> Array:
     >>> float(div(3.0, 2.0))
     1.5
     """
-    return np.true_divide(a, b)
+    return np.true_divide(a, b, out=room(a, b))
 
 
 div.defvjp(
@@ -79,10 +80,10 @@ def exp(x: Array) -> Array:
     >>> float(exp(0.0))
     1.0
     """
-    return np.exp(x)
+    return np.exp(x, out=room(x))
 
 
-exp.defvjp(lambda g, out, x: g * out)
+exp.defvjp(lambda g, out, x: mul(g, out))
 
 
 @primitive
@@ -92,7 +93,7 @@ def log(x: Array) -> Array:
     >>> float(log(1.0))
     0.0
     """
-    return np.log(x)
+    return np.log(x, out=room(x))
 
 
 log.defvjp(lambda g, out, x: g / x)
@@ -105,7 +106,7 @@ def sqrt(x: Array) -> Array:
     >>> float(sqrt(9.0))
     3.0
     """
-    return np.sqrt(x)
+    return np.sqrt(x, out=room(x))
 
 
 sqrt.defvjp(lambda g, out, x: g / (2 * out))
@@ -118,7 +119,7 @@ def tanh(x: Array) -> Array:
     >>> float(tanh(0.0))
     0.0
     """
-    return np.tanh(x)
+    return np.tanh(x, out=room(x))
 
 
 tanh.defvjp(lambda g, out, x: g * (1 - out * out))
@@ -145,10 +146,10 @@ def relu(x: Array) -> Array:
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return np.maximum(x, 0)
+    return np.maximum(x, 0, out=room(x))
 
 
-relu.defvjp(lambda g, out, x: g * (out > 0))
+relu.defvjp(lambda g, out, x: mul(g, out > 0))
 
 
 @primitive
@@ -160,7 +161,7 @@ def maximum(a: Array, b: Array) -> Array:
     >>> maximum(np.array([1.0, 5.0]), 3.0)
     array([3., 5.])
     """
-    return np.maximum(a, b)
+    return np.maximum(a, b, out=room(a, b))
 
 
 maximum.defvjp(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, primitive
+from .memory import empty
 
 
 @primitive
@@ -60,7 +61,11 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array
     array([0, 1, 2, 0, 0])
     """
     shape = tuple(before + n + after for n, (before, after) in zip(x.shape, widths, strict=True))
-    out = np.zeros(shape, x.dtype) if value == 0 else np.full(shape, value, x.dtype)
+    out = empty(shape, x.dtype)
+    whole = [slice(None)] * x.ndim
+    for axis, (n, (before, _)) in enumerate(zip(x.shape, widths, strict=True)):
+        for border in (slice(0, before), slice(before + n, None)):
+            out[(*whole[:axis], border)] = value
     out[_inside(x, widths)] = x
     return out
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..graph import Array, primitive
 from .broadcasting import unbroadcast
+from .memory import empty
 
 
 @primitive
@@ -16,10 +17,12 @@ def matmul(a: Array, b: Array) -> Array:
     >>> matmul(np.array([[1, 2]]), np.array([[3], [4]]))
     array([[11]])
     """
+    if a.ndim == b.ndim == 2 and a.dtype == b.dtype:
+        return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype))
     return np.matmul(a, b)
 
 
 matmul.defvjp(
-    lambda g, out, a, b: unbroadcast(g @ b.mT, a),
-    lambda g, out, a, b: unbroadcast(a.mT @ g, b),
+    lambda g, out, a, b: unbroadcast(matmul(g, b.mT), a),
+    lambda g, out, a, b: unbroadcast(matmul(a.mT, g), b),
 )

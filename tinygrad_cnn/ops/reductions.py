@@ -8,7 +8,8 @@ import numpy as np
 
 from ..graph import Array, primitive
 from .broadcasting import sum, with_ones
-from .elementwise import exp
+from .elementwise import exp, mul
+from .memory import empty
 from .shapes import reshape
 
 # up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
@@ -29,7 +30,8 @@ def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
     if not _has_few(x, axis):
         return np.max(x, axis=axis, keepdims=keepdims)
     first, *others = _slices(x, axis)
-    out = np.array(first, order="C")
+    out = empty(first.shape, x.dtype)
+    out[...] = first
     for other in others:
         np.maximum(out, other, out=out)
     return out.reshape(with_ones(x.shape, axis)) if keepdims else out
@@ -45,7 +47,7 @@ max.defvjp(
 def _to_winners(g: Array, out: Array, x: Array, axis: tuple[int, ...], ties: str) -> Array:
     out = np.asarray(out).reshape(with_ones(x.shape, axis))
     if ties == "first":
-        return g * _first_winners(np.asarray(x), out, axis)
+        return mul(g, _first_winners(np.asarray(x), out, axis))
     won = _wins(np.asarray(x), out)
     return g / won.sum(axis=axis, keepdims=True, dtype=g.dtype) * won
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..graph import Array, primitive
+from .memory import empty
 
 Pair = tuple[int, int]
 
@@ -53,7 +54,8 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
     array([1., 2., 2., 1.])
     """
     n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape
-    out = np.zeros((n, *image, channels), windows.dtype)
+    out = empty((n, *image, channels), windows.dtype)
+    out.fill(0)
     if windows.size == 0:
         return out
     if stride[0] > dilation[0] * (kernel_h - 1) and stride[1] > dilation[1] * (kernel_w - 1):  # no overlap

@@ -1,0 +1,148 @@
+"""Buffers are used again, never while anybody can still see what is in them, and change no result."""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn import Tensor, manual_seed, optim
+from tinygrad_cnn import functional as F
+from tinygrad_cnn.models import MODELS
+from tinygrad_cnn.ops import memory
+
+SHAPE = (300, 300)  # 360 kB in float32: large
+
+
+@pytest.fixture
+def fresh_memory(monkeypatch):
+    monkeypatch.setattr(memory, "enabled", False)
+
+
+def train(name, steps):
+    manual_seed(0)
+    random = np.random.default_rng(0)
+    model = MODELS[name]()
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(steps):
+        images, labels = random.random((16, 1, 28, 28), np.float32), random.integers(0, 10, 16)
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        yield model.state_dict()
+
+
+@pytest.mark.parametrize("name", ["simple", "lenet", "complex"])
+def test_the_results_are_those_in_fresh_memory_to_the_bit(name, monkeypatch):
+    (*_, reused) = train(name, 4)
+    monkeypatch.setattr(memory, "enabled", False)
+    (*_, fresh) = train(name, 4)
+    for key, value in fresh.items():
+        np.testing.assert_array_equal(reused[key], value, err_msg=key)
+
+
+@pytest.mark.skipif(not memory.enabled, reason="needs exact reference counts")
+def test_a_step_like_the_one_before_makes_no_buffer():
+    made = []
+    for _ in train("complex", 5):
+        made.append(memory.buffers_made())
+    assert made[1] == made[-1]
+
+
+def test_switched_off_it_makes_none(fresh_memory):
+    before = memory.buffers_made()
+    for _ in train("simple", 2):
+        pass
+    assert memory.buffers_made() == before
+
+
+def test_what_is_held_is_never_written_again():
+    """Whatever holds on to a result (a view, a view of a view, a Tensor) keeps it."""
+    random = np.random.default_rng(0)
+    held = []
+    for turn in range(200):
+        x = Tensor(np.full(SHAPE, turn, np.float32))
+        y = (x + 1).relu() * 2
+        kind = random.integers(4)
+        if kind == 0:
+            held.append((turn, y))
+        elif kind == 1:
+            held.append((turn, y.data[3:, ::2]))
+        elif kind == 2:
+            held.append((turn, y.data.T[5:].reshape(-1)[7:]))
+        if len(held) > 20:
+            del held[random.integers(len(held))]
+        for kept_turn, kept in held:
+            assert (np.asarray(kept) == 2 * (kept_turn + 1)).all()
+
+
+@pytest.mark.skipif(not memory.enabled, reason="needs exact reference counts")
+def test_what_nobody_holds_is_used_again():
+    first = memory.empty(SHAPE, np.float32)
+    address = first.__array_interface__["data"][0]
+    assert address % memory.LINE == 0
+    view = first[1:].T
+    del first
+    assert memory.empty(SHAPE, np.float32).__array_interface__["data"][0] != address
+    del view
+    again = [memory.empty(SHAPE, np.float32) for _ in range(2)]
+    assert address in [array.__array_interface__["data"][0] for array in again]
+
+
+def test_idle_memory_is_bounded(monkeypatch):
+    monkeypatch.setattr(memory, "MOST_IDLE", 10_000_000)
+    for n in range(500, 700):  # each about 1 to 2 MB, none of the size of another
+        memory.empty((n, n), np.float32)
+    assert sum(size for size, _, _ in memory._idle()) <= 10_000_000
+
+
+def test_threads_have_buffers_of_their_own():
+    """Between seeing that a buffer is unused and taking it, another thread may run."""
+    wrong = []
+
+    def work(number):
+        for _ in range(3000):
+            mine = memory.empty((1, memory.LARGE), np.float32)
+            mine[0, :4] = number
+            sum(range(20))  # time for another thread to be given the same
+            if not (mine[0, :4] == number).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+
+
+def test_results_keep_the_order_of_axes_in_memory():
+    images = np.zeros((8, 28, 28, 32), np.float32).transpose(0, 3, 1, 2)
+    assert F.relu(images).strides == images.strides
+    assert F.add(images, np.zeros((32, 1, 1), np.float32)).strides == images.strides
+
+
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        (np.zeros(SHAPE, np.float32), np.zeros(SHAPE)),
+        (np.zeros((1, 300), np.float32), np.zeros((300, 1), np.float32)),
+        (np.zeros(SHAPE, np.int64), np.ones(SHAPE, np.int64)),
+        (np.zeros(SHAPE, ">f4"), np.zeros(SHAPE, ">f4")),
+        (np.zeros(SHAPE, np.float16), np.float16(2)),
+        (np.zeros((0, 300), np.float32), np.zeros(300, np.float32)),
+        (np.ones((100_000, 1), np.float32), np.ones((1, 3), np.float32)),
+    ],
+)
+def test_shapes_and_dtypes_are_those_of_numpy(a, b):
+    for ours, numpys in ((F.add, np.add), (F.maximum, np.maximum)):
+        expected = numpys(a, b)
+        result = ours(a, b)
+        assert result.shape == expected.shape
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)

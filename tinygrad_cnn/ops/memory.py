@@ -1,0 +1,119 @@
+"""Memory for large results, used again once nobody holds the result any more.
+
+Fresh memory is slow: the system hands it out page by page, which takes longer than most of what NumPy then
+does with it, and takes it back when the array dies. A training step makes arrays of the same sizes as the
+step before. So large results are written into buffers that are kept here, and a buffer whose arrays are all
+gone (its reference count tells) is given out again. What anybody can still reach is never given out.
+
+`memory.enabled = False` switches this off: the same results, in fresh memory.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+#: Whether buffers are used again. It takes exact reference counts, which only CPython with its lock has.
+enabled: bool = getattr(sys, "_is_gil_enabled", lambda: True)() and sys.implementation.name == "cpython"
+
+LARGE = 1 << 16  # bytes; smaller memory the allocator itself uses again
+MOST_IDLE = 1 << 29  # bytes that may wait for their next use
+LINE = 64  # bytes of a cache line; every buffer begins with one
+
+Buffer = tuple[np.ndarray, int]  # the memory, and where in it the first cache line begins
+
+
+class _Thread(threading.local):
+    """The buffers of a thread, by size, and how many it has made."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[int, list[Buffer]] = {}
+        self.made = 0
+
+
+_thread = _Thread()
+
+_alone: list[Buffer] = [(np.empty(0), 0)]
+_UNUSED = sys.getrefcount(_alone[0][0])  # of a buffer that nothing but its list holds, counted in just this way
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array whose elements are still to be written; a large one in a buffer used before, if one is free.
+
+    >>> empty((2, 3), np.float32).shape
+    (2, 3)
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < LARGE or not enabled:
+        return np.empty(shape, dtype)
+    buffers = _thread.buffers.setdefault(size, [])
+    for i in range(len(buffers) - 1, -1, -1):
+        if sys.getrefcount(buffers[i][0]) == _UNUSED:
+            break
+    else:
+        _give_back(MOST_IDLE - size)
+        memory = np.empty(size + LINE, np.uint8)
+        buffers.append((memory, -memory.__array_interface__["data"][0] % LINE))
+        _thread.made += 1
+        i = len(buffers) - 1
+    memory, start = buffers[i]
+    return np.ndarray(shape, dtype, memory, start)
+
+
+def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
+    """`empty` with the shape of x and its order of axes in memory, so that both are passed through in one run."""
+    if x.flags.c_contiguous or x.nbytes < LARGE:
+        return empty(x.shape, dtype or x.dtype)
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    return empty(tuple(x.shape[axis] for axis in order), dtype or x.dtype).transpose(np.argsort(order))
+
+
+def room(*operands: Any) -> np.ndarray | None:
+    """Where to put an elementwise result, as `out=`; None if it is small, or not simply of the operands' dtype."""
+    if max(getattr(operand, "nbytes", 0) for operand in operands) < LARGE:
+        return None
+    arrays = [operand for operand in operands if isinstance(operand, np.ndarray)]
+    largest = max(arrays, key=_elements)
+    dtypes = {array.dtype for array in arrays if array.dtype != bool}
+    if len(dtypes) != 1 or np.broadcast_shapes(*(array.shape for array in arrays)) != largest.shape:
+        return None
+    (dtype,) = dtypes
+    return empty_like(largest, dtype) if dtype.kind == "f" and dtype.isnative else None
+
+
+def _elements(array: np.ndarray) -> int:
+    return array.size
+
+
+def buffers_made() -> int:
+    """How many buffers this thread has made so far: a step like the one before makes none.
+
+    >>> before = buffers_made()
+    >>> for _ in range(3):
+    ...     _ = empty((1000, 1000), np.float64)
+    >>> buffers_made() - before <= 1
+    True
+    """
+    return _thread.made
+
+
+def _give_back(most: int) -> None:
+    """Let the system have idle buffers until those that stay take no more than `most` bytes."""
+    idle = sum(size for size, _, _ in _idle())
+    for size, buffers, i in _idle():
+        if idle <= most:
+            break
+        del buffers[i]
+        idle -= size
+
+
+def _idle() -> Iterator[tuple[int, list[Buffer], int]]:
+    for size, buffers in _thread.buffers.items():
+        for i in range(len(buffers) - 1, -1, -1):
+            if sys.getrefcount(buffers[i][0]) == _UNUSED:
+                yield size, buffers, i
