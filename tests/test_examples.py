@@ -1,5 +1,6 @@
 """The examples that teach run, and end in what they promise."""
 
+import json
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ ENDS_IN = {
 
 
 def test_every_example_is_run():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {*ENDS_IN, "mnist.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*ENDS_IN, "mnist.py", "benchmark.py"}
 
 
 @pytest.mark.parametrize("name", ENDS_IN)
@@ -26,3 +27,22 @@ def test_example(name):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert re.search(ENDS_IN[name], done.stdout), done.stdout
+
+
+def test_benchmark(tmp_path):
+    options = ["--models", "simple", "lenet", "--batches", "2", "--frameworks", "tinygrad_cnn", "--rounds", "1"]
+    command = [
+        sys.executable,
+        EXAMPLES / "benchmark.py",
+        *options,
+        "--seconds",
+        "0.05",
+        "--json",
+        tmp_path / "out.json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "training step, ms" in done.stdout
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert [(row["model"], row["batch"]) for row in rows] == [("simple", 2), ("lenet", 2)]
+    assert all(0 < row["train_min_ms"] <= row["train_median_ms"] for row in rows)
