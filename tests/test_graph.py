@@ -663,7 +663,17 @@ def test_an_error_inside_a_vjp_says_where():
     double.defvjp(lambda g, out, x: g @ np.ones((7, 7)))
     with pytest.raises(ValueError) as caught:
         double(leaf(1.0)).backward()
-    assert "(in the VJP of 'double' for its argument 0)" in caught.value.__notes__
+    assert "(in the VJP of 'double' for its argument 0, called with" in caught.value.__notes__[0]
+
+
+def test_vjps_are_functions_one_for_each_array_argument():
+    @primitive
+    def scale(x, *, factor):
+        return factor * x
+
+    for rules in ((), (3,), (lambda g, out, x: g, lambda g, out, x: g)):
+        with pytest.raises(TypeError, match=r"each of the 1 array arguments of scale\(x, \*, factor\)"):
+            scale.defvjp(*rules)
 
 
 def test_a_primitive_keeps_name_signature_and_docstring():

@@ -41,6 +41,11 @@ def _recording(enabled: bool) -> Iterator[None]:
         _mode.recording = before
 
 
+def is_recording() -> bool:
+    """Whether operations are recorded now, in this thread: not inside `no_grad()`."""
+    return _mode.recording
+
+
 def no_grad() -> Any:
     """Record nothing inside `with no_grad():`, or inside a function decorated with `@no_grad()`.
 
@@ -178,12 +183,19 @@ class Primitive:
         return value.wrap(out, Node(self, arrays, parents, settings, out))
 
     def defvjp(self, *rules: Callable[..., Any] | None) -> None:
-        """One rule per array argument: `rule(g, out, *args, **settings)` is the argument's cotangent.
+        """One rule per array argument, in their order: it gives the argument's cotangent.
 
-        `g` is the cotangent of the output `out`. A rule never writes into `g`, returns the shape and dtype
-        of its argument, and uses only operators, methods and primitives that arrays and values share, so
-        that it can be differentiated again. None stands for an argument without a derivative (a mask).
+        Called as `rule(g, out, *args, **settings)`, `g` being the cotangent of the output `out`. A rule never
+        writes into `g`, returns the shape and dtype of its argument, and uses only operators, methods and
+        primitives that arrays and values share, so that it can be differentiated again. None stands for an
+        argument without a derivative (a mask).
         """
+        arguments = [p for p in self.__signature__.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        if not 1 <= len(rules) <= len(arguments) or not all(rule is None or callable(rule) for rule in rules):
+            raise TypeError(
+                f"{self.name}.defvjp takes a function (or None) for each of the {len(arguments)} array arguments of "
+                f"{self.name}{self.__signature__}, got {len(rules)}"
+            )
         self.rules = rules
 
     def defvjp_argnum(self, rule: Callable[..., Any]) -> None:
@@ -308,13 +320,17 @@ def _pull_back(node: Node, argnum: int, g: Array, out: Array, args: list[Array])
     try:
         gradient = node.primitive.pull_back(argnum, g, out, args, node.settings)
     except Exception as error:
-        error.add_note(f"(in the VJP of {node.primitive.name!r} for its argument {argnum})")
+        error.add_note(
+            f"(in the VJP of {node.primitive.name!r} for its argument {argnum}, called with the cotangent g, the value "
+            "out, the arguments by position and the settings by keyword)"
+        )
         raise
     arg = args[argnum]
     if getattr(gradient, "shape", None) != arg.shape:
         raise RuntimeError(
             f"the VJP of {node.primitive.name!r} for its argument {argnum} returned "
-            f"{_describe(gradient)}, but the argument has shape {arg.shape}"
+            f"{_describe(gradient)}, but the argument has shape {arg.shape}: an argument that was broadcast takes the "
+            "sum over the stretched axes, ops.unbroadcast(g, argument)"
         )
     return gradient if gradient.dtype == arg.dtype else gradient.astype(arg.dtype)
 

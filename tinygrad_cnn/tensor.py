@@ -13,6 +13,7 @@ import numpy as np
 from . import functional as F
 from . import ops
 from .functional._arguments import new_array
+from .functional._numpy import call_outside_graph, call_ufunc
 from .functional.indexing import getitem
 from .graph import Array, Leaf, Node, Value, backpropagate
 
@@ -24,6 +25,19 @@ def _comparison(ufunc: np.ufunc) -> Callable[[Any, Array], Any]:
         return ufunc(self._array, np.asarray(other))
 
     return compare
+
+
+def _in_place(symbol: str, function: Callable[..., Any]) -> Callable[[Any, Array], Any]:
+    """x += y as x = x + y; but p -= step would give the name p to another Tensor, and leave the parameter alone."""
+
+    def update(self: Tensor, other: Array) -> Any:
+        if isinstance(self.node, Leaf):
+            raise RuntimeError(
+                f"a leaf that requires a gradient is not changed by {symbol}: write p.data {symbol} ..., unrecorded"
+            )
+        return function(self, other)
+
+    return update
 
 
 class Tensor(Value):
@@ -90,10 +104,14 @@ class Tensor(Value):
     @grad.setter
     def grad(self, new: Tensor | None) -> None:
         if not isinstance(self.node, Leaf):
-            raise RuntimeError("only a leaf that requires a gradient holds one")
-        if new is not None and (not isinstance(new, Tensor) or new.shape != self.shape):
-            raise ValueError(f".grad takes None or a Tensor of shape {self.shape}, got {new!r}")
-        self.node.grad = new
+            raise RuntimeError("only a leaf that requires a gradient holds one: set requires_grad=True first")
+        if isinstance(new, np.ndarray):
+            new = Tensor(new)
+        if new is not None and not isinstance(new, Tensor):
+            raise TypeError(f".grad takes a Tensor, an array or None, got {type(new).__name__}")
+        if new is not None and new.shape != self.shape:
+            raise ValueError(f".grad takes the shape of the Tensor, {self.shape}, got {new.shape}")
+        self.node.grad = new if new is None or new.dtype == self.dtype else new.astype(self.dtype)
 
     @property
     def requires_grad(self) -> bool:
@@ -230,19 +248,23 @@ class Tensor(Value):
         return np.array(self._array, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
-        if settings.get("out") is not None:  # array -= tensor: an array cannot record
-            arrays = [x._array if isinstance(x, Tensor) else x for x in inputs]
-            return getattr(ufunc, method)(*arrays, **settings)
-        function = UFUNCS.get(ufunc)
-        if function is None or method != "__call__" or settings:
-            raise TypeError(
-                f"np.{ufunc.__name__} does not record: use a function of tinygrad_cnn.functional, a primitive of "
-                "your own, or .numpy() for a result without a gradient"
-            )
-        return function(*inputs)
+        return call_ufunc(ufunc, method, inputs, settings)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
+        return call_outside_graph(function, f"np.{function.__name__}", args, settings)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise TypeError(
+            "Tensors are not changed in place, so that no graph loses what it needs: compose with functional.where, "
+            "cat or pad; or, for a leaf and unrecorded, write into .data"
+        )
 
     # ---- operators
 
+    __iadd__ = _in_place("+=", F.add)
+    __isub__ = _in_place("-=", F.sub)
+    __imul__ = _in_place("*=", F.mul)
+    __itruediv__ = _in_place("/=", F.div)
     __add__ = __radd__ = F.add
     __sub__ = F.sub
     __mul__ = __rmul__ = F.mul
@@ -331,31 +353,6 @@ class Tensor(Value):
     def double(self) -> Array:
         """As float64."""
         return self.astype(np.float64)
-
-
-# what NumPy's operators and functions do with a Tensor: np.exp(t) and array * t are recorded too
-UFUNCS: dict[np.ufunc, Any] = {
-    np.absolute: F.abs,
-    np.add: F.add,
-    np.divide: F.div,
-    np.equal: lambda a, b: b == a,
-    np.exp: F.exp,
-    np.greater: lambda a, b: b < a,
-    np.greater_equal: lambda a, b: b <= a,
-    np.less: lambda a, b: b > a,
-    np.less_equal: lambda a, b: b >= a,
-    np.log: F.log,
-    np.matmul: F.matmul,
-    np.maximum: F.maximum,
-    np.minimum: F.minimum,
-    np.multiply: F.mul,
-    np.negative: F.neg,
-    np.not_equal: lambda a, b: b != a,
-    np.power: F.pow,
-    np.sqrt: F.sqrt,
-    np.subtract: F.sub,
-    np.tanh: F.tanh,
-}
 
 
 def grad(

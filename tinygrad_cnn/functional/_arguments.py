@@ -39,7 +39,7 @@ def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
 
 def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[int, int]:
     """A setting for height and width: one number for both, or two."""
-    numbers = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    numbers = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(numbers) == 1:
         numbers *= 2
     if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) for n in numbers):

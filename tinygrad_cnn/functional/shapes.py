@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Array
+from ..graph import Array, Value
 from ._arguments import as_array, one_dim
 
 
@@ -139,6 +139,8 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
 
 
 def _same_dtype(tensors: Sequence[Array], op: str) -> list[Array]:
+    if isinstance(tensors, (Value, np.ndarray)):
+        raise TypeError(f"{op} expects the tensors in a list: {op}([a, b])")
     tensors = [as_array(tensor) for tensor in tensors]
     if not tensors:
         raise ValueError(f"{op} expects at least one tensor, got none")

@@ -53,10 +53,10 @@ def conv2d(
            [4., 6., 6., 4.]])
     """
     input, weight = constant(as_array(input)), constant(as_array(weight))
+    _check_conv2d(input, weight, bias, groups)
     if input.ndim == 3:
         one = conv2d(ops.reshape(input, shape=(1, *input.shape)), weight, bias, stride, padding, dilation, groups)
         return ops.reshape(one, shape=one.shape[1:])
-    _check_conv2d(input, weight, bias, groups)
     grid = _Grid.of("conv2d", weight.shape[2:], stride, dilation)
     widths = grid.padding(padding)
     grid.check_fits(input, widths)
@@ -93,17 +93,24 @@ def _grouped_product(windows: Array, weight: Array, groups: int) -> Array:
 
 
 def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) -> None:
-    if input.ndim != 4 or weight.ndim != 4:
+    if input.ndim not in (3, 4) or weight.ndim != 4:
         raise ValueError(
             "conv2d expects images (N, C, H, W) or (C, H, W) and filters (F, C / groups, KH, KW), "
             f"got images {input.shape} and filters {weight.shape}"
+            + (": a grey image needs an axis for its one channel, image[None]" if input.ndim == 2 else "")
         )
     if groups < 1 or weight.shape[0] % groups:
         raise ValueError(f"conv2d expects a number of filters that groups divides: {weight.shape[0]} / {groups}")
-    if input.shape[1] != weight.shape[1] * groups:
+    channels, expected = input.shape[-3], weight.shape[1] * groups
+    if channels != expected:
+        hint = ""
+        if input.ndim == 4 and input.shape[-1] == expected:
+            hint = "; are the channels last? permute(0, 3, 1, 2) puts them first"
+        elif input.ndim == 3 and expected == 1:
+            hint = "; a batch of grey images needs an axis for their one channel, images[:, None]"
         raise ValueError(
-            f"conv2d expects {weight.shape[1] * groups} channels, got {input.shape[1]}: the filters are "
-            f"{weight.shape} with groups={groups}, the images {input.shape}"
+            f"conv2d expects {expected} channel{'s' * (expected != 1)}, got {channels}: the filters are {weight.shape} "
+            f"with groups={groups}, the images {input.shape}{hint}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"conv2d expects a bias for each filter, {weight.shape[:1]}, got {bias.shape}")

@@ -172,9 +172,9 @@ class Module:
     def _convert(self, dtype: Any) -> Self:
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f" and tensor.dtype != dtype:
+                tensor.data = tensor.data.astype(dtype)
                 if tensor.grad is not None:
                     tensor.grad = tensor.grad.detach().astype(dtype)
-                tensor.data = tensor.data.astype(dtype)
         return self
 
     # ---- saving it

@@ -1,0 +1,76 @@
+"""What NumPy's own functions do with a Tensor: record, refuse, or compute where no gradient is lost by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph import Value, is_recording
+from .arithmetic import abs, add, div, exp, log, matmul, maximum, minimum, mul, neg, pow, sqrt, sub, tanh
+
+# np.exp(tensor) and array * tensor are recorded by these
+UFUNCS: dict[np.ufunc, Any] = {
+    np.absolute: abs,
+    np.add: add,
+    np.divide: div,
+    np.equal: lambda a, b: b == a,
+    np.exp: exp,
+    np.greater: lambda a, b: b < a,
+    np.greater_equal: lambda a, b: b <= a,
+    np.less: lambda a, b: b > a,
+    np.less_equal: lambda a, b: b >= a,
+    np.log: log,
+    np.matmul: matmul,
+    np.maximum: maximum,
+    np.minimum: minimum,
+    np.multiply: mul,
+    np.negative: neg,
+    np.not_equal: lambda a, b: b != a,
+    np.power: pow,
+    np.sqrt: sqrt,
+    np.subtract: sub,
+    np.tanh: tanh,
+}
+
+
+# the results of these have no gradient anyhow
+WITHOUT_GRADIENT = {
+    *(np.allclose, np.isclose, np.array_equal, np.argmax, np.argmin, np.argsort, np.count_nonzero, np.nonzero),
+    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.array2string, np.array_repr, np.array_str),
+    *(np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.may_share_memory, np.shares_memory),
+    *(np.save, np.savez),
+}
+
+
+def call_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    """A ufunc of NumPy, recorded if it is one of our functions."""
+    function = UFUNCS.get(ufunc)
+    if function is not None and method == "__call__" and not settings:
+        return function(*inputs)
+    return call_outside_graph(getattr(ufunc, method), f"np.{ufunc.__name__}", inputs, settings)
+
+
+def call_outside_graph(
+    function: Callable[..., Any], name: str, args: Sequence[Any], settings: Mapping[str, Any]
+) -> Any:
+    """A function of NumPy on the arrays of Tensors; an error where that would lose a gradient."""
+    values: list[Value] = []
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, Value):
+            values.append(part)
+            return np.asarray(part)
+        if isinstance(part, (list, tuple)):
+            return type(part)(map(plain, part))
+        return part
+
+    arrays = [plain(arg) for arg in args]
+    named = {key: plain(value) for key, value in settings.items()}
+    if function not in WITHOUT_GRADIENT and is_recording() and any(value.node is not None for value in values):
+        raise TypeError(
+            f"{name} does not record: use a function of tinygrad_cnn.functional, a primitive of your own, or "
+            ".detach() for a result without a gradient"
+        )
+    return function(*arrays, **named)
