@@ -26,6 +26,7 @@ print("gradcheck: the rule agrees with finite differences")
 
 # The same function with a slip in its rule: gradcheck names the input, the element and both values.
 softplus.defvjp(lambda g, out, x: g / (1 + np.exp(x)))
+print("now with a slip in the rule:")
 try:
     gradcheck(softplus, x)
 except GradcheckError as error:

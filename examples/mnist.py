@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,9 +56,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # as in `mnist.py | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,7 +88,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--save", metavar="FILE", help="write the run to FILE.npz after each epoch and when stopped")
     parser.add_argument("--load", metavar="FILE", help="continue the run in FILE")
     parser.add_argument(
-        "--predict", metavar="IMAGE", nargs="+", help="recognise digits: .npy files of 28×28, or indices of test digits"
+        "--predict",
+        metavar="IMAGE",
+        nargs="+",
+        help="recognise digits: indices of test digits, or .npy files of 28×28 (light on dark, 0 to 1 or 0 to 255)",
     )
     return parser.parse_args()
 
@@ -114,7 +115,10 @@ def train_and_show(options: argparse.Namespace, console: Console) -> int:
     dataset = load_data(settings, options)
     inputs = [read_input(text, dataset) for text in options.predict or []]
 
-    console.print(f"data: {dataset.source}", highlight=False)
+    say = partial(console.print, highlight=False)
+    say(f"data: {dataset.source}")
+    say("run: {model}, {optimizer} with lr {lr:g}, batches of {batch_size}, seed {seed}".format(**settings), end="")
+    say(", training images shifted, rotated and scaled" if settings["augment"] else "")
     manual_seed(settings["seed"])
     model = MODELS[settings["model"]]()
     trainer = make_trainer(model, dataset, settings)
@@ -142,7 +146,7 @@ def run_settings(options: argparse.Namespace, saved: dict[str, Any] | None) -> d
     """The settings that determine a run: those of the loaded run, or the options and their defaults."""
     given = {
         name: getattr(options, name)
-        for name in ("model", "epochs", "batch_size", "lr", "optimizer", "seed", "data", "augment")
+        for name in ("model", "epochs", "batch_size", "lr", "optimizer", "seed", "data", "augment", "data_dir")
         if getattr(options, name) is not None
     }
     if saved is None:
@@ -152,16 +156,21 @@ def run_settings(options: argparse.Namespace, saved: dict[str, Any] | None) -> d
     if not isinstance(settings, dict) or "trainer" not in saved:
         raise Fault(f"{options.load} is not a run that --save wrote")
     for name, value in given.items():
-        if name != "epochs" and value != settings[name] and not (name == "data" and value == "auto"):
-            option = "--" + name.replace("_", "-")
-            raise Fault(f"{options.load} was trained with {option} {settings[name]}, not {value}: leave {option} out")
-    return {**settings, **({"epochs": given["epochs"]} if "epochs" in given else {})}
+        if name not in ("epochs", "data_dir") and value != settings[name] and (name, value) != ("data", "auto"):
+            raise Fault(f"{options.load} was trained with {spelled(name, settings[name])}, not {spelled(name, value)}")
+    return {**settings, **{name: given[name] for name in ("epochs", "data_dir") if name in given}}
+
+
+def spelled(name: str, value: Any) -> str:
+    """A setting as it stands on the command line."""
+    option = name.replace("_", "-")
+    return f"--{'' if value else 'no-'}{option}" if isinstance(value, bool) else f"--{option} {value}"
 
 
 def load_data(settings: dict[str, Any], options: argparse.Namespace) -> data.Dataset:
     """The dataset; settings that depend on which it is are filled in."""
     try:
-        dataset = data.load(settings["data"], data_dir=options.data_dir, mirrors=options.mirror)
+        dataset = data.load(settings["data"], data_dir=settings.get("data_dir"), mirrors=options.mirror)
     except ValueError as error:
         raise Fault(str(error)) from None
     settings["data"] = dataset.name
@@ -191,7 +200,7 @@ def read_input(text: str, dataset: data.Dataset) -> tuple[str, np.ndarray]:
         index, count = int(text), len(dataset.test_images)
         if index >= count:
             raise Fault(f"there is no test digit {index}: there are {count}, from 0 to {count - 1}")
-        return f"test digit {index}, {dataset.classes[dataset.test_labels[index]]}", dataset.test_images[index]
+        return f"test #{index}, {dataset.classes[dataset.test_labels[index]]}", dataset.test_images[index]
     if not text.endswith(".npy"):
         raise Fault(f"--predict takes .npy files and indices of test digits, got {text!r}")
     try:
@@ -227,10 +236,12 @@ def train(
     """Train until the last epoch is done or the user stops; returns whether the user did."""
     epochs, batches = settings["epochs"], len(trainer.loader)
     position = trainer.loader.state_dict()
+    begun = time.perf_counter()
+    if trainer.epochs_done >= epochs:
+        console.print(f"nothing to train: {trainer.epochs_done} epochs are done; --epochs N goes on", highlight=False)
+        return False
     if position["epoch"] or position["batch"]:
         console.print(f"continuing after {place(position, batches)}", highlight=False)
-    if trainer.epochs_done >= epochs:
-        console.print(f"nothing to train: {trainer.epochs_done} epochs are done, --epochs is {epochs}", highlight=False)
     with stop_on_interrupt() as asked_to_stop, progress_bar(console) as bar:
         while trainer.epochs_done < epochs and not asked_to_stop():
             epoch = trainer.epochs_done
@@ -247,19 +258,18 @@ def train(
                 console.print(f"epoch {epoch + 1}/{epochs}: {seen}, test accuracy {right.mean():.2%}", highlight=False)
             if save:
                 save_checkpoint(save, {"settings": settings, "trainer": trainer.state_dict()})
-    if not asked_to_stop():
-        if save:
-            console.print(f"saved to {save}", highlight=False)
-        return False
-    kept = f"continue with --load {save}" if save else "not saved, as --save was not given"
-    console.print(f"stopped after {place(trainer.loader.state_dict(), batches)}; {kept}", highlight=False)
-    return True
+    stopped = asked_to_stop()
+    what = f"stopped after {place(trainer.loader.state_dict(), batches)}" if stopped else "trained"
+    kept = f"continue with --load {save} --save {save}" if stopped else f"saved to {save}"
+    seconds = time.perf_counter() - begun
+    console.print(f"{what}, {seconds:.1f} s; {kept if save else 'not saved (--save FILE would)'}", highlight=False)
+    return stopped
 
 
 def place(position: dict[str, int], batches: int) -> str:
     if position["batch"] == 0:
         return f"epoch {position['epoch']}"
-    return f"batch {position['batch']} of {batches} in epoch {position['epoch'] + 1}"
+    return f"batch {position['batch']:,} of {batches:,} in epoch {position['epoch'] + 1}"
 
 
 class Seen:
@@ -283,7 +293,7 @@ def progress_bar(console: Console) -> Progress:
     """In a pipe it shows nothing: there the lines of the epochs suffice."""
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=12),
         TextColumn("{task.fields[shown]}"),
         TimeRemainingColumn(),
         TextColumn("left"),
@@ -320,9 +330,9 @@ def show_result(model: Module, dataset: data.Dataset, console: Console) -> None:
     console.print()
     console.print(confusion_table(dataset.test_labels, guesses, dataset.classes))
     count = len(guesses)
-    console.print(f"test accuracy {1 - wrong / count:.2%}: {wrong} of {count:,} wrong\n", highlight=False)
+    console.print(f"test accuracy {1 - wrong / count:.2%}: {wrong:,} of {count:,} wrong\n", highlight=False)
     if wrong:
-        console.print("the worst mistakes:\n")
+        console.print("the worst mistakes (true → guessed):\n", highlight=False)
         console.print(
             worst_mistakes(
                 dataset.test_images, dataset.test_labels, probabilities, dataset.classes, width=console.width
@@ -336,7 +346,7 @@ def show_predictions(
     captions = []
     for (name, _), row in zip(inputs, predict(model, np.stack([image for _, image in inputs])), strict=True):
         best = np.argsort(-row)[:3]
-        captions.append(f"{name}: " + ", ".join(f"{dataset.classes[i]} ({row[i]:.1%})" for i in best))
+        captions.append(f"{name} → " + ", ".join(f"{dataset.classes[i]} ({row[i]:.1%})" for i in best))
     console.print(side_by_side([drawing(image[0]) for _, image in inputs], captions, console.width))
 
 

@@ -38,7 +38,7 @@ g = random.standard_normal((2, 4, 6, 6))
 x, w, b = (Tensor(array, requires_grad=True) for array in (images, filters, bias))
 y = F.conv2d(x, w, b)
 
-print("conv2d recorded:")
+print("conv2d recorded, from its value back to the images:")
 node = y.node
 while node is not None and node.parents:
     print(f"  {node.primitive.name:<8} -> {node.out.shape}")

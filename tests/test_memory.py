@@ -93,7 +93,7 @@ def test_idle_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(memory, "MOST_IDLE", 10_000_000)
     for n in range(500, 700):  # each about 1 to 2 MB, none of the size of another
         memory.empty((n, n), np.float32)
-    assert sum(size for size, _, _ in memory._idle()) <= 10_000_000
+    assert memory.idle_bytes() <= 10_000_000
 
 
 def test_threads_have_buffers_of_their_own():

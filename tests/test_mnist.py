@@ -41,11 +41,14 @@ def two_epochs(tmp_path_factory):
 def test_lenet_reaches_98_percent_on_the_sample():
     output = run("--data", "sample").stdout
     assert "data: sample of MNIST" in output
+    assert (
+        "run: lenet, sgd with lr 0.05, batches of 32, seed 0, training images shifted, rotated and scaled\n" in output
+    )
     accuracy = float(re.search(r"^test accuracy ([\d.]+)%", output, re.M)[1])
     assert accuracy >= 98
     assert output.count("test accuracy") == 21  # twenty epochs and the result
     assert "true class (rows), guessed class (columns)" in output
-    assert "taken for" in output
+    assert "→" in output
     assert "▀" in output
     assert "\x1b" not in output  # in a pipe: plain lines
 
@@ -73,7 +76,9 @@ def test_ctrl_c_keeps_what_was_trained(tmp_path):
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert errors == ""
-    assert re.search(r"stopped after (batch \d+ of 188 in epoch 2|epoch 1); continue with --load", output), output
+    assert re.search(r"stopped after (batch \d+ of 188 in epoch 2|epoch 1), [\d.]+ s; continue with --load", output), (
+        output
+    )
     assert load_checkpoint(path)["trainer"]["loader"]["epoch"] == 1
 
     run("--load", path, "--save", path)
@@ -85,7 +90,7 @@ def test_load_and_predict(two_epochs, tmp_path):
     image = np.zeros((28, 28), np.uint8)
     image[4:24, 13:16] = 255
     np.save(digit, image)
-    for asked, caption in ((7, "test digit 7, 0: 0 ("), (digit, "digit.npy: 1 (")):
+    for asked, caption in ((7, "test #7, 0 → 0 ("), (digit, "digit.npy → 1 (")):
         output = run("--load", two_epochs, "--predict", asked).stdout
         assert caption.replace(" ", "") in "".join(output.split())  # it may be wrapped
         assert "epoch" not in output
@@ -93,8 +98,14 @@ def test_load_and_predict(two_epochs, tmp_path):
 
 def test_a_finished_run_is_shown_without_training(two_epochs):
     output = run("--load", two_epochs).stdout
-    assert "nothing to train: 2 epochs are done" in output
+    assert "nothing to train: 2 epochs are done; --epochs N goes on" in output
     assert "true class (rows)" in output
+
+
+def test_a_blank_image_is_predicted_and_drawn(two_epochs, tmp_path):
+    blank = make_npy(tmp_path, "blank.npy", np.zeros((28, 28)))
+    faint = make_npy(tmp_path, "faint.npy", np.eye(28) * 0.1)
+    assert "blank.npy →" in run("--load", two_epochs, "--predict", blank, faint).stdout
 
 
 def make_npy(folder, name, array):
@@ -127,8 +138,9 @@ def test_what_is_wrong_is_said_in_one_line(two_epochs, tmp_path):
         (("--load", tmp_path), 1, tmp_path.name),
         (("--load", other), 1, "other.npz"),
         (("--load", damaged), 1, "damaged.npz"),
-        (("--load", two_epochs, "--model", "lenet"), 1, "--model simple, not lenet"),
-        (("--load", two_epochs, "--batch-size", 7), 1, "--batch-size 32, not 7"),
+        (("--load", two_epochs, "--model", "lenet"), 1, "--model simple, not --model lenet"),
+        (("--load", two_epochs, "--batch-size", 7), 1, "--batch-size 32, not --batch-size 7"),
+        (("--load", two_epochs, "--no-augment"), 1, "--augment, not --no-augment"),
         (("--save", tmp_path / "nowhere" / "run.npz"), 1, "no folder"),
         (("--save", tmp_path / "run.txt"), 1, ".npz"),
         (("--data", "sample", "--predict", 1000), 1, "from 0 to 999"),

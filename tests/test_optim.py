@@ -241,7 +241,7 @@ WRONG = {
     "no parameters": (lambda: SGD([]), ValueError, "SGD got no parameters"),
     "a used-up generator": (lambda: Adam(nn.ReLU().parameters()), ValueError, "Adam got no parameters"),
     "empty groups": (lambda: SGD([{"params": []}]), ValueError, "no parameters"),
-    "a module": (lambda: SGD(nn.Linear(1, 1)), TypeError, "not iterable"),
+    "a module": (lambda: SGD(nn.Linear(1, 1)), TypeError, "pass model.parameters"),
     "names": (lambda: SGD(nn.Linear(1, 1).named_parameters()), TypeError, "SGD changes leaf Tensors, got .*weight"),
     "arrays": (lambda: SGD([np.ones(1)]), TypeError, "leaf Tensors"),
     "computed": (lambda: SGD([parameter(1.0) * 2]), TypeError, "leaf Tensors, got Tensor.*from=mul"),

@@ -13,8 +13,8 @@ from __future__ import annotations
 import inspect
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ContextDecorator
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -32,21 +32,27 @@ class _Mode(threading.local):
 _mode = _Mode()
 
 
-@contextmanager
-def _recording(enabled: bool) -> Iterator[None]:
-    before, _mode.recording = _mode.recording, enabled
-    try:
-        yield
-    finally:
-        _mode.recording = before
-
-
 def is_recording() -> bool:
     """Whether operations are recorded now, in this thread: not inside `no_grad()`."""
     return _mode.recording
 
 
-def no_grad() -> Any:
+class _Recording(ContextDecorator):
+    """Records or does not, until it is left; can be entered again, also inside itself."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_mode.recording)
+        _mode.recording = self._enabled
+
+    def __exit__(self, *exception: object) -> None:
+        _mode.recording = self._before.pop()
+
+
+def no_grad() -> _Recording:
     """Record nothing inside `with no_grad():`, or inside a function decorated with `@no_grad()`.
 
     Holds for the current thread only.
@@ -58,7 +64,7 @@ def no_grad() -> Any:
     >>> y.requires_grad
     False
     """
-    return _recording(False)
+    return _Recording(False)
 
 
 class Leaf:
@@ -113,9 +119,8 @@ class Node:
         return f"<Node {self.primitive.name} {shape}>"
 
     def free(self) -> None:
-        """Let go of the arrays, and of the nodes before this one."""
+        """Let go of the arrays; what led to what stays known."""
         self.args = self.out = None
-        self.parents = []
 
 
 class Value:
@@ -173,12 +178,20 @@ class Primitive:
             return self.function(*args, **settings)
         out = self.function(*arrays, **settings)
         if not isinstance(out, np.ndarray):
+            if isinstance(out, (tuple, list)):
+                raise TypeError(f"primitive {self.name!r} returned a {type(out).__name__}: a primitive has one array")
             out = np.asarray(out)
         if not (recorded and _mode.recording and out.dtype.kind == "f"):
             return value.wrap(out, None)
         for array in arrays:
             if out is array:  # freezing the output must not freeze the input
                 out = out.view()
+        for name, setting in settings.items():
+            if isinstance(setting, Value):
+                raise TypeError(
+                    f"primitive {self.name!r} was given a {type(setting).__name__} as its setting {name!r}: arrays go "
+                    "by position, a setting has no gradient"
+                )
         out.setflags(write=False)
         return value.wrap(out, Node(self, arrays, parents, settings, out))
 
@@ -268,29 +281,28 @@ def backpropagate(
         The cotangents of the wanted nodes that the outputs depend on.
     """
     order = topological_order(cotangents)
-    for node in order:
-        if isinstance(node, Node):
-            _check_still_valid(node)
     needed = set(order)
     if wanted is not None:
         needed = set()
         for node in reversed(order):
             if node in wanted or any(parent in needed for parent in node.parents):
                 needed.add(node)
+        order = [node for node in order if node in needed]
+    for node in order:
+        if isinstance(node, Node) and any(parent in needed for parent in node.parents):
+            _check_still_valid(node, needed)
 
     cotangents = dict(cotangents)
     summed: set[Node | Leaf] = set()  # whose cotangent is an array of our own, so that it may be added to
     found = {}
-    with _recording(wrap is not None):
+    with _Recording(wrap is not None):
         for node in order:
-            if node not in needed:
-                continue
             g = cotangents.pop(node, None)
             if g is None:
                 continue
             if isinstance(node, Leaf) if wanted is None else node in wanted:
                 found[node] = g
-            if isinstance(node, Leaf):
+            if isinstance(node, Leaf) or not any(parent in needed for parent in node.parents):
                 continue
             args, out = node.args, node.out
             if wrap is not None:
@@ -339,7 +351,7 @@ def _describe(value: Any) -> str:
     return f"shape {value.shape}" if hasattr(value, "shape") else f"a {type(value).__name__}"
 
 
-def _check_still_valid(node: Node) -> None:
+def _check_still_valid(node: Node, needed: set[Node | Leaf]) -> None:
     name = node.primitive.name
     if node.args is None:
         raise RuntimeError(

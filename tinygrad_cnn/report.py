@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 
 def confusion_table(labels: np.ndarray, guesses: np.ndarray, classes: Sequence[str]) -> Table:
-    """How often each class (rows) was taken for each class (columns)."""
+    """How often each class (rows) was taken for each class (columns, by their numbers)."""
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (labels, guesses), 1)
-    table = Table(title="true class (rows), guessed class (columns)", pad_edge=False, padding=(0, 0, 0, 1))
-    table.add_column("")
-    for name in classes:
-        table.add_column(name, justify="right", max_width=6, no_wrap=True)
-    table.add_column("right", justify="right")
+    table = Table(title="true class (rows), guessed class (columns)", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("", no_wrap=True)
+    for j in range(len(classes)):
+        table.add_column(str(j), justify="right", no_wrap=True)
+    table.add_column("right", justify="right", no_wrap=True)
     for i, name in enumerate(classes):
         cells = [_count(counts[i, j], right=i == j) for j in range(len(classes))]
         share = counts[i, i] / counts[i].sum() if counts[i].any() else np.nan
-        table.add_row(name, *cells, f"{share:.1%}")
+        table.add_row(str(i) if name == str(i) else f"{i} {name}", *cells, f"{share:.1%}")
     return table
 
 
@@ -38,12 +39,12 @@ def worst_mistakes(
     most: int = 6,
     width: int = 80,
 ) -> RenderableType:
-    """The wrong guesses made with the most confidence, drawn side by side in so many columns of characters."""
+    """The wrong guesses made with the most confidence (true class → guess), side by side in `width` characters."""
     guesses = probabilities.argmax(1)
     wrong = np.flatnonzero(guesses != labels)
     worst = wrong[np.argsort(-probabilities[wrong, guesses[wrong]], kind="stable")][:most]
     captions = [
-        f"#{i}: {classes[labels[i]]}, taken for {classes[guess]} ({probabilities[i, guess]:.0%})"
+        f"#{i}: {classes[labels[i]]} → {classes[guess]} ({probabilities[i, guess]:.0%})"
         for i, guess in zip(worst, guesses[worst], strict=True)
     ]
     return side_by_side([drawing(images[i, 0]) for i in worst], captions, width)
@@ -52,7 +53,7 @@ def worst_mistakes(
 def side_by_side(drawings: Sequence[str], captions: Sequence[str], width: int) -> RenderableType:
     """Drawings over their captions, as many in a row as the width takes."""
     lengths = [len(line) for drawing in drawings for line in drawing.splitlines()]
-    cell = max(24, *lengths) + 2  # a caption wants some room too
+    cell = max([24, *lengths]) + 2  # a caption wants some room too
     columns = max(1, width // cell)
     rows: list[RenderableType] = []
     for start in range(0, len(drawings), columns):
@@ -72,7 +73,7 @@ def drawing(image: np.ndarray) -> str:
     ▀▄
       ▀▄
     """
-    ink = image >= 0.4
+    ink = (image >= 0.4 * image.max()) & (image > 0)
     rows = np.flatnonzero(ink.any(1))
     ink = ink[rows[0] : rows[-1] + 1] if len(rows) else ink[:1]
     ink = np.vstack([ink, np.zeros((len(ink) % 2, ink.shape[1]), bool)])

@@ -11,13 +11,14 @@ from rich.table import Table
 
 from . import ops
 from .graph import Node, topological_order
-from .nn import Module
+from .nn import Module, Parameter
+from .nn.module import evaluating
 from .tensor import Tensor
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A module without modules below it, as it was called on one input.
+    """A module with parameters of its own, or without modules below it, as it was called on one input.
 
     `multiply_adds` counts those of the matrix products for one input, read off the recorded graph.
     """
@@ -43,21 +44,29 @@ def summary(model: Module, input_shape: Sequence[int]) -> list[Layer]:
     layers: list[Layer] = []
     parameter = next(model.parameters(), None)
     dtype = np.float32 if parameter is None else parameter.dtype
-    mode = {module: module.training for module in model.modules()}
-    leaves = [(name, module) for name, module in model.named_modules() if not any(module.children())]
+    watched_modules = [
+        (name, module)
+        for name, module in model.named_modules()
+        if any(module._members(Parameter)) or not any(module.children())
+    ]
+    counted: set[int] = set()  # parameters, for a layer that is called twice has them once
 
     def watched(name: str, module: Module) -> None:
         forward = module.forward
 
-        def record(input: Tensor) -> Tensor:
-            output: Tensor = forward(Tensor(input.numpy(), requires_grad=True))  # a graph of this layer only
+        def record(*inputs: Tensor) -> Tensor:
+            before = len(layers)
+            output: Tensor = forward(*(Tensor(input.numpy(), requires_grad=True) for input in inputs))
+            new = [p for _, p in module._members(Parameter) if id(p) not in counted]
+            counted.update(map(id, new))
+            inner = sum(layer.multiply_adds for layer in layers[before:])
             layers.append(
                 Layer(
                     name,
                     type(module).__name__,
                     output.shape[1:],
-                    sum(parameter.numel() for parameter in module.parameters()),
-                    _multiply_adds(output),
+                    sum(parameter.numel() for parameter in new),
+                    _multiply_adds(output) - inner,
                 )
             )
             return output
@@ -65,14 +74,13 @@ def summary(model: Module, input_shape: Sequence[int]) -> list[Layer]:
         module.forward = record  # type: ignore[method-assign]
 
     try:
-        for name, module in leaves:
+        for name, module in watched_modules:
             watched(name, module)
-        model.eval()(Tensor(np.zeros((1, *input_shape), dtype)))
+        with evaluating(model):
+            model(Tensor(np.zeros((1, *input_shape), dtype)))
     finally:
-        for _, module in leaves:
+        for _, module in watched_modules:
             vars(module).pop("forward", None)
-        for module, training in mode.items():
-            module.training = training
     return layers
 
 
@@ -85,8 +93,8 @@ def _multiply_adds(output: Tensor) -> int:
 
 def summary_table(layers: Sequence[Layer]) -> Table:
     """The layers and their sums as a table for the terminal."""
-    table = Table(show_footer=True, pad_edge=False)
-    table.add_column("layer", footer="together")
+    table = Table(show_footer=True)
+    table.add_column("layer", footer="total")
     table.add_column("output shape")
     for heading, numbers in (
         ("parameters", [layer.parameters for layer in layers]),
@@ -96,7 +104,7 @@ def summary_table(layers: Sequence[Layer]) -> Table:
     for layer in layers:
         table.add_row(
             layer.kind,
-            " × ".join(map(str, layer.output_shape)),
+            " × ".join(f"{n:,}" for n in layer.output_shape),
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
         )

@@ -55,7 +55,9 @@ class Tensor(Value):
     Tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_frozen")
+
+    _frozen: Leaf | None  # what `node` was before requires_grad was set to False, to be so again; mostly not set
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
@@ -90,20 +92,21 @@ class Tensor(Value):
             new = new._array
         if not isinstance(new, np.ndarray):
             raise TypeError(f".data takes an array, got {type(new).__name__}")
-        if isinstance(self.node, Leaf):
+        leaf = self._leaf
+        if leaf is not None:
             if new.dtype.kind != "f":
                 raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {new.dtype}")
-            self.node.mark_changed()
-        self._array = new
+            leaf.mark_changed()
+        self._array = new if new.flags.writeable else new.copy()
 
     @property
     def grad(self) -> Tensor | None:
         """What `backward` has added up here: a Tensor of the same shape, or None. Only leaves have one."""
-        return self.node.grad if isinstance(self.node, Leaf) else None
+        return None if self._leaf is None else self._leaf.grad
 
     @grad.setter
     def grad(self, new: Tensor | None) -> None:
-        if not isinstance(self.node, Leaf):
+        if self._leaf is None:
             raise RuntimeError("only a leaf that requires a gradient holds one: set requires_grad=True first")
         if isinstance(new, np.ndarray):
             new = Tensor(new)
@@ -111,7 +114,7 @@ class Tensor(Value):
             raise TypeError(f".grad takes a Tensor, an array or None, got {type(new).__name__}")
         if new is not None and new.shape != self.shape:
             raise ValueError(f".grad takes the shape of the Tensor, {self.shape}, got {new.shape}")
-        self.node.grad = new if new is None or new.dtype == self.dtype else new.astype(self.dtype)
+        self._leaf.grad = new if new is None or new.dtype == self.dtype else new.astype(self.dtype)
 
     @property
     def requires_grad(self) -> bool:
@@ -123,14 +126,19 @@ class Tensor(Value):
         if isinstance(self.node, Node):
             raise RuntimeError("only of a leaf can requires_grad be set: use .detach() for a copy without history")
         if not required:
-            self.node = None
+            self._frozen, self.node = self._leaf, None
         elif self.dtype.kind != "f":
             raise TypeError(
                 f"only a floating-point Tensor can require a gradient, this one holds {self.dtype}: "
                 "pass dtype=np.float32"
             )
         elif self.node is None:
-            self.node = Leaf()
+            self.node = self._leaf or Leaf()
+
+    @property
+    def _leaf(self) -> Leaf | None:
+        """Where this Tensor's gradient is gathered, also while it requires none."""
+        return self.node if isinstance(self.node, Leaf) else getattr(self, "_frozen", None)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad`; returns the Tensor itself."""
@@ -436,7 +444,7 @@ def _seed(output: Tensor, gradient: Any, create_graph: bool) -> tuple[Node | Lea
             )
         gradient = np.ones(output.shape, output.dtype)
     if not isinstance(gradient, Tensor):
-        gradient = Tensor.wrap(np.asarray(gradient, output.dtype), None)
+        gradient = Tensor.wrap(np.array(gradient, output.dtype), None)  # a copy: a recorded pass needs it unchanged
     if gradient.shape != output.shape:
         raise RuntimeError(f"the gradient of a Tensor of shape {output.shape} was given shape {gradient.shape}")
     if gradient.dtype != output.dtype:

@@ -11,6 +11,7 @@ from . import functional as F
 from .data import DataLoader
 from .graph import no_grad
 from .nn import Module
+from .nn.module import evaluating
 from .optim import Optimizer
 from .optim.lr_scheduler import LRScheduler
 from .random import get_rng_state, set_rng_state
@@ -51,6 +52,7 @@ class Trainer:
     def epoch(self) -> Iterator[Step]:
         """Train on the rest of the epoch, one step per item; leaving off between two items loses nothing."""
         self.model.train()
+        self.loader.load_state_dict(self.loader.state_dict())  # else a new iteration would begin a new epoch
         for images, labels in self.loader:
             self.optimizer.zero_grad()
             scores = self.model(images)
@@ -88,15 +90,6 @@ def predict(model: Module, images: np.ndarray, batch_size: int = 500) -> np.ndar
     >>> predict(nn.Linear(2, 3), np.zeros((5, 2), np.float32)).shape
     (5, 3)
     """
-    mode = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with no_grad():
-            parts = [
-                F.softmax(model(images[start : start + batch_size]), dim=1).numpy()
-                for start in range(0, len(images), batch_size)
-            ]
-    finally:
-        for module, training in mode.items():
-            module.training = training
-    return np.concatenate(parts)
+    with evaluating(model), no_grad():
+        starts = range(0, max(len(images), 1), batch_size)
+        return np.concatenate([F.softmax(model(images[i : i + batch_size]), dim=1).numpy() for i in starts])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Array, Value
+from ..graph import Array, Value, is_recording
 
 Dims = int | Sequence[int] | None
 
@@ -39,7 +39,7 @@ def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
 
 def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[int, int]:
     """A setting for height and width: one number for both, or two."""
-    numbers = tuple(value) if isinstance(value, Sequence) else (value, value)
+    numbers = tuple(value) if isinstance(value, (Sequence, np.ndarray)) else (value, value)
     if len(numbers) == 1:
         numbers *= 2
     if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) for n in numbers):
@@ -98,7 +98,11 @@ def operands(a: Array, b: Array) -> tuple[Array, Array]:
     if a_number:
         b, a = _beside_number(b, a)
         return a, b
-    a, b = constant(a), constant(b)
+    if isinstance(a, Value) or isinstance(b, Value):
+        a, b = constant(a), constant(b)
+    else:
+        _reject_other(a)
+        _reject_other(b)
     if a.dtype != b.dtype:
         if a.dtype.kind == "f" and b.dtype.kind != "f":
             b = ops.astype(b, dtype=a.dtype)
@@ -108,7 +112,7 @@ def operands(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
-    array = constant(array)
+    _reject_other(array)
     if isinstance(number, np.generic):
         number = number.item()
     if isinstance(number, float) and array.dtype.kind != "f":
@@ -118,11 +122,16 @@ def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
 
 def constant(operand: Array) -> Array:
     """A Tensor as it is; of an array that could still be changed a copy, for the backward pass."""
-    if isinstance(operand, Value):
-        return operand
-    if isinstance(operand, np.ndarray):
-        return operand.copy("K") if operand.flags.writeable else operand
-    raise TypeError(f"expected a Tensor, an array or a number, got {type(operand).__name__}: wrap it in Tensor(...)")
+    _reject_other(operand)
+    if isinstance(operand, np.ndarray) and operand.flags.writeable and is_recording():
+        return operand.copy("K")
+    return operand
+
+
+def _reject_other(operand: Any) -> None:
+    if not isinstance(operand, (Value, np.ndarray)):
+        kind = type(operand).__name__
+        raise TypeError(f"expected a Tensor, an array or a number, got {kind}: wrap it in Tensor(...)")
 
 
 def reduced(loss: Array, reduction: str, total: Any = None) -> Array:

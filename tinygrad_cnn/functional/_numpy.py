@@ -40,7 +40,7 @@ WITHOUT_GRADIENT = {
     *(np.allclose, np.isclose, np.array_equal, np.argmax, np.argmin, np.argsort, np.count_nonzero, np.nonzero),
     *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.array2string, np.array_repr, np.array_str),
     *(np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.may_share_memory, np.shares_memory),
-    *(np.save, np.savez),
+    *(np.save, np.savez, np.isnan, np.isfinite, np.isinf, np.sign, np.signbit, np.floor, np.ceil, np.rint),
 }
 
 
@@ -49,7 +49,8 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], settings: Ma
     function = UFUNCS.get(ufunc)
     if function is not None and method == "__call__" and not settings:
         return function(*inputs)
-    return call_outside_graph(getattr(ufunc, method), f"np.{ufunc.__name__}", inputs, settings)
+    called = ufunc if method == "__call__" else getattr(ufunc, method)
+    return call_outside_graph(called, f"np.{ufunc.__name__}", inputs, settings)
 
 
 def call_outside_graph(
@@ -63,7 +64,7 @@ def call_outside_graph(
             values.append(part)
             return np.asarray(part)
         if isinstance(part, (list, tuple)):
-            return type(part)(map(plain, part))
+            return [plain(one) for one in part] if isinstance(part, list) else tuple(plain(one) for one in part)
         return part
 
     arrays = [plain(arg) for arg in args]

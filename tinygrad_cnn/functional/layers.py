@@ -10,7 +10,7 @@ import numpy as np
 from .. import ops
 from ..graph import Array, Node, Value
 from ..random import generator as default_generator
-from ._arguments import as_array, as_float, constant, one_dim
+from ._arguments import as_array, as_float, one_dim, operands
 from .arithmetic import matmul
 
 
@@ -69,7 +69,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     >>> linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([0.5, 0.5]))
     array([3.5, 6.5])
     """
-    input, weight = constant(as_array(input)), constant(as_array(weight))
+    input, weight = operands(as_array(input), as_array(weight))
     if weight.ndim not in (1, 2) or input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
         raise ValueError(_linear_mismatch(input, weight))
     if weight.ndim == 1:
@@ -79,7 +79,12 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
         product = ops.matmul(rows, ops.permute(weight, axes=(1, 0)))
         if input.ndim != 2:
             product = ops.reshape(product, shape=(*input.shape[:-1], weight.shape[0]))
-    return product if bias is None else ops.add(product, as_array(bias))
+    if bias is None:
+        return product
+    bias = as_array(bias)
+    if bias.shape not in ((), weight.shape[:-1]):
+        raise ValueError(f"linear expects a bias of shape {weight.shape[:-1]}, one per output, got {bias.shape}")
+    return ops.add(product, bias)
 
 
 def _linear_mismatch(input: Array, weight: Array) -> str:
@@ -142,7 +147,7 @@ def batch_norm(
     array([[-1.],
            [ 1.]])
     """
-    input = as_array(input)
+    input = as_float(input)
     if input.ndim < 2:
         raise ValueError(f"batch_norm expects (N, C) or (N, C, ...), got {input.shape}")
     channels = input.shape[1]

@@ -50,13 +50,15 @@ def cross_entropy(
     if target.dtype.kind == "f" and target.shape == input.shape:
         if label_smoothing:
             target = target * (1 - label_smoothing) + label_smoothing / classes
+        if ignore_index >= 0:
+            raise ValueError("cross_entropy with probabilities as targets ignores no class: leave ignore_index out")
         losses = _weighted_sum(ops.mul(scores, constant(target)), weights, dim)
         return reduced(losses, reduction, total=math.prod(target.shape) // max(classes, 1))
     loss = nll_loss(scores, target, weight, ignore_index=ignore_index, reduction=reduction)
     if label_smoothing == 0:
         return loss
     counted = np.asarray(target) != ignore_index
-    spread = ops.mul(_weighted_sum(scores, weights, dim), counted.astype(scores.dtype))
+    spread = ops.where(counted, _weighted_sum(scores, weights, dim), 0.0)
     if weights is None:
         total = counted.sum()
     else:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import ops
 from ..graph import Array
-from ._arguments import as_array, constant, pair
+from ._arguments import as_array, operands, pair
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]
@@ -52,7 +52,7 @@ def conv2d(
            [6., 9., 9., 6.],
            [4., 6., 6., 4.]])
     """
-    input, weight = constant(as_array(input)), constant(as_array(weight))
+    input, weight = operands(as_array(input), as_array(weight))
     _check_conv2d(input, weight, bias, groups)
     if input.ndim == 3:
         one = conv2d(ops.reshape(input, shape=(1, *input.shape)), weight, bias, stride, padding, dilation, groups)
@@ -231,6 +231,8 @@ def _pooling_windows(
     grid.check_fits(input, widths)
     images = ops.permute(input, axes=NHWC)
     if any(map(any, widths)):
+        if value == -np.inf and images.dtype.kind in "iu":
+            value = np.iinfo(images.dtype).min
         images = ops.pad(images, widths=((0, 0), *widths, (0, 0)), value=value)
     return ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation), grid
 

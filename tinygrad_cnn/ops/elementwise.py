@@ -149,7 +149,7 @@ def relu(x: Array) -> Array:
     return np.maximum(x, 0, out=room(x))
 
 
-relu.defvjp(lambda g, out, x: mul(g, out > 0))
+relu.defvjp(lambda g, out, x: mul(g, ~(out <= 0)))
 
 
 @primitive

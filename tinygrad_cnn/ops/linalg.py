@@ -17,7 +17,7 @@ def matmul(a: Array, b: Array) -> Array:
     >>> matmul(np.array([[1, 2]]), np.array([[3], [4]]))
     array([[11]])
     """
-    if a.ndim == b.ndim == 2 and a.dtype == b.dtype:
+    if a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.isnative:
         return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype))
     return np.matmul(a, b)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ import numpy as np
 enabled: bool = getattr(sys, "_is_gil_enabled", lambda: True)() and sys.implementation.name == "cpython"
 
 LARGE = 1 << 16  # bytes; smaller memory the allocator itself uses again
-MOST_IDLE = 1 << 29  # bytes that may wait for their next use
+MOST_IDLE = 1 << 28  # bytes that may wait for their next use
 LINE = 64  # bytes of a cache line; every buffer begins with one
 
 Buffer = tuple[np.ndarray, int]  # the memory, and where in it the first cache line begins
@@ -38,8 +37,17 @@ class _Thread(threading.local):
 
 _thread = _Thread()
 
-_alone: list[Buffer] = [(np.empty(0), 0)]
-_UNUSED = sys.getrefcount(_alone[0][0])  # of a buffer that nothing but its list holds, counted in just this way
+
+def _find(buffers: list[Buffer], references: int) -> Buffer | None:
+    """The latest of the buffers with so many references; who has it counts as one, so no other call finds it."""
+    for memory, start in reversed(buffers):
+        if sys.getrefcount(memory) == references:
+            return memory, start
+    return None
+
+
+# the references to a buffer that nobody uses: those of its list and of `_find`
+_UNUSED = next(count for count in range(10) if _find([(np.empty(0), 0)], count))
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -51,18 +59,14 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE or not enabled:
         return np.empty(shape, dtype)
-    buffers = _thread.buffers.setdefault(size, [])
-    for i in range(len(buffers) - 1, -1, -1):
-        if sys.getrefcount(buffers[i][0]) == _UNUSED:
-            break
-    else:
+    buffer = _find(_thread.buffers.get(size, []), _UNUSED)
+    if buffer is None:
         _give_back(MOST_IDLE - size)
         memory = np.empty(size + LINE, np.uint8)
-        buffers.append((memory, -memory.__array_interface__["data"][0] % LINE))
+        buffer = memory, -memory.__array_interface__["data"][0] % LINE
+        _thread.buffers.setdefault(size, []).append(buffer)
         _thread.made += 1
-        i = len(buffers) - 1
-    memory, start = buffers[i]
-    return np.ndarray(shape, dtype, memory, start)
+    return np.ndarray(shape, dtype, *buffer)
 
 
 def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
@@ -80,6 +84,8 @@ def room(*operands: Any) -> np.ndarray | None:
     arrays = [operand for operand in operands if isinstance(operand, np.ndarray)]
     largest = max(arrays, key=_elements)
     dtypes = {array.dtype for array in arrays if array.dtype != bool}
+    if any(isinstance(operand, np.generic) for operand in operands):  # a scalar with a dtype of its own
+        return None
     if len(dtypes) != 1 or np.broadcast_shapes(*(array.shape for array in arrays)) != largest.shape:
         return None
     (dtype,) = dtypes
@@ -102,18 +108,22 @@ def buffers_made() -> int:
     return _thread.made
 
 
+def idle_bytes() -> int:
+    """How much of this thread's memory waits for its next use."""
+    return sum(size * sum(map(_is_idle, buffers)) for size, buffers in _thread.buffers.items())
+
+
+def _is_idle(buffer: Buffer) -> bool:
+    return _find([buffer], _UNUSED) is not None
+
+
 def _give_back(most: int) -> None:
     """Let the system have idle buffers until those that stay take no more than `most` bytes."""
-    idle = sum(size for size, _, _ in _idle())
-    for size, buffers, i in _idle():
-        if idle <= most:
-            break
-        del buffers[i]
-        idle -= size
-
-
-def _idle() -> Iterator[tuple[int, list[Buffer], int]]:
-    for size, buffers in _thread.buffers.items():
-        for i in range(len(buffers) - 1, -1, -1):
-            if sys.getrefcount(buffers[i][0]) == _UNUSED:
-                yield size, buffers, i
+    excess = idle_bytes() - most
+    for size, buffers in list(_thread.buffers.items()):
+        for i in reversed(range(len(buffers))):
+            if excess > 0 and _is_idle(buffers[i]):
+                del buffers[i]
+                excess -= size
+        if not buffers:
+            del _thread.buffers[size]

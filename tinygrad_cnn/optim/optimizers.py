@@ -22,6 +22,8 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         known: set[Tensor] = set()
+        if not isinstance(params, Iterable):
+            raise TypeError(f"{self._name} expects Tensors, got {type(params).__name__}: pass model.parameters()")
         groups = _listed(params)
         if not any(isinstance(group, Mapping) for group in groups):
             groups = [{"params": groups}]
@@ -52,12 +54,12 @@ class Optimizer:
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"{self._name} expects two betas from 0 to below 1, got {betas}")
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or set them to zero."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.requires_grad:
-                    parameter.grad = None
+                if parameter.grad is not None:
+                    parameter.grad = None if set_to_none else Tensor(np.zeros_like(parameter.data))
 
     def step(self) -> None:
         """Change every parameter that has a gradient, in place; a graph recorded before has then lost its values."""
