@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +39,9 @@ OPTIMIZERS: dict[str, tuple[float, Callable[..., optim.Optimizer]]] = {  # with 
 }
 
 
+SETTINGS = ("model", "epochs", "batch_size", "lr", "optimizer", "seed", "data", "augment", "data_dir")
+
+
 class Fault(Exception):
     """Something that the user can put right, said in one line."""
 
@@ -53,6 +56,9 @@ def main() -> int:
     except (Fault, CheckpointError, data.DataError) as error:
         print(f"mnist.py: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"mnist.py: cannot print: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
@@ -63,6 +69,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
 
 
+def plainly(console: Console) -> Callable[..., None]:
+    """Print a line as it is: no markup, no colours, not broken."""
+    return partial(console.print, highlight=False, markup=False, soft_wrap=True)
+
+
 def parse_options() -> argparse.Namespace:
     parser = Parser(
         description="Train a CNN on handwritten digits, and see what it gets right and wrong.",
@@ -70,7 +81,7 @@ def parse_options() -> argparse.Namespace:
     )
     # None stands for "not given", so that what a loaded run was trained with can tell
     parser.add_argument("--model", choices=MODELS, help="the network (lenet)")
-    parser.add_argument("--epochs", type=at_least(int, 0), help="passes over the training set in all (4; sample: 20)")
+    parser.add_argument("--epochs", type=at_least(int, 0), help="passes over the training set in all (5; sample: 20)")
     parser.add_argument("--batch-size", type=at_least(int, 1), help="images per step (32)")
     parser.add_argument("--lr", type=at_least(float, 0), help="learning rate of the first epoch (0.05; Adam: 0.002)")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how the weights are changed (sgd, momentum 0.9)")
@@ -83,7 +94,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--augment",
         action=argparse.BooleanOptionalAction,
-        help="shift, rotate and scale the training images at random (by default only those of the sample)",
+        help="shift, rotate and scale the training images at random (by default digits, not garments)",
     )
     parser.add_argument("--save", metavar="FILE", help="write the run to FILE.npz after each epoch and when stopped")
     parser.add_argument("--load", metavar="FILE", help="continue the run in FILE")
@@ -108,14 +119,17 @@ def at_least(kind: type, least: int) -> Callable[[str], Any]:
 
 
 def train_and_show(options: argparse.Namespace, console: Console) -> int:
-    saved = load_checkpoint(options.load) if options.load else None
-    if options.save:
+    saved = load_checkpoint(options.load) if options.load is not None else None
+    only_predict = options.predict is not None and saved is not None and options.epochs is None
+    if options.save is not None:
+        if only_predict:
+            raise Fault("there is nothing to --save: with --load and --predict alone nothing is trained, see --epochs")
         check_writable(options.save)
     settings = run_settings(options, saved)
     dataset = load_data(settings, options)
     inputs = [read_input(text, dataset) for text in options.predict or []]
 
-    say = partial(console.print, highlight=False)
+    say = plainly(console)
     say(f"data: {dataset.source}")
     say("run: {model}, {optimizer} with lr {lr:g}, batches of {batch_size}, seed {seed}".format(**settings), end="")
     say(", training images shifted, rotated and scaled" if settings["augment"] else "")
@@ -125,10 +139,9 @@ def train_and_show(options: argparse.Namespace, console: Console) -> int:
     if saved is not None:
         try:
             trainer.load_state_dict(saved["trainer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise Fault(f"{options.load} does not fit: {error}") from None
+        except Exception as error:  # a file of another origin can fail in many ways
+            raise Fault(f"{options.load} does not fit: {error}".replace("\n", " ")) from None
 
-    only_predict = bool(inputs) and saved is not None and options.epochs is None
     stopped = False
     if not only_predict:
         console.print(summary_table(summary(model, dataset.train_images.shape[1:])))
@@ -144,16 +157,12 @@ def train_and_show(options: argparse.Namespace, console: Console) -> int:
 
 def run_settings(options: argparse.Namespace, saved: dict[str, Any] | None) -> dict[str, Any]:
     """The settings that determine a run: those of the loaded run, or the options and their defaults."""
-    given = {
-        name: getattr(options, name)
-        for name in ("model", "epochs", "batch_size", "lr", "optimizer", "seed", "data", "augment", "data_dir")
-        if getattr(options, name) is not None
-    }
+    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     if saved is None:
         defaults = {"model": "lenet", "batch_size": 32, "optimizer": "sgd", "seed": 0, "data": "auto"}
         return {**defaults, **given}
     settings = saved.get("settings")
-    if not isinstance(settings, dict) or "trainer" not in saved:
+    if not isinstance(settings, dict) or not {*settings, "data_dir"} >= {*SETTINGS} or "trainer" not in saved:
         raise Fault(f"{options.load} is not a run that --save wrote")
     for name, value in given.items():
         if name not in ("epochs", "data_dir") and value != settings[name] and (name, value) != ("data", "auto"):
@@ -174,8 +183,8 @@ def load_data(settings: dict[str, Any], options: argparse.Namespace) -> data.Dat
     except ValueError as error:
         raise Fault(str(error)) from None
     settings["data"] = dataset.name
-    settings.setdefault("epochs", 20 if dataset.name == "sample" else 4)
-    settings.setdefault("augment", dataset.name == "sample")
+    settings.setdefault("epochs", 20 if dataset.name == "sample" else 5)
+    settings.setdefault("augment", dataset.name != "fashion")
     settings.setdefault("lr", OPTIMIZERS[settings["optimizer"]][0])
     return dataset
 
@@ -190,7 +199,7 @@ def make_trainer(model: Module, dataset: data.Dataset, settings: dict[str, Any])
         transform=data.augment if settings["augment"] else None,
     )
     # The rate falls by epochs done, not by epochs to do: a run can be continued beyond what was first asked.
-    decay = 0.88 if dataset.name == "sample" else 0.5
+    decay = 0.88 if dataset.name == "sample" else 0.6
     return Trainer(model, optimizer, loader, optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=decay))
 
 
@@ -205,12 +214,13 @@ def read_input(text: str, dataset: data.Dataset) -> tuple[str, np.ndarray]:
         raise Fault(f"--predict takes .npy files and indices of test digits, got {text!r}")
     try:
         image = np.load(text, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        squeezed = image.squeeze()
+    except Exception as error:  # what is no array file can fail in many ways
         reason = getattr(error, "strerror", None) or "it holds no array of numbers"
         raise Fault(f"cannot read {text}: {reason}") from None
-    if image.squeeze().shape != (28, 28) or image.dtype.kind not in "fiu":
+    if squeezed.shape != (28, 28) or image.dtype.kind not in "fiu":
         raise Fault(f"{text} holds {image.dtype} {image.shape}, expected one image of 28×28 numbers")
-    image = image.reshape(1, 28, 28).astype(np.float32)
+    image = squeezed[None].astype(np.float32)
     if not ((image >= 0) & (image <= 255)).all():
         raise Fault(f"{text} holds numbers outside 0 to 1 (or 0 to 255)")
     return Path(text).name, image / 255 if image.max() > 1 else image
@@ -223,8 +233,13 @@ def check_writable(path: str) -> None:
     folder = Path(path).resolve().parent
     if not folder.is_dir():
         raise Fault(f"cannot write {path}: there is no folder {folder}")
-    if Path(path).is_dir() or not os.access(folder, os.W_OK):
-        raise Fault(f"cannot write {path}: permission denied, or a folder of that name")
+    if Path(path).is_dir():
+        raise Fault(f"cannot write {path}: it is a folder")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Fault(f"cannot write {path}: {error.strerror}") from None
 
 
 # ---- training
@@ -234,14 +249,15 @@ def train(
     trainer: Trainer, dataset: data.Dataset, settings: dict[str, Any], save: str | None, console: Console
 ) -> bool:
     """Train until the last epoch is done or the user stops; returns whether the user did."""
+    say = plainly(console)
     epochs, batches = settings["epochs"], len(trainer.loader)
     position = trainer.loader.state_dict()
     begun = time.perf_counter()
     if trainer.epochs_done >= epochs:
-        console.print(f"nothing to train: {trainer.epochs_done} epochs are done; --epochs N goes on", highlight=False)
+        say(f"nothing to train: {trainer.epochs_done} epochs are done; --epochs N goes on")
         return False
     if position["epoch"] or position["batch"]:
-        console.print(f"continuing after {place(position, batches)}", highlight=False)
+        say(f"continuing after {place(position, batches)}")
     with stop_on_interrupt() as asked_to_stop, progress_bar(console) as bar:
         while trainer.epochs_done < epochs and not asked_to_stop():
             epoch = trainer.epochs_done
@@ -253,16 +269,16 @@ def train(
                 if asked_to_stop():
                     break
             bar.remove_task(task)
+            if save is not None:  # before anything is printed: nobody may be listening any more
+                save_checkpoint(save, {"settings": settings, "trainer": trainer.state_dict()})
             if trainer.epochs_done > epoch:
                 right = predict(trainer.model, dataset.test_images).argmax(1) == dataset.test_labels
-                console.print(f"epoch {epoch + 1}/{epochs}: {seen}, test accuracy {right.mean():.2%}", highlight=False)
-            if save:
-                save_checkpoint(save, {"settings": settings, "trainer": trainer.state_dict()})
+                say(f"epoch {epoch + 1}/{epochs}: {seen}, test accuracy {right.mean():.2%}")
     stopped = asked_to_stop()
     what = f"stopped after {place(trainer.loader.state_dict(), batches)}" if stopped else "trained"
     kept = f"continue with --load {save} --save {save}" if stopped else f"saved to {save}"
     seconds = time.perf_counter() - begun
-    console.print(f"{what}, {seconds:.1f} s; {kept if save else 'not saved (--save FILE would)'}", highlight=False)
+    say(f"{what}, {seconds:.1f} s; {kept if save is not None else 'not saved (--save FILE would)'}")
     return stopped
 
 
@@ -299,7 +315,7 @@ def progress_bar(console: Console) -> Progress:
         TextColumn("left"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not sys.stdout.isatty(),
     )
 
 
@@ -313,7 +329,9 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         asked = True
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as it is for a job in the background
+        signal.signal(signal.SIGINT, ask)
     try:
         yield lambda: asked
     finally:
@@ -330,7 +348,7 @@ def show_result(model: Module, dataset: data.Dataset, console: Console) -> None:
     console.print()
     console.print(confusion_table(dataset.test_labels, guesses, dataset.classes))
     count = len(guesses)
-    console.print(f"test accuracy {1 - wrong / count:.2%}: {wrong:,} of {count:,} wrong\n", highlight=False)
+    plainly(console)(f"test accuracy {1 - wrong / count:.2%}: {wrong:,} of {count:,} wrong\n")
     if wrong:
         console.print("the worst mistakes (true → guessed):\n", highlight=False)
         console.print(

@@ -1,6 +1,7 @@
 """One file for a whole run: what goes in comes out, and a failed write leaves the old file."""
 
 import os
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -97,3 +98,28 @@ def test_a_file_that_is_none_is_one_clear_error(tmp_path, damage):
     damage(path)
     with pytest.raises(CheckpointError, match=r"run\.npz"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("state", [{1: 2, "1": 3}, {"array in this file": "x"}, {"a": np.array([None])}])
+def test_what_would_not_come_back_is_refused(tmp_path, state):
+    with pytest.raises((TypeError, ValueError)):
+        save_checkpoint(tmp_path / "run.npz", state)
+    assert os.listdir(tmp_path) == []
+
+
+def test_names_that_would_meet_in_the_file_stay_apart(tmp_path):
+    save_checkpoint(tmp_path / "run.npz", {"a/b": np.array(1), "a": {"b": np.array(2)}})
+    loaded = load_checkpoint(tmp_path / "run.npz")
+    assert (loaded["a/b"], loaded["a"]["b"]) == (1, 2)
+
+
+def test_whatever_is_damaged_it_is_one_kind_of_error(tmp_path):
+    path = tmp_path / "run.npz"
+    save_checkpoint(path, {"weights": np.arange(5.0), "epoch": 1})
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(500):
+        damaged = bytearray(content)
+        damaged[random.integers(len(content))] ^= 1 << random.integers(8)
+        path.write_bytes(damaged)
+        with suppress(CheckpointError):
+            load_checkpoint(path)

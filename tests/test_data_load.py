@@ -17,9 +17,6 @@ from tinygrad_cnn.data import DataError, cache, datasets, load
 from tinygrad_cnn.data.catalog import FASHION, MNIST
 
 COLLECTION, ARRAYS, PACKED = made_up(train=20, test=10)
-FULL_MNIST = Path(
-    os.environ.get("TINYGRAD_CNN_TEST_MNIST") or Path(__file__).parents[1] / ".." / "shared" / "data" / "mnist"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -238,11 +235,9 @@ def test_each_dataset_has_several_mirrors_and_ten_classes():
         assert [len(file.sha256) for file in collection.files] == [64] * 4
 
 
-def test_the_full_mnist_loads(monkeypatch):
-    if not FULL_MNIST.is_dir():
-        pytest.skip(f"no full MNIST in {FULL_MNIST} ($TINYGRAD_CNN_TEST_MNIST)")
+def test_the_full_mnist_loads(monkeypatch, full_mnist):
     monkeypatch.setattr(datasets, "MNIST", MNIST)
-    digits = data.load("mnist", data_dir=FULL_MNIST)
+    digits = data.load("mnist", data_dir=full_mnist)
     assert digits.train_images.shape == (60000, 1, 28, 28)
     assert digits.test_images.shape == (10000, 1, 28, 28)
     assert (digits.train_images.min(), digits.train_images.max()) == (0.0, 1.0)

@@ -1,19 +1,13 @@
 """The sample that comes with the package is what its builder makes of MNIST."""
 
-import os
 import time
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tinygrad_cnn.data import load
 from tinygrad_cnn.data.build_sample import build, write
 
-FULL_MNIST = Path(
-    os.environ.get("TINYGRAD_CNN_TEST_MNIST") or Path(__file__).parents[1] / ".." / "shared" / "data" / "mnist"
-)
 SAMPLE = resources.files("tinygrad_cnn.data") / "mnist_sample.npz"
 
 
@@ -36,10 +30,8 @@ def test_it_is_small_and_fast():
     assert time.perf_counter() - begun < 1
 
 
-def test_it_is_what_the_builder_makes(tmp_path):
-    if not FULL_MNIST.is_dir():
-        pytest.skip(f"no full MNIST in {FULL_MNIST} ($TINYGRAD_CNN_TEST_MNIST)")
-    arrays = build(FULL_MNIST)
+def test_it_is_what_the_builder_makes(tmp_path, full_mnist):
+    arrays = build(full_mnist)
     with SAMPLE.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         assert sorted(stored.files) == sorted(arrays)
         for name, array in arrays.items():
@@ -47,6 +39,6 @@ def test_it_is_what_the_builder_makes(tmp_path):
             np.testing.assert_array_equal(stored[name], array)
 
     write(arrays, tmp_path / "first.npz")
-    write(build(FULL_MNIST), tmp_path / "second.npz")
+    write(build(full_mnist), tmp_path / "second.npz")
     assert (tmp_path / "first.npz").read_bytes() == (tmp_path / "second.npz").read_bytes()
     assert len(list(tmp_path.iterdir())) == 2

@@ -727,3 +727,47 @@ def test_negation_of_unsigned_integers_wraps_and_their_absolute_value_does_not()
     small = np.array([0, 5, 200], np.uint8)
     np.testing.assert_array_equal(F.neg(small), [0, 251, 56])
     np.testing.assert_array_equal(F.abs(small), small)
+
+
+def test_smoothing_leaves_out_ignored_rows_that_are_infinite():
+    scores = np.array([[0.0, -np.inf, 1.0], [0.0, 1.0, 2.0]])
+    with np.errstate(invalid="ignore"):
+        loss = F.cross_entropy(scores, np.array([-100, 1]), label_smoothing=0.1)
+    alone = F.cross_entropy(scores[1:], np.array([1]), label_smoothing=0.1)
+    np.testing.assert_allclose(loss, alone)
+
+
+def test_integer_images_take_the_dtype_of_the_weights():
+    images = np.arange(16).reshape(1, 1, 4, 4)
+    assert F.conv2d(images, np.ones((1, 1, 2, 2), np.float32)).dtype == np.float32
+    assert F.linear(np.arange(3), np.ones((2, 3), np.float32)).dtype == np.float32
+    assert F.batch_norm(np.arange(4).reshape(4, 1), None, None, training=True).dtype == np.float32
+    np.testing.assert_array_equal(F.max_pool2d(images - 20, 3, 2, 1)[0, 0], [[-15, -13], [-7, -5]])
+
+
+def test_a_bias_cannot_enlarge_the_result():
+    with pytest.raises(ValueError, match=r"bias of shape \(1,\), one per output, got \(5,\)"):
+        F.linear(np.ones((2, 3)), np.ones((1, 3)), np.ones(5))
+
+
+def test_no_class_is_ignored_among_probabilities():
+    with pytest.raises(ValueError, match="leave ignore_index out"):
+        F.cross_entropy(np.zeros((1, 2)), np.array([[0.5, 0.5]]), ignore_index=1)
+
+
+def test_joining_takes_a_list():
+    with pytest.raises(TypeError, match=r"cat\(\[a, b\]\)"):
+        F.cat(Tensor([1.0]), Tensor([2.0]))
+
+
+@pytest.mark.parametrize(
+    "shape, weight, hint",
+    [
+        ((28, 28), (8, 1, 3, 3), r"image\[None\]"),
+        ((4, 28, 28), (8, 1, 3, 3), r"expects 1 channel, got 4.*images\[:, None\]"),
+        ((2, 28, 28, 3), (8, 3, 3, 3), r"expects 3 channels, got 28.*permute\(0, 3, 1, 2\)"),
+    ],
+)
+def test_images_of_a_wrong_shape_are_told_the_likely_reason(shape, weight, hint):
+    with pytest.raises(ValueError, match=hint):
+        F.conv2d(np.zeros(shape), np.zeros(weight))

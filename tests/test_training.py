@@ -183,3 +183,34 @@ def test_training_a_tensor_batch_works_as_an_array_batch_does():
     model = MODELS["simple"]()
     images = np.random.default_rng(0).random((3, 1, 28, 28), np.float32)
     np.testing.assert_array_equal(model(images).numpy(), model(Tensor(images)).numpy())
+
+
+def test_an_epoch_that_was_left_goes_on_in_the_same_process():
+    whole = make_trainer("sgd")
+    train_until(whole, 1)
+    left = make_trainer("sgd")
+    for trainer_step in left.epoch():
+        del trainer_step
+        break
+    assert len(list(left.epoch())) == 3
+    assert left.epochs_done == 1
+    np.testing.assert_array_equal(left.model[0].weight, whole.model[0].weight)
+
+
+def test_summary_of_parameters_beside_children_of_two_inputs_and_of_a_layer_that_is_used_twice():
+    class Join(nn.Module):
+        def forward(self, a, b):
+            return a + b
+
+    class Model(nn.Module):
+        def __init__(self):
+            self.scale = nn.Parameter(np.ones((3, 3)))
+            self.layer, self.join = nn.Linear(3, 3), Join()
+
+        def forward(self, x):
+            return self.join(self.layer(self.layer(x)), F.matmul(x, self.scale))
+
+    layers = summary(Model(), (3,))
+    assert [layer.kind for layer in layers] == ["Linear", "Linear", "Join", "Model"]
+    assert [layer.parameters for layer in layers] == [12, 0, 0, 9]
+    assert [layer.multiply_adds for layer in layers] == [9, 9, 0, 9]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
 
 from . import ops
-from .graph import Node, topological_order
+from .graph import Leaf, Node, topological_order
 from .nn import Module, Parameter
 from .nn.module import evaluating
 from .tensor import Tensor
@@ -41,54 +42,58 @@ def summary(model: Module, input_shape: Sequence[int]) -> list[Layer]:
     >>> summary(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), (1, 2, 2))[1]
     Layer(name='1', kind='Linear', output_shape=(3,), parameters=15, multiply_adds=12)
     """
-    layers: list[Layer] = []
     parameter = next(model.parameters(), None)
-    dtype = np.float32 if parameter is None else parameter.dtype
-    watched_modules = [
+    zeros = np.zeros((1, *input_shape), np.float32 if parameter is None else parameter.dtype)
+    watched = [
         (name, module)
         for name, module in model.named_modules()
         if any(module._members(Parameter)) or not any(module.children())
     ]
-    counted: set[int] = set()  # parameters, for a layer that is called twice has them once
-
-    def watched(name: str, module: Module) -> None:
-        forward = module.forward
-
-        def record(*inputs: Tensor) -> Tensor:
-            before = len(layers)
-            output: Tensor = forward(*(Tensor(input.numpy(), requires_grad=True) for input in inputs))
-            new = [p for _, p in module._members(Parameter) if id(p) not in counted]
-            counted.update(map(id, new))
-            inner = sum(layer.multiply_adds for layer in layers[before:])
-            layers.append(
-                Layer(
-                    name,
-                    type(module).__name__,
-                    output.shape[1:],
-                    sum(parameter.numel() for parameter in new),
-                    _multiply_adds(output) - inner,
-                )
-            )
-            return output
-
-        module.forward = record  # type: ignore[method-assign]
-
+    calls: list[_Call] = []
     try:
-        for name, module in watched_modules:
-            watched(name, module)
+        for name, module in watched:
+            _watch(name, module, calls)
         with evaluating(model):
-            model(Tensor(np.zeros((1, *input_shape), dtype)))
+            output = model(Tensor(zeros, requires_grad=True))
     finally:
-        for _, module in watched_modules:
+        for _, module in watched:
             vars(module).pop("forward", None)
+
+    work = [0] * len(calls)
+    for node in topological_order([output.node]):
+        if isinstance(node, Node) and node.primitive is ops.matmul:
+            innermost = next((i for i, call in enumerate(calls) if node.order in call.span), None)
+            if innermost is not None:
+                work[innermost] += math.prod(node.out.shape) * node.args[0].shape[-1]
+    counted: set[int] = set()  # a layer that is called twice has its parameters once
+    layers = []
+    for call, multiply_adds in zip(calls, work, strict=True):
+        own = [p for _, p in call.module._members(Parameter) if id(p) not in counted]
+        counted.update(map(id, own))
+        parameters = sum(p.numel() for p in own)
+        layers.append(Layer(call.name, type(call.module).__name__, call.output_shape, parameters, multiply_adds))
     return layers
 
 
-def _multiply_adds(output: Tensor) -> int:
-    """M·K·N of every matrix product (M, K) @ (K, N) that the output was computed by."""
-    nodes = topological_order([] if output.node is None else [output.node])
-    products = [node for node in nodes if isinstance(node, Node) and node.primitive is ops.matmul]
-    return sum(math.prod(node.out.shape) * int(node.args[0].shape[-1]) for node in products)
+class _Call(NamedTuple):
+    """One call of a module, and the moments at which the operations in it were recorded."""
+
+    name: str
+    module: Module
+    output_shape: tuple[int, ...]
+    span: range
+
+
+def _watch(name: str, module: Module, calls: list[_Call]) -> None:
+    forward = module.forward
+
+    def record(*inputs: Tensor) -> Tensor:
+        first = Leaf().order
+        output: Tensor = forward(*inputs)
+        calls.append(_Call(name, module, output.shape[1:], range(first, Leaf().order)))
+        return output
+
+    module.forward = record  # type: ignore[method-assign]
 
 
 def summary_table(layers: Sequence[Layer]) -> Table:
