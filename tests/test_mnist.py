@@ -43,7 +43,7 @@ def test_lenet_reaches_98_percent_on_the_sample():
     output = run("--data", "sample").stdout
     assert "data: sample of MNIST" in output
     assert (
-        "run: lenet, sgd with lr 0.03, batches of 32, seed 0, training images shifted, rotated and scaled\n" in output
+        "run: lenet, sgd with lr 0.05, batches of 32, seed 0, training images shifted, rotated and scaled\n" in output
     )
     accuracy = float(re.search(r"^test accuracy ([\d.]+)%", output, re.M)[1])
     assert accuracy >= 98
