@@ -7,8 +7,6 @@ from .memory import empty
 
 Pair = tuple[int, int]
 
-CACHED_BYTES = 1 << 18
-
 
 @primitive
 def im2col(x: Array, *, kernel: Pair, stride: Pair, dilation: Pair) -> Array:
@@ -61,14 +59,17 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
     if stride[0] > dilation[0] * (kernel_h - 1) and stride[1] > dilation[1] * (kernel_w - 1):  # no overlap
         _windows(out, (kernel_h, kernel_w), stride, dilation, writeable=True)[...] = windows
         return out
-    block = max(1, CACHED_BYTES * n // out.nbytes)  # so many images stay in the cache while all taps are added
-    for first in range(0, n, block):
-        images = slice(first, first + block)
-        for p in range(kernel_h):
-            rows = slice(p * dilation[0], p * dilation[0] + stride[0] * (out_h - 1) + 1, stride[0])
+    along_rows = dilation[1] == 1 and channels > 1
+    for p in range(kernel_h):
+        rows = slice(p * dilation[0], p * dilation[0] + stride[0] * (out_h - 1) + 1, stride[0])
+        if along_rows:  # a row of a window, KW·C elements, is one run of memory in the image as well
+            for j in range(out_w):
+                start = j * stride[1]
+                out[:, rows, start : start + kernel_w] += windows[:, :, j, p]
+        else:
             for q in range(kernel_w):
                 columns = slice(q * dilation[1], q * dilation[1] + stride[1] * (out_w - 1) + 1, stride[1])
-                out[images, rows, columns] += windows[images, :, :, p, q]
+                out[:, rows, columns] += windows[:, :, :, p, q]
     return out
 
 
