@@ -49,50 +49,44 @@ MODELS: dict[str, list[tuple[Any, ...]]] = {
 Work = tuple[Callable[[], Any], Callable[[], Any]]  # one training step, one inference
 
 
+def sequential(nn: Any, layers: list[tuple[Any, ...]]) -> Any:
+    """The layers in order, made of the modules of either framework: they have the same names."""
+    kinds = {
+        "conv": lambda i, o, k, p: nn.Conv2d(i, o, k, padding=p),
+        "relu": nn.ReLU,
+        "pool": lambda: nn.MaxPool2d(2),
+        "flatten": nn.Flatten,
+        "linear": nn.Linear,
+    }
+    return nn.Sequential(*(kinds[kind](*args) for kind, *args in layers))
+
+
 def tinygrad_cnn(layers: list[tuple[Any, ...]], images: np.ndarray, labels: np.ndarray) -> Work:
     from tinygrad_cnn import functional as F
     from tinygrad_cnn import nn, no_grad, optim
 
-    kinds = {
-        "conv": lambda i, o, k, p: nn.Conv2d(i, o, k, padding=p),
-        "relu": nn.ReLU,
-        "pool": lambda: nn.MaxPool2d(2),
-        "flatten": nn.Flatten,
-        "linear": nn.Linear,
-    }
-    model = nn.Sequential(*(kinds[kind](*args) for kind, *args in layers))
-    optimizer = optim.SGD(model.parameters(), lr=0.01)
-
-    def train() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-
-    return train, no_grad()(lambda: model(images))
+    model = sequential(nn, layers)
+    return training_step(model, optim, F, images, labels), no_grad()(lambda: model(images))
 
 
 def torch(layers: list[tuple[Any, ...]], images: np.ndarray, labels: np.ndarray) -> Work:
     import torch
-    from torch import nn
     from torch.nn import functional as F
 
-    kinds = {
-        "conv": lambda i, o, k, p: nn.Conv2d(i, o, k, padding=p),
-        "relu": nn.ReLU,
-        "pool": lambda: nn.MaxPool2d(2),
-        "flatten": nn.Flatten,
-        "linear": nn.Linear,
-    }
-    model = nn.Sequential(*(kinds[kind](*args) for kind, *args in layers))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    model = sequential(torch.nn, layers)
     x, y = torch.from_numpy(images), torch.from_numpy(labels)
+    return training_step(model, torch.optim, F, x, y), torch.no_grad()(lambda: model(x))
 
-    def train() -> None:
+
+def training_step(model: Any, optim: Any, F: Any, images: Any, labels: Any) -> Callable[[], None]:
+    optimizer = optim.SGD(model.parameters(), lr=0.01)
+
+    def step() -> None:
         optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
+        F.cross_entropy(model(images), labels).backward()
         optimizer.step()
 
-    return train, torch.no_grad()(lambda: model(x))
+    return step
 
 
 FRAMEWORKS = {"tinygrad_cnn": tinygrad_cnn, "torch": torch}

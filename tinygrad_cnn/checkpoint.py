@@ -20,7 +20,8 @@ class CheckpointError(Exception):
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Write nested dictionaries and lists of arrays, Tensors, numbers, strings and None.
 
-    What was at `path` stays as it was until the new file is complete.
+    What was at `path` stays as it was until the new file is complete. Raises CheckpointError if it cannot be
+    written, and TypeError or ValueError for what would not come back as it is.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +47,10 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote; dictionary keys come back as strings."""
+    """Read what `save_checkpoint` wrote; dictionary keys come back as strings.
+
+    Raises CheckpointError, naming the file, whatever is wrong with it.
+    """
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -49,6 +49,10 @@ class Tensor(Value):
         dtype: another dtype.
         requires_grad: whether `backward` shall gather a gradient in `.grad`; floating-point only.
 
+    Raises:
+        TypeError: for a Tensor or Tensors as data, for what is no real number, for integers that require a gradient.
+        ValueError: for nested lists of no regular shape.
+
     >>> w = Tensor([1.0, 2.0], requires_grad=True)
     >>> (w * w).sum().backward()
     >>> w.grad
@@ -208,6 +212,10 @@ class Tensor(Value):
             gradient: the cotangent to start from, of this Tensor's shape; 1 for a scalar.
             retain_graph: keep the graph for another backward pass; it is freed otherwise.
             create_graph: record the backward pass, so that it can be differentiated (keeps the graph).
+
+        Raises:
+            RuntimeError: if nothing here requires a gradient; if the graph was freed, or a leaf of it changed; if there
+                are several elements and no gradient is given.
         """
         node, seed = _seed(self, gradient, create_graph)
         found = backpropagate(
@@ -383,6 +391,10 @@ def grad(
 
     Returns:
         One Tensor per input.
+
+    Raises:
+        RuntimeError: if an input requires no gradient, or no output depends on it; if the graph was freed; for an
+            output of several elements without its grad_outputs.
 
     >>> x = Tensor(3.0, requires_grad=True)
     >>> (slope,) = grad(x * x * x, x, create_graph=True)

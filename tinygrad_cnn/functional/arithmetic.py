@@ -192,6 +192,7 @@ def matmul(input: Array, other: Array) -> Array:
     """The matrix product; a vector counts as a row on the left and as a column on the right.
 
     (K) @ (K) -> (), (M, K) @ (K) -> (M), (..., M, K) @ (..., K, N) -> (..., M, N) with broadcast batches.
+    Raises ValueError where the inner lengths differ, or for a number on either side.
 
     >>> matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     array(11.)
@@ -241,7 +242,7 @@ def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     return ops.div(sum(input, dim, keepdim, dtype=dtype), count or np.nan)
 
 
-class Extreme(NamedTuple):
+class ValuesAndIndices(NamedTuple):
     """The largest elements along a dimension, and where they are."""
 
     values: Array
@@ -254,7 +255,7 @@ def max(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
     Over everything, equal winners share the gradient; along a dimension the first takes it.
 
     >>> max(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
-    Extreme(values=array([5., 7.]), indices=array([1, 0]))
+    ValuesAndIndices(values=array([5., 7.]), indices=array([1, 0]))
     """
     if dim is None:
         return amax(input)
@@ -262,7 +263,7 @@ def max(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
         return maximum(input, dim)
     input, dim = as_array(input), int(dim)
     axis = (one_dim(dim, input.ndim),) if input.ndim else ()
-    return Extreme(ops.max(input, axis=axis, keepdims=keepdim, ties="first"), argmax(input, dim, keepdim))
+    return ValuesAndIndices(ops.max(input, axis=axis, keepdims=keepdim, ties="first"), argmax(input, dim, keepdim))
 
 
 def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:

@@ -66,6 +66,9 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     Returns:
         (..., out).
 
+    Raises:
+        ValueError: if the shapes do not go together; if the input was flattened, with its shape before that.
+
     >>> linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([0.5, 0.5]))
     array([3.5, 6.5])
     """
@@ -106,7 +109,7 @@ def dropout(
 ) -> Array:
     """In training, each element is zero with probability p, and 1 / (1 - p) times itself otherwise.
 
-    `generator` draws which; by default the one that `manual_seed` sets.
+    `generator` draws which; by default the one that `manual_seed` sets. Raises ValueError for p outside 0 to 1.
 
     >>> dropout(np.ones(4), p=0.5, generator=np.random.default_rng(0))
     array([2., 2., 2., 0.])
@@ -142,6 +145,13 @@ def batch_norm(
         weight, bias: (C), or None for 1 and 0.
         training: whether mean and variance are those of the batch. They then depend on the input, and the
             gradient takes that into account.
+
+    Returns:
+        The shape of the input.
+
+    Raises:
+        ValueError: if a setting has not one number per channel; in training, for one value per channel; otherwise,
+            without running statistics.
 
     >>> batch_norm(np.array([[1.0], [3.0]]), None, None, training=True, eps=0)
     array([[-1.],

@@ -33,7 +33,10 @@ def cross_entropy(
         label_smoothing: so much of each target is spread evenly over all classes.
 
     Returns:
-        A number, or with reduction="none" one loss per target.
+        A number, or with reduction="none" one loss per target; NaN as the mean of nothing.
+
+    Raises:
+        ValueError: if the targets have not the shape of the scores (with or without C), or a class is out of range.
 
     >>> float(cross_entropy(np.array([[0.0, 0.0]]), np.array([1])))  # log 2
     0.6931471805599453
@@ -93,7 +96,7 @@ def nll_loss(
 ) -> Array:
     """-input at the target class, for inputs that are logarithms of probabilities.
 
-    Arguments and result as for `cross_entropy` with classes as targets.
+    Arguments, result and errors as for `cross_entropy` with classes as targets.
 
     >>> float(nll_loss(np.log([[0.25, 0.75]]), np.array([0])))  # log 4
     1.3862943611198906

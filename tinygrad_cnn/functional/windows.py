@@ -46,6 +46,9 @@ def conv2d(
         out[n, f, i, j] = bias[f] + Σ over c, p, q of
         weight[f, c, p, q] · padded[n, c, i·stride + p·dilation, j·stride + q·dilation].
 
+    Raises:
+        ValueError: if the shapes do not go together, or the filters are larger than the padded images.
+
     >>> conv2d(np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), padding=1)[0, 0]
     array([[4., 6., 6., 4.],
            [6., 9., 9., 6.],
@@ -137,6 +140,9 @@ def max_pool2d(
     Returns:
         (N, C, OH, OW), the sizes as in `conv2d` (rounded up with ceil_mode); with return_indices, a pair.
 
+    Raises:
+        ValueError: if the window is larger than the padded images, or more than half of it is padded.
+
     >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
     array([[ 5.,  7.],
            [13., 15.]])
@@ -177,6 +183,9 @@ def avg_pool2d(
 
     Returns:
         (N, C, OH, OW).
+
+    Raises:
+        ValueError: as `max_pool2d`, and for divisor_override=0.
 
     >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
     array([[ 2.5,  4.5],
