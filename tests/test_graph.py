@@ -187,6 +187,26 @@ def test_settings_are_no_tensors_and_primitives_have_one_array():
         both(leaf(1.0))
 
 
+def test_one_no_grad_object_serves_several_threads():
+    off, x, seen = no_grad(), leaf(1.0), []
+    inside, leave = threading.Event(), threading.Event()
+
+    def work():
+        with off:
+            inside.set()
+            leave.wait(10)
+        seen.append((x * 2).requires_grad)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    inside.wait(10)
+    with no_grad(), off:
+        leave.set()
+        thread.join()
+        assert not (x * 2).requires_grad
+    assert seen == [True]
+
+
 def test_no_grad_can_be_entered_again_and_inside_itself():
     x, off = leaf(1.0), no_grad()
     with off:

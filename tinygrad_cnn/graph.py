@@ -26,7 +26,9 @@ _tick = itertools.count(1).__next__
 
 
 class _Mode(threading.local):
-    recording = True
+    def __init__(self) -> None:
+        self.recording = True
+        self.before: list[bool] = []  # what it was outside of the blocks that this thread is in
 
 
 _mode = _Mode()
@@ -38,18 +40,17 @@ def is_recording() -> bool:
 
 
 class _Recording(ContextDecorator):
-    """Records or does not, until it is left; can be entered again, also inside itself."""
+    """Recording on or off within a block; one object serves several blocks, nested ones and other threads' too."""
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
-        self._before: list[bool] = []
 
     def __enter__(self) -> None:
-        self._before.append(_mode.recording)
+        _mode.before.append(_mode.recording)
         _mode.recording = self._enabled
 
     def __exit__(self, *exception: object) -> None:
-        _mode.recording = self._before.pop()
+        _mode.recording = _mode.before.pop()
 
 
 def no_grad() -> _Recording:
@@ -288,9 +289,9 @@ def backpropagate(
             if node in wanted or any(parent in needed for parent in node.parents):
                 needed.add(node)
         order = [node for node in order if node in needed]
-    for node in order:
-        if isinstance(node, Node) and any(parent in needed for parent in node.parents):
-            _check_still_valid(node, needed)
+    through = {node for node in order if isinstance(node, Node) and any(parent in needed for parent in node.parents)}
+    for node in through:
+        _check_still_valid(node)
 
     cotangents = dict(cotangents)
     summed: set[Node | Leaf] = set()  # whose cotangent is an array of our own, so that it may be added to
@@ -302,7 +303,7 @@ def backpropagate(
                 continue
             if isinstance(node, Leaf) if wanted is None else node in wanted:
                 found[node] = g
-            if isinstance(node, Leaf) or not any(parent in needed for parent in node.parents):
+            if not isinstance(node, Node) or node not in through:
                 continue
             args, out = node.args, node.out
             if wrap is not None:
@@ -351,7 +352,7 @@ def _describe(value: Any) -> str:
     return f"shape {value.shape}" if hasattr(value, "shape") else f"a {type(value).__name__}"
 
 
-def _check_still_valid(node: Node, needed: set[Node | Leaf]) -> None:
+def _check_still_valid(node: Node) -> None:
     name = node.primitive.name
     if node.args is None:
         raise RuntimeError(

@@ -79,7 +79,10 @@ def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
 
 def room(*operands: Any) -> np.ndarray | None:
     """Where to put an elementwise result, as `out=`; None if it is small, or not simply of the operands' dtype."""
-    if max(getattr(operand, "nbytes", 0) for operand in operands) < LARGE:
+    for operand in operands:
+        if isinstance(operand, np.ndarray) and operand.nbytes >= LARGE:
+            break
+    else:
         return None
     arrays = [operand for operand in operands if isinstance(operand, np.ndarray)]
     largest = max(arrays, key=_elements)
