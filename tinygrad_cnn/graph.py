@@ -282,16 +282,19 @@ def backpropagate(
         The cotangents of the wanted nodes that the outputs depend on.
     """
     order = topological_order(cotangents)
-    needed = set(order)
+    needed = set(order)  # leads to a wanted node, or is one
+    through = {node for node in order if isinstance(node, Node)}  # leads on to one: its rules are used
     if wanted is not None:
-        needed = set()
+        needed.clear()
+        through.clear()
         for node in reversed(order):
-            if node in wanted or any(parent in needed for parent in node.parents):
+            if isinstance(node, Node) and any(parent in needed for parent in node.parents):
+                through.add(node)
+            if node in wanted or node in through:
                 needed.add(node)
-        order = [node for node in order if node in needed]
-    through = {node for node in order if isinstance(node, Node) and any(parent in needed for parent in node.parents)}
-    for node in through:
-        _check_still_valid(node)
+    for node in order:
+        if isinstance(node, Node) and node in through:
+            _check_still_valid(node)
 
     cotangents = dict(cotangents)
     summed: set[Node | Leaf] = set()  # whose cotangent is an array of our own, so that it may be added to
