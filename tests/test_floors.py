@@ -12,6 +12,7 @@ FLOORS = {
     "graph": 0,
     "random": 0,
     "ops": 1,
+    "autograd": 1,
     "functional": 2,
     "tensor": 3,
     "gradcheck": 4,

@@ -124,6 +124,13 @@ def test_work_is_linear_in_the_number_of_operations():
     assert calls_of_backward(4000) <= 4.01 * calls_of_backward(1000)
 
 
+def test_grad_of_nothing_is_an_error():
+    x = leaf(1.0)
+    for outputs, inputs in (([], [x]), ([x * 2], [])):
+        with pytest.raises(ValueError, match="expects outputs and inputs"):
+            grad(outputs, inputs)
+
+
 def test_a_backward_pass_can_be_split():
     """First to a value on the way, then from there on, as over several machines."""
     x = leaf(2.0)

@@ -10,10 +10,11 @@ Tensor([[[[0., 1.],
 """
 
 from . import data, functional, nn, ops, optim
+from .autograd import grad
 from .gradcheck import GradcheckError, gradcheck
 from .graph import no_grad, primitive
 from .random import get_rng_state, manual_seed, set_rng_state
-from .tensor import Tensor, grad
+from .tensor import Tensor
 
 __version__ = "0.1.0"
 

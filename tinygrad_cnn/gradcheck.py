@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor, grad
+from .autograd import grad
+from .tensor import Tensor
 
 
 class GradcheckError(AssertionError):

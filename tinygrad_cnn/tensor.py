@@ -5,17 +5,18 @@ Its methods are the functions of `tinygrad_cnn.functional`, its first argument b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from . import functional as F
 from . import ops
+from .autograd import backward
 from .functional._arguments import new_array
 from .functional._numpy import call_outside_graph, call_ufunc
 from .functional.indexing import getitem
-from .graph import Array, Leaf, Node, Value, backpropagate
+from .graph import Array, Leaf, Node, Value
 
 
 def _comparison(ufunc: np.ufunc) -> Callable[[Any, Array], Any]:
@@ -205,26 +206,7 @@ class Tensor(Value):
 
     # ---- differentiation
 
-    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-        """Add to `.grad` of every leaf the gradient of this Tensor with respect to it.
-
-        Args:
-            gradient: the cotangent to start from, of this Tensor's shape; 1 for a scalar.
-            retain_graph: keep the graph for another backward pass; it is freed otherwise.
-            create_graph: record the backward pass, so that it can be differentiated (keeps the graph).
-
-        Raises:
-            RuntimeError: if nothing here requires a gradient; if the graph was freed, or a leaf of it changed; if there
-                are several elements and no gradient is given.
-        """
-        node, seed = _seed(self, gradient, create_graph)
-        found = backpropagate(
-            {node: seed}, retain_graph=retain_graph or create_graph, wrap=Tensor.wrap if create_graph else None
-        )
-        for leaf, new in found.items():
-            if isinstance(leaf, Leaf):
-                new = _own(new)
-                leaf.grad = new if leaf.grad is None else leaf.grad + new
+    backward = backward
 
     # ---- Python and NumPy
 
@@ -369,99 +351,6 @@ class Tensor(Value):
     def double(self) -> Array:
         """As float64."""
         return self.astype(np.float64)
-
-
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    allow_unused: bool = False,
-) -> tuple[Any, ...]:
-    """The gradients of the sum of `outputs` with respect to `inputs`; `.grad` of no leaf is touched.
-
-    Args:
-        outputs: one Tensor or several.
-        inputs: one Tensor or several that require a gradient, leaves or values on the way.
-        grad_outputs: for each output the cotangent to start from; 1 for scalars.
-        retain_graph: keep the graph for another pass; by default if `create_graph`.
-        create_graph: record the backward pass, so that the gradients can be differentiated.
-        allow_unused: give None for an input that the outputs do not depend on, instead of an error.
-
-    Returns:
-        One Tensor per input.
-
-    Raises:
-        RuntimeError: if an input requires no gradient, or no output depends on it; if the graph was freed; for an
-            output of several elements without its grad_outputs.
-
-    >>> x = Tensor(3.0, requires_grad=True)
-    >>> (slope,) = grad(x * x * x, x, create_graph=True)
-    >>> (curvature,) = grad(slope, x)
-    >>> slope.item(), curvature.item()
-    (27.0, 18.0)
-    """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    if grad_outputs is None:
-        grad_outputs = [None] * len(outputs)
-    elif isinstance(grad_outputs, (Tensor, np.ndarray)):
-        grad_outputs = [grad_outputs]
-    if len(grad_outputs) != len(outputs):
-        raise ValueError(f"grad expects one of grad_outputs per output: {len(outputs)}, got {len(grad_outputs)}")
-    for position, tensor in enumerate(inputs):
-        if not tensor.requires_grad:
-            raise RuntimeError(f"input {position} of grad does not require a gradient: set requires_grad=True")
-    seeds: dict[Node | Leaf, Array] = {}
-    for output, gradient in zip(outputs, grad_outputs, strict=True):
-        node, seed = _seed(output, gradient, create_graph)
-        seeds[node] = seeds[node] + seed if node in seeds else seed
-    found = backpropagate(
-        seeds,
-        wanted={tensor.node for tensor in inputs if tensor.node is not None},
-        retain_graph=create_graph if retain_graph is None else retain_graph,
-        wrap=Tensor.wrap if create_graph else None,
-    )
-    gradients = []
-    for position, tensor in enumerate(inputs):
-        gradient = found.get(tensor.node) if tensor.node is not None else None
-        if gradient is None and not allow_unused:
-            raise RuntimeError(
-                f"the outputs do not depend on input {position} of grad, of shape {tensor.shape}: "
-                "pass allow_unused=True to get None for it"
-            )
-        gradients.append(None if gradient is None else _own(gradient))
-    return tuple(gradients)
-
-
-def _own(gradient: Array) -> Tensor:
-    """A recorded gradient as it is, any other copied: a rule may hand one array to several leaves."""
-    recorded = isinstance(gradient, Tensor) and gradient.node is not None
-    return gradient if recorded else Tensor.wrap(np.array(gradient), None)
-
-
-def _seed(output: Tensor, gradient: Any, create_graph: bool) -> tuple[Node | Leaf, Array]:
-    """Where a backward pass starts, and its cotangent: a Tensor if it is to be recorded, else an array."""
-    if output.node is None:
-        raise RuntimeError(
-            "backward from a Tensor that does not depend on anything that requires a gradient: "
-            "set requires_grad=True on the inputs, and compute outside no_grad()"
-        )
-    if gradient is None:
-        if output.numel() != 1:
-            raise RuntimeError(
-                f"backward from shape {output.shape} needs a gradient of that shape: "
-                "reduce to a scalar, as with .sum(), or pass gradient="
-            )
-        gradient = np.ones(output.shape, output.dtype)
-    if not isinstance(gradient, Tensor):
-        gradient = Tensor.wrap(np.array(gradient, output.dtype), None)  # a copy: a recorded pass needs it unchanged
-    if gradient.shape != output.shape:
-        raise RuntimeError(f"the gradient of a Tensor of shape {output.shape} was given shape {gradient.shape}")
-    if gradient.dtype != output.dtype:
-        gradient = gradient.astype(output.dtype)
-    return output.node, gradient if create_graph else gradient.data
 
 
 def _restored(kind: type[Tensor], array: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:

@@ -1,0 +1,129 @@
+"""Gradients of values: what `tensor.backward()` and `grad` do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .graph import Array, Leaf, Node, Value, backpropagate
+
+
+def backward(output: Array, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+    """Add to `.grad` of every leaf the gradient of `output` with respect to it.
+
+    Args:
+        gradient: the cotangent to start from, of the output's shape; 1 for a scalar.
+        retain_graph: keep the graph for another backward pass; it is freed otherwise.
+        create_graph: record the backward pass, so that it can be differentiated (keeps the graph).
+
+    Raises:
+        RuntimeError: if nothing that it depends on requires a gradient; if the graph was freed, or a leaf of it
+            changed; if there are several elements and no gradient is given.
+    """
+    node, seed = _seed(output, gradient, create_graph)
+    found = backpropagate(
+        {node: seed}, retain_graph=retain_graph or create_graph, wrap=output.wrap if create_graph else None
+    )
+    for leaf, new in found.items():
+        if isinstance(leaf, Leaf):
+            new = _own(new, output)
+            leaf.grad = new if leaf.grad is None else leaf.grad + new
+
+
+def grad(
+    outputs: Array | Sequence[Array],
+    inputs: Array | Sequence[Array],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of the sum of `outputs` with respect to `inputs`; `.grad` of no leaf is touched.
+
+    Args:
+        outputs: one Tensor or several.
+        inputs: one Tensor or several that require a gradient, leaves or values on the way.
+        grad_outputs: for each output the cotangent to start from; 1 for scalars.
+        retain_graph: keep the graph for another pass; by default if `create_graph`.
+        create_graph: record the backward pass, so that the gradients can be differentiated.
+        allow_unused: give None for an input that the outputs do not depend on, instead of an error.
+
+    Returns:
+        One Tensor per input.
+
+    Raises:
+        RuntimeError: if an input requires no gradient, or no output depends on it; if the graph was freed; for an
+            output of several elements without its grad_outputs.
+
+    >>> from tinygrad_cnn import Tensor, grad
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> (slope,) = grad(x * x * x, x, create_graph=True)
+    >>> (curvature,) = grad(slope, x)
+    >>> slope.item(), curvature.item()
+    (27.0, 18.0)
+    """
+    outputs = [outputs] if isinstance(outputs, Value) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Value) else list(inputs)
+    if not outputs or not inputs:
+        raise ValueError(f"grad expects outputs and inputs, got {len(outputs)} and {len(inputs)}")
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outputs)
+    elif isinstance(grad_outputs, (Value, np.ndarray)):
+        grad_outputs = [grad_outputs]
+    if len(grad_outputs) != len(outputs):
+        raise ValueError(f"grad expects one of grad_outputs per output: {len(outputs)}, got {len(grad_outputs)}")
+    for position, tensor in enumerate(inputs):
+        if tensor.node is None:
+            raise RuntimeError(f"input {position} of grad does not require a gradient: set requires_grad=True")
+    seeds: dict[Node | Leaf, Array] = {}
+    for output, gradient in zip(outputs, grad_outputs, strict=True):
+        node, seed = _seed(output, gradient, create_graph)
+        seeds[node] = seeds[node] + seed if node in seeds else seed
+    found = backpropagate(
+        seeds,
+        wanted={tensor.node for tensor in inputs},
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        wrap=outputs[0].wrap if create_graph else None,
+    )
+    gradients = []
+    for position, tensor in enumerate(inputs):
+        gradient = found.get(tensor.node)
+        if gradient is None and not allow_unused:
+            raise RuntimeError(
+                f"the outputs do not depend on input {position} of grad, of shape {tensor.shape}: "
+                "pass allow_unused=True to get None for it"
+            )
+        gradients.append(None if gradient is None else _own(gradient, tensor))
+    return tuple(gradients)
+
+
+def _own(gradient: Array, like: Value) -> Array:
+    """A recorded gradient as it is, any other copied: a rule may hand one array to several leaves."""
+    recorded = isinstance(gradient, Value) and gradient.node is not None
+    return gradient if recorded else like.wrap(np.array(gradient), None)
+
+
+def _seed(output: Array, gradient: Any, create_graph: bool) -> tuple[Node | Leaf, Array]:
+    """Where a backward pass starts, and its cotangent: a Tensor if it is to be recorded, else an array."""
+    if output.node is None:
+        raise RuntimeError(
+            "backward from a Tensor that does not depend on anything that requires a gradient: "
+            "set requires_grad=True on the inputs, and compute outside no_grad()"
+        )
+    if gradient is None:
+        if math.prod(output.shape) != 1:
+            raise RuntimeError(
+                f"backward from shape {output.shape} needs a gradient of that shape: "
+                "reduce to a scalar, as with .sum(), or pass gradient="
+            )
+        gradient = np.ones(output.shape, output.dtype)
+    if not isinstance(gradient, Value):
+        gradient = output.wrap(np.array(gradient, output.dtype), None)  # a copy: a recorded pass needs it unchanged
+    if gradient.shape != output.shape:
+        raise RuntimeError(f"the gradient of a Tensor of shape {output.shape} was given shape {gradient.shape}")
+    if gradient.dtype != output.dtype:
+        gradient = gradient.astype(output.dtype)
+    return output.node, gradient if create_graph else gradient._array
