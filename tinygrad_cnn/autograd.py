@@ -11,7 +11,7 @@ import numpy as np
 from .graph import Array, Leaf, Node, Value, backpropagate
 
 
-def backward(output: Array, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+def run_backward(output: Array, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
     """Add to `.grad` of every leaf the gradient of `output` with respect to it.
 
     Args:

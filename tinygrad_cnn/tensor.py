@@ -12,7 +12,7 @@ import numpy as np
 
 from . import functional as F
 from . import ops
-from .autograd import backward
+from .autograd import run_backward
 from .functional._arguments import new_array
 from .functional._numpy import call_outside_graph, call_ufunc
 from .functional.indexing import getitem
@@ -206,7 +206,7 @@ class Tensor(Value):
 
     # ---- differentiation
 
-    backward = backward
+    backward = run_backward
 
     # ---- Python and NumPy
 
