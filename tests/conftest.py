@@ -7,6 +7,15 @@ import pytest
 
 
 @pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    """A cache folder of the test's, and neither a proxy nor a mirror of the machine's."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("TINYGRAD_CNN_MIRRORS", raising=False)
+    monkeypatch.setenv("TINYGRAD_CNN_DATA", str(tmp_path / "cache"))
+
+
+@pytest.fixture
 def full_mnist():
     """The folder with the four files of MNIST, which is not part of the repository."""
     folder = os.environ.get("TINYGRAD_CNN_TEST_MNIST")

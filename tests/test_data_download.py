@@ -33,12 +33,8 @@ BIG = "train-images-idx3-ubyte.gz"
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch, tmp_path):
-    """No proxy and no mirror of the machine's, a cache folder of the test's, and little patience."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("TINYGRAD_CNN_MIRRORS", raising=False)
-    monkeypatch.setenv("TINYGRAD_CNN_DATA", str(tmp_path / "cache"))
+def environment(monkeypatch, own_cache):
+    """Little patience."""
     monkeypatch.setattr(download, "CONNECT_SECONDS", 0.5)
     monkeypatch.setattr(download, "READ_SECONDS", 0.5)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import gzip
-import os
 import socket
 import subprocess
 import sys
@@ -20,12 +19,8 @@ COLLECTION, ARRAYS, PACKED = made_up(train=20, test=10)
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch, tmp_path):
-    """A cache folder of the test's, and a small made-up MNIST that no mirror has."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("TINYGRAD_CNN_MIRRORS", raising=False)
-    monkeypatch.setenv("TINYGRAD_CNN_DATA", str(tmp_path / "cache"))
+def environment(monkeypatch, own_cache):
+    """A small made-up MNIST that no mirror has."""
     monkeypatch.setattr(datasets, "MNIST", COLLECTION)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 
 import numpy as np
@@ -56,7 +55,7 @@ def cross_entropy(
         if ignore_index >= 0:
             raise ValueError("cross_entropy with probabilities as targets ignores no class: leave ignore_index out")
         losses = _weighted_sum(ops.mul(scores, constant(target)), weights, dim)
-        return reduced(losses, reduction, total=math.prod(target.shape) // max(classes, 1))
+        return reduced(losses, reduction)
     loss = nll_loss(scores, target, weight, ignore_index=ignore_index, reduction=reduction)
     if label_smoothing == 0:
         return loss
@@ -127,7 +126,7 @@ def nll_loss(
     picked = ops.mul(ops.index(input, key=key), -1)
     weights = _class_weights(weight, classes, input)
     if weights is None and counted.all():
-        return reduced(picked, reduction, total=math.prod(target.shape))
+        return reduced(picked, reduction)
     factors = np.ones(target.shape, input.dtype) if weights is None else np.asarray(weights)[target]
     factors = np.where(counted, factors, 0).astype(input.dtype)
     losses = ops.mul(ops.where(counted, picked, 0.0), factors)  # not 0 · inf, which would be NaN
@@ -152,7 +151,7 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     difference = ops.sub(input, target)
     squares = ops.mul(difference, difference)
     if weight is None:
-        return reduced(squares, reduction, total=math.prod(squares.shape))
+        return reduced(squares, reduction)
     weight = constant(as_array(weight))
     if weight.shape != squares.shape:
         raise ValueError(f"mse_loss expects a weight for each of {squares.shape}, got {weight.shape}")

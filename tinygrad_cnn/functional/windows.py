@@ -133,7 +133,7 @@ def max_pool2d(
     Args:
         input: images, (N, C, H, W), or one image (C, H, W).
         kernel_size, stride, padding, dilation: one number, or one for height and one for width. The stride is
-            by default the kernel's size; what is padded never wins; at most half a kernel can be padded.
+            by default the kernel's size. At most half a kernel can be padded, and what is padded wins only over -inf.
         ceil_mode: also take windows that reach over the end, if they begin in the image or its left padding.
         return_indices: also return where each winner is: row · W + column.
 
@@ -147,7 +147,9 @@ def max_pool2d(
     array([[ 5.,  7.],
            [13., 15.]])
     """
-    windows, grid = _pooling_windows("max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode, -np.inf)
+    windows, grid, edges = _pooling_windows(
+        "max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode, -np.inf
+    )
     largest = _to_images(ops.max(windows, axis=(3, 4), keepdims=False, ties="first"), input)
     if not return_indices:
         return largest
@@ -155,7 +157,6 @@ def max_pool2d(
     flat = ops.reshape(windows, shape=(n, out_h, out_w, kernel_h * kernel_w, channels))
     within = ops.argmax(flat, axis=3, keepdims=False)
     tap = np.divmod(np.asarray(within), kernel_w)  # the winner's row and column in its window
-    edges = pair(padding, "padding", "max_pool2d", 0)
     row, column = (
         np.arange(windows.shape[axis + 1]).reshape((1, -1, 1, 1) if axis == 0 else (1, 1, -1, 1)) * grid.stride[axis]
         + tap[axis] * grid.dilation[axis]
@@ -193,16 +194,15 @@ def avg_pool2d(
     """
     if divisor_override == 0:
         raise ValueError("avg_pool2d cannot divide by divisor_override=0")
-    windows, grid = _pooling_windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode, 0)
+    windows, grid, edges = _pooling_windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode, 0)
     total = ops.sum(windows, axis=(3, 4), keepdims=False)
     if divisor_override is not None:
         return _to_images(ops.div(total, divisor_override), input)
     # with ceil_mode a window may reach beyond the padding as well: that part never counts
     images = as_array(input)
-    border = pair(padding, "padding", "avg_pool2d", 0) if count_include_pad else (0, 0)
-    edge = pair(padding, "padding", "avg_pool2d", 0)
+    borders = edges if count_include_pad else (0, 0)
     counts = [
-        _inside(images.shape[axis - 2], windows.shape[axis + 1], grid, axis, edge[axis], border[axis])
+        _inside(images.shape[axis - 2], windows.shape[axis + 1], grid, axis, edges[axis], borders[axis])
         for axis in (0, 1)
     ]
     divisor = np.outer(*counts)[:, :, None].astype(images.dtype)
@@ -224,7 +224,8 @@ def _pooling_windows(
     dilation: Size,
     ceil_mode: bool,
     value: float,
-) -> tuple[Array, _Grid]:
+) -> tuple[Array, _Grid, Pair]:
+    """The windows, how they lie, and how wide the padding is before the end is rounded up."""
     input = as_array(input)
     if input.ndim not in (3, 4):
         raise ValueError(f"{op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
@@ -243,7 +244,7 @@ def _pooling_windows(
         if value == -np.inf and images.dtype.kind in "iu":
             value = np.iinfo(images.dtype).min
         images = ops.pad(images, widths=((0, 0), *widths, (0, 0)), value=value)
-    return ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation), grid
+    return ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation), grid, edges
 
 
 def _to_images(pooled: Array, input: Array) -> Array:
