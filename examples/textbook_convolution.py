@@ -4,6 +4,7 @@ import numpy as np
 
 from tinygrad_cnn import Tensor
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.graph import Node, topological_order
 
 
 def convolve(images, filters, bias):
@@ -38,11 +39,10 @@ g = random.standard_normal((2, 4, 6, 6))
 x, w, b = (Tensor(array, requires_grad=True) for array in (images, filters, bias))
 y = F.conv2d(x, w, b)
 
-print("conv2d recorded, from its value back to the images:")
-node = y.node
-while node is not None and node.parents:
-    print(f"  {node.primitive.name:<8} -> {node.out.shape}")
-    node = node.parents[0]
+print("conv2d recorded, from its value back to the images and the filters:")
+for node in topological_order([y.node]):
+    if isinstance(node, Node):
+        print(f"  {node.primitive.name:<8} -> {node.out.shape}")
 
 y.backward(g)  # nobody wrote this gradient: it is that of the operations above, one after another
 

@@ -38,10 +38,10 @@ def times(factor):
 
 def overwriting(windows, image, stride, dilation):
     """col2im that forgets += where windows overlap."""
-    n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape
-    out = np.zeros((n, *image, channels))
+    out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
+    out = np.zeros((image[0], channels, image[1], n))
     for i, j, p, q in np.ndindex(out_h, out_w, kernel_h, kernel_w):
-        out[:, i * stride[0] + p * dilation[0], j * stride[1] + q * dilation[1]] = windows[:, i, j, p, q]
+        out[i * stride[0] + p * dilation[0], :, j * stride[1] + q * dilation[1]] = windows[i, p, :, q, j]
     return out
 
 
@@ -93,18 +93,18 @@ WRONG = {
     "factors exchanged": (ops.mul, [RIGHT_MUL_B, RIGHT_MUL_B], [normal(3), normal(3)], {}),
     "no += where windows overlap": (
         ops.im2col,
-        [lambda g, out, x, *, kernel, stride, dilation: overwriting(g, x.shape[1:3], stride, dilation)],
-        [normal((1, 3, 3, 1))],
+        [lambda g, out, x, *, kernel, stride, dilation: overwriting(g, x.shape[::2], stride, dilation)],
+        [normal((3, 1, 3, 1))],
         IM2COL,
     ),
     "stride ignored": (
         ops.im2col,
         [
             lambda g, out, x, *, kernel, stride, dilation: ops.col2im(
-                g, image=x.shape[1:3], stride=(1, 1), dilation=dilation
+                g, image=x.shape[::2], stride=(1, 1), dilation=dilation
             )
         ],
-        [normal((1, 4, 4, 1))],
+        [normal((4, 1, 4, 1))],
         {**IM2COL, "stride": (2, 2)},
     ),
     "no += for repeated indices": (ops.index, [index_overwriting], [normal(3)], {"key": np.array([0, 2, 2])}),

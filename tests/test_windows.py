@@ -141,7 +141,8 @@ def leaves_of(*shapes):
     return [Tensor(fixed(shape, seed), requires_grad=True) for seed, shape in enumerate(shapes)]
 
 
-CONV = ["permute", "im2col", "reshape", "permute", "reshape", "matmul", "add", "reshape", "permute"]
+WIDTH, HEIGHT, FILTERS = ["im2col", "reshape"], ["im2col", "reshape"], ["permute", "reshape"]
+CONV = ["permute", *WIDTH, *HEIGHT, *FILTERS, "matmul", "reshape", "reshape", "add", "permute"]
 
 
 def test_conv2d_is_recorded_as_primitives_that_know_nothing_of_it():

@@ -1,4 +1,4 @@
-"""Convolution and pooling, composed of primitives: images are NCHW outside, channels-last inside.
+"""Convolution and pooling, composed of primitives: images are NCHW outside, (H, C, W, N) inside.
 
 No gradient is written here. That of a convolution's filters, images and bias, and that of pooling, emerge
 from the primitives' own.
@@ -18,8 +18,8 @@ from ._arguments import as_array, operands, pair
 Size = int | Sequence[int]
 Pair = tuple[int, int]
 
-NHWC = (0, 2, 3, 1)  # of an NCHW array
-NCHW = (0, 3, 1, 2)  # of an NHWC array
+HCWN = (2, 1, 3, 0)  # of an NCHW array
+NCHW = (3, 1, 0, 2)  # of an HCWN array
 
 
 def conv2d(
@@ -64,35 +64,38 @@ def conv2d(
     widths = grid.padding(padding)
     grid.check_fits(input, widths)
 
-    images = ops.permute(input, axes=NHWC)
+    images = ops.permute(input, axes=HCWN)
     if any(map(any, widths)):
-        images = ops.pad(images, widths=((0, 0), *widths, (0, 0)), value=0)
-    windows = ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation)
-    n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape
-    filters = weight.shape[0]
-    columns = kernel_h * kernel_w * channels // groups
+        images = ops.pad(images, widths=_around(widths), value=0)
+    (kernel_h, kernel_w), (down, right), (dilation_h, dilation_w) = grid.kernel, grid.stride, grid.dilation
+    filters, depth, _, _ = weight.shape
+    # each pixel beside those to the right of it that its windows see: copied KW times
+    columns = ops.im2col(images, kernel=(1, kernel_w), stride=(1, right), dilation=(1, dilation_w))
+    height, _, channels, _, out_w, n = columns.shape
+    columns = ops.reshape(columns, shape=(height, channels * kernel_w, out_w, n))
+    # below each row the next ones follow in memory already: windows are views that overlap, and nothing is copied
+    columns = ops.im2col(columns, kernel=(kernel_h, 1), stride=(down, 1), dilation=(dilation_h, 1))
+    out_h = columns.shape[0]
     if groups == 1:
-        rows = ops.reshape(windows, shape=(n * out_h * out_w, columns))
-        matrix = ops.reshape(ops.permute(weight, axes=(2, 3, 1, 0)), shape=(columns, filters))
-        pixels = ops.matmul(rows, matrix)  # (N·OH·OW, F)
+        columns = ops.reshape(columns, shape=(out_h, kernel_h * channels * kernel_w, out_w * n))
+        rows = ops.reshape(ops.permute(weight, axes=(0, 2, 1, 3)), shape=(filters, kernel_h * channels * kernel_w))
     else:
-        pixels = _grouped_product(windows, weight, groups)
+        columns = ops.reshape(columns, shape=(out_h, kernel_h, groups, depth * kernel_w, out_w * n))
+        columns = ops.permute(columns, axes=(0, 2, 1, 3, 4))
+        columns = ops.reshape(columns, shape=(out_h, groups, kernel_h * depth * kernel_w, out_w * n))
+        rows = ops.reshape(weight, shape=(groups, filters // groups, depth, kernel_h, kernel_w))
+        rows = ops.permute(rows, axes=(0, 1, 3, 2, 4))
+        rows = ops.reshape(rows, shape=(groups, filters // groups, kernel_h * depth * kernel_w))
+    pixels = ops.reshape(ops.matmul(rows, columns), shape=(out_h, filters, out_w, n))
     if bias is not None:
-        pixels = ops.add(pixels, bias)
-    return ops.permute(ops.reshape(pixels, shape=(n, out_h, out_w, filters)), axes=NCHW)
+        pixels = ops.add(pixels, ops.reshape(bias, shape=(filters, 1, 1)))
+    return ops.permute(pixels, axes=NCHW)
 
 
-def _grouped_product(windows: Array, weight: Array, groups: int) -> Array:
-    """One matrix product per group, as a batch: -> (N·OH·OW, F)."""
-    n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape
-    filters, depth = weight.shape[0] // groups, channels // groups
-    columns = kernel_h * kernel_w * depth
-    split = ops.reshape(windows, shape=(n * out_h * out_w, kernel_h, kernel_w, groups, depth))
-    rows = ops.reshape(ops.permute(split, axes=(3, 0, 1, 2, 4)), shape=(groups, n * out_h * out_w, columns))
-    split = ops.reshape(weight, shape=(groups, filters, depth, kernel_h, kernel_w))
-    matrices = ops.reshape(ops.permute(split, axes=(0, 3, 4, 2, 1)), shape=(groups, columns, filters))
-    pixels = ops.permute(ops.matmul(rows, matrices), axes=(1, 0, 2))
-    return ops.reshape(pixels, shape=(n * out_h * out_w, groups * filters))
+def _around(widths: list[Pair]) -> tuple[Pair, ...]:
+    """The padding of height and width as that of (H, C, W, N)."""
+    height, width = widths
+    return height, (0, 0), width, (0, 0)
 
 
 def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) -> None:
@@ -150,15 +153,17 @@ def max_pool2d(
     windows, grid, edges = _pooling_windows(
         "max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode, -np.inf
     )
-    largest = _to_images(ops.max(windows, axis=(3, 4), keepdims=False, ties="first"), input)
+    largest = _to_images(ops.max(windows, axis=(1, 3), keepdims=False, ties="first"), input)
     if not return_indices:
         return largest
-    n, out_h, out_w, kernel_h, kernel_w, channels = windows.shape
-    flat = ops.reshape(windows, shape=(n, out_h, out_w, kernel_h * kernel_w, channels))
-    within = ops.argmax(flat, axis=3, keepdims=False)
+    out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
+    flat = ops.reshape(
+        ops.permute(windows, axes=(0, 2, 4, 5, 1, 3)), shape=(out_h, channels, out_w, n, kernel_h * kernel_w)
+    )
+    within = ops.argmax(flat, axis=4, keepdims=False)
     tap = np.divmod(np.asarray(within), kernel_w)  # the winner's row and column in its window
     row, column = (
-        np.arange(windows.shape[axis + 1]).reshape((1, -1, 1, 1) if axis == 0 else (1, 1, -1, 1)) * grid.stride[axis]
+        np.arange(windows.shape[4 * axis]).reshape((-1, 1, 1, 1) if axis == 0 else (-1, 1)) * grid.stride[axis]
         + tap[axis] * grid.dilation[axis]
         - edges[axis]
         for axis in (0, 1)
@@ -195,17 +200,17 @@ def avg_pool2d(
     if divisor_override == 0:
         raise ValueError("avg_pool2d cannot divide by divisor_override=0")
     windows, grid, edges = _pooling_windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode, 0)
-    total = ops.sum(windows, axis=(3, 4), keepdims=False)
+    total = ops.sum(windows, axis=(1, 3), keepdims=False)
     if divisor_override is not None:
         return _to_images(ops.div(total, divisor_override), input)
     # with ceil_mode a window may reach beyond the padding as well: that part never counts
     images = as_array(input)
     borders = edges if count_include_pad else (0, 0)
     counts = [
-        _inside(images.shape[axis - 2], windows.shape[axis + 1], grid, axis, edges[axis], borders[axis])
+        _inside(images.shape[axis - 2], windows.shape[4 * axis], grid, axis, edges[axis], borders[axis])
         for axis in (0, 1)
     ]
-    divisor = np.outer(*counts)[:, :, None].astype(images.dtype)
+    divisor = np.outer(*counts)[:, None, :, None].astype(images.dtype)
     return _to_images(ops.div(total, divisor), input)
 
 
@@ -239,11 +244,11 @@ def _pooling_windows(
     if ceil_mode:
         widths = [(edge, edge + grid.overhang(axis, input.shape[axis + 2], edge)) for axis, edge in enumerate(edges)]
     grid.check_fits(input, widths)
-    images = ops.permute(input, axes=NHWC)
+    images = ops.permute(input, axes=HCWN)
     if any(map(any, widths)):
         if value == -np.inf and images.dtype.kind in "iu":
             value = np.iinfo(images.dtype).min
-        images = ops.pad(images, widths=((0, 0), *widths, (0, 0)), value=value)
+        images = ops.pad(images, widths=_around(widths), value=value)
     return ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation), grid, edges
 
 

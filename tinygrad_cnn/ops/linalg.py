@@ -17,9 +17,10 @@ def matmul(a: Array, b: Array) -> Array:
     >>> matmul(np.array([[1, 2]]), np.array([[3], [4]]))
     array([[11]])
     """
-    if a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.isnative:
-        return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype))
-    return np.matmul(a, b)
+    if a.ndim < 2 or b.ndim < 2 or a.dtype != b.dtype or not a.dtype.isnative or a.shape[-1] != b.shape[-2]:
+        return np.matmul(a, b)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return np.matmul(a, b, out=empty((*batch, a.shape[-2], b.shape[-1]), a.dtype))
 
 
 matmul.defvjp(
