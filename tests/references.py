@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import Tensor, grad
-from tinygrad_cnn.graph import Primitive, Value
+from tinygrad_cnn.graph import NotKept, Primitive, Value
 
 
 def fixed(shape: tuple[int, ...], seed: int = 1) -> np.ndarray:
@@ -164,12 +164,26 @@ def check_recorded_as_computed(case: Case) -> None:
     assert out.node.settings == case.settings
 
 
+def check_reads(case: Case) -> None:
+    """The rules give the same with nothing kept for them but what `reads` says."""
+    primitive = case.primitive
+    out = case()
+    g = read_only(fixed(out.shape))
+    unread = [i for i in case.differentiable if i in primitive.unread]
+    args = [NotKept(arg) if i in unread else arg for i, arg in enumerate(case.args)]
+    own = out if primitive.reads_out else NotKept(out)
+    for argnum in case.differentiable:
+        expected = primitive.pull_back(argnum, g, out, case.args, case.settings)
+        np.testing.assert_array_equal(primitive.pull_back(argnum, g, own, args, case.settings), expected)
+
+
 ALL_CHECKS = [
     check_vjps,
     check_second_derivatives,
     check_float32,
     check_nothing_is_written,
     check_recorded_as_computed,
+    check_reads,
 ]
 
 

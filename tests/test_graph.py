@@ -3,6 +3,7 @@
 import gc
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, grad, no_grad, ops, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.graph import Leaf, Node, Primitive, topological_order
+from tinygrad_cnn.graph import Leaf, Node, NotKept, Primitive, recompute, topological_order
 
 
 def leaf(*numbers, dtype=np.float64):
@@ -245,14 +246,66 @@ def test_the_graph_is_data():
     assert node.primitive is ops.sum
     assert node.settings == {"axis": (1,), "keepdims": True}
     assert node.parents == [x.node]
-    np.testing.assert_array_equal(node.primitive(*node.args, **node.settings), node.out)
+    np.testing.assert_array_equal(node.primitive(*node.args, **node.settings), y.data)
     assert repr(node) == "<Node sum -> (2, 1)>"
     y.backward(np.ones((2, 1)))
     assert repr(node) == "<Node sum freed>"
     assert repr(ops.sum) == "<primitive sum>"
 
 
-# ---- what is computed, and what is not
+# ---- what is kept, computed again, or not computed at all
+
+
+def test_a_value_of_which_no_rule_reads_the_numbers_is_not_kept():
+    x = array_of(0, 200, 300)
+    shifted = x + 1.0
+    gone = weakref.ref(shifted.data)
+    y = shifted.relu()
+    positive = weakref.ref(y.data)
+    del shifted
+    assert gone() is None  # add and relu do not need it
+    assert repr(y.node.args) == "[<not kept: float64 (200, 300)>]"
+    total = y.sum()
+    del y
+    assert positive() is not None  # relu needs its own value
+    total.backward()
+    np.testing.assert_array_equal(x.grad, x.data + 1 > 0)
+
+
+def test_what_was_not_kept_is_computed_again():
+    x = array_of(0, 3, 4)
+    steps = [x + 1.0]
+    steps.append(steps[-1].relu())
+    steps.append(steps[-1].reshape(4, 3))
+    steps.append(steps[-1] @ array_of(1, 3, 2))
+    steps.append(steps[-1].sum(0))
+    nodes = [step.node for step in steps]
+    assert isinstance(nodes[0].out, NotKept) and not isinstance(nodes[1].out, NotKept)
+    values = recompute([nodes[-1]])
+    assert list(values) == nodes
+    for node, step in zip(nodes, steps, strict=True):
+        np.testing.assert_array_equal(values[node], step.data)
+    x.data = x.data + 1
+    with pytest.raises(RuntimeError, match="was changed"):
+        recompute([nodes[-1]])
+
+
+def test_a_rule_that_reads_what_was_not_kept_for_it():
+    @primitive
+    def square(x):
+        return x * x
+
+    for rule in (lambda g, out, x: 2 * g * x, lambda g, out, x: g * (x == 3), lambda g, out, x: g * np.exp(x)):
+        square.defvjp(rule, reads=("out",))
+        x = leaf(3.0)
+        square(x).backward()  # what a leaf holds is always there
+        with pytest.raises(RuntimeError, match="name it in defvjp"):
+            square(x * 1).backward()
+    square.defvjp(lambda g, out, x: 2 * g * x)  # by default everything is kept
+    square(x * 1).backward()
+    with pytest.raises(TypeError, match=r"can read out, x; got reads=\[.y.\]") as error:
+        square.defvjp(lambda g, out, x: 2 * g * x, reads=("y",))
+    assert "square" in str(error.value)
 
 
 def test_gradients_accumulate_in_leaves_until_reset():

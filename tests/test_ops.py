@@ -15,7 +15,7 @@ from references import (
 )
 
 from tinygrad_cnn import Tensor, grad, ops
-from tinygrad_cnn.graph import Primitive
+from tinygrad_cnn.graph import NotKept, Primitive
 
 normal = np.random.default_rng(0).standard_normal
 
@@ -207,6 +207,27 @@ def test_every_primitive_has_a_rule_for_each_of_its_arguments():
             arguments = [a for a in inspect.signature(p).parameters.values() if a.kind is a.POSITIONAL_OR_KEYWORD]
             assert len(p.rules) == len(arguments), name
     assert ops.argmax.rules == () and ops.argmax.argnum_rule is None
+
+
+@pytest.mark.parametrize("name", [name for name, p in PRIMITIVES.items() if p.rules])
+def test_whatever_is_kept_is_read_by_some_rule(name):
+    """Else memory would be held for nothing."""
+    p = PRIMITIVES[name]
+    arguments = [a.name for a in inspect.signature(p).parameters.values() if a.kind is a.POSITIONAL_OR_KEYWORD]
+    for read in ["out"] * p.reads_out + [a for i, a in enumerate(arguments) if i not in p.unread]:
+        assert any(needs(case, read, arguments) for case in CASES if case.primitive is p), read
+
+
+def needs(case, read, arguments):
+    """Whether a rule fails when the numbers of one argument, or of out, are kept from it."""
+    out = case()
+    args = [NotKept(np.asarray(arg)) if name == read else arg for name, arg in zip(arguments, case.args, strict=True)]
+    for argnum in case.differentiable:
+        try:
+            case.primitive.pull_back(argnum, out, NotKept(out) if read == "out" else out, args, case.settings)
+        except (RuntimeError, AttributeError):
+            return True
+    return False
 
 
 def test_every_linear_primitive_has_a_linear_case():

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import ContextDecorator
 from typing import Any, Self, TypeAlias
 
@@ -86,15 +87,44 @@ class Leaf:
         self.changed = _tick()
 
 
+class NotKept(np.lib.mixins.NDArrayOperatorsMixin):
+    """In a node, in the place of an operation's value of which no rule reads the numbers: its shape and dtype.
+
+    `recompute` gives the numbers.
+    """
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, array: Any) -> None:
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype: np.dtype[Any] = array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<not kept: {self.dtype} {self.shape}>"
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise RuntimeError(
+            "a rule read the numbers of an argument (or of out) that were not kept for it: name it in "
+            "defvjp(..., reads=...)"
+        )
+
+    __array_ufunc__ = __array__
+
+
 class Node:
     """One recorded operation.
 
     Attributes:
         primitive: the `Primitive` that was called.
-        args: its positional arguments as arrays (or numbers); None once the graph has been freed.
+        args: its positional arguments as arrays (or numbers), `NotKept` for the value of another operation of which its
+            rules read no numbers; None once the graph has been freed.
         parents: for each argument the `Node` or `Leaf` it came from, None where it needs no gradient.
         settings: its keyword arguments.
-        out: its value, a read-only array; None once the graph has been freed.
+        out: its value, a read-only array, or `NotKept`; None once the graph has been freed.
         order: the moment of recording. Inputs exist before outputs, so this is a topological order.
     """
 
@@ -106,13 +136,17 @@ class Node:
         args: list[Any],
         parents: list[Node | Leaf | None],
         settings: dict[str, Any],
-        out: Any,
+        out: np.ndarray,
     ) -> None:
+        if primitive.unread:
+            for argnum, parent in enumerate(parents):
+                if type(parent) is Node and argnum in primitive.unread:
+                    args[argnum] = NotKept(args[argnum])
         self.primitive = primitive
         self.args: Any = args
         self.parents = parents
         self.settings = settings
-        self.out: Any = out
+        self.out: Any = out if primitive.reads_out else NotKept(out)
         self.order = _tick()
 
     def __repr__(self) -> str:
@@ -152,6 +186,8 @@ class Primitive:
         self.name = function.__name__
         self.rules: tuple[Callable[..., Any] | None, ...] = ()
         self.argnum_rule: Callable[..., Any] | None = None
+        self.unread: Container[int] = ()  # the arguments of which no rule reads the numbers
+        self.reads_out = True
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__module__ = function.__module__
@@ -196,25 +232,44 @@ class Primitive:
         out.setflags(write=False)
         return value.wrap(out, Node(self, arrays, parents, settings, out))
 
-    def defvjp(self, *rules: Callable[..., Any] | None) -> None:
+    def defvjp(self, *rules: Callable[..., Any] | None, reads: Iterable[str] | None = None) -> None:
         """One rule per array argument, in their order: it gives the argument's cotangent.
 
         Called as `rule(g, out, *args, **settings)`, `g` being the cotangent of the output `out`. A rule never
         writes into `g`, returns the shape and dtype of its argument, and uses only operators, methods and
         primitives that arrays and values share, so that it can be differentiated again. None stands for an
         argument without a derivative (a mask).
+
+        `reads` names those of `out` and the arguments of which the rules need the numbers, not only shape and
+        dtype. The others are not kept for the backward pass. By default all are.
         """
-        arguments = [p for p in self.__signature__.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        arguments = self._arguments()
         if not 1 <= len(rules) <= len(arguments) or not all(rule is None or callable(rule) for rule in rules):
             raise TypeError(
                 f"{self.name}.defvjp takes a function (or None) for each of the {len(arguments)} array arguments of "
                 f"{self.name}{self.__signature__}, got {len(rules)}"
             )
         self.rules = rules
+        self._set_reads(reads)
 
-    def defvjp_argnum(self, rule: Callable[..., Any]) -> None:
+    def defvjp_argnum(self, rule: Callable[..., Any], reads: Iterable[str] | None = None) -> None:
         """One rule for all arguments of a primitive that takes any number: `rule(argnum, g, out, *args)`."""
         self.argnum_rule = rule
+        self._set_reads(reads)
+
+    def _arguments(self) -> list[inspect.Parameter]:
+        return [p for p in self.__signature__.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+
+    def _set_reads(self, reads: Iterable[str] | None) -> None:
+        arguments = self._arguments()
+        names = ["out", *(argument.name for argument in arguments)]
+        read = set(names if reads is None else reads)
+        if not read <= set(names):
+            raise TypeError(f"the rules of {self.name!r} can read {', '.join(names)}; got reads={sorted(read)}")
+        self.reads_out = "out" in read
+        self.unread = frozenset(argnum for argnum, argument in enumerate(arguments) if argument.name not in read)
+        if self.unread and arguments[-1].kind is inspect.Parameter.VAR_POSITIONAL:
+            self.unread = range(len(arguments) - 1, sys.maxsize)
 
     def pull_back(self, argnum: int, g: Array, out: Array, args: list[Array], settings: Mapping[str, Any]) -> Array:
         """The cotangent of argument `argnum`, given the cotangent `g` of the output."""
@@ -256,6 +311,19 @@ def topological_order(nodes: Iterable[Node | Leaf]) -> list[Node | Leaf]:
             found.add(node)
             waiting.extend(parent for parent in node.parents if parent is not None)
     return sorted(found, key=_recorded_at, reverse=True)
+
+
+def recompute(nodes: Iterable[Node]) -> dict[Node, np.ndarray]:
+    """The values of nodes and of all nodes that they depend on, computed again where they were not kept."""
+    values: dict[Node, np.ndarray] = {}
+    for node in reversed(topological_order(nodes)):
+        if isinstance(node, Node):
+            _check_still_valid(node)
+            inputs = zip(node.args, node.parents, strict=True)
+            args = [values[parent] if isinstance(parent, Node) else arg for arg, parent in inputs]
+            kept = not isinstance(node.out, NotKept)
+            values[node] = node.out if kept else np.asarray(node.primitive.function(*args, **node.settings))
+    return values
 
 
 def _recorded_at(node: Node | Leaf) -> int:

@@ -40,9 +40,13 @@ def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
 sum.defvjp(
     lambda g, out, x, *, axis, keepdims: broadcast_to(
         g if keepdims else reshape(g, shape=with_ones(x.shape, axis)), shape=x.shape
-    )
+    ),
+    reads=(),
 )
-broadcast_to.defvjp(lambda g, out, x, *, shape: unbroadcast(g, x))
+broadcast_to.defvjp(
+    lambda g, out, x, *, shape: unbroadcast(g, x),
+    reads=(),
+)
 
 
 def unbroadcast(g: Array, like: Array) -> Array:

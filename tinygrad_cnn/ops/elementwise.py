@@ -6,7 +6,7 @@ import numpy as np
 
 from ..graph import Array, primitive
 from .broadcasting import unbroadcast
-from .memory import room
+from .memory import LARGE, room
 
 
 @primitive
@@ -22,6 +22,7 @@ def add(a: Array, b: Array) -> Array:
 add.defvjp(
     lambda g, out, a, b: unbroadcast(g, a),
     lambda g, out, a, b: unbroadcast(g, b),
+    reads=(),
 )
 
 
@@ -38,6 +39,7 @@ def sub(a: Array, b: Array) -> Array:
 sub.defvjp(
     lambda g, out, a, b: unbroadcast(g, a),
     lambda g, out, a, b: unbroadcast(-g, b),
+    reads=(),
 )
 
 
@@ -54,6 +56,7 @@ def mul(a: Array, b: Array) -> Array:
 mul.defvjp(
     lambda g, out, a, b: unbroadcast(mul(g, b), a),
     lambda g, out, a, b: unbroadcast(mul(g, a), b),
+    reads=("a", "b"),
 )
 
 
@@ -70,6 +73,7 @@ def div(a: Array, b: Array) -> Array:
 div.defvjp(
     lambda g, out, a, b: unbroadcast(g / b, a),
     lambda g, out, a, b: unbroadcast(-g * out / b, b),
+    reads=("b", "out"),
 )
 
 
@@ -83,7 +87,10 @@ def exp(x: Array) -> Array:
     return np.exp(x, out=room(x))
 
 
-exp.defvjp(lambda g, out, x: mul(g, out))
+exp.defvjp(
+    lambda g, out, x: mul(g, out),
+    reads=("out",),
+)
 
 
 @primitive
@@ -96,7 +103,10 @@ def log(x: Array) -> Array:
     return np.log(x, out=room(x))
 
 
-log.defvjp(lambda g, out, x: g / x)
+log.defvjp(
+    lambda g, out, x: g / x,
+    reads=("x",),
+)
 
 
 @primitive
@@ -109,7 +119,10 @@ def sqrt(x: Array) -> Array:
     return np.sqrt(x, out=room(x))
 
 
-sqrt.defvjp(lambda g, out, x: g / (2 * out))
+sqrt.defvjp(
+    lambda g, out, x: g / (2 * out),
+    reads=("out",),
+)
 
 
 @primitive
@@ -122,7 +135,10 @@ def tanh(x: Array) -> Array:
     return np.tanh(x, out=room(x))
 
 
-tanh.defvjp(lambda g, out, x: g * (1 - out * out))
+tanh.defvjp(
+    lambda g, out, x: g * (1 - out * out),
+    reads=("out",),
+)
 
 
 @primitive
@@ -136,7 +152,10 @@ def sigmoid(x: Array) -> Array:
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
-sigmoid.defvjp(lambda g, out, x: g * out * (1 - out))
+sigmoid.defvjp(
+    lambda g, out, x: g * out * (1 - out),
+    reads=("out",),
+)
 
 
 @primitive
@@ -146,10 +165,21 @@ def relu(x: Array) -> Array:
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return np.maximum(x, 0, out=room(x))
+    return np.maximum(x, _zeros(x), out=room(x))
 
 
-relu.defvjp(lambda g, out, x: mul(g, ~(out <= 0)))
+relu.defvjp(
+    lambda g, out, x: mul(g, ~(out <= 0)),
+    reads=("out",),
+)
+
+
+def _zeros(x: Array) -> Any:
+    """Zero; as a long run of zeros if x is large, since NumPy compares runs five times as fast as with a number."""
+    if not isinstance(x, np.ndarray) or x.nbytes < LARGE:
+        return 0
+    closest = sorted(range(x.ndim), key=lambda axis: abs(x.strides[axis]))[:2]
+    return np.zeros_like(x[tuple(slice(None) if axis in closest else slice(1) for axis in range(x.ndim))])
 
 
 @primitive
@@ -167,6 +197,7 @@ def maximum(a: Array, b: Array) -> Array:
 maximum.defvjp(
     lambda g, out, a, b: unbroadcast(g * _share(a, b, g.dtype), a),
     lambda g, out, a, b: unbroadcast(g * _share(b, a, g.dtype), b),
+    reads=("a", "b"),
 )
 
 
@@ -189,6 +220,7 @@ where.defvjp(
     None,
     lambda g, out, condition, a, b: unbroadcast(where(condition, g, 0.0), a),
     lambda g, out, condition, a, b: unbroadcast(where(condition, 0.0, g), b),
+    reads=("condition",),
 )
 
 
@@ -228,4 +260,7 @@ def astype(x: Array, *, dtype: Any) -> Array:
     return x.astype(dtype)
 
 
-astype.defvjp(lambda g, out, x, *, dtype: astype(g, dtype=x.dtype))
+astype.defvjp(
+    lambda g, out, x, *, dtype: astype(g, dtype=x.dtype),
+    reads=(),
+)

@@ -37,8 +37,14 @@ def scatter(x: Array, *, key: Any, shape: tuple[int, ...]) -> Array:
     return out
 
 
-index.defvjp(lambda g, out, x, *, key: scatter(g, key=key, shape=x.shape))
-scatter.defvjp(lambda g, out, x, *, key, shape: index(g, key=key))
+index.defvjp(
+    lambda g, out, x, *, key: scatter(g, key=key, shape=x.shape),
+    reads=(),
+)
+scatter.defvjp(
+    lambda g, out, x, *, key, shape: index(g, key=key),
+    reads=(),
+)
 
 
 def _never_repeats(key: Any) -> bool:
@@ -70,7 +76,10 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array
     return out
 
 
-pad.defvjp(lambda g, out, x, *, widths, value: index(g, key=_inside(x, widths)))
+pad.defvjp(
+    lambda g, out, x, *, widths, value: index(g, key=_inside(x, widths)),
+    reads=(),
+)
 
 
 def _inside(x: Array, widths: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
@@ -98,4 +107,4 @@ def _own_part(argnum: int, g: Array, out: Array, *arrays: Array, axis: int) -> A
     return index(g, key=(*[slice(None)] * axis, part))
 
 
-concatenate.defvjp_argnum(_own_part)
+concatenate.defvjp_argnum(_own_part, reads=())

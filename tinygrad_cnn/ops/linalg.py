@@ -24,6 +24,13 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 matmul.defvjp(
-    lambda g, out, a, b: unbroadcast(matmul(g, b.mT), a),
-    lambda g, out, a, b: unbroadcast(matmul(a.mT, g), b),
+    lambda g, out, a, b: unbroadcast(_product(g, b.mT, like=a), a),
+    lambda g, out, a, b: unbroadcast(_product(a.mT, g, like=b), b),
+    reads=("a", "b"),
 )
+
+
+def _product(a: Array, b: Array, like: Array) -> Array:
+    """a @ b, its rows or its columns being the runs of memory as in `like`: who made that goes on with them."""
+    rows, columns = np.asarray(like).strides[-2:]
+    return matmul(a, b) if columns <= rows else matmul(b.mT, a.mT).mT

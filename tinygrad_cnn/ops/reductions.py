@@ -40,7 +40,8 @@ def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
 max.defvjp(
     lambda g, out, x, *, axis, keepdims, ties: _to_winners(
         reshape(g, shape=with_ones(x.shape, axis)), out, x, axis, ties
-    )
+    ),
+    reads=("x", "out"),
 )
 
 
@@ -52,29 +53,28 @@ def _to_winners(g: Array, out: Array, x: Array, axis: tuple[int, ...], ties: str
     return g / won.sum(axis=axis, keepdims=True, dtype=g.dtype) * won
 
 
-def _wins(x: Array, out: Array, into: Array = None) -> Array:
+def _wins(x: Array, out: Array) -> Array:
     """Where x reaches the maximum. Not `x == out`, so that under a NaN something wins."""
-    less = np.less(x, out, out=into)
-    return np.logical_not(less, out=into)
+    return ~(x < out)
 
 
 def _first_winners(x: Array, out: Array, axis: tuple[int, ...]) -> Array:
     """Where x reaches the maximum; of several such places under one maximum, only the first."""
-    first = np.zeros(x.shape, bool)
+    lengths = [x.shape[i] for i in axis]
     if _has_few(x, axis):
         maxima = next(_slices(out, axis))
-        taken = np.zeros(maxima.shape, bool)
-        for candidate, mark in zip(_slices(x, axis), _slices(first, axis), strict=True):
-            won = _wins(candidate, maxima, into=mark)
-            np.greater(won, taken, out=mark)
-            taken |= mark
-    else:
-        last = range(-len(axis), 0)
-        rows = np.moveaxis(_wins(x, out), axis, last)
-        marks = np.zeros((*rows.shape[: -len(axis)], math.prod(rows.shape[-len(axis) :])), bool)
-        np.put_along_axis(marks, rows.reshape(marks.shape).argmax(-1)[..., None], True, -1)
-        first[...] = np.moveaxis(marks.reshape(rows.shape), last, axis)
-    return first
+        first = empty((math.prod(lengths), *maxima.shape), bool)  # slice by slice, as they are passed through
+        lost, none_before = np.empty(maxima.shape, bool), np.ones(maxima.shape, bool)
+        for i, candidate in enumerate(_slices(x, axis)):
+            np.less(candidate, maxima, out=lost)  # not `candidate == maxima`, so that under a NaN something wins
+            np.greater(none_before, lost, out=first[i, ...])
+            none_before &= lost
+        return np.moveaxis(first.reshape((*lengths, *maxima.shape)), range(len(axis)), axis)
+    last = range(-len(axis), 0)
+    rows = np.moveaxis(_wins(x, out), axis, last)
+    marks = np.zeros((*rows.shape[: -len(axis)], math.prod(lengths)), bool)
+    np.put_along_axis(marks, rows.reshape(marks.shape).argmax(-1)[..., None], True, -1)
+    return np.moveaxis(marks.reshape(rows.shape), last, axis)
 
 
 def _has_few(x: np.ndarray, axis: tuple[int, ...]) -> bool:
@@ -115,4 +115,7 @@ def log_softmax(x: Array, *, axis: int) -> Array:
     return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
 
 
-log_softmax.defvjp(lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True))
+log_softmax.defvjp(
+    lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True),
+    reads=("out",),
+)

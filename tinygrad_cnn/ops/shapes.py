@@ -19,12 +19,24 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     try:
         return np.reshape(x, shape, copy=False)
     except ValueError:  # no strides would do
-        out = empty(x.shape, x.dtype)
-        out[...] = x
-        return out.reshape(shape)
+        return _copied(x, shape)
 
 
-reshape.defvjp(lambda g, out, x, *, shape: reshape(g, shape=x.shape))
+reshape.defvjp(
+    lambda g, out, x, *, shape: reshape(g, shape=x.shape),
+    reads=(),
+)
+
+
+def _copied(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A reshaped copy; a batch that lies side by side in memory, and is kept by the reshape, still does so."""
+    batch_last = x.ndim > 1 and x.shape[0] == shape[0] and abs(x.strides[0]) < min(map(abs, x.strides[1:]))
+    if batch_last:
+        x, shape = np.moveaxis(x, 0, -1), (*shape[1:], shape[0])
+    out = empty(x.shape, x.dtype)
+    out[...] = x
+    out = out.reshape(shape)
+    return np.moveaxis(out, -1, 0) if batch_last else out
 
 
 @primitive
@@ -39,7 +51,10 @@ def permute(x: Array, *, axes: tuple[int, ...]) -> Array:
     return np.transpose(x, axes)
 
 
-permute.defvjp(lambda g, out, x, *, axes: permute(g, axes=inverse(axes)))
+permute.defvjp(
+    lambda g, out, x, *, axes: permute(g, axes=inverse(axes)),
+    reads=(),
+)
 
 
 def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:

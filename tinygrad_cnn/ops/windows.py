@@ -52,7 +52,8 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
     """
     out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
     out = empty((image[0], channels, image[1], n), windows.dtype)
-    out.fill(0)
+    if stride != (kernel_h, kernel_w) or image != (out_h * kernel_h, out_w * kernel_w):  # not every place has a window
+        out.fill(0)
     if windows.size == 0:
         return out
     if stride[0] > dilation[0] * (kernel_h - 1) and stride[1] > dilation[1] * (kernel_w - 1):  # no overlap
@@ -67,10 +68,12 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
 
 
 im2col.defvjp(
-    lambda g, out, x, *, kernel, stride, dilation: col2im(g, image=x.shape[::2], stride=stride, dilation=dilation)
+    lambda g, out, x, *, kernel, stride, dilation: col2im(g, image=x.shape[::2], stride=stride, dilation=dilation),
+    reads=(),
 )
 col2im.defvjp(
     lambda g, out, windows, *, image, stride, dilation: im2col(
         g, kernel=windows.shape[1:4:2], stride=stride, dilation=dilation
-    )
+    ),
+    reads=(),
 )
