@@ -17,6 +17,7 @@ from references import (
 import tinygrad_cnn
 from tinygrad_cnn import Tensor, grad, gradcheck
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.functional import windows
 from tinygrad_cnn.graph import Node, topological_order
 
 # (images, filters, settings)
@@ -148,10 +149,49 @@ CONV = ["permute", *WIDTH, *HEIGHT, *FILTERS, "matmul", "reshape", "reshape", "a
 def test_conv2d_is_recorded_as_primitives_that_know_nothing_of_it():
     x, w, b = leaves_of((2, 2, 5, 5), (3, 2, 3, 3), (3,))
     assert recorded(F.conv2d(x, w, b)) == CONV
-    assert recorded(F.conv2d(x, w, b, padding=1)) == ["permute", "pad", *CONV[1:]]
-    assert recorded(F.conv2d(x, w, b, padding="same")) == ["permute", "pad", *CONV[1:]]
+    assert recorded(F.conv2d(x, w, b, padding=2)) == ["permute", "pad", *CONV[1:]]
     x, w, b = leaves_of((2, 4, 5, 5), (6, 2, 3, 3), (6,))
     assert set(recorded(F.conv2d(x, w, b, groups=2))) == set(CONV)
+
+
+SUMMED_LAST = ["permute", "pad", *WIDTH, "reshape", "index", *FILTERS, "matmul", "reshape", "col2im", "index"]
+
+
+@pytest.mark.parametrize("padding", ["same", 1])
+def test_the_product_before_the_sum_over_rows_gives_the_same_to_rounding(padding, monkeypatch):
+    """The fast path of conv2d and the plain one, in the precision in which it is used."""
+    leaves = [
+        Tensor(fixed(shape, seed).astype(np.float32), requires_grad=True)
+        for seed, shape in enumerate(((5, 20, 9, 7), (16, 20, 3, 3), (16,)))
+    ]
+    g = fixed((5, 16, 9, 7), 3).astype(np.float32)
+
+    def value_and_gradients():
+        out = F.conv2d(*leaves, padding=padding)
+        names = recorded(out)
+        return names, [out.data, *(gradient.data for gradient in grad(out, leaves, g))]
+
+    names, fast = value_and_gradients()
+    assert sorted(names) == sorted([*SUMMED_LAST, "reshape", "add", "permute"])
+    monkeypatch.setattr(windows, "product_first", False)
+    names, plain = value_and_gradients()
+    assert names == ["permute", "pad", *CONV[1:]]
+    for one, other in zip(fast, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("filters", [1, 3, 6, 7])  # fewer than C·KW = 6, or not
+@pytest.mark.parametrize(
+    "kernel, padding", [((3, 3), 1), ((2, 3), "same"), ((5, 3), (2, 1)), ((1, 3), (0, 2)), ((4, 3), "same")]
+)
+def test_conv2d_that_keeps_the_height(filters, kernel, padding):
+    arrays = fixed((2, 2, 5, 4)), fixed((filters, 2, *kernel), seed=2), fixed((filters,), seed=3)
+    leaves = [Tensor(array, requires_grad=True) for array in arrays]
+    out = F.conv2d(*leaves, padding=padding)
+    np.testing.assert_allclose(out, conv2d_loops(*arrays, padding=padding), rtol=1e-12, atol=1e-13)
+    g = fixed(out.shape, seed=4)
+    for found, wanted in zip(grad(out, leaves, g), conv2d_gradients(g, *arrays[:2], padding=padding), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
 
 
 def test_pooling_is_recorded_as_primitives_that_know_nothing_of_it():

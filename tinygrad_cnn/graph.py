@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import operator
 import sys
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -141,7 +142,7 @@ class Node:
         if primitive.unread:
             for argnum, parent in enumerate(parents):
                 if type(parent) is Node and argnum in primitive.unread:
-                    args[argnum] = NotKept(args[argnum])
+                    args[argnum] = parent.out if type(parent.out) is NotKept else NotKept(args[argnum])
         self.primitive = primitive
         self.args: Any = args
         self.parents = parents
@@ -197,28 +198,19 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        arrays: list[Any] = []
-        parents: list[Node | Leaf | None] = []
-        recorded = False
-        value: Value | None = None
-        for arg in args:
-            if isinstance(arg, Value):
-                value = arg
-                arrays.append(arg._array)
-                parents.append(arg.node)
-                if arg.node is not None:
-                    recorded = True
-            else:
-                arrays.append(arg)
-                parents.append(None)
-        if value is None:
+        for value in args:
+            if isinstance(value, Value):
+                break
+        else:
             return self.function(*args, **settings)
+        arrays = [arg._array if isinstance(arg, Value) else arg for arg in args]
+        parents = [arg.node if isinstance(arg, Value) else None for arg in args]
         out = self.function(*arrays, **settings)
         if not isinstance(out, np.ndarray):
             if isinstance(out, (tuple, list)):
                 raise TypeError(f"primitive {self.name!r} returned a {type(out).__name__}: a primitive has one array")
             out = np.asarray(out)
-        if not (recorded and _mode.recording and out.dtype.kind == "f"):
+        if not (_mode.recording and any(parents) and out.dtype.kind == "f"):
             return value.wrap(out, None)
         for array in arrays:
             if out is array:  # freezing the output must not freeze the input
@@ -313,6 +305,9 @@ def topological_order(nodes: Iterable[Node | Leaf]) -> list[Node | Leaf]:
     return sorted(found, key=_recorded_at, reverse=True)
 
 
+_recorded_at = operator.attrgetter("order")
+
+
 def recompute(nodes: Iterable[Node]) -> dict[Node, np.ndarray]:
     """The values of nodes and of all nodes that they depend on, computed again where they were not kept."""
     values: dict[Node, np.ndarray] = {}
@@ -324,10 +319,6 @@ def recompute(nodes: Iterable[Node]) -> dict[Node, np.ndarray]:
             kept = not isinstance(node.out, NotKept)
             values[node] = node.out if kept else np.asarray(node.primitive.function(*args, **node.settings))
     return values
-
-
-def _recorded_at(node: Node | Leaf) -> int:
-    return node.order
 
 
 def backpropagate(
@@ -350,13 +341,14 @@ def backpropagate(
         The cotangents of the wanted nodes that the outputs depend on.
     """
     order = topological_order(cotangents)
-    needed = set(order)  # leads to a wanted node, or is one
-    through = {node for node in order if isinstance(node, Node)}  # leads on to one: its rules are used
-    if wanted is not None:
-        needed.clear()
-        through.clear()
+    if wanted is None:
+        wanted = {node for node in order if type(node) is Leaf}
+        needed = set(order)  # leads to a wanted node, or is one
+        through = needed - wanted  # leads on to one: its rules are used
+    else:
+        needed, through = set(), set()
         for node in reversed(order):
-            if isinstance(node, Node) and any(parent in needed for parent in node.parents):
+            if any(parent in needed for parent in node.parents):
                 through.add(node)
             if node in wanted or node in through:
                 needed.add(node)
@@ -372,7 +364,7 @@ def backpropagate(
             g = cotangents.pop(node, None)
             if g is None:
                 continue
-            if isinstance(node, Leaf) if wanted is None else node in wanted:
+            if node in wanted:
                 found[node] = g
             if not isinstance(node, Node) or node not in through:
                 continue

@@ -39,6 +39,8 @@ def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
 
 def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[int, int]:
     """A setting for height and width: one number for both, or two."""
+    if type(value) is int and value >= least:
+        return value, value
     numbers = tuple(value) if isinstance(value, (Sequence, np.ndarray)) else (value, value)
     if len(numbers) == 1:
         numbers *= 2

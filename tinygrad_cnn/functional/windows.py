@@ -18,6 +18,9 @@ from ._arguments import as_array, operands, pair
 Size = int | Sequence[int]
 Pair = tuple[int, int]
 
+#: Whether conv2d may take the product before the sum over the rows of the filters (`_product_then_rows`).
+product_first = True
+
 HCWN = (2, 1, 3, 0)  # of an NCHW array
 NCHW = (3, 1, 0, 2)  # of an HCWN array
 
@@ -64,32 +67,65 @@ def conv2d(
     widths = grid.padding(padding)
     grid.check_fits(input, widths)
 
+    kernel_h, kernel_w = grid.kernel
+    filters, depth = weight.shape[:2]
+    bottom = widths[0][1]
+    same_height = sum(widths[0]) == kernel_h - 1 and groups == grid.stride[0] == grid.dilation[0] == 1
+    rows_last = product_first and same_height and filters < depth * kernel_w
+    if rows_last:
+        widths = [(0, 0), widths[1]]
     images = ops.permute(input, axes=HCWN)
     if any(map(any, widths)):
         images = ops.pad(images, widths=_around(widths), value=0)
-    (kernel_h, kernel_w), (down, right), (dilation_h, dilation_w) = grid.kernel, grid.stride, grid.dilation
-    filters, depth, _, _ = weight.shape
-    # each pixel beside those to the right of it that its windows see: copied KW times
-    columns = ops.im2col(images, kernel=(1, kernel_w), stride=(1, right), dilation=(1, dilation_w))
+    # each pixel beside those to the right of it that the filters see: copied KW times
+    columns = ops.im2col(
+        images, kernel=(1, kernel_w), stride=(1, grid.stride[1]), dilation=(1, grid.dilation[1])
+    )  # (H, 1, C, KW, OW, N)
     height, _, channels, _, out_w, n = columns.shape
     columns = ops.reshape(columns, shape=(height, channels * kernel_w, out_w, n))
-    # below each row the next ones follow in memory already: windows are views that overlap, and nothing is copied
-    columns = ops.im2col(columns, kernel=(kernel_h, 1), stride=(down, 1), dilation=(dilation_h, 1))
-    out_h = columns.shape[0]
-    if groups == 1:
-        columns = ops.reshape(columns, shape=(out_h, kernel_h * channels * kernel_w, out_w * n))
-        rows = ops.reshape(ops.permute(weight, axes=(0, 2, 1, 3)), shape=(filters, kernel_h * channels * kernel_w))
+    if rows_last:
+        pixels = ops.index(_product_then_rows(columns, weight), key=slice(bottom, bottom + height))
     else:
-        columns = ops.reshape(columns, shape=(out_h, kernel_h, groups, depth * kernel_w, out_w * n))
-        columns = ops.permute(columns, axes=(0, 2, 1, 3, 4))
-        columns = ops.reshape(columns, shape=(out_h, groups, kernel_h * depth * kernel_w, out_w * n))
-        rows = ops.reshape(weight, shape=(groups, filters // groups, depth, kernel_h, kernel_w))
-        rows = ops.permute(rows, axes=(0, 1, 3, 2, 4))
-        rows = ops.reshape(rows, shape=(groups, filters // groups, kernel_h * depth * kernel_w))
-    pixels = ops.reshape(ops.matmul(rows, columns), shape=(out_h, filters, out_w, n))
+        pixels = _rows_then_product(columns, weight, grid, groups)
     if bias is not None:
         pixels = ops.add(pixels, ops.reshape(bias, shape=(filters, 1, 1)))
     return ops.permute(pixels, axes=NCHW)
+
+
+def _rows_then_product(columns: Array, weight: Array, grid: _Grid, groups: int) -> Array:
+    """Each row above those that the filters see below it, times the filters: (H, C·KW, OW, N) -> (OH, F, OW, N)."""
+    windows = ops.im2col(
+        columns, kernel=(grid.kernel[0], 1), stride=(grid.stride[0], 1), dilation=(grid.dilation[0], 1)
+    )
+    out_h, kernel_h, depth, _, out_w, n = windows.shape
+    filters = weight.shape[0]
+    if groups == 1:  # the windows overlap in memory: nothing is copied
+        windows = ops.reshape(windows, shape=(out_h, kernel_h * depth, out_w * n))
+        rows = ops.reshape(ops.permute(weight, axes=(0, 2, 1, 3)), shape=(filters, kernel_h * depth))
+    else:
+        windows = ops.reshape(windows, shape=(out_h, kernel_h, groups, depth // groups, out_w * n))
+        windows = ops.permute(windows, axes=(0, 2, 1, 3, 4))
+        windows = ops.reshape(windows, shape=(out_h, groups, kernel_h * depth // groups, out_w * n))
+        rows = ops.reshape(weight, shape=(groups, filters // groups, *weight.shape[1:]))
+        rows = ops.permute(rows, axes=(0, 1, 3, 2, 4))
+        rows = ops.reshape(rows, shape=(groups, filters // groups, kernel_h * depth // groups))
+    return ops.reshape(ops.matmul(rows, windows), shape=(out_h, filters, out_w, n))
+
+
+def _product_then_rows(columns: Array, weight: Array) -> Array:
+    """The same sum in another order: each row times every row of the filters, then added up where they belong.
+
+    (H, C·KW, OW, N) -> (H + KH - 1, F, OW, N), the first and the last KH - 1 rows of which saw a part of the filters.
+    Now it is the backward pass in which windows are views that overlap, and the forward pass that adds them up. That
+    pays where an output row, F, is shorter than a row of columns, C·KW, and no row is computed for nothing.
+    """
+    height, depth, out_w, n = columns.shape
+    filters, _, kernel_h, _ = weight.shape
+    upwards = ops.permute(ops.index(weight, key=(slice(None), slice(None), slice(None, None, -1))), axes=(2, 0, 1, 3))
+    rows = ops.reshape(upwards, shape=(kernel_h * filters, depth))
+    products = ops.matmul(rows, ops.reshape(columns, shape=(height, depth, out_w * n)))
+    products = ops.reshape(products, shape=(height, kernel_h, filters, 1, out_w, n))
+    return ops.col2im(products, image=(height + kernel_h - 1, out_w), stride=(1, 1), dilation=(1, 1))
 
 
 def _around(widths: list[Pair]) -> tuple[Pair, ...]:

@@ -19,7 +19,7 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     >>> sum(np.ones((2, 3)), axis=(0,), keepdims=False)
     array([2., 2., 2.])
     """
-    return np.sum(x, axis=axis, keepdims=keepdims)
+    return x.sum(axis=axis, keepdims=keepdims)
 
 
 @primitive

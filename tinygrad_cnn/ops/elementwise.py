@@ -6,7 +6,7 @@ import numpy as np
 
 from ..graph import Array, primitive
 from .broadcasting import unbroadcast
-from .memory import LARGE, room
+from .memory import LARGE, from_outermost, room
 
 
 @primitive
@@ -178,7 +178,7 @@ def _zeros(x: Array) -> Any:
     """Zero; as a long run of zeros if x is large, since NumPy compares runs five times as fast as with a number."""
     if not isinstance(x, np.ndarray) or x.nbytes < LARGE:
         return 0
-    closest = sorted(range(x.ndim), key=lambda axis: abs(x.strides[axis]))[:2]
+    closest = from_outermost(x)[-2:]
     return np.zeros_like(x[tuple(slice(None) if axis in closest else slice(1) for axis in range(x.ndim))])
 
 

@@ -19,8 +19,10 @@ def matmul(a: Array, b: Array) -> Array:
     """
     if a.ndim < 2 or b.ndim < 2 or a.dtype != b.dtype or not a.dtype.isnative or a.shape[-1] != b.shape[-2]:
         return np.matmul(a, b)
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    return np.matmul(a, b, out=empty((*batch, a.shape[-2], b.shape[-1]), a.dtype))
+    batch, other = a.shape[:-2], b.shape[:-2]
+    if batch != other and batch and other:
+        batch = np.broadcast_shapes(batch, other)
+    return np.matmul(a, b, out=empty((*(batch or other), a.shape[-2], b.shape[-1]), a.dtype))
 
 
 matmul.defvjp(

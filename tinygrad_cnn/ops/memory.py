@@ -71,32 +71,42 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
     """`empty` with the shape of x and its order of axes in memory, so that both are passed through in one run."""
-    if x.flags.c_contiguous or x.nbytes < LARGE:
-        return empty(x.shape, dtype or x.dtype)
-    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-    return empty(tuple(x.shape[axis] for axis in order), dtype or x.dtype).transpose(np.argsort(order))
+    dtype = np.dtype(dtype or x.dtype)
+    if x.flags.c_contiguous:
+        return empty(x.shape, dtype)
+    if x.size * dtype.itemsize < LARGE:
+        return np.empty_like(x, dtype)
+    order = from_outermost(x)
+    axes = sorted(range(x.ndim), key=order.__getitem__)
+    return empty(tuple([x.shape[axis] for axis in order]), dtype).transpose(axes)
+
+
+def from_outermost(x: np.ndarray) -> list[int]:
+    """The axes of x in their order in memory: along the last one its elements lie closest together."""
+    strides = [-abs(stride) for stride in x.strides]
+    return sorted(range(x.ndim), key=strides.__getitem__)
 
 
 def room(*operands: Any) -> np.ndarray | None:
     """Where to put an elementwise result, as `out=`; None if it is small, or not simply of the operands' dtype."""
+    largest: Any = None
     for operand in operands:
-        if isinstance(operand, np.ndarray) and operand.nbytes >= LARGE:
-            break
-    else:
+        if isinstance(operand, np.ndarray) and (largest is None or operand.size > largest.size):
+            largest = operand
+    if largest is None or largest.size < LARGE // 8:
         return None
-    arrays = [operand for operand in operands if isinstance(operand, np.ndarray)]
-    largest = max(arrays, key=_elements)
-    dtypes = {array.dtype for array in arrays if array.dtype != bool}
-    if any(isinstance(operand, np.generic) for operand in operands):  # a scalar with a dtype of its own
-        return None
-    if len(dtypes) != 1 or np.broadcast_shapes(*(array.shape for array in arrays)) != largest.shape:
+    shapes, dtypes = set(), set()
+    for operand in operands:
+        if isinstance(operand, np.ndarray):
+            shapes.add(operand.shape)
+            if operand.dtype.kind != "b":
+                dtypes.add(operand.dtype)
+        elif isinstance(operand, np.generic):  # a scalar with a dtype of its own
+            return None
+    if len(dtypes) != 1 or (len(shapes) > 1 and np.broadcast_shapes(*shapes) != largest.shape):
         return None
     (dtype,) = dtypes
     return empty_like(largest, dtype) if dtype.kind == "f" and dtype.isnative else None
-
-
-def _elements(array: np.ndarray) -> int:
-    return array.size
 
 
 def buffers_made() -> int:

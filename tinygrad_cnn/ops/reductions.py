@@ -9,7 +9,7 @@ import numpy as np
 from ..graph import Array, primitive
 from .broadcasting import sum, with_ones
 from .elementwise import exp, mul
-from .memory import empty
+from .memory import empty, from_outermost, room
 from .shapes import reshape
 
 # up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
@@ -29,12 +29,14 @@ def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
     """
     if not _has_few(x, axis):
         return np.max(x, axis=axis, keepdims=keepdims)
-    first, *others = _slices(x, axis)
-    out = empty(first.shape, x.dtype)
-    out[...] = first
-    for other in others:
-        np.maximum(out, other, out=out)
-    return out.reshape(with_ones(x.shape, axis)) if keepdims else out
+    out = x
+    for i in from_outermost(x):  # so the first slices, of all the others, are long runs of memory
+        if i in axis and x.shape[i] > 1:
+            one, two, *others = (out[(*[slice(None)] * i, slice(k, k + 1))] for k in range(x.shape[i]))
+            out = np.maximum(one, two, out=room(one, two))
+            for other in others:
+                np.maximum(out, other, out=out)
+    return out if keepdims else out.squeeze(axis)
 
 
 max.defvjp(

@@ -17,7 +17,7 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
            [3, 4, 5]])
     """
     try:
-        return np.reshape(x, shape, copy=False)
+        return x.reshape(shape, copy=False)
     except ValueError:  # no strides would do
         return _copied(x, shape)
 
@@ -48,7 +48,7 @@ def permute(x: Array, *, axes: tuple[int, ...]) -> Array:
     >>> permute(np.zeros((2, 3, 4)), axes=(2, 0, 1)).shape
     (4, 2, 3)
     """
-    return np.transpose(x, axes)
+    return x.transpose(axes)
 
 
 permute.defvjp(

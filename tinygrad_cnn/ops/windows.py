@@ -31,12 +31,13 @@ def _windows(x: Array, kernel: Pair, stride: Pair, dilation: Pair, writeable: bo
     down, channel, right, image = x.strides
     out_h = (height - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
     out_w = (width - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
-    return np.lib.stride_tricks.as_strided(
-        x,
-        shape=(out_h, kernel[0], channels, kernel[1], out_w, n),
-        strides=(down * stride[0], down * dilation[0], channel, right * dilation[1], right * stride[1], image),
-        writeable=writeable,
-    )
+    shape = (out_h, kernel[0], channels, kernel[1], out_w, n)
+    strides = (down * stride[0], down * dilation[0], channel, right * dilation[1], right * stride[1], image)
+    if x.flags.c_contiguous and x.size:  # the same as below, in a fifth of the time
+        windows = np.ndarray(shape, x.dtype, x, 0, strides)
+        windows.flags.writeable = writeable
+        return windows
+    return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=writeable)
 
 
 @primitive
