@@ -77,27 +77,26 @@ def conv2d(
     images = ops.permute(input, axes=HCWN)
     if any(map(any, widths)):
         images = ops.pad(images, widths=_around(widths), value=0)
-    # each pixel beside those to the right of it that the filters see: copied KW times
-    columns = ops.im2col(
-        images, kernel=(1, kernel_w), stride=(1, grid.stride[1]), dilation=(1, grid.dilation[1])
-    )  # (H, 1, C, KW, OW, N)
-    height, _, channels, _, out_w, n = columns.shape
-    columns = ops.reshape(columns, shape=(height, channels * kernel_w, out_w, n))
+    # each pixel beside those to the right of it that the filters see: copied KW times, one run of memory for each row
+    columns = ops.im2col(images, kernel=(1, kernel_w), stride=(1, grid.stride[1]), dilation=(1, grid.dilation[1]))
+    height, _, _, _, out_w, n = columns.shape
+    columns = ops.reshape(columns, shape=(height, depth * groups * kernel_w * out_w, 1, n))
     if rows_last:
-        pixels = ops.index(_product_then_rows(columns, weight), key=slice(bottom, bottom + height))
+        pixels = ops.index(_product_then_rows(columns, weight, out_w), key=slice(bottom, bottom + height))
     else:
-        pixels = _rows_then_product(columns, weight, grid, groups)
+        pixels = _rows_then_product(columns, weight, out_w, grid, groups)
     if bias is not None:
         pixels = ops.add(pixels, ops.reshape(bias, shape=(filters, 1, 1)))
     return ops.permute(pixels, axes=NCHW)
 
 
-def _rows_then_product(columns: Array, weight: Array, grid: _Grid, groups: int) -> Array:
-    """Each row above those that the filters see below it, times the filters: (H, C·KW, OW, N) -> (OH, F, OW, N)."""
+def _rows_then_product(columns: Array, weight: Array, out_w: int, grid: _Grid, groups: int) -> Array:
+    """Each row above those that the filters see below it, times the filters: (H, C·KW·OW, 1, N) -> (OH, F, OW, N)."""
     windows = ops.im2col(
         columns, kernel=(grid.kernel[0], 1), stride=(grid.stride[0], 1), dilation=(grid.dilation[0], 1)
     )
-    out_h, kernel_h, depth, _, out_w, n = windows.shape
+    out_h, kernel_h, depth, _, _, n = windows.shape
+    depth //= out_w
     filters = weight.shape[0]
     if groups == 1:  # the windows overlap in memory: nothing is copied
         windows = ops.reshape(windows, shape=(out_h, kernel_h * depth, out_w * n))
@@ -112,15 +111,16 @@ def _rows_then_product(columns: Array, weight: Array, grid: _Grid, groups: int) 
     return ops.reshape(ops.matmul(rows, windows), shape=(out_h, filters, out_w, n))
 
 
-def _product_then_rows(columns: Array, weight: Array) -> Array:
+def _product_then_rows(columns: Array, weight: Array, out_w: int) -> Array:
     """The same sum in another order: each row times every row of the filters, then added up where they belong.
 
-    (H, C·KW, OW, N) -> (H + KH - 1, F, OW, N), the first and the last KH - 1 rows of which saw a part of the filters.
+    (H, C·KW·OW, 1, N) -> (H + KH - 1, F, OW, N), the first and the last KH - 1 rows of which saw a part of the filters.
     Now it is the backward pass in which windows are views that overlap, and the forward pass that adds them up. That
     pays where an output row, F, is shorter than a row of columns, C·KW, and no row is computed for nothing.
     """
-    height, depth, out_w, n = columns.shape
-    filters, _, kernel_h, _ = weight.shape
+    height, _, _, n = columns.shape
+    filters, channels, kernel_h, kernel_w = weight.shape
+    depth = channels * kernel_w
     upwards = ops.permute(ops.index(weight, key=(slice(None), slice(None), slice(None, None, -1))), axes=(2, 0, 1, 3))
     rows = ops.reshape(upwards, shape=(kernel_h * filters, depth))
     products = ops.matmul(rows, ops.reshape(columns, shape=(height, depth, out_w * n)))

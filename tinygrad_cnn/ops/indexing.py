@@ -70,8 +70,9 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array
     out = empty(shape, x.dtype)
     whole = [slice(None)] * x.ndim
     for axis, (n, (before, _)) in enumerate(zip(x.shape, widths, strict=True)):
-        for border in (slice(0, before), slice(before + n, None)):
-            out[(*whole[:axis], border)] = value
+        for start, end in ((0, before), (before + n, out.shape[axis])):
+            if start < end:
+                out[(*whole[:axis], slice(start, end))] = value
     out[_inside(x, widths)] = x
     return out
 
