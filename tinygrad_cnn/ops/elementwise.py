@@ -178,7 +178,7 @@ def _zeros(x: Array) -> Any:
     """Zero; as a long run of zeros if x is large, since NumPy compares runs five times as fast as with a number."""
     if not isinstance(x, np.ndarray) or x.nbytes < LARGE:
         return 0
-    closest = from_outermost(x)[-2:]
+    closest = from_outermost(x.strides)[-2:]
     return np.zeros_like(x[tuple(slice(None) if axis in closest else slice(1) for axis in range(x.ndim))])
 
 

@@ -29,7 +29,8 @@ def scatter(x: Array, *, key: Any, shape: tuple[int, ...]) -> Array:
     >>> scatter(np.array([1, 2, 3]), key=[0, 0, 2], shape=(3,))
     array([3, 0, 3])
     """
-    out = np.zeros(shape, x.dtype)
+    out = empty(shape, x.dtype)
+    out.fill(0)
     if _never_repeats(key):
         out[key] = x
     else:

@@ -10,6 +10,7 @@ gone (its reference count tells) is given out again. What anybody can still reac
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import threading
@@ -76,37 +77,46 @@ def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
         return empty(x.shape, dtype)
     if x.size * dtype.itemsize < LARGE:
         return np.empty_like(x, dtype)
-    order = from_outermost(x)
-    axes = sorted(range(x.ndim), key=order.__getitem__)
-    return empty(tuple([x.shape[axis] for axis in order]), dtype).transpose(axes)
+    order = from_outermost(x.strides)
+    return empty(tuple([x.shape[axis] for axis in order]), dtype).transpose(_inverse(order))
 
 
-def from_outermost(x: np.ndarray) -> list[int]:
-    """The axes of x in their order in memory: along the last one its elements lie closest together."""
-    strides = [-abs(stride) for stride in x.strides]
-    return sorted(range(x.ndim), key=strides.__getitem__)
+@functools.lru_cache(1024)
+def from_outermost(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes in their order in memory: along the last one the elements lie closest together."""
+    return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+
+
+@functools.lru_cache(1024)
+def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
 
 
 def room(*operands: Any) -> np.ndarray | None:
     """Where to put an elementwise result, as `out=`; None if it is small, or not simply of the operands' dtype."""
-    largest: Any = None
-    for operand in operands:
-        if isinstance(operand, np.ndarray) and (largest is None or operand.size > largest.size):
-            largest = operand
-    if largest is None or largest.size < LARGE // 8:
-        return None
-    shapes, dtypes = set(), set()
+    largest = dtype = None
     for operand in operands:
         if isinstance(operand, np.ndarray):
-            shapes.add(operand.shape)
+            if largest is None or operand.size > largest.size:
+                largest = operand
             if operand.dtype.kind != "b":
-                dtypes.add(operand.dtype)
+                if dtype is not None and operand.dtype != dtype:
+                    return None
+                dtype = operand.dtype
         elif isinstance(operand, np.generic):  # a scalar with a dtype of its own
             return None
-    if len(dtypes) != 1 or (len(shapes) > 1 and np.broadcast_shapes(*shapes) != largest.shape):
+    if largest is None or dtype is None or largest.size * dtype.itemsize < LARGE:
         return None
-    (dtype,) = dtypes
+    for operand in operands:
+        if isinstance(operand, np.ndarray) and not _reaches(operand.shape, largest.shape):
+            return None
     return empty_like(largest, dtype) if dtype.kind == "f" and dtype.isnative else None
+
+
+@functools.lru_cache(1024)
+def _reaches(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether the one, stretched to meet the other, is as the other."""
+    return np.broadcast_shapes(shape, other) == other
 
 
 def buffers_made() -> int:

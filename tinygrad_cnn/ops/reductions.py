@@ -10,7 +10,7 @@ from ..graph import Array, primitive
 from .broadcasting import sum, with_ones
 from .elementwise import exp, mul
 from .memory import empty, from_outermost, room
-from .shapes import reshape
+from .shapes import inverse, reshape
 
 # up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
 FEW = 64
@@ -30,7 +30,7 @@ def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
     if not _has_few(x, axis):
         return np.max(x, axis=axis, keepdims=keepdims)
     out = x
-    for i in from_outermost(x):  # so the first slices, of all the others, are long runs of memory
+    for i in from_outermost(x.strides):  # so the first slices, of all the others, are long runs of memory
         if i in axis and x.shape[i] > 1:
             one, two, *others = (out[(*[slice(None)] * i, slice(k, k + 1))] for k in range(x.shape[i]))
             out = np.maximum(one, two, out=room(one, two))
@@ -71,7 +71,8 @@ def _first_winners(x: Array, out: Array, axis: tuple[int, ...]) -> Array:
             np.less(candidate, maxima, out=lost)  # not `candidate == maxima`, so that under a NaN something wins
             np.greater(none_before, lost, out=first[i, ...])
             none_before &= lost
-        return np.moveaxis(first.reshape((*lengths, *maxima.shape)), range(len(axis)), axis)
+        order = (*axis, *(i for i in range(x.ndim) if i not in axis))  # of the axes of x, in `first`
+        return first.reshape((*lengths, *maxima.shape)).transpose(inverse(order))
     last = range(-len(axis), 0)
     rows = np.moveaxis(_wins(x, out), axis, last)
     marks = np.zeros((*rows.shape[: -len(axis)], math.prod(lengths)), bool)

@@ -1,5 +1,7 @@
 """The windows a kernel sees as it moves over images, and their adjoint."""
 
+import itertools
+
 import numpy as np
 
 from ..graph import Array, primitive
@@ -53,18 +55,24 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
     """
     out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
     out = empty((image[0], channels, image[1], n), windows.dtype)
-    if stride != (kernel_h, kernel_w) or image != (out_h * kernel_h, out_w * kernel_w):  # not every place has a window
-        out.fill(0)
-    if windows.size == 0:
-        return out
     if stride[0] > dilation[0] * (kernel_h - 1) and stride[1] > dilation[1] * (kernel_w - 1):  # no overlap
-        _windows(out, (kernel_h, kernel_w), stride, dilation, writeable=True)[...] = windows
+        if stride != (kernel_h, kernel_w) or image != (out_h * kernel_h, out_w * kernel_w):  # nor is all covered
+            out.fill(0)
+        if out.size:
+            _windows(out, (kernel_h, kernel_w), stride, dilation, writeable=True)[...] = windows
         return out
-    for p in range(kernel_h):
+    taps = itertools.product(range(kernel_h), range(kernel_w))
+    if stride == (1, 1):  # the first elements of all windows lie side by side: only beside them zeros are needed
+        p, q = next(taps)
+        out[:out_h, :, :out_w] = windows[:, p, :, q]
+        out[:out_h, :, out_w:] = 0
+        out[out_h:] = 0
+    else:
+        out.fill(0)
+    for p, q in taps:
         rows = slice(p * dilation[0], p * dilation[0] + stride[0] * (out_h - 1) + 1, stride[0])
-        for q in range(kernel_w):
-            columns = slice(q * dilation[1], q * dilation[1] + stride[1] * (out_w - 1) + 1, stride[1])
-            out[rows, :, columns] += windows[:, p, :, q]
+        columns = slice(q * dilation[1], q * dilation[1] + stride[1] * (out_w - 1) + 1, stride[1])
+        out[rows, :, columns] += windows[:, p, :, q]
     return out
 
 
