@@ -111,9 +111,12 @@ def nll_loss(
     classes = input.shape[dim]
     target = np.array(target)  # a copy: the backward pass needs these indices unchanged
     counted = target != ignore_index
-    target[~counted] = 0
-    if target.size and (target.min() < 0 or target.max() >= classes):
-        at = np.unravel_index(np.argmax((target < 0) | (target >= classes)), target.shape)
+    all_counted = counted.all()
+    if not all_counted:
+        target[~counted] = 0
+    outside = (target < 0) | (target >= classes)
+    if outside.any():
+        at = np.unravel_index(np.argmax(outside), target.shape)
         raise ValueError(
             f"the loss expects classes from 0 to {classes - 1}, got {target[at]} at {tuple(map(int, at))}; "
             "for targets that do not count pass ignore_index"
@@ -125,7 +128,7 @@ def nll_loss(
         key = (places[0], target, *places[1:])
     picked = ops.mul(ops.index(input, key=key), -1)
     weights = _class_weights(weight, classes, input)
-    if weights is None and counted.all():
+    if weights is None and all_counted:
         return reduced(picked, reduction)
     factors = np.ones(target.shape, input.dtype) if weights is None else np.asarray(weights)[target]
     factors = np.where(counted, factors, 0).astype(input.dtype)

@@ -66,11 +66,13 @@ def _first_winners(x: Array, out: Array, axis: tuple[int, ...]) -> Array:
     if _has_few(x, axis):
         maxima = next(_slices(out, axis))
         first = empty((math.prod(lengths), *maxima.shape), bool)  # slice by slice, as they are passed through
-        lost, none_before = np.empty(maxima.shape, bool), np.ones(maxima.shape, bool)
-        for i, candidate in enumerate(_slices(x, axis)):
-            np.less(candidate, maxima, out=lost)  # not `candidate == maxima`, so that under a NaN something wins
+        none_before = np.ones(maxima.shape, bool)
+        *candidates, _ = _slices(x, axis)
+        for i, candidate in enumerate(candidates):
+            lost = np.less(candidate, maxima)  # not `candidate == maxima`, so that under a NaN something wins
             np.greater(none_before, lost, out=first[i, ...])
-            none_before &= lost
+            none_before = np.logical_and(none_before, lost)
+        first[-1, ...] = none_before  # one of them is the maximum
         order = (*axis, *(i for i in range(x.ndim) if i not in axis))  # of the axes of x, in `first`
         return first.reshape((*lengths, *maxima.shape)).transpose(inverse(order))
     last = range(-len(axis), 0)
