@@ -15,10 +15,10 @@ from references import (
 )
 
 import tinygrad_cnn
-from tinygrad_cnn import Tensor, grad, gradcheck
+from tinygrad_cnn import Tensor, grad, gradcheck, ops
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.functional import windows
-from tinygrad_cnn.graph import Node, topological_order
+from tinygrad_cnn.graph import Node, recompute, topological_order
 
 # (images, filters, settings)
 CONVOLUTIONS = {
@@ -152,6 +152,18 @@ def test_conv2d_is_recorded_as_primitives_that_know_nothing_of_it():
     assert recorded(F.conv2d(x, w, b, padding=2)) == ["permute", "pad", *CONV[1:]]
     x, w, b = leaves_of((2, 4, 5, 5), (6, 2, 3, 3), (6,))
     assert set(recorded(F.conv2d(x, w, b, groups=2))) == set(CONV)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_only_the_width_of_the_windows_is_copied(channels):
+    """KW times the image, not KH·KW times: the windows over the height are views that overlap."""
+    x, w, b = leaves_of((4, channels, 8, 7), (5, channels, 3, 3), (5,))
+    values = recompute([F.conv2d(x, w, b).node])
+    copied, overlapping = (
+        value for node, value in values.items() if node.primitive is ops.reshape and node.args[0].ndim == 6
+    )
+    assert copied.size == 8 * channels * 3 * 5 * 4  # H · C · KW · OW · N
+    assert np.shares_memory(copied, overlapping) and overlapping.size == 6 * 3 * channels * 3 * 5 * 4
 
 
 SUMMED_LAST = ["permute", "pad", *WIDTH, "reshape", "index", *FILTERS, "matmul", "reshape", "col2im", "index"]

@@ -60,6 +60,8 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE or not enabled:
         return np.empty(shape, dtype)
+    step = 1 << (size.bit_length() - 3)
+    size += -size % step  # four sizes for each power of two, so that results of nearly the same size share buffers
     buffer = _find(_thread.buffers.get(size, []), _UNUSED)
     if buffer is None:
         _give_back(MOST_IDLE - size)
