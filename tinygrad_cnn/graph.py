@@ -154,10 +154,6 @@ class Node:
         shape = "freed" if self.out is None else f"-> {self.out.shape}"
         return f"<Node {self.primitive.name} {shape}>"
 
-    def free(self) -> None:
-        """Let go of the arrays; what led to what stays known."""
-        self.args = self.out = None
-
 
 class Value:
     """What a primitive records: an array, and the node or leaf it came from (None for a constant)."""
@@ -295,13 +291,13 @@ def primitive(function: Callable[..., Any]) -> Primitive:
 
 def topological_order(nodes: Iterable[Node | Leaf]) -> list[Node | Leaf]:
     """All nodes and leaves that `nodes` depend on, each once, every one before its parents."""
-    found: set[Node | Leaf] = set()
-    waiting = list(nodes)
+    found = set(nodes)
+    waiting = list(found)
     while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting.extend(parent for parent in node.parents if parent is not None)
+        for parent in waiting.pop().parents:
+            if parent is not None and parent not in found:
+                found.add(parent)
+                waiting.append(parent)
     return sorted(found, key=_recorded_at, reverse=True)
 
 
@@ -387,7 +383,7 @@ def backpropagate(
                     summed.add(parent)
                 cotangents[parent] = total
             if not retain_graph:
-                node.free()
+                node.args = node.out = None  # what led to what stays known
     return found
 
 

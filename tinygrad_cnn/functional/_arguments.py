@@ -41,6 +41,8 @@ def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[in
     """A setting for height and width: one number for both, or two."""
     if type(value) is int and value >= least:
         return value, value
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
+        return value
     numbers = tuple(value) if isinstance(value, (Sequence, np.ndarray)) else (value, value)
     if len(numbers) == 1:
         numbers *= 2

@@ -80,7 +80,7 @@ def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
     if x.size * dtype.itemsize < LARGE:
         return np.empty_like(x, dtype)
     order = from_outermost(x.strides)
-    return empty(tuple([x.shape[axis] for axis in order]), dtype).transpose(_inverse(order))
+    return empty(tuple([x.shape[axis] for axis in order]), dtype).transpose(inverse(order))
 
 
 @functools.lru_cache(1024)
@@ -90,8 +90,13 @@ def from_outermost(strides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @functools.lru_cache(1024)
-def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(range(len(order)), key=order.__getitem__))
+def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes `axes`.
+
+    >>> inverse((2, 0, 1))
+    (1, 2, 0)
+    """
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
 def room(*operands: Any) -> np.ndarray | None:

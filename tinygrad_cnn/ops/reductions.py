@@ -9,8 +9,8 @@ import numpy as np
 from ..graph import Array, primitive
 from .broadcasting import sum, with_ones
 from .elementwise import exp, mul
-from .memory import empty, from_outermost, room
-from .shapes import inverse, reshape
+from .memory import empty, from_outermost, inverse, room
+from .shapes import reshape
 
 # up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
 FEW = 64

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..graph import Array, primitive
-from .memory import empty
+from .memory import empty, inverse
 
 
 @primitive
@@ -55,12 +55,3 @@ permute.defvjp(
     lambda g, out, x, *, axes: permute(g, axes=inverse(axes)),
     reads=(),
 )
-
-
-def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The permutation that undoes `axes`.
-
-    >>> inverse((2, 0, 1))
-    (1, 2, 0)
-    """
-    return tuple(sorted(range(len(axes)), key=axes.__getitem__))

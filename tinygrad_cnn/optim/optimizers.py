@@ -65,9 +65,10 @@ class Optimizer:
         """Change every parameter that has a gradient, in place; a graph recorded before has then lost its values."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is not None:
+                gradient = parameter.grad
+                if gradient is not None:
                     values = parameter.data
-                    self._update(values, parameter.grad.numpy(), self.state.setdefault(parameter, {}), group)
+                    self._update(values, gradient.numpy(), self.state.setdefault(parameter, {}), group)
                     parameter.data = values  # tells graphs recorded before that their input has changed
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
