@@ -1,35 +1,48 @@
-"""Time of a training step, and of inference, beside other frameworks that are installed (none is needed).
+"""Time and memory of a training step, and of inference, beside other frameworks that are installed (none is needed).
 
-    python examples/benchmark.py                       all models and batches, three rounds
+    python examples/benchmark.py                       all models, batches and frameworks, three rounds
     python examples/benchmark.py --models lenet --batches 64 --rounds 5 --json lenet.json
+    python examples/benchmark.py --scaling             how time and memory grow with the batch, the images, the depth
 
-Each measurement runs in a process of its own, as two frameworks in one process slow each other down with
-their threads; and the frameworks take turns, as machines are faster at one time than at another.
+Each measurement runs in a process of its own, as two frameworks in one process slow each other down with their threads;
+and the frameworks take turns, as machines are faster at one time than at another. Measured is in benchmark_step.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark_step import FRAMEWORKS, Layers
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+import tinygrad_cnn
+from tinygrad_cnn import machine
+
+STEP = Path(__file__).with_name("benchmark_step.py")
+WORKS = {"train": "training step", "infer": "inference"}
+GROWING = {"train_min_ms": "ms", "peak_MB": "MB"}
+AGREE = 1e-5  # of a loss: more than float32 rounds away, less than a step of the smallest slope changes it
+
 # each layer with its arguments: convolutions by (in, out, kernel, padding), dense layers by (in, out)
-MODELS: dict[str, list[tuple[Any, ...]]] = {
+MODELS: dict[str, Layers] = {
     "simple": [("conv", 1, 8, 3, 1), ("relu",), ("pool",), ("flatten",), ("linear", 1568, 10)],
     "wide": [
         *[("conv", 1, 32, 3, 0), ("pool",), ("flatten",)],
@@ -46,177 +59,234 @@ MODELS: dict[str, list[tuple[Any, ...]]] = {
     ],
 }
 
-Work = tuple[Callable[[], Any], Callable[[], Any]]  # one training step, one inference
+
+def equal_layers(depth: int, side: int) -> Layers:
+    """A first convolution to 16 channels, then so many equal ones, and a dense layer."""
+    first, equal = [("conv", 1, 16, 3, 1), ("relu",)], [("conv", 16, 16, 3, 1), ("relu",)]
+    return [*first, *equal * depth, ("pool",), ("flatten",), ("linear", 4 * side**2, 10)]
 
 
-def sequential(nn: Any, layers: list[tuple[Any, ...]]) -> Any:
-    """The layers in order, made of the modules of either framework: they have the same names."""
-    kinds = {
-        "conv": lambda i, o, k, p: nn.Conv2d(i, o, k, padding=p),
-        "relu": nn.ReLU,
-        "pool": lambda: nn.MaxPool2d(2),
-        "flatten": nn.Flatten,
-        "linear": nn.Linear,
-    }
-    return nn.Sequential(*(kinds[kind](*args) for kind, *args in layers))
+# what grows, and for each of its sizes what is measured
+SCALING: dict[str, dict[int, dict[str, Any]]] = {
+    "batch": {n: {"layers": MODELS["lenet"], "batch": n} for n in (16, 32, 64, 128, 256)},
+    "pixels": {n * n: {"layers": equal_layers(2, n), "batch": 16, "side": n} for n in (16, 32, 64, 128)},
+    "layers": {n: {"layers": equal_layers(n, 28), "batch": 32} for n in (1, 2, 4, 8, 16)},
+}
 
 
-def tinygrad_cnn(layers: list[tuple[Any, ...]], images: np.ndarray, labels: np.ndarray) -> Work:
-    from tinygrad_cnn import functional as F
-    from tinygrad_cnn import nn, no_grad, optim
-
-    model = sequential(nn, layers)
-    return training_step(model, optim, F, images, labels), no_grad()(lambda: model(images))
-
-
-def torch(layers: list[tuple[Any, ...]], images: np.ndarray, labels: np.ndarray) -> Work:
-    import torch
-    from torch.nn import functional as F
-
-    model = sequential(torch.nn, layers)
-    x, y = torch.from_numpy(images), torch.from_numpy(labels)
-    return training_step(model, torch.optim, F, x, y), torch.no_grad()(lambda: model(x))
+def measured(what: str, framework: str, **arguments: Any) -> dict[str, Any]:
+    """What `benchmark_step.measure` returns for these arguments, in a process of its own."""
+    command = [sys.executable, str(STEP), json.dumps({"framework": framework, **arguments})]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"benchmark.py: {framework} failed on {what}, see above; --frameworks names those to measure")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
-def training_step(model: Any, optim: Any, F: Any, images: Any, labels: Any) -> Callable[[], None]:
-    optimizer = optim.SGD(model.parameters(), lr=0.01)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-
-    return step
+def in_turns(cases: Sequence[Any], rounds: int) -> Iterable[Any]:
+    """All the cases, round after round, with a bar on a terminal."""
+    return track([*cases] * rounds, "measuring", transient=True, disable=not sys.stdout.isatty())
 
 
-FRAMEWORKS = {"tinygrad_cnn": tinygrad_cnn, "torch": torch}
-
-
-def measure(framework: str, model: str, batch: int, seconds: float) -> dict[str, Any]:
-    """In this process: seconds of each step, and the bytes by which the steps raised the memory's peak."""
-    random = np.random.default_rng(0)
-    images, labels = random.random((batch, 1, 28, 28), np.float32), random.integers(0, 10, batch)
-    train, infer = FRAMEWORKS[framework](MODELS[model], images, labels)
-    before = memory("VmRSS")
-    times = {"train": timed(train, seconds)}
-    peak = memory("VmHWM") - before
-    times["infer"] = timed(infer, seconds / 2)
-    return {"peak": peak, **times}
-
-
-def timed(step: Callable[[], Any], seconds: float) -> list[float]:
-    for _ in range(3):
-        step()
-    times = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return times
-
-
-def memory(field: str) -> float:
-    """The memory of this process in bytes, now (VmRSS) or at its peak (VmHWM); NaN where the system does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return float("nan")
-    return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith(field))
-
-
-def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """In processes of their own, in turns: a row for each case and framework."""
-    cases = list(product(options.models, options.batches))
-    results: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
-    turns = [(*case, framework) for case in cases for _ in range(options.rounds) for framework in options.frameworks]
-    for model, batch, framework in track(turns, "measuring", transient=True, disable=not sys.stdout.isatty()):
-        command = [sys.executable, __file__, "--measure", framework, model, str(batch), str(options.seconds)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            sys.exit(f"benchmark.py: {framework} failed on {model} at batch {batch}, see above")
-        results.setdefault((model, batch, framework), []).append(json.loads(done.stdout))
-    return [
-        {
-            "model": model,
-            "batch": batch,
-            "framework": framework,
-            **milliseconds(runs),
-            "peak_MB": min(run["peak"] for run in runs) / 1e6,
-        }
-        for (model, batch, framework), runs in results.items()
-    ]
-
-
-def milliseconds(runs: list[dict[str, Any]]) -> dict[str, float]:
-    """Over the processes: the median of their medians, and the shortest step of all."""
-    return {
+def summarized(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Over the processes: the median of their medians, the shortest step of all, and the lowest peak of memory."""
+    times = {
         f"{work}_{name}": 1e3 * statistic(statistic(run[work]) for run in runs)
-        for work in ("train", "infer")
+        for work in WORKS
         for name, statistic in (("median_ms", statistics.median), ("min_ms", min))
     }
+    return {**times, "peak_MB": min(run["peak"] for run in runs) / 1e6}
 
 
-def show(rows: list[dict[str, Any]], console: Console) -> None:
-    """A table per kind of work: medians, minima, and the ratio of our median to each other's."""
-    frameworks = list(dict.fromkeys(row["framework"] for row in rows))
-    for work in ("train", "infer"):
-        table = Table(title={"train": "training step, ms", "infer": "inference, ms"}[work])
-        for heading in ("model", "batch", *(f"{name} median (min)" for name in frameworks)):
-            table.add_column(heading, justify="left" if heading == "model" else "right")
-        for other in frameworks[1:]:
-            table.add_column(f"{frameworks[0]} / {other}", justify="right")
-        ratios: dict[str, list[float]] = {other: [] for other in frameworks[1:]}
-        for model, batch in dict.fromkeys((row["model"], row["batch"]) for row in rows):
-            case = {row["framework"]: row for row in rows if (row["model"], row["batch"]) == (model, batch)}
-            cells = [f"{case[f][f'{work}_median_ms']:.2f} ({case[f][f'{work}_min_ms']:.2f})" for f in frameworks]
-            for other in frameworks[1:]:
-                ratio = case[frameworks[0]][f"{work}_median_ms"] / case[other][f"{work}_median_ms"]
-                ratios[other].append(ratio)
-                cells.append(f"{ratio:.2f}")
-            table.add_row(model, str(batch), *cells)
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """A row for each model, batch and framework; of the first framework to each other, the ratios of their medians."""
+    cases = list(product(options.models, options.batches, options.frameworks))
+    results: dict[tuple[str, int, str], list[dict[str, Any]]] = {case: [] for case in cases}
+    ours, *peers = options.frameworks
+    for model, batch, framework in in_turns(cases, options.rounds):
+        what = f"{model} at batch {batch}"
+        run = measured(what, framework, layers=MODELS[model], batch=batch, seconds=options.seconds)
+        results[model, batch, framework].append(run)
+        check_agreement(what, {ours: results[model, batch, ours][0]["losses"], framework: run["losses"]})
+    rows = [
+        {"model": model, "batch": batch, "framework": framework, **summarized(runs)}
+        for (model, batch, framework), runs in results.items()
+    ]
+    ratios = [
+        {"model": model, "batch": batch, "framework": row["framework"], **ratio(first, row)}
+        for model, batch, (first, *others) in by_case(rows)
+        for row in others
+    ]
+    means = {peer: geometric_mean([row for row in ratios if row["framework"] == peer]) for peer in peers}
+    return {"rows": rows, "ratios": ratios, "geometric_means": means}
+
+
+def check_agreement(what: str, losses: dict[str, list[float]]) -> None:
+    """Exit if the losses before the first steps differ by framework, which then do not compute the same."""
+    first = next(iter(losses.values()))
+    if not all(np.allclose(other, first, rtol=AGREE, atol=0) for other in losses.values()):
+        shown = "".join(f"\n  {name}: {', '.join(f'{x:.7g}' for x in values)}" for name, values in losses.items())
+        sys.exit(f"benchmark.py: on {what} these do not compute the same. Their losses, before the first steps:{shown}")
+
+
+def ratio(ours: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
+    return {work: ours[f"{work}_median_ms"] / other[f"{work}_median_ms"] for work in WORKS}
+
+
+def geometric_mean(ratios: Sequence[dict[str, Any]]) -> dict[str, float]:
+    return {work: statistics.geometric_mean(row[work] for row in ratios) for work in WORKS}
+
+
+def by_case(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
+    """The rows of each model and batch."""
+    for (model, batch), group in groupby(rows, key=lambda row: (row["model"], row["batch"])):
+        yield model, batch, list(group)
+
+
+def show_comparison(results: dict[str, Any], console: Console) -> None:
+    frameworks = list(dict.fromkeys(row["framework"] for row in results["rows"]))
+    for work, title in WORKS.items():
+        table = new_table(f"{title}, ms: median (shortest)", "model", "batch", *frameworks)
+        for model, batch, rows in by_case(results["rows"]):
+            times = [f"{digits(row[f'{work}_median_ms'])} ({digits(row[f'{work}_min_ms'])})" for row in rows]
+            table.add_row(model, str(batch), *times)
         console.print(table)
-        for other, values in ratios.items():
-            console.print(f"geometric mean {frameworks[0]} / {other}: {statistics.geometric_mean(values):.2f}\n")
-    peaks = {f: max(row["peak_MB"] for row in rows if row["framework"] == f) for f in frameworks}
-    console.print("highest peak of memory: " + ", ".join(f"{name} {peak:.0f} MB" for name, peak in peaks.items()))
+    ours, *peers = frameworks
+    if peers:
+        table = new_table(f"{ours} / others, medians: training step, inference", "model", "batch", *peers)
+        for model, batch, rows in by_case(results["ratios"]):
+            table.add_row(model, str(batch), *map(both, rows))
+        table.add_section()
+        table.add_row("geometric mean", "", *map(both, results["geometric_means"].values()))
+        console.print(table)
+    largest = max(row["batch"] for row in results["rows"])
+    table = new_table("memory of training at its peak, compiling included, MB", "model", "batch", *frameworks)
+    for model, batch, rows in by_case(row for row in results["rows"] if row["batch"] == largest):
+        table.add_row(model, str(batch), *(digits(row["peak_MB"]) for row in rows))
+    console.print(table)
 
 
-def machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return (
-        f"{cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, NumPy {np.__version__}, "
-        f"{blas['name']} {blas['version']}"
-    )
+def both(ratios: dict[str, float]) -> str:
+    return ", ".join(f"{ratios[work]:.2f}" for work in WORKS)
 
 
-def main() -> None:
+def digits(x: float) -> str:
+    """Three digits, or all of those before the point."""
+    return f"{x:.0f}" if x >= 100 else f"{x:#.3g}"
+
+
+def new_table(title: str, *headings: str) -> Table:
+    """A table whose first column is text, and whose others are numbers."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+    return table
+
+
+def scale(options: argparse.Namespace) -> dict[str, Any]:
+    """A row for each quantity and size, and with what powers of the size time and memory grow."""
+    cases = [(quantity, size) for quantity, sizes in SCALING.items() for size in sizes]
+    results: dict[tuple[str, int], list[dict[str, Any]]] = {case: [] for case in cases}
+    for quantity, size in in_turns(cases, options.rounds):
+        arguments = SCALING[quantity][size]
+        run = measured(f"{size} {quantity}", options.frameworks[0], seconds=options.seconds, **arguments)
+        results[quantity, size].append(run)
+    rows = [{"quantity": quantity, "size": size, **summarized(runs)} for (quantity, size), runs in results.items()]
+    exponents = {
+        quantity: {
+            name: exponent({row["size"]: row[name] for row in rows if row["quantity"] == quantity}) for name in GROWING
+        }
+        for quantity in SCALING
+    }
+    return {"rows": rows, "exponents": exponents}
+
+
+def exponent(values: dict[int, float]) -> float:
+    """With what power of the size the values grow: the slope of the logarithms, fitted to the larger half.
+
+    NaN if one of them is none that grows (0 or NaN).
+    """
+    sizes = sorted(values)[-(len(values) // 2 + 1) :]
+    if not all(values[size] > 0 for size in sizes):
+        return math.nan
+    logarithms = [math.log(size) for size in sizes], [math.log(values[size]) for size in sizes]
+    return statistics.linear_regression(*logarithms).slope
+
+
+def show_scaling(results: dict[str, Any], console: Console) -> None:
+    title = "training step: the shortest, memory at its peak, and both by size, beside the smallest"
+    table = new_table(title, "", "size", *GROWING.values(), *(f"{unit} per unit" for unit in GROWING.values()))
+    for quantity, rows in groupby(results["rows"], key=lambda row: row["quantity"]):
+        smallest = None
+        for row in rows:
+            per_unit = {name: row[name] / row["size"] for name in GROWING}
+            smallest = smallest or per_unit
+            relative = [f"{per_unit[name] / smallest[name]:.2f}" if smallest[name] else "" for name in GROWING]
+            table.add_row(quantity, f"{row['size']:,}", *(digits(row[name]) for name in GROWING), *relative)
+        powers = results["exponents"][quantity].values()
+        table.add_row("grows with power", "", *(f"{power:.2f}" for power in powers), "", "")
+        table.add_section()
+    console.print(table)
+
+
+def surroundings(frameworks: Iterable[str]) -> dict[str, Any]:
+    """On what the times were measured."""
+    processor = machine.processor()
+    return {
+        "processor": str(processor),
+        "caches": processor.caches,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": asdict(machine.blas()),
+        "settings": machine.settings(os.environ),
+        "frameworks": {
+            name: tinygrad_cnn.__version__ if name == "tinygrad_cnn" else version(name) for name in frameworks
+        },
+    }
+
+
+def show_surroundings(found: dict[str, Any], console: Console) -> None:
+    settings = "".join(f", {name}={value}" for name, value in found["settings"].items())
+    for line in (
+        f"{found['processor']}; Python {found['python']}, NumPy {found['numpy']}",
+        f"{machine.Blas(**found['blas'])}{settings}",
+        ", ".join(f"{name} {number}" for name, number in found["frameworks"].items()) + "\n",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     installed = [name for name in FRAMEWORKS if find_spec(name)]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--batches", nargs="+", type=int, default=[10, 64, 128], metavar="N")
-    parser.add_argument("--frameworks", nargs="+", choices=installed, default=installed)
+    parser.add_argument(
+        "--frameworks",
+        nargs="+",
+        choices=installed,
+        default=installed,
+        help="the first is compared with each of the others (all that are installed)",
+    )
+    parser.add_argument(
+        "--scaling",
+        action="store_true",
+        help="instead: how time and memory of the first framework grow with the batch, the image and the depth",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="processes per case and framework (3)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of training per process (1)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there as well")
-    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        framework, model, batch, seconds = options.measure
-        print(json.dumps(measure(framework, model, int(batch), float(seconds))))
-        return
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write there what was measured, and on what")
+    options = parser.parse_args(arguments)
+    if options.scaling:
+        del options.frameworks[1:]
     console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(machine(), highlight=False)
-    rows = compare(options)
-    show(rows, console)
+    found = surroundings(options.frameworks)
+    show_surroundings(found, console)
+    results = scale(options) if options.scaling else compare(options)
+    (show_scaling if options.scaling else show_comparison)(results, console)
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+        command = [Path(__file__).name, *(sys.argv[1:] if arguments is None else arguments)]
+        options.json.write_text(json.dumps({"command": command, "machine": found, **results}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,21 @@
 """The examples that teach run, and end in what they promise."""
 
+import importlib
+import importlib.util
 import json
+import math
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+
+import tinygrad_cnn
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -18,7 +27,7 @@ ENDS_IN = {
 
 
 def test_every_example_is_run():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {*ENDS_IN, "mnist.py", "benchmark.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*ENDS_IN, "mnist.py", "benchmark.py", "benchmark_step.py"}
 
 
 @pytest.mark.parametrize("name", ENDS_IN)
@@ -29,20 +38,131 @@ def test_example(name):
     assert re.search(ENDS_IN[name], done.stdout), done.stdout
 
 
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("benchmark")
+
+
 def test_benchmark(tmp_path):
     options = ["--models", "simple", "lenet", "--batches", "2", "--frameworks", "tinygrad_cnn", "--rounds", "1"]
-    command = [
-        sys.executable,
-        EXAMPLES / "benchmark.py",
-        *options,
-        "--seconds",
-        "0.05",
-        "--json",
-        tmp_path / "out.json",
-    ]
+    options += ["--seconds", "0.05", "--json", str(tmp_path / "out.json")]
+    command = [sys.executable, EXAMPLES / "benchmark.py", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "training step, ms" in done.stdout
-    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
-    assert [(row["model"], row["batch"]) for row in rows] == [("simple", 2), ("lenet", 2)]
-    assert all(0 < row["train_min_ms"] <= row["train_median_ms"] for row in rows)
+    for title in ("training step, ms", "inference, ms", "memory of training"):
+        assert title in done.stdout
+    out = json.loads((tmp_path / "out.json").read_text())
+    assert [(row["model"], row["batch"]) for row in out["rows"]] == [("simple", 2), ("lenet", 2)]
+    assert all(
+        0 < row[f"{work}_min_ms"] <= row[f"{work}_median_ms"] for row in out["rows"] for work in ("train", "infer")
+    )
+    assert out["command"] == ["benchmark.py", *options]
+    assert out["machine"]["frameworks"] == {"tinygrad_cnn": tinygrad_cnn.__version__}
+    assert out["machine"]["numpy"] == np.__version__
+
+
+def test_the_benchmark_compares(benchmark, monkeypatch, capsys, tmp_path):
+    speeds = {"tinygrad_cnn": 0.002, "torch": 0.001, "jax": 0.008}
+    turns = []
+
+    def measured(what, framework, **arguments):
+        turns.append(framework)
+        seconds = speeds[framework] * arguments["batch"]
+        return {"train": [3 * seconds, seconds, 2 * seconds], "infer": [seconds], "peak": 5e6, "losses": [2.3, 2.2]}
+
+    monkeypatch.setattr(benchmark, "find_spec", speeds.get)
+    monkeypatch.setattr(benchmark, "version", lambda name: "1.0")
+    monkeypatch.setattr(benchmark, "measured", measured)
+    benchmark.main(["--models", "lenet", "--batches", "1", "4", "--rounds", "2", "--json", str(tmp_path / "out.json")])
+    out = json.loads((tmp_path / "out.json").read_text())
+    assert turns == 4 * [*speeds]  # two batches in each of two rounds
+    assert out["geometric_means"]["torch"] == pytest.approx({"train": 2, "infer": 2})
+    assert out["geometric_means"]["jax"] == pytest.approx({"train": 0.25, "infer": 0.25})
+    assert [row["batch"] for row in out["ratios"]] == [1, 1, 4, 4]
+    printed = capsys.readouterr().out
+    assert re.search(r"lenet +1 +4\.00 \(2\.00\) +2\.00 \(1\.00\) +16\.0 \(8\.00\)", printed)  # median and shortest
+    assert re.search(r"geometric mean +2\.00, 2\.00 +0\.25, 0\.25", printed)
+
+
+def test_the_benchmark_refuses_to_compare_what_differs(benchmark, monkeypatch):
+    benchmark.check_agreement("a case", {"one": [2.3, 2.2], "other": [2.3, 2.200001]})
+    with pytest.raises(
+        SystemExit, match=r"a case .* not compute the same(.|\n)*one: 2\.3, 2\.2\n  other: 2\.3, 2\.2001"
+    ):
+        benchmark.check_agreement("a case", {"one": [2.3, 2.2], "other": [2.3, 2.2001]})
+    losses = {"tinygrad_cnn": [2.3], "torch": [2.4]}
+    monkeypatch.setattr(benchmark, "find_spec", losses.get)
+    monkeypatch.setattr(benchmark, "version", lambda name: "1.0")
+    result = {"train": [1.0], "infer": [1.0], "peak": 1.0}
+    monkeypatch.setattr(benchmark, "measured", lambda what, framework, **_: {**result, "losses": losses[framework]})
+    with pytest.raises(SystemExit, match="lenet at batch 7"):
+        benchmark.main(["--models", "lenet", "--batches", "7"])
+
+
+TINY = [
+    *[("conv", 1, 3, 3, 1), ("relu",), ("pool",), ("conv", 3, 4, 3, 0), ("relu",), ("pool",), ("flatten",)],
+    *[("linear", 16, 8), ("relu",), ("linear", 8, 10)],
+]
+
+
+@pytest.mark.parametrize("peer", ["torch", "jax", "tinygrad", "mygrad"])
+def test_a_peer_of_the_benchmark_computes_what_we_compute(peer, benchmark):
+    if not importlib.util.find_spec(peer):
+        pytest.skip(f"{peer} is not installed")
+    if peer == "tinygrad" and not shutil.which(os.environ.get("CC", "clang")):
+        pytest.skip("tinygrad finds no clang")
+    losses = {
+        framework: benchmark.measured("it", framework, layers=TINY, batch=4, side=12, seconds=0)["losses"]
+        for framework in ("tinygrad_cnn", peer)
+    }
+    benchmark.check_agreement("it", losses)
+    first, *_, last = losses[peer]
+    assert first - last > 100 * benchmark.AGREE * first  # steps of another length would be seen
+
+
+def test_the_benchmark_says_which_framework_failed(benchmark, capfd):
+    with pytest.raises(SystemExit, match="unheard failed on a case, see above; --frameworks"):
+        benchmark.measured("a case", "unheard", layers=TINY, batch=1)
+    assert "KeyError: 'unheard'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("milliseconds", "steps"), [(60, 1), (40, 5), (8, 7)])
+def test_how_many_steps_the_benchmark_times_in_50_milliseconds(milliseconds, steps, benchmark, monkeypatch):
+    module = importlib.import_module("benchmark_step")
+    done = []
+    clock = SimpleNamespace(perf_counter=lambda: len(done) * milliseconds / 1000)
+    monkeypatch.setattr(module, "time", clock)
+    assert module.timed(lambda: done.append(1), 0.05) == pytest.approx([milliseconds / 1000] * steps)
+    assert len(done) == steps
+
+
+def test_the_benchmark_scales(benchmark, monkeypatch, capsys, tmp_path):
+    def measured(what, framework, batch, **arguments):
+        return {"train": [0.001 * batch**1.5], "infer": [1.0], "peak": 1e6 * batch, "losses": [2.3]}
+
+    monkeypatch.setattr(benchmark, "measured", measured)
+    monkeypatch.setattr(benchmark, "SCALING", {"batch": {n: {"batch": n} for n in (4, 16, 64)}})
+    benchmark.main(["--scaling", "--rounds", "1", "--json", str(tmp_path / "out.json")])
+    out = json.loads((tmp_path / "out.json").read_text())
+    assert out["exponents"] == {"batch": pytest.approx({"train_min_ms": 1.5, "peak_MB": 1.0})}
+    shown = [line.split() for line in capsys.readouterr().out.splitlines() if re.match(" *(batch|grows) ", line)]
+    assert shown == [
+        ["batch", "4", "8.00", "4.00", "1.00", "1.00"],
+        ["batch", "16", "64.0", "16.0", "2.00", "1.00"],
+        ["batch", "64", "512", "64.0", "4.00", "1.00"],
+        ["grows", "with", "power", "1.50", "1.00"],
+    ]
+
+
+def test_what_the_benchmark_lets_grow_grows(benchmark):
+    for sizes in benchmark.SCALING.values():
+        for size, arguments in sizes.items():
+            convolutions = sum(kind == "conv" for kind, *_ in arguments["layers"])
+            assert size in (arguments["batch"], arguments.get("side", 28) ** 2, convolutions - 1)
+
+
+def test_the_exponent_is_fitted_to_the_larger_half(benchmark):
+    grows = {size: 1000.0 if size < 32 else size**1.5 for size in (8, 16, 32, 64, 128)}
+    assert benchmark.exponent(grows) == pytest.approx(1.5)
+    assert math.isnan(benchmark.exponent({1: 1.0, 2: 0.0}))

@@ -11,6 +11,7 @@ import tinygrad_cnn
 FLOORS = {
     "graph": 0,
     "random": 0,
+    "machine": 0,
     "ops": 1,
     "autograd": 1,
     "functional": 2,
@@ -24,6 +25,7 @@ FLOORS = {
     "models": 5,
     "report": 5,
     "training": 6,
+    "info": 6,
     "__main__": 7,
     "__init__": 8,
 }

@@ -1,0 +1,178 @@
+"""The processor, and the BLAS library that NumPy multiplies matrices with: asked, and never changed.
+
+What is not told is None, and shown as "unknown".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CPUINFO = Path("/proc/cpuinfo")
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+# what OpenBLAS's kernels for AVX-512 ask of a processor, and their names
+AVX512 = frozenset({"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
+AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
+
+SETTINGS = ("OPENBLAS_", "GOTO_", "OMP_", "MKL_", "VECLIB_")  # how the variables begin that BLAS libraries read
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor.
+
+    Attributes:
+        cores: how many of its cores this process may run on.
+        flags: what it can do, in the words of /proc/cpuinfo; empty where there is none.
+        caches: the sizes of those for data, {"L1": "48K"}; empty where they are not told.
+    """
+
+    name: str
+    cores: int
+    flags: frozenset[str]
+    caches: dict[str, str]
+
+    @property
+    def has_avx512(self) -> bool:
+        return self.flags >= AVX512
+
+    def __str__(self) -> str:
+        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        return f"{self.name}, {cores}{', AVX-512' if self.has_avx512 else ''}"
+
+
+@dataclass(frozen=True)
+class Blas:
+    """A BLAS library; of OpenBLAS also the kernel that it runs on this processor, and its threads.
+
+    >>> print(Blas("OpenBLAS", "0.3.31", "Haswell", 2))
+    OpenBLAS 0.3.31, kernel Haswell, 2 threads
+    """
+
+    name: str
+    version: str
+    kernel: str | None = None
+    threads: int | None = None
+
+    @property
+    def uses_avx512(self) -> bool:
+        return self.kernel in AVX512_KERNELS
+
+    def __str__(self) -> str:
+        if self == NO_BLAS:
+            return "none"
+        if self.kernel is None and self.threads is None:
+            return f"{self.name} {self.version}, kernel and threads unknown"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads or 'unknown'} threads"
+        return f"{self.name} {self.version}, kernel {self.kernel or 'unknown'}, {threads}"
+
+
+NO_BLAS = Blas("none", "")
+
+
+def processor() -> Processor:
+    """The processor that this process runs on."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    name, flags = parse_cpuinfo(_text(CPUINFO))
+    return Processor(
+        name or platform.processor() or platform.machine() or "unknown",
+        len(affinity(0)) if affinity else os.cpu_count() or 1,
+        flags,
+        caches(CACHES),
+    )
+
+
+def parse_cpuinfo(text: str) -> tuple[str | None, frozenset[str]]:
+    """The name and the flags of the first processor in /proc/cpuinfo.
+
+    >>> parse_cpuinfo("model name : AMD EPYC\\nflags : fma\\n\\nmodel name : another")
+    ('AMD EPYC', frozenset({'fma'}))
+    """
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        field, _, value = line.partition(":")
+        fields.setdefault(field.strip(), value.strip())
+    return fields.get("model name"), frozenset(fields.get("flags", "").split())
+
+
+def caches(folder: Path) -> dict[str, str]:
+    """The sizes of the caches for data, from the folder in which Linux describes a core's."""
+    sizes = {}
+    for index in sorted(folder.glob("index*")):
+        level, kind, size = (_text(index / field).strip() for field in ("level", "type", "size"))
+        if kind in ("Data", "Unified") and size:
+            sizes[f"L{level}"] = size
+    return sizes
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def blas() -> Blas:
+    """The BLAS that NumPy runs on in this process: OpenBLAS is asked itself, of others is known what NumPy was built
+    with. NO_BLAS if NumPy was built without."""
+    for path in _where_openblas_may_be():
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError:
+            continue
+        for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
+            config = _call(library, f"{prefix}openblas_get_config{suffix}", ctypes.c_char_p)
+            if config is not None:
+                kernel = _call(library, f"{prefix}openblas_get_corename{suffix}", ctypes.c_char_p)
+                threads = _call(library, f"{prefix}openblas_get_num_threads{suffix}", ctypes.c_int)
+                return Blas("OpenBLAS", parse_config(config.decode()), kernel and kernel.decode(), threads)
+    built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return Blas(built.get("name", "unknown"), built.get("version", "unknown")) if built.get("found") else NO_BLAS
+
+
+def parse_config(config: str) -> str:
+    """The version in what OpenBLAS says of itself.
+
+    >>> parse_config("OpenBLAS 0.3.31.188.0  USE64BITINT DYNAMIC_ARCH NO_AFFINITY Haswell MAX_THREADS=64")
+    '0.3.31.188.0'
+    """
+    words = config.split()
+    return words[1] if words[:1] == ["OpenBLAS"] and words[1:] else "unknown"
+
+
+def settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the environment tells a BLAS library.
+
+    >>> settings({"HOME": "/", "OMP_NUM_THREADS": "1"})
+    {'OMP_NUM_THREADS': '1'}
+    """
+    return {name: value for name, value in sorted(environment.items()) if name.startswith(SETTINGS)}
+
+
+def _where_openblas_may_be() -> Iterator[Path]:
+    """NumPy's own module, through which one sees all that it is linked with (not on Windows), and the folders in which
+    NumPy's wheels keep their libraries."""
+    module = find_spec("numpy.linalg._umath_linalg")
+    if module and module.origin:
+        yield Path(module.origin)
+    numpy = Path(np.__file__).parent
+    for folder in (numpy.parent / "numpy.libs", numpy / ".dylibs"):
+        yield from sorted(folder.glob("*openblas*"))
+
+
+def _call(library: ctypes.CDLL, name: str, result: type) -> Any:
+    """What a function without arguments returns; None if the library has none of that name."""
+    function = getattr(library, name, None)
+    if function is None:
+        return None
+    function.argtypes, function.restype = (), result
+    return function()
