@@ -68,6 +68,7 @@ def test_openblas_is_asked():
 def test_a_blas_that_cannot_be_asked(monkeypatch, tmp_path):
     (tmp_path / "not a library").write_text("")
     monkeypatch.setattr(machine, "_where_openblas_may_be", lambda: [tmp_path / "not a library", tmp_path / "nothing"])
+    monkeypatch.setattr(machine, "_openblas_library", machine._openblas_library.__wrapped__)  # looked for anew
     built = {"name": "accelerate", "found": True, "version": "1"}
     monkeypatch.setattr(np, "show_config", lambda mode: {"Build Dependencies": {"blas": built}})
     assert str(machine.blas()) == "accelerate 1, kernel and threads unknown"

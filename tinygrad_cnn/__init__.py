@@ -12,7 +12,7 @@ Tensor([[[[0., 1.],
 from . import data, functional, nn, ops, optim
 from .autograd import grad
 from .gradcheck import GradcheckError, gradcheck
-from .graph import no_grad, primitive
+from .graph import enable_grad, no_grad, primitive
 from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor
 
@@ -22,6 +22,7 @@ __all__ = [
     "GradcheckError",
     "Tensor",
     "data",
+    "enable_grad",
     "functional",
     "get_rng_state",
     "grad",

@@ -70,6 +70,19 @@ def no_grad() -> _Recording:
     return _Recording(False)
 
 
+def enable_grad() -> _Recording:
+    """Record again inside `with enable_grad():`, within `no_grad()`.
+
+    >>> from tinygrad_cnn import Tensor
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> with no_grad(), enable_grad():
+    ...     y = w * 3
+    >>> y.requires_grad
+    True
+    """
+    return _Recording(True)
+
+
 class Leaf:
     """Where a graph begins: a value that requires a gradient, and the gradient gathered so far.
 

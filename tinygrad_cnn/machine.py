@@ -6,6 +6,7 @@ What is not told is None, and shown as "unknown".
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -124,19 +125,43 @@ def _text(path: Path) -> str:
 def blas() -> Blas:
     """The BLAS that NumPy runs on in this process: OpenBLAS is asked itself, of others is known what NumPy was built
     with. NO_BLAS if NumPy was built without."""
+    config = openblas("get_config", ctypes.c_char_p)
+    if config is not None:
+        kernel, threads = openblas("get_corename", ctypes.c_char_p), openblas("get_num_threads", ctypes.c_int)
+        version = parse_config(config().decode())
+        return Blas("OpenBLAS", version, kernel and kernel().decode(), threads and int(threads()))
+    built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return Blas(built.get("name", "unknown"), built.get("version", "unknown")) if built.get("found") else NO_BLAS
+
+
+def openblas(name: str, result: Any, *arguments: Any) -> Any:
+    """OpenBLAS's function openblas_<name>, with its C types; None if NumPy has another BLAS, or that no such function.
+
+    >>> openblas("make_coffee", ctypes.c_int) is None
+    True
+    """
+    found = _openblas_library()
+    if found is None:
+        return None
+    library, prefix, suffix = found
+    function = getattr(library, f"{prefix}openblas_{name}{suffix}", None)
+    if function is not None:
+        function.restype, function.argtypes = result, arguments
+    return function
+
+
+@functools.cache
+def _openblas_library() -> tuple[ctypes.CDLL, str, str] | None:
+    """The library, and what its builders put before and behind the names of its functions."""
     for path in _where_openblas_may_be():
         try:
             library = ctypes.CDLL(str(path))
         except OSError:
             continue
         for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
-            config = _call(library, f"{prefix}openblas_get_config{suffix}", ctypes.c_char_p)
-            if config is not None:
-                kernel = _call(library, f"{prefix}openblas_get_corename{suffix}", ctypes.c_char_p)
-                threads = _call(library, f"{prefix}openblas_get_num_threads{suffix}", ctypes.c_int)
-                return Blas("OpenBLAS", parse_config(config.decode()), kernel and kernel.decode(), threads)
-    built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    return Blas(built.get("name", "unknown"), built.get("version", "unknown")) if built.get("found") else NO_BLAS
+            if hasattr(library, f"{prefix}openblas_get_config{suffix}"):
+                return library, prefix, suffix
+    return None
 
 
 def parse_config(config: str) -> str:
@@ -167,12 +192,3 @@ def _where_openblas_may_be() -> Iterator[Path]:
     numpy = Path(np.__file__).parent
     for folder in (numpy.parent / "numpy.libs", numpy / ".dylibs"):
         yield from sorted(folder.glob("*openblas*"))
-
-
-def _call(library: ctypes.CDLL, name: str, result: type) -> Any:
-    """What a function without arguments returns; None if the library has none of that name."""
-    function = getattr(library, name, None)
-    if function is None:
-        return None
-    function.argtypes, function.restype = (), result
-    return function()

@@ -15,6 +15,7 @@ from .layers import (
     Tanh,
 )
 from .module import Buffer, Module, Parameter
+from .parallel import DataParallel
 
 __all__ = [
     "AvgPool2d",
@@ -22,6 +23,7 @@ __all__ = [
     "Buffer",
     "Conv2d",
     "CrossEntropyLoss",
+    "DataParallel",
     "Dropout",
     "Flatten",
     "Linear",

@@ -1,0 +1,189 @@
+"""A batch computed in parts by several threads gives what the whole gives, to rounding, and its gradients."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+from references import fixed
+
+from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed, nn, no_grad, optim
+from tinygrad_cnn import functional as F
+from tinygrad_cnn.graph import Node, recompute, topological_order
+from tinygrad_cnn.models import MODELS
+from tinygrad_cnn.ops import parallel
+from tinygrad_cnn.ops.parallel import in_parts
+
+needs_control = pytest.mark.skipif(parallel._blas_threads()[1] is None, reason="NumPy's BLAS is not OpenBLAS")
+
+
+@pytest.fixture(params=[2, 3])
+def threads(request, monkeypatch):
+    """That many, however many processors there are."""
+    monkeypatch.setattr("tinygrad_cnn.nn.parallel.number_of_threads", lambda: request.param)
+    return request.param
+
+
+def small():
+    manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))
+
+
+def doubled(model):
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype(np.float64)
+    return model
+
+
+def recorded(out):
+    return [node.primitive.name for node in topological_order([out.node]) if isinstance(node, Node)]
+
+
+@needs_control
+@pytest.mark.parametrize("batch", [2, 3, 7])
+def test_value_and_gradients_are_those_of_the_whole(threads, batch):
+    model = doubled(small())
+    images = Tensor(fixed((batch, 2, 6, 6)), requires_grad=True)
+    wanted = [images, *model.parameters()]
+    plain, cut = model(images), nn.DataParallel(model)(images)
+    assert recorded(cut) == ["parallel"] and "matmul" in recorded(plain)
+    np.testing.assert_allclose(cut, plain, rtol=1e-12)
+    g = fixed(plain.shape, seed=2)
+    for one, other in zip(grad(cut, wanted, g), grad(plain, wanted, g), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@needs_control
+def test_training_is_that_of_the_whole(threads):
+    random = np.random.default_rng(0)
+    batches = [(random.random((16, 1, 28, 28), np.float32), random.integers(0, 10, 16)) for _ in range(3)]
+
+    def train(wrap):
+        manual_seed(0)
+        model = MODELS["lenet"]()
+        optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        run = wrap(model)
+        for images, labels in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(run(images), labels).backward()
+            optimizer.step()
+        return model.state_dict()
+
+    plain, cut, again = train(lambda model: model), train(nn.DataParallel), train(nn.DataParallel)
+    for key, value in plain.items():
+        np.testing.assert_allclose(cut[key], value, rtol=1e-4, atol=1e-6, err_msg=key)
+        np.testing.assert_array_equal(cut[key], again[key], err_msg=key)  # the same bits each time
+
+
+@needs_control
+def test_gradcheck_and_second_derivatives(threads):
+    weight = Tensor(fixed((3, 2)), requires_grad=True)
+    x = Tensor(fixed((5, 3), 2), requires_grad=True)
+    gradcheck(lambda x, w: in_parts(lambda part: (part @ w).tanh(), x, [w], threads), [x, weight])
+
+    def curvature(function):
+        (slope,) = grad(function().sum(), weight, create_graph=True)
+        return grad((slope * slope).sum(), [weight, x])
+
+    found = curvature(lambda: in_parts(lambda part: (part @ weight).tanh(), x, [weight], threads))
+    for one, other in zip(found, curvature(lambda: (x @ weight).tanh()), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10)
+
+
+@needs_control
+def test_a_second_backward_pass_with_another_cotangent(threads):
+    model = doubled(small())
+    images = Tensor(fixed((4, 2, 6, 6)), requires_grad=True)
+    out = nn.DataParallel(model)(images)
+    for seed in (1, 2):
+        g = fixed(out.shape, seed)
+        (found,) = grad(out, images, g, retain_graph=True)
+        np.testing.assert_allclose(found, grad(model(images), images, g)[0], rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(recompute([out.node])[out.node], out.data)
+
+
+@needs_control
+def test_a_parameter_that_is_not_used_has_a_gradient_of_zero(threads):
+    used, unused = (Tensor(fixed((2, 2), seed), requires_grad=True) for seed in (1, 2))
+    out = in_parts(lambda part: part @ used, fixed((4, 2)), [used, unused], threads)
+    assert grad(out.sum(), [used, unused], create_graph=True)[1].tolist() == [[0, 0], [0, 0]]
+    assert grad(out.sum(), [used, unused])[1].tolist() == [[0, 0], [0, 0]]
+    cut_off = in_parts(lambda part: (part @ used).detach(), fixed((4, 2)), [used], threads)
+    assert not cut_off.requires_grad
+
+
+@needs_control
+def test_nothing_is_recorded_inside_no_grad(threads):
+    model = nn.DataParallel(small())
+    images = np.ones((5, 2, 6, 6), np.float32)
+    with no_grad():
+        out = model(images)
+    assert not out.requires_grad
+    np.testing.assert_allclose(out, model(images).data, rtol=1e-6)
+
+
+@needs_control
+def test_what_looks_at_the_whole_batch_is_run_as_a_whole(threads):
+    model = nn.DataParallel(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout()))
+    images = fixed((4, 1, 5, 5)).astype(np.float32)
+    assert recorded(model(images))[0] != "parallel"
+    model.eval()
+    assert recorded(model(images)) == ["parallel"]
+
+
+@needs_control
+def test_blas_has_its_threads_back_after_an_error_too(threads):
+    count, hold = parallel._blas_threads()
+    before = count()
+    seen = []
+
+    def failing(part):
+        seen.append(count())
+        if (part == 0).any():
+            raise ZeroDivisionError("in a part")
+        return part
+
+    hold(3)
+    try:
+        for batch in (np.arange(6.0).reshape(6, 1), np.arange(6.0).reshape(6, 1)[::-1]):  # in the first part, the last
+            with pytest.raises(ZeroDivisionError, match="in a part"):
+                in_parts(failing, batch, [], threads)
+            assert count() == 3
+    finally:
+        hold(before)
+    assert set(seen) == {1}
+
+
+@needs_control
+def test_parts_are_computed_at_the_same_time_and_in_the_callers_context(threads):
+    together = threading.Barrier(threads, timeout=10)  # passed only if all parts wait there at once
+
+    def part(x):
+        together.wait()
+        assert parallel.number_of_threads() == 1  # a part is not cut further
+        return np.exp(x)
+
+    with np.errstate(over="ignore"):  # else an error here, as warnings are
+        out = in_parts(part, np.full((6, 1), 1e3), [], threads)
+    assert (out == np.inf).all()
+
+
+@needs_control
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_has_threads_of_its_own():
+    def work():
+        return in_parts(lambda part: part + 1, np.zeros((4, 1)), [], 2).sum()
+
+    assert work() == 4
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if work() == 4 else 1)
+    for _ in range(100):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert status == 0
+            return
+        threading.Event().wait(0.1)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    pytest.fail("the forked process hangs")
