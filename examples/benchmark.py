@@ -60,6 +60,10 @@ MODELS: dict[str, Layers] = {
 }
 
 
+# from what batch on nn.DataParallel pays, as its documentation describes; PyTorch and JAX use all cores by themselves
+PARALLEL = {"wide": 64, "complex": 64}
+
+
 def equal_layers(depth: int, side: int) -> Layers:
     """A first convolution to 16 channels, then so many equal ones, and a dense layer."""
     first, equal = [("conv", 1, 16, 3, 1), ("relu",)], [("conv", 16, 16, 3, 1), ("relu",)]
@@ -106,7 +110,15 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     ours, *peers = options.frameworks
     for model, batch, framework in in_turns(cases, options.rounds):
         what = f"{model} at batch {batch}"
-        run = measured(what, framework, layers=MODELS[model], batch=batch, seconds=options.seconds)
+        parallel = framework == "tinygrad_cnn" and batch >= PARALLEL.get(model, batch + 1)
+        run = measured(
+            what,
+            framework,
+            layers=MODELS[model],
+            batch=batch,
+            seconds=options.seconds,
+            **({"parallel": True} if parallel else {}),
+        )
         results[model, batch, framework].append(run)
         check_agreement(what, {ours: results[model, batch, ours][0]["losses"], framework: run["losses"]})
     rows = [
@@ -160,6 +172,8 @@ def show_comparison(results: dict[str, Any], console: Console) -> None:
         table.add_section()
         table.add_row("geometric mean", "", *map(both, results["geometric_means"].values()))
         console.print(table)
+    in_parts = ", ".join(f"{model} from batch {batch} on" for model, batch in PARALLEL.items())
+    console.print(f"tinygrad_cnn runs {in_parts} in nn.DataParallel\n", highlight=False)
     largest = max(row["batch"] for row in results["rows"])
     table = new_table("memory of training at its peak, compiling included, MB", "model", "batch", *frameworks)
     for model, batch, rows in by_case(row for row in results["rows"] if row["batch"] == largest):

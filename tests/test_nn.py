@@ -87,6 +87,7 @@ MODULES = {
     "linear": (lambda: nn.Linear(3, 2), (4, 3)),
     "linear, one row": (lambda: nn.Linear(3, 2), (3,)),
     "linear, no bias": (lambda: nn.Linear(3, 2, bias=False), (2, 2, 3)),
+    "linear, in parts": (lambda: nn.DataParallel(nn.Linear(3, 2)), (4, 3)),
     "conv": (lambda: nn.Conv2d(2, 3, 3), (2, 2, 4, 5)),
     "conv, all settings": (lambda: nn.Conv2d(2, 4, (2, 3), (2, 1), (1, 2), (1, 2), groups=2, bias=False), (1, 2, 4, 5)),
     "conv, same": (lambda: nn.Conv2d(1, 2, (2, 3), padding="same"), (1, 1, 3, 3)),
