@@ -108,6 +108,9 @@ def test_a_parameter_that_is_not_used_has_a_gradient_of_zero(threads):
     out = in_parts(lambda part: part @ used, fixed((4, 2)), [used, unused], threads)
     assert grad(out.sum(), [used, unused], create_graph=True)[1].tolist() == [[0, 0], [0, 0]]
     assert grad(out.sum(), [used, unused])[1].tolist() == [[0, 0], [0, 0]]
+    x = Tensor(fixed((4, 2)), requires_grad=True)
+    out = in_parts(lambda part: Tensor(np.ones((len(part), 2))) @ used, x, [used], threads)
+    assert grad(out.sum(), x)[0].tolist() == [[0, 0]] * 4
     cut_off = in_parts(lambda part: (part @ used).detach(), fixed((4, 2)), [used], threads)
     assert not cut_off.requires_grad
 

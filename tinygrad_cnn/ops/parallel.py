@@ -70,20 +70,25 @@ def in_parts(function: Callable[[Array], Array], batch: Array, parameters: Seque
         for reached in found:
             for leaf in leaves & reached.keys():
                 totals[leaf] = totals[leaf] + reached[leaf] if leaf in totals else reached[leaf]
-        return [reached.get(begin) for reached, (begin, _) in zip(found, used, strict=True)], totals
+        of_parts = [
+            reached[begin] if begin in reached else np.zeros_like(array[part])
+            for reached, (begin, _), part in zip(found, used, parts, strict=True)
+        ]
+        return of_parts, totals
 
     def rule(argnum: int, g: Array, out: Array, *args: Array) -> Array:
         nonlocal latest
         node = given[argnum].node
-        nothing = np.zeros(args[argnum].shape, args[argnum].dtype)
         if isinstance(g, Value):  # a graph of the backward pass is wanted: for that the batch goes through as a whole
             again = function(args[0])
             found = backpropagate({again.node: g}, {node}, retain_graph=True, wrap=g.wrap)
-            return found.get(node, g.wrap(nothing, None))
+            return found[node] if node in found else g.wrap(_zeros(args[argnum]), None)
         if latest[0] is not g:
             latest = g, backward(g)
         of_parts, totals = latest[1]
-        return np.concatenate(of_parts) if argnum == 0 else totals.get(node, nothing)
+        if argnum == 0:
+            return np.concatenate(of_parts)
+        return totals[node] if node in totals else _zeros(args[argnum])
 
     def parallel(batch: Array, *parameters: Array) -> Array:
         return np.concatenate([np.asarray(out) for _, out in recorded or forward(recording=False)])
@@ -94,6 +99,10 @@ def in_parts(function: Callable[[Array], Array], batch: Array, parameters: Seque
     depends = all(isinstance(out, Value) and out.node is not None for _, out in recorded)
     with nullcontext() if depends else no_grad():
         return primitive(*given)
+
+
+def _zeros(like: Array) -> np.ndarray:
+    return np.zeros(like.shape, like.dtype)
 
 
 # ---- threads
