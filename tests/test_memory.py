@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, manual_seed, optim
+from tinygrad_cnn import Tensor, manual_seed, ops, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.ops import memory
@@ -150,6 +150,26 @@ def test_results_keep_the_order_of_axes_in_memory():
     images = np.zeros((8, 28, 28, 32), np.float32).transpose(0, 3, 1, 2)
     assert F.relu(images).strides == images.strides
     assert F.add(images, np.zeros((32, 1, 1), np.float32)).strides == images.strides
+
+
+def test_a_batch_stays_side_by_side_in_memory_through_flatten_and_linear_and_back():
+    """Else each of them would have to turn it around, number by number."""
+    images = np.zeros((5, 6, 4, 7), np.float32).transpose(3, 1, 0, 2)  # (N, C, H, W), N closest together
+    rows = F.flatten(images, 1)
+    assert rows.strides == (4, 28)
+    g = ops.matmul.pull_back(0, np.zeros((7, 3), np.float32), None, [rows, np.zeros((120, 3), np.float32)], {})
+    assert g.strides == rows.strides
+    weight = np.zeros((3, 120), np.float32).T  # as linear passes it on
+    g = ops.matmul.pull_back(1, np.zeros((7, 3), np.float32), None, [rows, weight], {})
+    assert g.strides == weight.strides
+
+
+@pytest.mark.skipif(not memory.enabled, reason="needs exact reference counts")
+def test_results_of_nearly_the_same_size_share_a_buffer():
+    first = memory.empty((30, 400, 101), np.float32)
+    address = first.__array_interface__["data"][0]
+    del first
+    assert memory.empty((28, 400, 101), np.float32).__array_interface__["data"][0] == address
 
 
 @pytest.mark.parametrize(

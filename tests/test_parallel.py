@@ -9,7 +9,7 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.graph import Node, recompute, topological_order
+from tinygrad_cnn.graph import Node, is_recording, recompute, topological_order
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.ops import parallel
 from tinygrad_cnn.ops.parallel import in_parts
@@ -117,11 +117,12 @@ def test_a_parameter_that_is_not_used_has_a_gradient_of_zero(threads):
 
 @needs_control
 def test_nothing_is_recorded_inside_no_grad(threads):
-    model = nn.DataParallel(small())
+    model, seen = nn.DataParallel(small()), []
     images = np.ones((5, 2, 6, 6), np.float32)
     with no_grad():
         out = model(images)
-    assert not out.requires_grad
+        in_parts(lambda part: seen.append(is_recording()) or part, images, [], threads)
+    assert not out.requires_grad and not any(seen)
     np.testing.assert_allclose(out, model(images).data, rtol=1e-6)
 
 

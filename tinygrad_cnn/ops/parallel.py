@@ -108,23 +108,13 @@ def _zeros(like: Array) -> np.ndarray:
 # ---- threads
 
 
-class _Inside(threading.local):
-    """Whether this thread computes a part now, and so cuts nothing further."""
-
-    def __init__(self) -> None:
-        self.a_part = False
-
-
-_inside = _Inside()
-
-
 def number_of_threads() -> int:
     """How many parts pay: as many as BLAS has threads, so that its settings (OPENBLAS_NUM_THREADS) count here too.
 
-    One within a part, and where BLAS cannot be held to one thread: only OpenBLAS can.
+    One within a part, where BLAS has but one, and where it cannot be held to one: only OpenBLAS can.
     """
     count, hold = _blas_threads()
-    return 1 if _inside.a_part or hold is None else int(count())
+    return 1 if hold is None else int(count())
 
 
 def _side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
@@ -133,18 +123,11 @@ def _side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
     Each in a copy of this thread's context, in which NumPy keeps how errors are handled (np.errstate).
     """
 
-    def part(work: Callable[[], T]) -> T:
-        _inside.a_part = True
-        try:
-            return work()
-        finally:
-            _inside.a_part = False
-
     with _one_blas_thread():
         own, *others = works
-        futures = [_pool(len(others)).submit(contextvars.copy_context().run, part, work) for work in others]
+        futures = [_pool(len(others)).submit(contextvars.copy_context().run, work) for work in others]
         try:
-            first = part(own)
+            first = own()
         finally:
             results = [future.result() for future in futures]
     return [first, *results]
