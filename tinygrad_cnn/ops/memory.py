@@ -52,7 +52,8 @@ _UNUSED = next(count for count in range(10) if _find([(np.empty(0), 0)], count))
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array whose elements are still to be written; a large one in a buffer used before, if one is free.
+    """An array whose elements are still to be written; a large one in a buffer used before, if one of up to twice the
+    size is free.
 
     >>> empty((2, 3), np.float32).shape
     (2, 3)
@@ -62,7 +63,10 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)
     step = 1 << (size.bit_length() - 3)
     size += -size % step  # four sizes for each power of two, so that results of nearly the same size share buffers
-    buffer = _find(_thread.buffers.get(size, []), _UNUSED)
+    buffer, fitting = None, size
+    while buffer is None and fitting <= 2 * size:  # the next larger ones as well, as they would lie idle
+        buffer = _find(_thread.buffers.get(fitting, []), _UNUSED)
+        fitting += 1 << (fitting.bit_length() - 3)
     if buffer is None:
         _give_back(MOST_IDLE - size)
         memory = np.empty(size + LINE, np.uint8)
