@@ -173,7 +173,8 @@ def show_comparison(results: dict[str, Any], console: Console) -> None:
         table.add_row("geometric mean", "", *map(both, results["geometric_means"].values()))
         console.print(table)
     in_parts = ", ".join(f"{model} from batch {batch} on" for model, batch in PARALLEL.items())
-    console.print(f"tinygrad_cnn runs {in_parts} in nn.DataParallel\n", highlight=False)
+    if "tinygrad_cnn" in frameworks:
+        console.print(f"tinygrad_cnn runs {in_parts} in nn.DataParallel\n", highlight=False)
     largest = max(row["batch"] for row in results["rows"])
     table = new_table("memory of training at its peak, compiling included, MB", "model", "batch", *frameworks)
     for model, batch, rows in by_case(row for row in results["rows"] if row["batch"] == largest):

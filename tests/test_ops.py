@@ -375,3 +375,9 @@ def test_astype_brings_the_gradient_back_in_the_precision_of_its_argument():
     y = ops.astype(x, dtype=np.dtype(np.float64))
     assert y.dtype == np.float64
     assert grad(y, x, np.ones(3))[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_a_maximum_over_one_element_is_not_the_argument_itself(keepdims):
+    x = np.ones((2, 1), np.float32)
+    assert not np.shares_memory(ops.max(x, axis=(1,), keepdims=keepdims, ties="first"), x)

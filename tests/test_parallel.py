@@ -81,11 +81,18 @@ def test_gradcheck_and_second_derivatives(threads):
     x = Tensor(fixed((5, 3), 2), requires_grad=True)
     gradcheck(lambda x, w: in_parts(lambda part: (part @ w).tanh(), x, [w], threads), [x, weight])
 
+    calls = []
+
     def curvature(function):
         (slope,) = grad(function().sum(), weight, create_graph=True)
         return grad((slope * slope).sum(), [weight, x])
 
-    found = curvature(lambda: in_parts(lambda part: (part @ weight).tanh(), x, [weight], threads))
+    def counted(part):
+        calls.append(len(part))
+        return (part @ weight).tanh()
+
+    found = curvature(lambda: in_parts(counted, x, [weight], threads))
+    assert len(calls) == threads + 1  # the parts, and for the recorded backward pass the whole, once for all arguments
     for one, other in zip(found, curvature(lambda: (x @ weight).tanh()), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
 

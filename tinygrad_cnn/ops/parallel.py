@@ -38,12 +38,12 @@ def in_parts(function: Callable[[Array], Array], batch: Array, parameters: Seque
         part recorded, and adds up what reaches the parameters.
     """
     given = [batch, *parameters]
-    array = batch._array if isinstance(batch, Value) else batch
+    array, origin = (batch._array, batch.node) if isinstance(batch, Value) else (batch, None)
     bounds = [len(array) * i // count for i in range(count + 1)]
     parts = [slice(bounds[i], bounds[i + 1]) for i in range(count)]
     leaves: set[Node | Leaf] = {parameter.node for parameter in parameters if parameter.node is not None}
     recorded: list[tuple[Leaf, Value]] | None = None
-    latest: tuple[Any, Any] = None, None  # a cotangent, and all that was found for it in one pass
+    latest: tuple[Any, dict[Any, Any]] = None, {}  # a cotangent, and what it brought to whom, found in one pass
 
     def forward(recording: bool) -> list[tuple[Leaf, Value]]:
         """For each part the leaf where it begins, and its result."""
@@ -51,13 +51,12 @@ def in_parts(function: Callable[[Array], Array], batch: Array, parameters: Seque
         def one(part: slice) -> tuple[Leaf, Value]:
             begin = Leaf()
             with enable_grad() if recording else no_grad():
-                needs_gradient = isinstance(batch, Value) and batch.node is not None
-                return begin, function(batch.wrap(array[part], begin) if needs_gradient else array[part])
+                return begin, function(array[part] if origin is None else batch.wrap(array[part], begin))
 
         return _side_by_side([functools.partial(one, part) for part in parts])
 
-    def backward(g: np.ndarray) -> tuple[list[Any], dict[Any, Any]]:
-        """What reaches each part of the batch, and what reaches each parameter."""
+    def backward(g: np.ndarray) -> dict[Any, Any]:
+        """What reaches the parameters and the batch."""
         nonlocal recorded
         recorded, used = None, recorded or forward(recording=True)
         found = _side_by_side(
@@ -70,25 +69,27 @@ def in_parts(function: Callable[[Array], Array], batch: Array, parameters: Seque
         for reached in found:
             for leaf in leaves & reached.keys():
                 totals[leaf] = totals[leaf] + reached[leaf] if leaf in totals else reached[leaf]
-        of_parts = [
-            reached[begin] if begin in reached else np.zeros_like(array[part])
-            for reached, (begin, _), part in zip(found, used, parts, strict=True)
-        ]
-        return of_parts, totals
+        if origin is not None:
+            totals[origin] = np.concatenate(
+                [
+                    reached[begin] if begin in reached else np.zeros_like(array[part])
+                    for reached, (begin, _), part in zip(found, used, parts, strict=True)
+                ]
+            )
+        return totals
+
+    def backward_recorded(batch: Array, g: Value) -> dict[Any, Any]:
+        """The same as values, with a graph of the backward pass: for that the batch goes through as a whole."""
+        whole = function(batch)
+        wanted = leaves if origin is None else {*leaves, origin}
+        return backpropagate({whole.node: g}, wanted, retain_graph=True, wrap=g.wrap)
 
     def rule(argnum: int, g: Array, out: Array, *args: Array) -> Array:
         nonlocal latest
-        node = given[argnum].node
-        if isinstance(g, Value):  # a graph of the backward pass is wanted: for that the batch goes through as a whole
-            again = function(args[0])
-            found = backpropagate({again.node: g}, {node}, retain_graph=True, wrap=g.wrap)
-            return found[node] if node in found else g.wrap(_zeros(args[argnum]), None)
         if latest[0] is not g:
-            latest = g, backward(g)
-        of_parts, totals = latest[1]
-        if argnum == 0:
-            return np.concatenate(of_parts)
-        return totals[node] if node in totals else _zeros(args[argnum])
+            latest = g, backward_recorded(args[0], g) if isinstance(g, Value) else backward(g)
+        node, reached = given[argnum].node, latest[1]
+        return reached[node] if node in reached else np.zeros(args[argnum].shape, args[argnum].dtype)
 
     def parallel(batch: Array, *parameters: Array) -> Array:
         return np.concatenate([np.asarray(out) for _, out in recorded or forward(recording=False)])
@@ -99,10 +100,6 @@ def in_parts(function: Callable[[Array], Array], batch: Array, parameters: Seque
     depends = all(isinstance(out, Value) and out.node is not None for _, out in recorded)
     with nullcontext() if depends else no_grad():
         return primitive(*given)
-
-
-def _zeros(like: Array) -> np.ndarray:
-    return np.zeros(like.shape, like.dtype)
 
 
 # ---- threads
@@ -122,7 +119,6 @@ def _side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
 
     Each in a copy of this thread's context, in which NumPy keeps how errors are handled (np.errstate).
     """
-
     with _one_blas_thread():
         own, *others = works
         futures = [_pool(len(others)).submit(contextvars.copy_context().run, work) for work in others]
@@ -136,7 +132,7 @@ def _side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
 @functools.cache
 def _pool(workers: int) -> ThreadPoolExecutor:
     """Threads that stay, with the memory that they use again."""
-    return ThreadPoolExecutor(max(workers, 1), "tinygrad_cnn")
+    return ThreadPoolExecutor(workers, "tinygrad_cnn")
 
 
 if hasattr(os, "register_at_fork"):  # a forked process has no threads but the one that forked
@@ -150,6 +146,9 @@ _holders: list[int] = []  # for each thread that holds BLAS to one thread now: h
 def _one_blas_thread() -> Iterator[None]:
     """BLAS on the calling thread alone; it has its threads back when nobody is in such a block any more."""
     count, hold = _blas_threads()
+    if hold is None:
+        yield
+        return
     with _lock:
         _holders.append(count() if not _holders else _holders[0])
         hold(1)

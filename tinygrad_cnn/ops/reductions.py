@@ -36,6 +36,8 @@ def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
             out = np.maximum(one, two, out=room(one, two))
             for other in others:
                 np.maximum(out, other, out=out)
+    if out is x:  # there was nothing to compare, and a result is not its argument
+        out = x.copy("K")
     return out if keepdims else out.squeeze(axis)
 
 
