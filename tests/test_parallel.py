@@ -9,10 +9,11 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.graph import Node, is_recording, recompute, topological_order
+from tinygrad_cnn.graph import Node, recompute, topological_order
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.ops import parallel
 from tinygrad_cnn.ops.parallel import in_parts
+from tinygrad_cnn.recording import is_recording
 
 needs_control = pytest.mark.skipif(parallel._blas_threads()[1] is None, reason="NumPy's BLAS is not OpenBLAS")
 

@@ -12,8 +12,9 @@ Tensor([[[[0., 1.],
 from . import data, functional, nn, ops, optim
 from .autograd import grad
 from .gradcheck import GradcheckError, gradcheck
-from .graph import enable_grad, no_grad, primitive
+from .graph import primitive
 from .random import get_rng_state, manual_seed, set_rng_state
+from .recording import enable_grad, no_grad
 from .tensor import Tensor
 
 __version__ = "0.1.0"

@@ -14,73 +14,20 @@ import inspect
 import itertools
 import operator
 import sys
-import threading
-from collections.abc import Callable, Container, Iterable, Mapping
-from contextlib import ContextDecorator
-from typing import Any, Self, TypeAlias
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
+
+from . import calls
+from .recording import Recording, mode
 
 #: An array, or a value that records: rules and compositions are written once and run on both.
 Array: TypeAlias = Any
 
 _tick = itertools.count(1).__next__
-
-
-class _Mode(threading.local):
-    def __init__(self) -> None:
-        self.recording = True
-        self.before: list[bool] = []  # what it was outside of the blocks that this thread is in
-
-
-_mode = _Mode()
-
-
-def is_recording() -> bool:
-    """Whether operations are recorded now, in this thread: not inside `no_grad()`."""
-    return _mode.recording
-
-
-class _Recording(ContextDecorator):
-    """Recording on or off within a block; one object serves several blocks, nested ones and other threads' too."""
-
-    def __init__(self, enabled: bool) -> None:
-        self._enabled = enabled
-
-    def __enter__(self) -> None:
-        _mode.before.append(_mode.recording)
-        _mode.recording = self._enabled
-
-    def __exit__(self, *exception: object) -> None:
-        _mode.recording = _mode.before.pop()
-
-
-def no_grad() -> _Recording:
-    """Record nothing inside `with no_grad():`, or inside a function decorated with `@no_grad()`.
-
-    Holds for the current thread only.
-
-    >>> from tinygrad_cnn import Tensor, no_grad
-    >>> w = Tensor([1.0, 2.0], requires_grad=True)
-    >>> with no_grad():
-    ...     y = w * 3
-    >>> y.requires_grad
-    False
-    """
-    return _Recording(False)
-
-
-def enable_grad() -> _Recording:
-    """Record again inside `with enable_grad():`, within `no_grad()`.
-
-    >>> from tinygrad_cnn import Tensor
-    >>> w = Tensor([1.0, 2.0], requires_grad=True)
-    >>> with no_grad(), enable_grad():
-    ...     y = w * 3
-    >>> y.requires_grad
-    True
-    """
-    return _Recording(True)
 
 
 class Leaf:
@@ -139,10 +86,11 @@ class Node:
         parents: for each argument the `Node` or `Leaf` it came from, None where it needs no gradient.
         settings: its keyword arguments.
         out: its value, a read-only array, or `NotKept`; None once the graph has been freed.
+        call: on whose behalf it was recorded, and from which line of the user's source.
         order: the moment of recording. Inputs exist before outputs, so this is a topological order.
     """
 
-    __slots__ = ("args", "order", "out", "parents", "primitive", "settings")
+    __slots__ = ("__weakref__", "args", "call", "order", "out", "parents", "primitive", "settings")
 
     def __init__(
         self,
@@ -161,6 +109,7 @@ class Node:
         self.parents = parents
         self.settings = settings
         self.out: Any = out if primitive.reads_out else NotKept(out)
+        self.call = calls.current()
         self.order = _tick()
 
     def __repr__(self) -> str:
@@ -211,15 +160,15 @@ class Primitive:
             if isinstance(value, Value):
                 break
         else:
-            return self.function(*args, **settings)
+            return self.function(*args, **settings) if not _observers else self._observed(args, settings)
         arrays = [arg._array if isinstance(arg, Value) else arg for arg in args]
         parents = [arg.node if isinstance(arg, Value) else None for arg in args]
-        out = self.function(*arrays, **settings)
+        out = self.function(*arrays, **settings) if not _observers else self._observed(arrays, settings)
         if not isinstance(out, np.ndarray):
             if isinstance(out, (tuple, list)):
                 raise TypeError(f"primitive {self.name!r} returned a {type(out).__name__}: a primitive has one array")
             out = np.asarray(out)
-        if not (_mode.recording and any(parents) and out.dtype.kind == "f"):
+        if not (mode.recording and any(parents) and out.dtype.kind == "f"):
             return value.wrap(out, None)
         for array in arrays:
             if out is array:  # freezing the output must not freeze the input
@@ -232,6 +181,9 @@ class Primitive:
                 )
         out.setflags(write=False)
         return value.wrap(out, Node(self, arrays, parents, settings, out))
+
+    def _observed(self, args: Sequence[Any], settings: dict[str, Any]) -> Any:
+        return _observe(Event(self, args, settings), partial(self.function, *args, **settings))
 
     def defvjp(self, *rules: Callable[..., Any] | None, reads: Iterable[str] | None = None) -> None:
         """One rule per array argument, in their order: it gives the argument's cotangent.
@@ -302,6 +254,47 @@ def primitive(function: Callable[..., Any]) -> Primitive:
     return Primitive(function)
 
 
+class Event(NamedTuple):
+    """What an observer is told of: an operation that is being computed or, if it has a node, one of its VJPs."""
+
+    primitive: Primitive
+    args: Sequence[Any]
+    settings: Mapping[str, Any]
+    node: Node | None = None
+    argnum: int | None = None
+    g: Array = None
+
+
+Observer: TypeAlias = Callable[[Event, Callable[[], Array]], Array]
+_observers: list[Observer] = []
+
+
+@contextmanager
+def observe(observer: Observer) -> Iterator[None]:
+    """Let `observer(event, compute)` compute, in this block, what primitives and rules would, and return it.
+
+    >>> from tinygrad_cnn import Tensor
+    >>> def tell(event, compute):
+    ...     print("forward" if event.node is None else "backward", event.primitive.name)
+    ...     return compute()
+    >>> with observe(tell):
+    ...     Tensor(2.0, requires_grad=True).log().backward()
+    forward log
+    backward log
+    """
+    _observers.append(observer)
+    try:
+        yield
+    finally:
+        _observers.remove(observer)
+
+
+def _observe(event: Event, compute: Callable[[], Array]) -> Array:
+    for observer in list(_observers):
+        compute = partial(observer, event, compute)
+    return compute()
+
+
 def topological_order(nodes: Iterable[Node | Leaf]) -> list[Node | Leaf]:
     """All nodes and leaves that `nodes` depend on, each once, every one before its parents."""
     found = set(nodes)
@@ -368,7 +361,7 @@ def backpropagate(
     cotangents = dict(cotangents)
     summed: set[Node | Leaf] = set()  # whose cotangent is an array of our own, so that it may be added to
     found = {}
-    with _Recording(wrap is not None):
+    with Recording(wrap is not None):
         for node in order:
             g = cotangents.pop(node, None)
             if g is None:
@@ -403,7 +396,11 @@ def backpropagate(
 def _pull_back(node: Node, argnum: int, g: Array, out: Array, args: list[Array]) -> Array:
     """One application of one rule, with its result held to the shape and dtype of the argument."""
     try:
-        gradient = node.primitive.pull_back(argnum, g, out, args, node.settings)
+        if not _observers:
+            gradient = node.primitive.pull_back(argnum, g, out, args, node.settings)
+        else:
+            compute = partial(node.primitive.pull_back, argnum, g, out, args, node.settings)
+            gradient = _observe(Event(node.primitive, args, node.settings, node, argnum, g), compute)
     except Exception as error:
         error.add_note(
             f"(in the VJP of {node.primitive.name!r} for its argument {argnum}, called with the cotangent g, the value "

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Array, Value, is_recording
+from ..graph import Array, Value
+from ..recording import is_recording
 
 Dims = int | Sequence[int] | None
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..calls import composition
 from ..graph import Array, Node, Value
 from ..random import generator as default_generator
 from ._arguments import as_array, as_float, one_dim, operands
@@ -23,6 +24,7 @@ def relu(input: Array) -> Array:
     return ops.relu(as_array(input))
 
 
+@composition
 def softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
     """exp(input) / Σ exp(input) over `dim`, without overflow.
 
@@ -55,6 +57,7 @@ def _floating(input: Array, dim: int, dtype: Any) -> tuple[Array, int]:
     return input, one_dim(dim, input.ndim)
 
 
+@composition
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """input @ weightᵀ + bias.
 
@@ -100,6 +103,7 @@ def _linear_mismatch(input: Array, weight: Array) -> str:
     return f"{message}: the input is {input.shape}, the weights are {weight.shape}"
 
 
+@composition
 def dropout(
     input: Array,
     p: float = 0.5,
@@ -126,6 +130,7 @@ def dropout(
     return ops.mul(input, kept)
 
 
+@composition
 def batch_norm(
     input: Array,
     running_mean: Array | None,

@@ -7,11 +7,13 @@ import warnings
 import numpy as np
 
 from .. import ops
+from ..calls import composition
 from ..graph import Array
 from ._arguments import as_array, constant, operands, reduced
 from .layers import log_softmax
 
 
+@composition
 def cross_entropy(
     input: Array,
     target: Array,
@@ -85,6 +87,7 @@ def _class_weights(weight: Array | None, classes: int, scores: Array) -> Array |
     return weight if weight.dtype == scores.dtype else ops.astype(weight, dtype=scores.dtype)
 
 
+@composition
 def nll_loss(
     input: Array,
     target: Array,
@@ -136,6 +139,7 @@ def nll_loss(
     return reduced(losses, reduction, total=factors.sum())
 
 
+@composition
 def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None) -> Array:
     """(input - target)², times `weight` if given (then the mean is over the sum of the weights).
 
@@ -149,7 +153,7 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
         warnings.warn(
             f"mse_loss broadcasts an input {input.shape} and a target {target.shape}: reshape one of them "
             "to the shape of the other if they should be compared element by element",
-            stacklevel=2,
+            stacklevel=3,  # above this function and what makes a composition of it
         )
     difference = ops.sub(input, target)
     squares = ops.mul(difference, difference)

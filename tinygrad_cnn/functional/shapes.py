@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..calls import composition
 from ..graph import Array, Value
 from ._arguments import as_array, one_dim
 
@@ -124,6 +125,7 @@ def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     return ops.concatenate(*tensors, axis=axis)
 
 
+@composition
 def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
     """The tensors, all of one shape, along a new dimension.
 

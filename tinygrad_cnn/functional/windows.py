@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import ops
+from ..calls import composition
 from ..graph import Array
 from ._arguments import as_array, operands, pair
 
@@ -25,6 +26,7 @@ HCWN = (2, 1, 3, 0)  # of an NCHW array
 NCHW = (3, 1, 0, 2)  # of an HCWN array
 
 
+@composition
 def conv2d(
     input: Array,
     weight: Array,
@@ -158,6 +160,7 @@ def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) 
         raise ValueError(f"conv2d expects a bias for each filter, {weight.shape[:1]}, got {bias.shape}")
 
 
+@composition
 def max_pool2d(
     input: Array,
     kernel_size: Size,
@@ -207,6 +210,7 @@ def max_pool2d(
     return largest, _to_images(row * input.shape[-1] + column, input)
 
 
+@composition
 def avg_pool2d(
     input: Array,
     kernel_size: Size,

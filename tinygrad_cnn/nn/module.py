@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from ..calls import run_module
 from ..tensor import Tensor
 
 
@@ -83,7 +84,7 @@ class Module:
     training = True
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        return self.forward(*args, **settings)
+        return run_module(self, args, settings)
 
     def forward(self, *args: Any, **settings: Any) -> Any:
         """What the module computes; to be written by each kind of module."""

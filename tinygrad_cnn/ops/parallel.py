@@ -19,8 +19,9 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ..graph import Array, Leaf, Node, Primitive, Value, backpropagate, enable_grad, is_recording, no_grad
+from ..graph import Array, Leaf, Node, Primitive, Value, backpropagate
 from ..machine import openblas
+from ..recording import enable_grad, is_recording, no_grad
 
 T = TypeVar("T")
 

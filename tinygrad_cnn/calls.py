@@ -1,0 +1,128 @@
+"""On whose behalf an operation is computed: the module, the function, and the line of the user's source.
+
+Every recorded operation keeps its `Call`, so that a graph can be read by layers and by lines. The engine itself reads
+none of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import linecache
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import CodeType, FrameType, FunctionType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NAME = __name__.partition(".")[0] + "."
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Line(NamedTuple):
+    """A line of source; as a string `folder/file.py:12: y = x * 2`."""
+
+    file: str
+    number: int
+    text: str
+
+    def __str__(self) -> str:
+        where = f"{os.path.relpath(self.file) if os.path.exists(self.file) else self.file}:{self.number}"
+        return f"{where}: {self.text}" if self.text else where
+
+
+class Call:
+    """One call of a module, of a composed function, or of nothing but one operation; and what it was made within."""
+
+    __slots__ = ("_closed", "_owner", "_place", "outer")
+
+    def __init__(self, owner: Any, outer: Call | None, place: tuple[CodeType, int] | None, closed: bool) -> None:
+        self._owner = owner  # a weak reference to a module, a function, or None
+        self.outer = outer
+        self._place = place
+        self._closed = closed  # whether no code of the user runs within it, so that nothing need be looked for
+
+    @property
+    def module(self) -> Any:
+        """The module that was called; None if none was, or if it is gone."""
+        return self._owner() if isinstance(self._owner, weakref.ref) else None
+
+    @property
+    def function(self) -> str | None:
+        """The name of the composed function that was called; None if none was."""
+        return self._owner.__name__ if isinstance(self._owner, FunctionType) else None
+
+    @property
+    def line(self) -> Line | None:
+        """The innermost line outside of this package that led here; None if there was none."""
+        if self._place is None:
+            return None
+        code, instruction = self._place
+        number = next(itertools.islice(code.co_positions(), instruction // 2, None))[0] or code.co_firstlineno
+        return Line(code.co_filename, number, linecache.getline(code.co_filename, number).strip())
+
+    def chain(self) -> list[Call]:
+        """This call and those that it was made within, the outermost first."""
+        return [*(self.outer.chain() if self.outer is not None else ()), self]
+
+
+_running: ContextVar[Call | None] = ContextVar("running", default=None)
+
+
+def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """module.forward(*args, **settings); what is recorded meanwhile is recorded on its behalf."""
+    outer = _running.get()
+    place = outer._place if outer is not None and outer._closed else _place(sys._getframe(1))
+    _running.set(Call(weakref.ref(module), outer, place, module.__module__.startswith(NAME)))
+    try:
+        return module.forward(*args, **settings)
+    finally:
+        _running.set(outer)
+
+
+def composition(function: Callable[P, R]) -> Callable[P, R]:
+    """A function composed of primitives: what it records is known to be its own.
+
+    >>> from tinygrad_cnn import Tensor, functional as F
+    >>> loss = F.cross_entropy(Tensor([[0.0, 1.0]], requires_grad=True), [1])
+    >>> loss.node.primitive.name, loss.node.call.function
+    ('div', 'cross_entropy')
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **settings: P.kwargs) -> R:
+        outer = _running.get()
+        if outer is not None and outer._closed:
+            return function(*args, **settings)
+        _running.set(Call(function, outer, _place(sys._getframe(1)), True))
+        try:
+            return function(*args, **settings)
+        finally:
+            _running.set(outer)
+
+    # doctest passes over functions whose globals are of another module, as those of this wrapper are
+    function.__globals__.setdefault("__test__", {})[function.__name__] = function
+    return call
+
+
+def current() -> Call:
+    """What an operation that is recorded now is recorded on behalf of."""
+    call = _running.get()
+    if call is not None and call._closed:
+        return call
+    return Call(None, call, _place(sys._getframe(1)), True)
+
+
+def _place(frame: FrameType | None) -> tuple[CodeType, int] | None:
+    """The innermost frame outside of this package."""
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(PACKAGE):
+            return code, frame.f_lasti
+        frame = frame.f_back
+    return None

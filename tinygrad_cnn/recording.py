@@ -1,0 +1,62 @@
+"""Whether operations are recorded: always, but within `no_grad()`."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ContextDecorator
+
+
+class _Mode(threading.local):
+    def __init__(self) -> None:
+        self.recording = True
+        self.before: list[bool] = []  # what it was outside of the blocks that this thread is in
+
+
+mode = _Mode()
+
+
+def is_recording() -> bool:
+    """Whether operations are recorded now, in this thread: not inside `no_grad()`."""
+    return mode.recording
+
+
+class Recording(ContextDecorator):
+    """Recording on or off within a block; one object serves several blocks, nested ones and other threads' too."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+
+    def __enter__(self) -> None:
+        mode.before.append(mode.recording)
+        mode.recording = self._enabled
+
+    def __exit__(self, *exception: object) -> None:
+        mode.recording = mode.before.pop()
+
+
+def no_grad() -> Recording:
+    """Record nothing inside `with no_grad():`, or inside a function decorated with `@no_grad()`.
+
+    Holds for the current thread only.
+
+    >>> from tinygrad_cnn import Tensor, no_grad
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> with no_grad():
+    ...     y = w * 3
+    >>> y.requires_grad
+    False
+    """
+    return Recording(False)
+
+
+def enable_grad() -> Recording:
+    """Record again inside `with enable_grad():`, within `no_grad()`.
+
+    >>> from tinygrad_cnn import Tensor
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> with no_grad(), enable_grad():
+    ...     y = w * 3
+    >>> y.requires_grad
+    True
+    """
+    return Recording(True)
