@@ -29,7 +29,7 @@ from tinygrad_cnn.checkpoint import CheckpointError, load_checkpoint, save_check
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.report import confusion_table, drawing, side_by_side, worst_mistakes
-from tinygrad_cnn.summary import summary, summary_table
+from tinygrad_cnn.summary import summary
 from tinygrad_cnn.training import Step, Trainer, predict
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
@@ -153,7 +153,7 @@ def train_and_show(options: argparse.Namespace, console: Console) -> int:
 
     stopped = False
     if not only_predict:
-        console.print(summary_table(summary(model, dataset.train_images.shape[1:])))
+        console.print(summary(model, dataset.train_images.shape[1:]))
         stopped = train(trainer, dataset, settings, options.save, console)
         show_result(model, dataset, console)
     if inputs:

@@ -10,10 +10,12 @@ import tinygrad_cnn
 # a new module needs a place here
 FLOORS = {
     "calls": 0,
+    "printing": 0,
     "random": 0,
     "machine": 0,
     "recording": 0,
     "graph": 1,
+    "cuts": 2,
     "ops": 2,
     "autograd": 2,
     "functional": 3,
@@ -23,6 +25,7 @@ FLOORS = {
     "optim": 5,
     "data": 5,
     "checkpoint": 5,
+    "microscope": 6,
     "summary": 6,
     "models": 6,
     "report": 6,

@@ -170,6 +170,7 @@ def test_parameters_come_in_any_iterable(given):
     assert w.item() == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*found no gradient")
 @pytest.mark.parametrize("make", [SGD, lambda params: SGD(params, momentum=0.9), Adam, AdamW])
 def test_without_a_gradient_a_parameter_is_left_alone(make):
     used, unused, frozen = parameter(1.0), parameter(1.0), parameter(1.0).requires_grad_(False)
@@ -221,6 +222,7 @@ def test_a_graph_recorded_before_a_step_is_no_longer_valid_after_it(make):
     layer(np.ones((1, 1), np.float32)).sum().backward()  # one recorded after it is
 
 
+@pytest.mark.filterwarnings("ignore:.*found no gradient")
 def test_a_step_without_gradient_leaves_graphs_valid():
     layer = nn.Linear(1, 1)
     loss = layer(np.ones((1, 1), np.float32)).sum()
@@ -327,6 +329,7 @@ def test_a_fresh_optimiser_continues_bit_for_bit(make, formula, settings, moved)
     assert_equal(others, numbers(tensors))
 
 
+@pytest.mark.filterwarnings("ignore:.*found no gradient")
 def test_a_state_dict_is_a_copy_by_position():
     tensors = parameters()
     optimizer = SGD([{"params": tensors[:2]}, {"params": tensors[2:], "lr": 0.5}], lr=0.1, momentum=0.9)

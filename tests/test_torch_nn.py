@@ -285,6 +285,7 @@ SETTINGS = [
 SHAPES = [(4, 3), (5,), ()]
 
 
+@pytest.mark.filterwarnings("ignore:.*found no gradient")
 @DTYPES
 @pytest.mark.parametrize(("name", "settings"), SETTINGS)
 def test_twenty_steps_are_the_same(name, settings, dtype):

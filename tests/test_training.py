@@ -12,7 +12,7 @@ from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.data.catalog import FASHION
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.report import confusion_table, drawing, worst_mistakes
-from tinygrad_cnn.summary import summary, summary_table
+from tinygrad_cnn.summary import summary
 from tinygrad_cnn.training import Trainer, predict
 
 OPTIMIZERS = {
@@ -135,7 +135,7 @@ def printed(renderable, width=100):
 
 
 def test_summary_table():
-    text = printed(summary_table(summary(MODELS["lenet"](), (1, 28, 28))))
+    text = printed(summary(MODELS["lenet"](), (1, 28, 28)))
     assert "16 × 10 × 10" in text
     assert "61,706" in text
     assert "416,520" in text

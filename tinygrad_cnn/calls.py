@@ -6,6 +6,7 @@ none of it.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import linecache
@@ -15,10 +16,13 @@ import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import CodeType, FrameType, FunctionType
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
+
+import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Given: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 NAME = __name__.partition(".")[0] + "."
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -37,14 +41,23 @@ class Line(NamedTuple):
 
 
 class Call:
-    """One call of a module, of a composed function, or of nothing but one operation; and what it was made within."""
+    """One call of a module, of a composed function, or of nothing but one operation.
 
-    __slots__ = ("_closed", "_owner", "_place", "outer")
+    Attributes:
+        outer: the call that it was made within.
+        given: its arguments, if the first one is a constant. What is computed from constants alone is not recorded; to
+            see it, one has to call again.
+    """
 
-    def __init__(self, owner: Any, outer: Call | None, place: tuple[CodeType, int] | None, closed: bool) -> None:
+    __slots__ = ("_closed", "_owner", "_place", "given", "outer")
+
+    def __init__(
+        self, owner: Any, outer: Call | None, place: tuple[CodeType, int] | None, closed: bool, given: Given | None
+    ) -> None:
         self._owner = owner  # a weak reference to a module, a function, or None
         self.outer = outer
         self._place = place
+        self.given = given
         self._closed = closed  # whether no code of the user runs within it, so that nothing need be looked for
 
     @property
@@ -56,6 +69,12 @@ class Call:
     def function(self) -> str | None:
         """The name of the composed function that was called; None if none was."""
         return self._owner.__name__ if isinstance(self._owner, FunctionType) else None
+
+    def again(self, input: Any) -> Any:
+        """What is given for another first argument; state that a call changes (running statistics) is left alone."""
+        (_, *others), settings = self.given  # type: ignore[misc]
+        called = copy.deepcopy(self.module) if self.function is None else self._owner
+        return called(input, *others, **settings)
 
     @property
     def line(self) -> Line | None:
@@ -78,7 +97,8 @@ def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> 
     """module.forward(*args, **settings); what is recorded meanwhile is recorded on its behalf."""
     outer = _running.get()
     place = outer._place if outer is not None and outer._closed else _place(sys._getframe(1))
-    _running.set(Call(weakref.ref(module), outer, place, module.__module__.startswith(NAME)))
+    given = (args, settings) if _begins_with_constant(args) else None
+    _running.set(Call(weakref.ref(module), outer, place, module.__module__.startswith(NAME), given))
     try:
         return module.forward(*args, **settings)
     finally:
@@ -99,7 +119,8 @@ def composition(function: Callable[P, R]) -> Callable[P, R]:
         outer = _running.get()
         if outer is not None and outer._closed:
             return function(*args, **settings)
-        _running.set(Call(function, outer, _place(sys._getframe(1)), True))
+        given = (args, settings) if _begins_with_constant(args) else None
+        _running.set(Call(function, outer, _place(sys._getframe(1)), True, given))
         try:
             return function(*args, **settings)
         finally:
@@ -115,7 +136,12 @@ def current() -> Call:
     call = _running.get()
     if call is not None and call._closed:
         return call
-    return Call(None, call, _place(sys._getframe(1)), True)
+    return Call(None, call, _place(sys._getframe(1)), True, None)
+
+
+def _begins_with_constant(args: tuple[Any, ...]) -> bool:
+    """Whether the first argument is an array, or a Tensor that requires no gradient."""
+    return len(args) > 0 and (isinstance(args[0], np.ndarray) or getattr(args[0], "node", args) is None)
 
 
 def _place(frame: FrameType | None) -> tuple[CodeType, int] | None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from rich.console import RenderableType
 from rich.table import Table
 
 from . import ops
 from .graph import Leaf, Node, topological_order
 from .nn import Module, Parameter
 from .nn.module import evaluating
+from .printing import Printed
 from .tensor import Tensor
 
 
@@ -31,7 +33,31 @@ class Layer:
     multiply_adds: int
 
 
-def summary(model: Module, input_shape: Sequence[int]) -> list[Layer]:
+class Summary(list[Layer], Printed):
+    """The layers of a model; printed, a table of them with sums."""
+
+    def __rich__(self) -> RenderableType:
+        table = Table(show_footer=True)
+        table.add_column("layer", footer="total")
+        table.add_column("output shape")
+        for heading, numbers in (
+            ("parameters", [layer.parameters for layer in self]),
+            ("multiply-adds", [layer.multiply_adds for layer in self]),
+        ):
+            table.add_column(heading, footer=f"{sum(numbers):,}", justify="right")
+        for layer in self:
+            table.add_row(
+                layer.kind,
+                " × ".join(f"{n:,}" for n in layer.output_shape),
+                f"{layer.parameters:,}" if layer.parameters else "",
+                f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+            )
+        return table
+
+    __str__, __repr__ = Printed.__str__, Printed.__repr__
+
+
+def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     """The layers of a model in the order in which they are called.
 
     Args:
@@ -72,7 +98,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> list[Layer]:
         counted.update(map(id, own))
         parameters = sum(p.numel() for p in own)
         layers.append(Layer(call.name, type(call.module).__name__, call.output_shape, parameters, multiply_adds))
-    return layers
+    return Summary(layers)
 
 
 class _Call(NamedTuple):
@@ -94,23 +120,3 @@ def _watch(name: str, module: Module, calls: list[_Call]) -> None:
         return output
 
     module.forward = record  # type: ignore[method-assign]
-
-
-def summary_table(layers: Sequence[Layer]) -> Table:
-    """The layers and their sums as a table for the terminal."""
-    table = Table(show_footer=True)
-    table.add_column("layer", footer="total")
-    table.add_column("output shape")
-    for heading, numbers in (
-        ("parameters", [layer.parameters for layer in layers]),
-        ("multiply-adds", [layer.multiply_adds for layer in layers]),
-    ):
-        table.add_column(heading, footer=f"{sum(numbers):,}", justify="right")
-    for layer in layers:
-        table.add_row(
-            layer.kind,
-            " × ".join(f"{n:,}" for n in layer.output_shape),
-            f"{layer.parameters:,}" if layer.parameters else "",
-            f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-        )
-    return table

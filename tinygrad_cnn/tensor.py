@@ -13,6 +13,7 @@ import numpy as np
 from . import functional as F
 from . import ops
 from .autograd import run_backward
+from .cuts import note_cut
 from .functional._arguments import new_array
 from .functional._numpy import call_outside_graph, call_ufunc
 from .functional.indexing import getitem
@@ -84,6 +85,8 @@ class Tensor(Value):
 
         Assigning to it (`w.data -= 0.1 * w.grad`) changes a leaf without recording anything.
         """
+        if type(self.node) is Node:
+            note_cut(self.node, ".data")
         return self._array
 
     @data.setter
@@ -186,6 +189,8 @@ class Tensor(Value):
 
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy. What is computed from it is not recorded."""
+        if type(self.node) is Node:
+            note_cut(self.node, ".numpy()")
         return self._array
 
     def tolist(self) -> Any:
@@ -194,6 +199,8 @@ class Tensor(Value):
 
     def detach(self) -> Tensor:
         """The same array as a constant: no gradient flows through it."""
+        if type(self.node) is Node:
+            note_cut(self.node, ".detach()")
         return Tensor.wrap(self._array, None)
 
     def __reduce__(self) -> Any:
@@ -243,6 +250,8 @@ class Tensor(Value):
         return format(self.item(), spec) if self._array.size == 1 and spec else format(repr(self), spec)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if type(self.node) is Node:
+            note_cut(self.node, "np.asarray")
         return np.array(self._array, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:

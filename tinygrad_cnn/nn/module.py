@@ -20,7 +20,9 @@ class Parameter(Tensor):
     True
     """
 
-    __slots__ = ()
+    __slots__ = ("name",)
+
+    name: str  # in the module whose `parameters()` gave it last; not set before
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data.numpy() if isinstance(data, Tensor) else data, requires_grad=requires_grad)
@@ -141,7 +143,9 @@ class Module:
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, in the order of `named_parameters`."""
-        return (parameter for _, parameter in self.named_parameters())
+        for name, parameter in self.named_parameters():
+            parameter.name = name  # so that an optimiser, which sees nothing else, can say which one it means
+            yield parameter
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """All buffers with their names, each once."""

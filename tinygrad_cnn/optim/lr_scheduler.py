@@ -55,9 +55,11 @@ class StepLR(LRScheduler):
     """The learning rate times `gamma` after every `step_size` steps.
 
     >>> from tinygrad_cnn import Tensor, optim
-    >>> optimizer = optim.SGD([Tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> w = Tensor([0.0], requires_grad=True)
+    >>> optimizer = optim.SGD([w], lr=1.0)
     >>> schedule = StepLR(optimizer, step_size=2, gamma=0.5)
     >>> for _ in range(2):
+    ...     (w * w).backward()
     ...     optimizer.step()
     ...     schedule.step()
     >>> schedule.get_last_lr()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from ..cuts import take_cuts
 from ..tensor import Tensor
 
 
@@ -41,6 +43,8 @@ class Optimizer:
             self._check_settings(self.param_groups[-1])
         if not known:
             raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
+        names = [(tensor, getattr(tensor, "name", "")) for group in self.param_groups for tensor in group["params"]]
+        self._unreached = {tensor: f"{name or 'a parameter of shape'} {tensor.shape}" for tensor, name in names}  # by any gradient so far
 
     @property
     def _name(self) -> str:
@@ -62,7 +66,12 @@ class Optimizer:
                     parameter.grad = None if set_to_none else Tensor(np.zeros_like(parameter.data))
 
     def step(self) -> None:
-        """Change every parameter that has a gradient, in place; a graph recorded before has then lost its values."""
+        """Change every parameter that has a gradient, in place; a graph recorded before has then lost its values.
+
+        Parameters that never had a gradient are named in a warning, once.
+        """
+        if self._unreached:
+            self._warn_of_unreached()
         for group in self.param_groups:
             for parameter in group["params"]:
                 gradient = parameter.grad
@@ -70,6 +79,24 @@ class Optimizer:
                     values = parameter.data
                     self._update(values, gradient.numpy(), self.state.setdefault(parameter, {}), group)
                     parameter.data = values  # tells graphs recorded before that their input has changed
+
+    def _warn_of_unreached(self) -> None:
+        without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
+        everything = len(without) == len(self._unreached)
+        cuts = take_cuts()
+        self._unreached = {}
+        if not without:
+            return
+        message = f"{self._name}.step() found no gradient for {', '.join(without)}"
+        if everything:
+            message += ", that is for no parameter at all: was loss.backward() called before it?"
+        else:
+            message += ": the loss does not depend on them by recorded operations, and they are not trained"
+        if cuts and not everything:
+            message += "; the path may have been cut by " + ", or by ".join(map(str, dict.fromkeys(map(str, cuts))))
+        elif not everything:
+            message += "; are they used in forward(), and is the path cut by .detach(), .data, .numpy() or Tensor(...)?"
+        warnings.warn(message, stacklevel=3)
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change `values` in place; `grad` is not written to."""
@@ -161,6 +188,24 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError("SGD with nesterov expects a momentum above 0 and no dampening")
 
+    def _warn_of_unreached(self) -> None:
+        without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
+        everything = len(without) == len(self._unreached)
+        cuts = take_cuts()
+        self._unreached = {}
+        if not without:
+            return
+        message = f"{self._name}.step() found no gradient for {', '.join(without)}"
+        if everything:
+            message += ", that is for no parameter at all: was loss.backward() called before it?"
+        else:
+            message += ": the loss does not depend on them by recorded operations, and they are not trained"
+        if cuts and not everything:
+            message += "; the path may have been cut by " + ", or by ".join(map(str, dict.fromkeys(map(str, cuts))))
+        elif not everything:
+            message += "; are they used in forward(), and is the path cut by .detach(), .data, .numpy() or Tensor(...)?"
+        warnings.warn(message, stacklevel=3)
+
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         direction = grad + group["weight_decay"] * values if group["weight_decay"] else grad
         momentum = group["momentum"]
@@ -197,6 +242,24 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def _warn_of_unreached(self) -> None:
+        without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
+        everything = len(without) == len(self._unreached)
+        cuts = take_cuts()
+        self._unreached = {}
+        if not without:
+            return
+        message = f"{self._name}.step() found no gradient for {', '.join(without)}"
+        if everything:
+            message += ", that is for no parameter at all: was loss.backward() called before it?"
+        else:
+            message += ": the loss does not depend on them by recorded operations, and they are not trained"
+        if cuts and not everything:
+            message += "; the path may have been cut by " + ", or by ".join(map(str, dict.fromkeys(map(str, cuts))))
+        elif not everything:
+            message += "; are they used in forward(), and is the path cut by .detach(), .data, .numpy() or Tensor(...)?"
+        warnings.warn(message, stacklevel=3)
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         if group["weight_decay"]:
@@ -236,6 +299,24 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
+
+    def _warn_of_unreached(self) -> None:
+        without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
+        everything = len(without) == len(self._unreached)
+        cuts = take_cuts()
+        self._unreached = {}
+        if not without:
+            return
+        message = f"{self._name}.step() found no gradient for {', '.join(without)}"
+        if everything:
+            message += ", that is for no parameter at all: was loss.backward() called before it?"
+        else:
+            message += ": the loss does not depend on them by recorded operations, and they are not trained"
+        if cuts and not everything:
+            message += "; the path may have been cut by " + ", or by ".join(map(str, dict.fromkeys(map(str, cuts))))
+        elif not everything:
+            message += "; are they used in forward(), and is the path cut by .detach(), .data, .numpy() or Tensor(...)?"
+        warnings.warn(message, stacklevel=3)
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         values *= 1 - group["lr"] * group["weight_decay"]

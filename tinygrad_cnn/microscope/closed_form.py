@@ -1,0 +1,221 @@
+"""The backward pass of a layer as one formula for each of its inputs, put together from the rules of its operations.
+
+Nothing here knows a layer. The rules of the recorded operations are inserted into each other; what only rearranges
+(reshape, permute, stretch) is left out, as a formula on paper does; and what is large or occurs twice gets a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..graph import Leaf, Node
+from .axes import Origin
+from .notation import (
+    Term,
+    constant,
+    is_transposition,
+    labelled,
+    read_rule,
+    rewritten,
+    substituted,
+    symbol,
+    transposed,
+    written,
+)
+from .reading import Layer, Reading
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """The formulas of a layer: {what they are the gradient of: formula}, and what the letters in them stand for."""
+
+    formulas: dict[Origin, str]
+    where: list[str]
+
+    def lines(self) -> list[str]:
+        """The formulas, then the definitions."""
+        return [*self.formulas.values(), *(f"where {definition}" for definition in self.where)]
+
+
+def closed_form(reading: Reading, layer: Layer, wanted: Container[Origin] | None = None) -> ClosedForm:
+    """The gradients of what enters a layer (of all of it, or the wanted), in terms of the gradient dY of its value."""
+    names = _names(reading, layer)
+    values: dict[Origin, Term] = {origin: symbol(name, reading.values[origin].shape) for origin, name in names.items()}
+    for node in layer.nodes:
+        term = Term(primitive=node.primitive, args=_operands(reading, values, node), settings=node.settings)
+        first = next((origin for origin in reading.parents(node) if origin is not None), None)
+        if first is not None:
+            term = labelled(term, reading.values[first].shape, reading.axes.names(first, layer))
+        values[node] = replace(term, shape=reading.values[node].shape)
+
+    cotangents: dict[Origin, Term] = {}
+    for node in reversed(layer.nodes):
+        if node is reading.output and reading.values[node].ndim == 0:
+            cotangents[node] = constant(1)
+        elif node is reading.output or any(user not in layer.nodes for user in reading.users.get(node, ())):
+            _add(cotangents, node, symbol("dY", reading.values[node].shape))
+        if node not in cotangents:
+            continue
+        for argnum, parent in enumerate(node.parents):
+            if parent is not None:
+                _add(cotangents, parent, _pulled_back(reading, values, node, argnum, cotangents[node]))
+    found = [origin for origin in names if origin in cotangents and (wanted is None or origin in wanted)]
+    known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared
+    terms, where = _with_definitions([_plain(rewritten(cotangents[origin], _fold, known)) for origin in found])
+    formulas = {origin: f"d{names[origin]} = {written(term)}" for origin, term in zip(found, terms, strict=True)}
+    return ClosedForm(formulas, where)
+
+
+def _names(reading: Reading, layer: Layer) -> dict[Origin, str]:
+    """What enters a layer, and the letters of the textbook for it: X, W, b."""
+    names: dict[Origin, str] = {}
+    outside = [origin for node in layer.nodes for origin in reading.parents(node) if origin not in layer.nodes]
+    for origin in dict.fromkeys(origin for origin in outside if origin is not None):
+        if isinstance(origin, Leaf) and origin not in reading.inputs:
+            own = reading.name(origin).rpartition(".")[2]
+            name = {"weight": "W", "bias": "b"}.get(own, own)
+        else:
+            name = "X"
+        taken = set(names.values())
+        names[origin] = (
+            name if name not in taken else next(f"{name}{i}" for i in range(2, 99) if f"{name}{i}" not in taken)
+        )
+    return names
+
+
+def _operands(reading: Reading, values: dict[Origin, Term], node: Node) -> tuple[Term, ...]:
+    origins = reading.parents(node)
+    return tuple(
+        values[origin] if origin is not None else _constant(arg) for origin, arg in zip(origins, node.args, strict=True)
+    )
+
+
+def _constant(arg: Any) -> Term:
+    """An array that holds one number everywhere, as the counts of average pooling, as this number."""
+    array = np.asarray(arg)
+    return constant(array.flat[0] if array.size and array.dtype.kind == "f" and np.ptp(array) == 0 else arg)
+
+
+def _pulled_back(reading: Reading, values: dict[Origin, Term], node: Node, argnum: int, g: Term) -> Term:
+    """The rule of an operation for an argument, with terms of the layer in the place of its letters."""
+    rule = read_rule(node.primitive, argnum, reading.args(node), reading.values[node], node.settings)
+    if rule.term is None:
+        return Term(f"vjp_{node.primitive.name}_{rule.target}", args=(g,), shape=reading.values[node].shape)
+    term = labelled(rule.term, reading.values[node].shape, reading.axes.names(node, reading.layer(node)))
+    meaning = {"g": g, "out": values[node]} | {str(i): one for i, one in enumerate(_operands(reading, values, node))}
+    instead = {rule.inputs[key]: meaning[key] for key in rule.inputs}
+    return substituted(term, instead)
+
+
+def _add(cotangents: dict[Origin, Term], origin: Origin, term: Term) -> None:
+    before = cotangents.get(origin)
+    cotangents[origin] = term if before is None else Term(primitive=ops.add, args=(before, term), shape=term.shape)
+
+
+# ---- folding
+
+CROP, PAD = "crop", "pad"
+
+
+def _fold(term: Term) -> Term:
+    """Without what only rearranges; transpositions are kept in matrix products alone."""
+    primitive, args = term.primitive, term.args
+    if is_transposition(term):
+        return transposed(args[0])
+    if primitive in (ops.reshape, ops.permute, ops.broadcast_to):
+        return args[0]
+    if primitive in (ops.index, ops.scatter) and _is_sliced(term.settings["key"]):
+        if all(part.step == -1 or part == slice(None) for part in _parts(term.settings["key"])):
+            return args[0]
+        return Term(CROP if primitive is ops.index else PAD, args=args, shape=term.shape)
+    if primitive is ops.pad:
+        return Term(PAD, args=args, shape=term.shape)
+    if primitive in (ops.im2col, ops.col2im) and args[0].primitive is primitive:
+        return args[0]  # over the width, then over the height: together over both
+    if primitive is ops.sum and args[0].primitive is ops.matmul and max(term.settings["axis"]) < len(args[0].shape) - 2:
+        return args[0]  # a sum of products A₁·B₁ + A₂·B₂ + … is one product, [A₁ A₂ …] · [B₁ B₂ …]
+    if primitive in (ops.mul, ops.div):
+        return _computed(term)
+    return term if primitive is ops.matmul else replace(term, args=tuple(_plain(arg) for arg in args))
+
+
+def _plain(term: Term) -> Term:
+    return term.args[0] if is_transposition(term) else term
+
+
+def _parts(key: Any) -> Sequence[Any]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _is_sliced(key: Any) -> bool:
+    return all(isinstance(part, slice) for part in _parts(key))
+
+
+def _computed(term: Term) -> Term:
+    """Products and quotients of numbers as numbers, and 1 · x as x."""
+    a, b = (_plain(arg) for arg in term.args)
+    if term.primitive is ops.mul and 1 in (a.constant if not a.shape else None, b.constant if not b.shape else None):
+        return b if not a.shape and a.constant == 1 else a
+    numbers = [one.constant for one in (a, b) if not one.shape and isinstance(one.constant, (int, float, Fraction))]
+    if len(numbers) < 2 or not all(float(n).is_integer() or isinstance(n, Fraction) for n in numbers) or not numbers[1]:
+        return replace(term, args=(a, b))
+    first, second = (n if isinstance(n, Fraction) else Fraction(int(n)) for n in numbers)
+    value = first * second if term.primitive is ops.mul else first / second
+    return Term(str(value).replace("-", "−"), constant=value)
+
+
+# ---- definitions
+
+
+def _with_definitions(terms: Sequence[Term]) -> tuple[list[Term], list[str]]:
+    """The terms with names for those of their parts that are columns, constants, or occur twice; and what they mean."""
+    parts = _parts_of(terms)
+    uses = dict.fromkeys(parts, 0)
+    for part in parts:
+        for arg in part.args:
+            uses[arg] += 1
+    letters = {kind: iter([kind, *(f"{kind}{i}" for i in range(2, 99))]) for kind in ("cols", "M", "K")}
+    others = iter("GHPQRSTUVZ")
+    instead: dict[Term, Term] = {}
+    for part in parts:
+        if part.shape and part.constant is not None:
+            name = next(letters[part.text])
+        elif part.primitive is ops.im2col and not any(one.text == "dY" for one in _parts_of([part])):
+            name = next(letters["cols"])
+        elif part.args and uses[part] > 1 and not is_transposition(part):
+            name = next(others, f"V{len(instead)}")
+        else:
+            continue
+        instead[part] = symbol(name, part.shape)
+    where = [f"{name.text} {_meaning(part, instead)}" for part, name in instead.items()]
+    return [substituted(term, instead) for term in terms], where
+
+
+def _parts_of(terms: Sequence[Term]) -> list[Term]:
+    """All parts of terms, each once, every one before what it is part of."""
+    found: dict[Term, None] = {}
+
+    def visit(term: Term) -> None:
+        if term not in found:
+            for arg in term.args:
+                visit(arg)
+            found[term] = None
+
+    for term in terms:
+        visit(term)
+    return list(found)
+
+
+def _meaning(part: Term, instead: dict[Term, Term]) -> str:
+    if part.constant is None:
+        inside = replace(part, args=tuple(substituted(arg, instead) for arg in part.args))
+        return f"= {written(inside)}"
+    if part.constant.dtype == bool:
+        return f"is 1 in {part.constant.mean():.0%} of its elements and 0 elsewhere: {part.shape}"
+    return f"is a constant array: {part.shape}, from {part.constant.min():.4g} to {part.constant.max():.4g}"

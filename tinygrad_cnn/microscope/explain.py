@@ -1,0 +1,309 @@
+"""The backward pass to one tensor as a derivation: every operation with its rule, then the formulas they add up to."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from .. import ops
+from ..graph import Array, Event, Leaf, Node, Value, backpropagate, observe
+from .axes import Origin
+from .closed_form import closed_form
+from .notation import Rule, Term, forward_notation, letters, read_rule
+from ..printing import Printed, duration, number, size
+from .reading import Reading, variables
+
+
+@dataclass(frozen=True)
+class Step:
+    """One application of one rule on the way back.
+
+    Attributes:
+        op: the name of the primitive.
+        layer: the title of the module or function that recorded it.
+        line: the user's line that asked for it, or None.
+        forward: the operation as a formula of its arguments A, B, …, or X.
+        arguments: what the letters stand for, with named shapes.
+        backward: the rule as a formula of the gradient dY that arrives.
+        source: the rule as its author wrote it.
+        shape: that of the gradient passed on, with named axes.
+        gradient: the gradient passed on.
+        added: the steps whose gradients add up to dY, counted from 1.
+        kept: how many bytes of the operation's value were kept for the backward pass.
+        forward_seconds, backward_seconds: what the operation and the rule took, just now.
+    """
+
+    op: str
+    layer: str
+    line: str | None
+    forward: str
+    arguments: str
+    backward: str
+    source: str
+    shape: str
+    gradient: np.ndarray
+    added: list[int]
+    kept: int
+    forward_seconds: float
+    backward_seconds: float
+    rule: Rule
+    node: Node
+    argnum: int
+
+    @property
+    def norm(self) -> float:
+        """The root of the sum of the squares of the gradient passed on."""
+        return float(np.linalg.norm(self.gradient.astype(np.float64)))
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation(Printed):
+    """What `explain` gives; printed, it is the whole derivation.
+
+    Attributes:
+        name, shape: of the tensor, the shape with named axes.
+        steps: from the loss back to the tensor.
+        closed_forms: {title of a layer: the formulas for what enters it}, from the loss back.
+        answers: where factors and sums come from, a sentence each.
+        gradient: of the loss with respect to the tensor.
+    """
+
+    name: str
+    shape: str
+    steps: list[Step]
+    closed_forms: dict[str, list[str]]
+    answers: list[str]
+    gradient: np.ndarray
+
+    def __rich__(self) -> RenderableType:
+        return Group(*self._parts())
+
+    def _parts(self) -> Iterator[RenderableType]:
+        yield Text(f"The gradient of the loss with respect to {self.name} {self.shape}, operation by operation", "bold")
+        layer = None
+        for i, step in enumerate(self.steps, 1):
+            if step.layer != layer:
+                layer = step.layer
+                yield Text(f"\n{layer}", "bold") + Text(f"   {step.line or ''}", "dim")
+            yield _indented(f"{i:>3}  {step.forward}", f"  {step.op}; {step.arguments}", 0)
+            yield _indented(step.backward, f"  {step.shape}", 5)
+            if len(step.added) > 1:
+                yield _indented("", f"dY is the sum of what steps {', '.join(map(str, step.added))} gave", 5)
+            low, high = (number(float(end)) for end in (step.gradient.min(), step.gradient.max()))
+            kept = f"kept {size(step.kept)}" if step.kept else "nothing kept"
+            times = f"{duration(step.forward_seconds)} forward, {duration(step.backward_seconds)} back"
+            yield _indented("", f"norm {number(step.norm)}, from {low} to {high}; {kept}; {times}", 5)
+        yield Text("\nFolded, layer by layer (what only rearranges is left out)", "bold")
+        for layer, lines in self.closed_forms.items():
+            yield Text(f"  {layer}")
+            yield Padding(Text("\n".join(lines)), (0, 0, 0, 5))
+        if self.answers:
+            yield Text("\nWhere factors and sums come from", "bold")
+            for answer in self.answers:
+                yield Padding(Text(f"- {answer}"), (0, 0, 0, 2))
+
+
+def _indented(text: str, dim: str, by: int) -> RenderableType:
+    return Padding(Text(text) + Text(dim, "dim"), (0, 0, 0, by))
+
+
+def explain(loss: Any, wrt: Any) -> Explanation:
+    """Tell how the gradient of `loss` with respect to a tensor comes about.
+
+    Args:
+        loss: a Tensor of one element, whose graph has not been freed.
+        wrt: a Tensor that it depends on: a parameter, an image, or a value on the way.
+
+    Returns:
+        An explanation; print it.
+
+    Raises:
+        ValueError: if the loss has several elements, or does not depend on the tensor.
+
+    >>> from tinygrad_cnn import Tensor
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> loss = (x * x).mean()
+    >>> explanation = explain(loss, wrt=x)
+    >>> [step.backward for step in explanation.steps]
+    ['dA = dY / 3', 'dX = stretch(dY)', 'dA = dY ⊙ B', 'dB = dY ⊙ A']
+    """
+    reading = Reading(loss, variables(sys._getframe(1)))
+    if reading.values[reading.output].size != 1:
+        raise ValueError(
+            f"explain starts from one number, got a Tensor of shape {reading.values[reading.output].shape}: "
+            "reduce it, as with .sum()"
+        )
+    target, path = _path(reading, wrt)
+    user = next(node for node in path if target in node.parents)
+    gradients, seconds, total = _backward(reading, target)
+    kept = reading.kept_bytes()
+    used = [
+        (node, argnum, parent)
+        for node in reversed(path)
+        for argnum, parent in enumerate(node.parents)
+        if parent is target or parent in path
+    ]
+    steps = []
+    for node, argnum, _ in used:
+        added = [i for i, (_, _, parent) in enumerate(used, 1) if parent is node]
+        steps.append(_step(reading, node, argnum, gradients, seconds, added, kept[node]))
+    forms = {}
+    for layer in reversed(reading.layers):
+        if any(node in path for node in layer.nodes):
+            wanted = None if user in layer.nodes else {*path, target}
+            forms[layer.title] = closed_form(reading, layer, wanted).lines()
+    name = reading.name(target) if isinstance(target, Leaf) else f"the value of {target.primitive.name}"
+    return Explanation(name, reading.shape(target, user), steps, forms, _answers(reading, steps, name), total)
+
+
+def _path(reading: Reading, wrt: Any) -> tuple[Origin, dict[Node, None]]:
+    """The tensor's place in the graph, and the operations between it and the loss, the first first."""
+    if not isinstance(wrt, Value):
+        raise TypeError(f"explain expects a Tensor as wrt, got {type(wrt).__name__}")
+    if wrt.node is None:
+        raise ValueError(
+            f"the Tensor of shape {wrt._array.shape} requires no gradient, so that nothing was recorded for it: set "
+            "requires_grad=True before the forward pass"
+        )
+    path: dict[Node, None] = {}
+    for node in reading.nodes:
+        if any(parent is not None and (parent is wrt.node or parent in path) for parent in node.parents):
+            path[node] = None
+    if reading.output not in path:
+        raise ValueError(
+            f"the loss does not depend on the Tensor of shape {wrt._array.shape} by recorded operations: was the path "
+            "cut by .detach(), .data, .numpy() or Tensor(...)?"
+        )
+    return wrt.node, path
+
+
+_PerRule = Mapping[tuple[Node, int], Any]
+
+
+def _backward(reading: Reading, target: Origin) -> tuple[_PerRule, _PerRule, np.ndarray]:
+    """What each rule on the way to the target gave, how long it took, and what all together bring to the target."""
+    gradients: dict[tuple[Node, int], np.ndarray] = {}
+    seconds: dict[tuple[Node, int], float] = {}
+
+    def watch(event: Event, compute: Callable[[], Array]) -> Array:
+        begun = time.perf_counter()
+        result = compute()
+        if event.node is not None and event.argnum is not None:
+            seconds[event.node, event.argnum] = time.perf_counter() - begun
+            gradients[event.node, event.argnum] = np.array(result)
+        return result
+
+    seed = np.ones(reading.values[reading.output].shape, reading.values[reading.output].dtype)
+    with observe(watch):
+        found = backpropagate({reading.output: seed}, wanted={target}, retain_graph=True)
+    return gradients, seconds, np.array(found[target])
+
+
+def _step(
+    reading: Reading, node: Node, argnum: int, gradients: _PerRule, seconds: _PerRule, added: list[int], kept: int
+) -> Step:
+    primitive, args, out = node.primitive, reading.args(node), reading.values[node]
+    layer = reading.layer(node)
+    rule = read_rule(primitive, argnum, args, out, node.settings)
+    begun = time.perf_counter()
+    primitive.function(*args, **node.settings)
+    forward_seconds = time.perf_counter() - begun
+    meanings = [
+        f"{letter} = {reading.origin_name(parent)} {reading.shape(parent, node)}"
+        for letter, parent in zip(letters(primitive, len(args)), reading.parents(node), strict=True)
+        if parent is not None
+    ]
+    origin = node.parents[argnum]
+    return Step(
+        op=primitive.name,
+        layer=layer.title,
+        line=layer.line,
+        forward=forward_notation(primitive, args, node.settings, _first_names(reading, node)),
+        arguments=", ".join(meanings),
+        backward=rule.labelled(out.shape, reading.axes.names(node, layer)).notation(),
+        source=rule.source,
+        shape=reading.shape(origin, node) if origin is not None else "",
+        gradient=gradients[node, argnum],
+        added=added,
+        kept=kept,
+        forward_seconds=forward_seconds,
+        backward_seconds=seconds[node, argnum],
+        rule=rule.labelled(out.shape, reading.axes.names(node, layer)),
+        node=node,
+        argnum=argnum,
+    )
+
+
+def _first_names(reading: Reading, node: Node) -> list[str]:
+    origin = reading.parents(node)[0]
+    return [] if origin is None else reading.axes.names(origin, reading.layer(node))
+
+
+# ---- answers
+
+
+def _answers(reading: Reading, steps: list[Step], name: str) -> list[str]:
+    """Which rules on the way multiply by a number, and which add up; read off the rules."""
+    answers = []
+    for step in steps:
+        where = f"`{step.op}` in {step.layer}" + (f" ({step.line})" if step.line else "")
+        for factor in _factors(step.rule.term):
+            answers.append(f"The factor {factor} comes from {where}: {step.forward}{_counted(reading, step)}.")
+        if step.gradient.size < reading.values[step.node].size:
+            for axes in _sums(step.rule.term):
+                answers.append(
+                    f"A sum over {', '.join(axes)}, not a mean, comes from {where}: {step.forward} used each element "
+                    f"of {step.rule.target} for all of {', '.join(axes)}, and what is used many times receives the sum "
+                    "of the gradients of its uses."
+                )
+    if not any(answer.startswith("The factor") for answer in answers):
+        answers.append(f"No rule between the loss and {name} multiplies by a number: there is no 1/N on the way.")
+    return answers
+
+
+def _factors(term: Term | None) -> Iterator[str]:
+    """The numbers by which a term multiplies or divides the gradient."""
+    if term is None or term.text == "dY":
+        return
+    for i, arg in enumerate(term.args):
+        if arg.constant is not None and not arg.shape and abs(arg.constant) != 1:
+            if term.primitive is ops.div and i == 1:
+                yield f"1/{arg.text}"
+            elif term.primitive is ops.mul:
+                yield arg.text
+    if term.primitive in (ops.mul, ops.div, ops.reshape, ops.broadcast_to, ops.sum):
+        for arg in term.args:
+            yield from _factors(arg)
+
+
+def _counted(reading: Reading, step: Step) -> str:
+    """What a divisor counts: the elements that the operation before has added up, if their number is the divisor."""
+    summed = step.node.parents[0]
+    if step.op != "div" or not isinstance(summed, Node) or summed.primitive is not ops.sum:
+        return ""
+    divisor: Any = step.node.args[1]
+    axes, added = summed.settings["axis"], summed.args[0].shape
+    if np.ndim(divisor) or math.prod(added[axis] for axis in axes) != divisor:
+        return ""
+    origin = summed.parents[0]
+    names = reading.axes.names(origin, reading.layer(summed)) if origin is not None else [str(n) for n in added]
+    over = ", ".join(names[axis] for axis in axes)
+    return f", where A is the sum over {over}: together the mean over {over}"
+
+
+def _sums(term: Term | None) -> Iterator[list[str]]:
+    if term is None:
+        return
+    if term.primitive is ops.sum:
+        yield term.settings.get("names") or [f"axis {i}" for i in term.settings["axis"]]
+    for arg in term.args:
+        yield from _sums(arg)

@@ -1,0 +1,174 @@
+"""A recorded graph as a person reads it: in the order of recording, with values, names and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from ..calls import Call
+from ..graph import Leaf, Node, Value, recompute, topological_order
+from .axes import Axes, Origin
+from .unrecorded import find_unrecorded
+
+
+@dataclass(eq=False)
+class Layer:
+    """What was recorded during one call: of a module, of a composed function, or of a single operation."""
+
+    call: Call
+    name: str
+    kind: str
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Its name in the model and what it is: "conv1 Conv2d"."""
+        return f"{self.name} {self.kind}" if self.name else self.kind
+
+    @property
+    def line(self) -> str | None:
+        """The user's line that called it."""
+        line = self.call.line
+        return None if line is None else str(line)
+
+
+class Reading:
+    """Everything that the graph under `output` holds.
+
+    Attributes:
+        nodes: the operations, layer by layer, the first first.
+        leaves: where the graph begins.
+        values: the value of each of them, computed again where it was not kept.
+        layers: in the order in which they were called.
+        inputs: where the unrecorded operations begin.
+        unrecorded: operations on constants alone, of layers that begin with one. They are not in the graph, as no
+            gradient is needed of them, but tell what a layer computes (the columns of the first convolution).
+    """
+
+    def __init__(self, output: Any, variables: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(output, Value):
+            raise TypeError(f"expected a Tensor that was computed from others, got {type(output).__name__}")
+        if not isinstance(output.node, Node):
+            raise ValueError(
+                "there is no graph to read: the Tensor was not computed from one that requires a gradient (or within "
+                "no_grad())"
+            )
+        order = topological_order([output.node])[::-1]
+        self.output = output.node
+        self.nodes = [origin for origin in order if isinstance(origin, Node)]
+        self.leaves = [origin for origin in order if isinstance(origin, Leaf)]
+        self.values: dict[Origin, np.ndarray] = {}
+        self.values |= {node: value for node, value in recompute([output.node]).items()}
+        for node in self.nodes:
+            for arg, parent in zip(node.args, node.parents, strict=True):
+                if isinstance(parent, Leaf):
+                    self.values[parent] = arg
+        self.layers: list[Layer] = []
+        self._layer_of: dict[Call, Layer] = {}
+        for node in self.nodes:
+            if node.call not in self._layer_of:
+                layer = Layer(node.call, _module_path(node.call), _kind(node))
+                earlier = sum((one.name, one.kind.split()[0]) == (layer.name, layer.kind) for one in self.layers)
+                layer.kind += f" ({earlier + 1})" if earlier else ""
+                self._layer_of[node.call] = layer
+                self.layers.append(layer)
+            self._layer_of[node.call].nodes.append(node)
+        self.unrecorded: set[Node] = set()
+        self.inputs: list[Leaf] = []
+        self._made: dict[tuple[Node, int], Origin] = {}
+        for layer in self.layers:
+            found = find_unrecorded(layer.call, layer.nodes)
+            if found is not None:
+                self.unrecorded |= set(found.nodes) - set(layer.nodes)
+                layer.nodes = found.nodes
+                self._layer_of |= {node.call: layer for node in found.nodes}
+                self._made |= found.made
+                self.values |= found.values
+                self.inputs.append(found.input)
+        self._names = self._leaf_names(variables or {})
+        self.nodes = [node for layer in self.layers for node in layer.nodes]
+        self.users: dict[Origin, list[Node]] = {}
+        for node in self.nodes:
+            for parent in dict.fromkeys(parent for parent in self.parents(node) if parent is not None):
+                self.users.setdefault(parent, []).append(node)
+        self.axes = Axes(self.nodes, self.parents, lambda origin: self.values[origin].shape, self.layer)
+
+    def layer(self, node: Node) -> Layer:
+        """The layer that recorded a node."""
+        return self._layer_of[node.call]
+
+    def args(self, node: Node) -> list[Any]:
+        """The arguments of a node, with their numbers."""
+        return [
+            self.values[parent] if isinstance(parent, Node) else arg
+            for arg, parent in zip(node.args, node.parents, strict=True)
+        ]
+
+    def parents(self, node: Node) -> list[Origin | None]:
+        """Where the arguments of a node come from, operations that were not recorded included."""
+        return [parent or self._made.get((node, i)) for i, parent in enumerate(node.parents)]
+
+    def name(self, leaf: Leaf) -> str:
+        """What a leaf is called: by its model, by the user's variable, or by its number."""
+        return self._names[leaf]
+
+    def origin_name(self, origin: Origin) -> str:
+        """The name of a leaf, or the operation that computed a value."""
+        return self.name(origin) if isinstance(origin, Leaf) else origin.primitive.name
+
+    def kept_bytes(self) -> dict[Node, int]:
+        """How much memory of each value is held for the backward pass; that of a view is counted where it was made."""
+        held: dict[int, np.ndarray] = {}
+        for node in self.nodes:
+            for array in (*node.args, node.out):
+                if isinstance(array, np.ndarray) and node not in self.unrecorded:
+                    held[np.lib.array_utils.byte_bounds(array)[0]] = array
+        kept = dict.fromkeys(self.nodes, 0)
+        for node in self.nodes:
+            array = held.pop(np.lib.array_utils.byte_bounds(self.values[node])[0], None)
+            if array is not None:
+                low, high = np.lib.array_utils.byte_bounds(array)
+                kept[node] = high - low
+        return kept
+
+    def shape(self, origin: Origin, node: Node) -> str:
+        """The shape of a value with the names that its axes have for the layer of a node."""
+        return self.axes.shape(origin, self.layer(node))
+
+    def _leaf_names(self, variables: Mapping[str, Any]) -> dict[Leaf, str]:
+        names: dict[Leaf, str] = {}
+        for layer in self.layers:
+            root = next((call.module for call in layer.call.chain() if call.module is not None), None)
+            for name, parameter in root.named_parameters() if root is not None else ():
+                names.setdefault(parameter.node, name)
+        for name, value in variables.items():
+            if isinstance(value, Value) and isinstance(value.node, Leaf) and not name.startswith("_"):
+                names.setdefault(value.node, name)
+        for leaf in self.inputs:
+            names[leaf] = "input"
+        for number, leaf in enumerate(self.leaves, 1):
+            names.setdefault(leaf, f"leaf {number}")
+        return names
+
+
+def variables(frame: FrameType) -> dict[str, Any]:
+    """The variables that the code of a frame sees."""
+    return {**frame.f_globals, **frame.f_locals}
+
+
+def _kind(node: Node) -> str:
+    """What was called: the module's class, the function, or the operation."""
+    module = node.call.module
+    return type(module).__name__ if module is not None else node.call.function or node.primitive.name
+
+
+def _module_path(call: Call) -> str:
+    """The name, within the outermost module, of the innermost module that a call is or is part of."""
+    modules = [one.module for one in call.chain() if one.module is not None]
+    if len(modules) < 2:
+        return ""
+    return next((name for name, module in modules[0].named_modules() if module is modules[-1]), "")
