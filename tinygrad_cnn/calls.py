@@ -70,6 +70,11 @@ class Call:
         """The name of the composed function that was called; None if none was."""
         return self._owner.__name__ if isinstance(self._owner, FunctionType) else None
 
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether what was called is still there."""
+        return self.function is not None or self.module is not None
+
     def again(self, input: Any) -> Any:
         """What is given for another first argument; state that a call changes (running statistics) is left alone."""
         (_, *others), settings = self.given  # type: ignore[misc]

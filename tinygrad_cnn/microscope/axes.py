@@ -25,7 +25,7 @@ class Atom:
         self.size = size
         self.names: dict[Hashable, str] = {}
         self.instead: list[Atom] | None = None  # it has turned out to be another one, or several joined
-        self.like: Atom | None = None  # the same axis with more or fewer elements
+        self.like: Atom | None = None  # the same axis with a padding, which is named later
 
     def name(self, layer: Hashable) -> str | None:
         """What this layer calls it, or else any other."""
@@ -62,10 +62,14 @@ class Axes:
         self._parents, self._shapes, self._layers = parents, shapes, layers
         self._of: dict[Origin, list[Axis]] = {}
         nodes = list(nodes)
+        products: dict[Hashable, list[Node]] = {}
         for node in nodes:
             self._carry(node)
-        for node in nodes:
-            self._name_product(node)
+            if node.primitive is ops.matmul:
+                products.setdefault(layers(node), []).append(node)
+            if node.primitive in (ops.matmul, ops.col2im):  # the last tells names as well
+                for product in products.get(layers(node), ()):
+                    self._name_product(product)
 
     def names(self, origin: Origin, layer: Hashable) -> list[str]:
         """The name of each axis in this layer; an axis without a name has its length."""
@@ -153,7 +157,7 @@ def _unify(left: Iterable[Atom], right: Iterable[Atom]) -> None:
     while a and b:
         first, second = a[0], b[0]
         if first.size == second.size:
-            if first is not second:
+            if first is not second and not _contradict(first, second):
                 second.replace([first])
             a, b = a[1:], b[1:]
         elif first.size == 1:
@@ -169,6 +173,11 @@ def _unify(left: Iterable[Atom], right: Iterable[Atom]) -> None:
             a, b = [*first.resolved()[1:], *a[1:]], b[1:]
         else:
             return
+
+
+def _contradict(first: Atom, second: Atom) -> bool:
+    """Whether a layer calls them by two names: what comes out of a convolution is F, though added to what goes in, C."""
+    return any(second.names.get(layer, name) != name for layer, name in first.names.items())
 
 
 # ---- what the primitives do: (axes of the arguments, shape of the value, settings, layer) -> axes of the value
@@ -221,7 +230,7 @@ def _index(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, laye
         out = _resized(inputs, shape, settings, layer)
         for before, after in zip(inputs[0], out, strict=False):
             if before is not after and len(before) == 1:
-                after[0].like = before[0]
+                after[0].names.update(before[0].names)
         return out
     out = _new(shape)
     for part, axis in reversed(list(zip(key, inputs[0], strict=False))):  # each element of an axis once: it is kept

@@ -77,7 +77,7 @@ def _names(reading: Reading, layer: Layer) -> dict[Origin, str]:
     names: dict[Origin, str] = {}
     outside = [origin for node in layer.nodes for origin in reading.parents(node) if origin not in layer.nodes]
     for origin in dict.fromkeys(origin for origin in outside if origin is not None):
-        if isinstance(origin, Leaf) and origin not in reading.inputs:
+        if isinstance(origin, Leaf) and reading.is_named(origin):
             own = reading.name(origin).rpartition(".")[2]
             name = {"weight": "W", "bias": "b"}.get(own, own)
         else:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +14,13 @@ from rich.padding import Padding
 from rich.text import Text
 
 from .. import ops
-from ..graph import Array, Event, Leaf, Node, Value, backpropagate, observe
+from ..graph import Leaf, Node, Value
+from ..printing import Printed, duration, number, size
 from .axes import Origin
 from .closed_form import closed_form
 from .notation import Rule, Term, forward_notation, letters, read_rule
-from ..printing import Printed, duration, number, size
 from .reading import Reading, variables
+from .walk import Walk, forward_seconds, walk_back
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def explain(loss: Any, wrt: Any) -> Explanation:
         )
     target, path = _path(reading, wrt)
     user = next(node for node in path if target in node.parents)
-    gradients, seconds, total = _backward(reading, target)
+    walk = walk_back(reading, {target})
     kept = reading.kept_bytes()
     used = [
         (node, argnum, parent)
@@ -155,14 +155,16 @@ def explain(loss: Any, wrt: Any) -> Explanation:
     steps = []
     for node, argnum, _ in used:
         added = [i for i, (_, _, parent) in enumerate(used, 1) if parent is node]
-        steps.append(_step(reading, node, argnum, gradients, seconds, added, kept[node]))
+        steps.append(_step(reading, node, argnum, walk, added, kept[node]))
     forms = {}
     for layer in reversed(reading.layers):
         if any(node in path for node in layer.nodes):
             wanted = None if user in layer.nodes else {*path, target}
             forms[layer.title] = closed_form(reading, layer, wanted).lines()
     name = reading.name(target) if isinstance(target, Leaf) else f"the value of {target.primitive.name}"
-    return Explanation(name, reading.shape(target, user), steps, forms, _answers(reading, steps, name), total)
+    return Explanation(
+        name, reading.shape(target, user), steps, forms, _answers(reading, steps, name), walk.gradients[target]
+    )
 
 
 def _path(reading: Reading, wrt: Any) -> tuple[Origin, dict[Node, None]]:
@@ -186,37 +188,10 @@ def _path(reading: Reading, wrt: Any) -> tuple[Origin, dict[Node, None]]:
     return wrt.node, path
 
 
-_PerRule = Mapping[tuple[Node, int], Any]
-
-
-def _backward(reading: Reading, target: Origin) -> tuple[_PerRule, _PerRule, np.ndarray]:
-    """What each rule on the way to the target gave, how long it took, and what all together bring to the target."""
-    gradients: dict[tuple[Node, int], np.ndarray] = {}
-    seconds: dict[tuple[Node, int], float] = {}
-
-    def watch(event: Event, compute: Callable[[], Array]) -> Array:
-        begun = time.perf_counter()
-        result = compute()
-        if event.node is not None and event.argnum is not None:
-            seconds[event.node, event.argnum] = time.perf_counter() - begun
-            gradients[event.node, event.argnum] = np.array(result)
-        return result
-
-    seed = np.ones(reading.values[reading.output].shape, reading.values[reading.output].dtype)
-    with observe(watch):
-        found = backpropagate({reading.output: seed}, wanted={target}, retain_graph=True)
-    return gradients, seconds, np.array(found[target])
-
-
-def _step(
-    reading: Reading, node: Node, argnum: int, gradients: _PerRule, seconds: _PerRule, added: list[int], kept: int
-) -> Step:
+def _step(reading: Reading, node: Node, argnum: int, walk: Walk, added: list[int], kept: int) -> Step:
     primitive, args, out = node.primitive, reading.args(node), reading.values[node]
     layer = reading.layer(node)
     rule = read_rule(primitive, argnum, args, out, node.settings)
-    begun = time.perf_counter()
-    primitive.function(*args, **node.settings)
-    forward_seconds = time.perf_counter() - begun
     meanings = [
         f"{letter} = {reading.origin_name(parent)} {reading.shape(parent, node)}"
         for letter, parent in zip(letters(primitive, len(args)), reading.parents(node), strict=True)
@@ -232,11 +207,11 @@ def _step(
         backward=rule.labelled(out.shape, reading.axes.names(node, layer)).notation(),
         source=rule.source,
         shape=reading.shape(origin, node) if origin is not None else "",
-        gradient=gradients[node, argnum],
+        gradient=walk.parts[node, argnum],
         added=added,
         kept=kept,
-        forward_seconds=forward_seconds,
-        backward_seconds=seconds[node, argnum],
+        forward_seconds=forward_seconds(reading, node),
+        backward_seconds=walk.seconds[node, argnum],
         rule=rule.labelled(out.shape, reading.axes.names(node, layer)),
         node=node,
         argnum=argnum,

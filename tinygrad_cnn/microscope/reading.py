@@ -139,6 +139,10 @@ class Reading:
         """The shape of a value with the names that its axes have for the layer of a node."""
         return self.axes.shape(origin, self.layer(node))
 
+    def is_named(self, leaf: Leaf) -> bool:
+        """Whether a leaf is a parameter of a model, or a variable of the user."""
+        return leaf not in self.inputs and not self._names[leaf].startswith("leaf ")
+
     def _leaf_names(self, variables: Mapping[str, Any]) -> dict[Leaf, str]:
         names: dict[Leaf, str] = {}
         for layer in self.layers:

@@ -40,7 +40,7 @@ def find_unrecorded(call: Call, recorded: Sequence[Node]) -> Unrecorded | None:
         for arg, parent in zip(node.args, node.parents, strict=True)
         if parent is None and getattr(arg, "ndim", 0) > 0
     ]
-    if not constants or call.given is None:
+    if not constants or call.given is None or not call.can_be_repeated:
         return None
     begin = Tensor(np.array(call.given[0][0]), requires_grad=True)
     output = call.again(begin)

@@ -1,0 +1,210 @@
+"""The graph as a tree in the terminal, as text for Graphviz (DOT) and for Mermaid, and as a page."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from ..calls import Call
+from ..graph import Leaf, Node
+from .axes import Origin
+from .page import page
+from .reading import Layer, Reading, variables
+
+Unfold = bool | str | Collection[str]
+
+
+def show(loss: Any, *, unfold: Unfold = False, format: str | None = None, file: str | Path | None = None) -> None:
+    """Print the graph under a Tensor, or write it to a file.
+
+    Args:
+        loss: a Tensor whose graph has not been freed.
+        unfold: which layers are shown operation by operation: all (True), none, or those named: "conv1".
+        format: "tree", "dot" (for Graphviz), "mermaid", or "html": a page, of all operations, on which one walks
+            through the graph. By default what the file's name ends in says (.txt, .dot, .mmd, .html); else "tree".
+        file: where to write it; by default it is printed.
+
+    Raises:
+        ValueError: for an unknown format or layer, or if there is no graph.
+
+    >>> from tinygrad_cnn import Tensor
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> show((x * x).sum(), format="mermaid")
+    flowchart TB
+      leaf1(["x (2,)"])
+      layer1["mul (2,)"]
+      layer2["sum ()"]
+      leaf1 --> layer1
+      layer1 --> layer2
+    """
+    reading = Reading(loss, variables(sys._getframe(1)))
+    if format is None:
+        format = {".dot": "dot", ".mmd": "mermaid", ".html": "html"}.get(Path(file or "").suffix, "tree")
+    if format not in FORMATS:
+        raise ValueError(f"show expects one of the formats {', '.join(FORMATS)}, got {format!r}")
+    unfolded = _unfolded(reading, unfold)
+    if format == "tree" and file is None:
+        Console(width=None if sys.stdout.isatty() else 120).print(tree(reading, unfolded), highlight=False)
+        return
+    text = FORMATS[format](reading, unfolded)
+    if file is None:
+        print(text)
+    else:
+        partial = Path(f"{file}.part")
+        partial.write_text(text + "\n", encoding="utf-8")
+        os.replace(partial, file)
+
+
+def _unfolded(reading: Reading, unfold: Unfold) -> set[Layer]:
+    if isinstance(unfold, bool):
+        return set(reading.layers) if unfold else set()
+    wanted = [unfold] if isinstance(unfold, str) else list(unfold)
+    known = {name: layer for layer in reading.layers for name in (layer.kind, layer.name, layer.title) if name}
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        titles = ", ".join(layer.title for layer in reading.layers)
+        raise ValueError(f"there is no layer {missing[0]!r} to unfold: there are {titles}")
+    return {layer for layer in reading.layers if {layer.kind, layer.name, layer.title} & set(wanted)}
+
+
+# ---- a tree of calls
+
+
+def tree(reading: Reading, unfolded: Collection[Layer]) -> Tree:
+    """Calls within calls, in the order in which they were made."""
+    value = reading.values[reading.output]
+    root = Tree(Text(f"{reading.output.primitive.name} {reading.shape(reading.output, reading.output)}", "bold"))
+    if value.size == 1:
+        root.label = Text(f"the graph of {value.item():.6g}, in the order of the forward pass", "bold")
+    branches: dict[Call, Tree] = {}
+    for layer in reading.layers:
+        parent = root
+        for call in layer.call.chain()[:-1]:
+            if call not in branches:
+                branches[call] = parent.add(Text(type(call.module).__name__ if call.module else str(call.function)))
+            parent = branches[call]
+        branch = parent.add(_layer_label(reading, layer))
+        if layer in unfolded:
+            for node in layer.nodes:
+                branch.add(_node_label(reading, node))
+    return root
+
+
+def _layer_label(reading: Reading, layer: Layer) -> Text:
+    last = layer.nodes[-1]
+    label = Text(layer.title, "bold cyan") + Text(f"  {reading.shape(last, last)}")
+    inputs = _inputs(reading, layer)
+    leaves = [f"{reading.name(one)} {reading.shape(one, last)}" for one in inputs if isinstance(one, Leaf)]
+    sources = [reading.layer(one).title for one in inputs if isinstance(one, Node)]
+    if leaves:
+        label.append(f"  with {', '.join(leaves)}", "green")
+    if sources:
+        label.append(f"  from {', '.join(dict.fromkeys(sources))}", "dim")
+    recorded = sum(node not in reading.unrecorded for node in layer.nodes)
+    label.append(f"  {recorded} operation{'s' * (recorded != 1)}", "dim")
+    return label
+
+
+def _inputs(reading: Reading, layer: Layer) -> list[Origin]:
+    """What enters a layer from outside."""
+    origins = [origin for node in layer.nodes for origin in reading.parents(node)]
+    return list(dict.fromkeys(one for one in origins if one is not None and one not in layer.nodes))
+
+
+def _node_label(reading: Reading, node: Node) -> Text:
+    sources = [reading.origin_name(origin) for origin in reading.parents(node) if origin is not None]
+    label = Text(node.primitive.name) + Text(f"  {reading.shape(node, node)}")
+    label.append(f"  of {', '.join(sources)}", "dim")
+    if node in reading.unrecorded:
+        label.append("  not recorded: needs no gradient", "dim italic")
+    return label
+
+
+# ---- drawings
+
+
+@dataclass
+class _Drawing:
+    """Boxes, in frames where layers are unfolded, and arrows."""
+
+    boxes: dict[str, str] = field(default_factory=dict)
+    leaves: dict[str, str] = field(default_factory=dict)
+    frames: list[tuple[str, list[str]]] = field(default_factory=list)
+    arrows: dict[tuple[str, str], None] = field(default_factory=dict)
+
+
+def _draw(reading: Reading, unfolded: Collection[Layer]) -> _Drawing:
+    drawing = _Drawing()
+    place: dict[Origin, str] = {}
+    for leaf in (*reading.inputs, *reading.leaves):
+        user = next((node for node in reading.users.get(leaf, ())), None)
+        if user is not None:
+            place[leaf] = f"leaf{len(drawing.leaves) + 1}"
+            drawing.leaves[place[leaf]] = f"{reading.name(leaf)} {reading.shape(leaf, user)}"
+    for number, layer in enumerate(reading.layers, 1):
+        names = []
+        for i, node in enumerate(layer.nodes, 1):
+            place[node] = f"layer{number}_{i}" if layer in unfolded else f"layer{number}"
+            names.append(place[node])
+            title = node.primitive.name if layer in unfolded else layer.title
+            drawing.boxes[place[node]] = f"{title} {reading.shape(node, node)}"
+        if layer in unfolded:
+            drawing.frames.append((layer.title, names))
+    for node in reading.nodes:
+        for origin in reading.parents(node):
+            if origin is not None and place[origin] != place[node]:
+                drawing.arrows[place[origin], place[node]] = None
+    return drawing
+
+
+def dot(reading: Reading, unfolded: Collection[Layer]) -> str:
+    """Text for Graphviz."""
+    drawing = _draw(reading, unfolded)
+    lines = ["digraph {", "  node [shape=box]"]
+    lines += [f"  {name} [label={_quoted(label)} shape=ellipse]" for name, label in drawing.leaves.items()]
+    framed = {name for _, names in drawing.frames for name in names}
+    lines += [f"  {name} [label={_quoted(label)}]" for name, label in drawing.boxes.items() if name not in framed]
+    for i, (title, names) in enumerate(drawing.frames):
+        boxes = [f"    {name} [label={_quoted(drawing.boxes[name])}]" for name in names]
+        lines += [f"  subgraph cluster{i} {{", f"    label={_quoted(title)}", *boxes, "  }"]
+    return "\n".join([*lines, *(f"  {a} -> {b}" for a, b in drawing.arrows), "}"])
+
+
+def mermaid(reading: Reading, unfolded: Collection[Layer]) -> str:
+    """Text for Mermaid, which GitHub and many editors draw."""
+    drawing = _draw(reading, unfolded)
+    lines = ["flowchart TB"]
+    lines += [f"  {name}([{_quoted(label)}])" for name, label in drawing.leaves.items()]
+    framed = {name for _, names in drawing.frames for name in names}
+    lines += [f"  {name}[{_quoted(label)}]" for name, label in drawing.boxes.items() if name not in framed]
+    for i, (title, names) in enumerate(drawing.frames):
+        boxes = [f"    {name}[{_quoted(drawing.boxes[name])}]" for name in names]
+        lines += [f"  subgraph frame{i}[{_quoted(title)}]", *boxes, "  end"]
+    return "\n".join([*lines, *(f"  {a} --> {b}" for a, b in drawing.arrows)])
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', "'") + '"'
+
+
+def _plain_tree(reading: Reading, unfolded: Collection[Layer]) -> str:
+    console = Console(width=120, color_system=None, file=io.StringIO())
+    console.print(tree(reading, unfolded), highlight=False)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+FORMATS: dict[str, Callable[[Reading, Collection[Layer]], str]] = {
+    "tree": _plain_tree,
+    "dot": dot,
+    "mermaid": mermaid,
+    "html": lambda reading, unfolded: page(reading),
+}
