@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import numpy as np
 
 from . import calls
+from .mismatch import describe_mismatch
 from .recording import Recording, mode
 
 #: An array, or a value that records: rules and compositions are written once and run on both.
@@ -163,7 +164,13 @@ class Primitive:
             return self.function(*args, **settings) if not _observers else self._observed(args, settings)
         arrays = [arg._array if isinstance(arg, Value) else arg for arg in args]
         parents = [arg.node if isinstance(arg, Value) else None for arg in args]
-        out = self.function(*arrays, **settings) if not _observers else self._observed(arrays, settings)
+        try:
+            out = self.function(*arrays, **settings) if not _observers else self._observed(arrays, settings)
+        except ValueError as error:
+            if type(error) is not ValueError:
+                raise
+            names = [argument.name for argument in self._arguments()]
+            raise ValueError(describe_mismatch(self.name, names, arrays, str(error))) from error
         if not isinstance(out, np.ndarray):
             if isinstance(out, (tuple, list)):
                 raise TypeError(f"primitive {self.name!r} returned a {type(out).__name__}: a primitive has one array")

@@ -57,6 +57,14 @@ def letters(primitive: Primitive, count: int) -> list[str]:
     return [name.upper() if len(name) == 1 else name for name in names[:count]]
 
 
+def argument_name(primitive: Primitive, argnum: int) -> str:
+    """The name of an argument in the signature: "b", or "arrays[1]"."""
+    parameters = [p for p in primitive.__signature__.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    if argnum < len(parameters) and parameters[argnum].kind is not parameters[argnum].VAR_POSITIONAL:
+        return parameters[argnum].name
+    return f"{parameters[-1].name}[{argnum - len(parameters) + 1}]"
+
+
 def forward_notation(
     primitive: Primitive, args: Sequence[Any], settings: Mapping[str, Any], names: Sequence[str] = ()
 ) -> str:

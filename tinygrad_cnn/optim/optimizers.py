@@ -45,6 +45,7 @@ class Optimizer:
             raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
         names = [(tensor, getattr(tensor, "name", "")) for group in self.param_groups for tensor in group["params"]]
         self._unreached = {tensor: f"{name or 'a parameter of shape'} {tensor.shape}" for tensor, name in names}  # by any gradient so far
+        take_cuts()  # what was cut before is no concern of this optimiser
 
     @property
     def _name(self) -> str:
