@@ -21,7 +21,6 @@ FLOORS = {
     "autograd": 2,
     "functional": 3,
     "tensor": 4,
-    "gradcheck": 5,
     "nn": 5,
     "optim": 5,
     "data": 5,

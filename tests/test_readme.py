@@ -27,7 +27,8 @@ def test_twelve_lines_train_a_cnn(capsys):
     assert float(capsys.readouterr().out) > 0.9
 
 
-def test_the_other_blocks_run_one_after_another():
+def test_the_other_blocks_run_one_after_another(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for code in BLOCKS[1:]:
         ast.parse(code)
@@ -38,3 +39,10 @@ def test_the_other_blocks_run_one_after_another():
     np.testing.assert_allclose(shown.numpy(), F.conv2d(images, weight, bias, padding=1), rtol=1e-12)
     assert names["curvature"].shape == (1, 1, 2, 2)
     assert names["TwoPaths"]()(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
+    assert (tmp_path / "graph.html").stat().st_size > 50_000
+    printed = capsys.readouterr().out
+    (excerpt,) = re.findall(r"^```\n( 10  Y = max.*?)^```", README, re.M | re.S)
+    for line in excerpt.splitlines()[:-1]:
+        assert line == "..." or line in printed
+    assert "The factor 1/10 comes from `div` in cross_entropy" in printed
+    assert " rules are right" in printed

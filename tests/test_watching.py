@@ -39,7 +39,7 @@ reciprocal.defvjp(lambda g, out, x: -g * out * out)
     ],
 )
 def test_the_first_operation_that_makes_a_nan_or_an_infinity_is_named(function, op, backward, parts):
-    with np.errstate(all="ignore"), pytest.raises(AnomalyError) as caught, detect_anomaly():
+    with pytest.raises(AnomalyError) as caught, detect_anomaly():
         function(leaf(0.0, 1.0, 2.0))
     error = caught.value
     assert (error.op, error.backward) == (op, backward)
@@ -68,7 +68,7 @@ def test_outside_of_the_block_nothing_is_watched():
         leaf(1.0).log()
     with np.errstate(divide="ignore"):
         assert leaf(0.0).log().item() == -np.inf
-    with np.errstate(divide="ignore"), pytest.raises(AnomalyError), detect_anomaly(), no_grad():
+    with pytest.raises(AnomalyError), detect_anomaly(), no_grad():
         leaf(0.0).log()  # without recording as well
 
 
@@ -181,6 +181,15 @@ def test_the_profile_counts_operations_rules_work_and_bytes():
     assert text.splitlines()[-1].split()[:2] == ["all", "4"]
 
 
+def test_gradients_that_add_up_in_a_leaf_are_no_operation():
+    x = leaf(1.0)
+    (x * x).backward()
+    with profile() as report:
+        (x * x).backward()
+    assert set(report.forward) == {"mul"}
+    assert x.grad.item() == 4
+
+
 def test_a_view_moves_nothing_and_computes_nothing():
     x = Tensor(np.ones((4, 4)), requires_grad=True)
     with profile() as report:
@@ -206,7 +215,7 @@ def test_the_profile_of_parts_of_a_batch():
         (lambda x: x + np.ones(2), r"add of a \(2, 3\), b \(2,\): .* \(2,\) would fit as \(2, 1\), see reshape"),
         (
             lambda x: np.ones((3, 2)) * x,
-            r"mul of a \(3, 2\), b \(2, 3\): .* one of them 1, counted from the last axis$",
+            r"mul of a \(3, 2\), b \(2, 3\): .* from the last axis$",
         ),
         (lambda x: F.where(np.ones(4, bool), x, 0.0), r"where of condition \(4,\), a \(2, 3\), b 0.0: "),
         (lambda x: F.maximum(x, np.ones((2, 4))), r"maximum of a \(2, 3\), b \(2, 4\): "),

@@ -11,19 +11,33 @@ Tensor([[[[0., 1.],
 
 from . import data, functional, nn, ops, optim
 from .autograd import grad
-from .gradcheck import GradcheckError, gradcheck
 from .graph import primitive
+from .microscope import (
+    AnomalyError,
+    GradcheckError,
+    check_graph,
+    detect_anomaly,
+    explain,
+    gradcheck,
+    profile,
+    show,
+)
 from .random import get_rng_state, manual_seed, set_rng_state
 from .recording import enable_grad, no_grad
+from .summary import summary
 from .tensor import Tensor
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnomalyError",
     "GradcheckError",
     "Tensor",
+    "check_graph",
     "data",
+    "detect_anomaly",
     "enable_grad",
+    "explain",
     "functional",
     "get_rng_state",
     "grad",
@@ -34,5 +48,8 @@ __all__ = [
     "ops",
     "optim",
     "primitive",
+    "profile",
     "set_rng_state",
+    "show",
+    "summary",
 ]

@@ -6,44 +6,95 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from rich.console import Console
 
+from .checkpoint import CheckpointError
+from .commands import look, train
+from .commands.fault import Fault
+from .data import DataError
 from .info import show_info
+from .microscope.selftest import selftest
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status: 0, or 1 if it fails, or 130 if it is stopped."""
-    parser = argparse.ArgumentParser(
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options, with their help."""
+    top = Parser(
         prog="python -m tinygrad_cnn",
-        description="tinygrad_cnn is a Python package for convolutional networks on NumPy. "
-        "Networks are written in Python; from here one asks about the machine that they run on.",
-        epilog="'python -m tinygrad_cnn COMMAND --help' says more about a command.",
+        description="tinygrad_cnn is a Python package for convolutional neural networks on NumPy. It records every "
+        "operation of a network, so that it can train it, and show and check each step of its backpropagation. "
+        "Networks of your own are written in Python; from here the examples can be tried without a line of code.",
+        epilog="Begin with 'python -m tinygrad_cnn train', then 'python -m tinygrad_cnn explain'. "
+        "'python -m tinygrad_cnn COMMAND --help' says more about a command.",
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    info = commands.add_parser(
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    train.add_options(
+        commands.add_parser(
+            "train",
+            help="train a network on handwritten digits, and see what it gets right and wrong",
+            description=train.__doc__,
+        )
+    )
+    look.add_explain_options(
+        commands.add_parser(
+            "explain",
+            help="how the gradient of one weight comes about, operation by operation",
+            description="Pass digits through a network, and tell how the gradient of the loss with respect to one of "
+            "its parameters comes about: every operation on the way back with its rule, and the formulas that these "
+            "add up to.",
+        )
+    )
+    look.add_show_options(
+        commands.add_parser(
+            "show",
+            help="the graph of a network: as a tree, as text for Graphviz or Mermaid, or as a page to walk through",
+            description="Pass digits through a network, and show the graph of what was recorded.",
+        )
+    )
+    commands.add_parser(
         "info",
         help="how fast this machine is, and what would make training faster",
         description="Print which NumPy and which BLAS (the library that multiplies matrices) there are, how fast they "
         "multiply and copy on this machine, measured in a few seconds, and what would make training faster, if "
         "anything. Nothing is changed.",
-    )
-    info.set_defaults(run=show_info)
-    options = parser.parse_args(arguments)
+    ).set_defaults(run=lambda options, console: show_info(console))
+    commands.add_parser(
+        "selftest",
+        help="plant known mistakes, and see which check finds each",
+        description="Plant known mistakes in the rules of operations, and print which check found each of them. "
+        "The exit status is 1 if one was not found.",
+    ).set_defaults(run=lambda options, console: selftest(console))
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status: 0, or 1 if it fails, or 130 if it is stopped."""
+    top = parser()
+    options = top.parse_args(arguments)
     if "run" not in options:
-        parser.print_help()
+        top.print_help()
         return 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where × cannot be written, a question mark will do
     try:
-        options.run(Console(width=None if sys.stdout.isatty() else 100))
+        return int(options.run(options, Console(width=None if sys.stdout.isatty() else 100)) or 0)
+    except (Fault, CheckpointError, DataError) as error:
+        print(f"tinygrad_cnn: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"tinygrad_cnn: cannot print: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -30,7 +30,13 @@ def run_backward(output: Array, gradient: Any = None, retain_graph: bool = False
     for leaf, new in found.items():
         if isinstance(leaf, Leaf):
             new = _own(new, output)
-            leaf.grad = new if leaf.grad is None else leaf.grad + new
+            before = leaf.grad
+            if before is None:
+                leaf.grad = new
+            elif before.node is None and new.node is None:  # not as an operation, of which observers would be told
+                leaf.grad = output.wrap(before._array + new._array, None)
+            else:
+                leaf.grad = before + new
 
 
 def grad(

@@ -49,12 +49,13 @@ class Call:
             see it, one has to call again.
     """
 
-    __slots__ = ("_closed", "_owner", "_place", "given", "outer")
+    __slots__ = ("_closed", "_kind", "_owner", "_place", "given", "outer")
 
     def __init__(
         self, owner: Any, outer: Call | None, place: tuple[CodeType, int] | None, closed: bool, given: Given | None
     ) -> None:
-        self._owner = owner  # a weak reference to a module, a function, or None
+        self._owner = owner  # a function, or None; of a module a weak reference, as a module may keep what it computes
+        self._kind: type | None = None
         self.outer = outer
         self._place = place
         self.given = given
@@ -64,6 +65,11 @@ class Call:
     def module(self) -> Any:
         """The module that was called; None if none was, or if it is gone."""
         return self._owner() if isinstance(self._owner, weakref.ref) else None
+
+    @property
+    def kind(self) -> str | None:
+        """The class of the module or the name of the function that was called; None if neither was."""
+        return self.function if self._kind is None else self._kind.__name__
 
     @property
     def function(self) -> str | None:
@@ -84,7 +90,7 @@ class Call:
     @property
     def line(self) -> Line | None:
         """The innermost line outside of this package that led here; None if there was none."""
-        if self._place is None:
+        if self._place is None or self._place[0].co_filename.startswith("<frozen"):  # python -m
             return None
         code, instruction = self._place
         number = next(itertools.islice(code.co_positions(), instruction // 2, None))[0] or code.co_firstlineno
@@ -103,7 +109,9 @@ def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> 
     outer = _running.get()
     place = outer._place if outer is not None and outer._closed else _place(sys._getframe(1))
     given = (args, settings) if _begins_with_constant(args) else None
-    _running.set(Call(weakref.ref(module), outer, place, module.__module__.startswith(NAME), given))
+    call = Call(weakref.ref(module), outer, place, module.__module__.startswith(NAME), given)
+    call._kind = type(module)
+    _running.set(call)
     try:
         return module.forward(*args, **settings)
     finally:

@@ -34,8 +34,7 @@ _latest: deque[Cut] = deque(maxlen=32)
 def note_cut(node: Node, how: str) -> None:
     """Remember that the value of a recorded operation goes on without its history."""
     if is_recording() and node.out is not None:
-        module = node.call.module
-        layer = type(module).__name__ if module is not None else node.call.function or node.primitive.name
+        layer = node.call.kind or node.primitive.name
         _latest.append(Cut(how, current(), weakref.ref(node), layer, node.out.shape))
 
 

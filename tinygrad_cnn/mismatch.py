@@ -15,7 +15,7 @@ def describe_mismatch(op: str, names: Sequence[str], args: Sequence[Any], messag
     add of a (2, 3), b (2,): could not be broadcast together; lengths must be equal, or one of them 1, counted from the
     last axis: (2,) would fit as (2, 1), see reshape and unsqueeze
     """
-    roles = [*names, *names[-1:] * (len(args) - len(names))]  # *arrays have one name
+    roles = [*names, *[names[-1]] * (len(args) - len(names))]  # *arrays have one name
     given = ", ".join(f"{name} {getattr(arg, 'shape', arg)}" for name, arg in zip(roles, args, strict=False))
     said = f"{op} of {given}: {message.strip()}"
     if "broadcast" not in message:

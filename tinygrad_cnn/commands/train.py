@@ -1,15 +1,8 @@
-"""Train a CNN on handwritten digits, and see what it gets right and wrong.
-
-python examples/mnist.py                          LeNet on MNIST, or on the sample where MNIST cannot be had
-python examples/mnist.py --save run.npz           keep it; Ctrl-C stops after the current batch
-python examples/mnist.py --load run.npz           continue it where it stopped, to the same bits
-python examples/mnist.py --load run.npz --predict 7 digit.npy
-"""
+"""Train a CNN on handwritten digits, and see what it gets right and wrong."""
 
 from __future__ import annotations
 
 import argparse
-import io
 import signal
 import sys
 import tempfile
@@ -18,19 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tinygrad_cnn import data, manual_seed, optim
-from tinygrad_cnn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from tinygrad_cnn.models import MODELS
-from tinygrad_cnn.nn import Module
-from tinygrad_cnn.report import confusion_table, drawing, side_by_side, worst_mistakes
-from tinygrad_cnn.summary import summary
-from tinygrad_cnn.training import Step, Trainer, predict
+from .. import data, optim
+from ..checkpoint import load_checkpoint, save_checkpoint
+from ..models import MODELS
+from ..nn import Module
+from ..random import manual_seed
+from ..report import confusion_table, drawing, side_by_side, worst_mistakes
+from ..summary import summary
+from ..training import Step, Trainer, predict
+from .fault import Fault
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "sgd": partial(optim.SGD, momentum=0.9),
@@ -42,7 +37,7 @@ OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
 # for each dataset: epochs, the learning rate of SGD, its factor per epoch, and how far `--augment` moves an image.
 # Chosen on training digits that were held out. The rate falls by epochs done, not by epochs to do, so that a run can be
 # continued beyond what was first asked.
-RECIPES = {
+RECIPES: dict[str, tuple[int, float, float, dict[str, Any]]] = {
     "sample": (20, 0.05, 0.88, {"shift": 2.0, "rotate": 10.0, "scale": 0.1}),
     "mnist": (4, 0.03, 0.5, {"shift": 1.0, "rotate": 5.0, "scale": 0.05}),
     "fashion": (4, 0.03, 0.5, {"shift": 1.0, "rotate": 5.0, "scale": 0.05}),
@@ -51,43 +46,14 @@ RECIPES = {
 SETTINGS = ("model", "epochs", "batch_size", "lr", "optimizer", "seed", "data", "augment", "data_dir")
 
 
-class Fault(Exception):
-    """Something that the user can put right, said in one line."""
-
-
-def main() -> int:
-    options = parse_options()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where there are no blocks to draw with, question marks will do
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    try:
-        return train_and_show(options, console)
-    except (Fault, CheckpointError, data.DataError) as error:
-        print(f"mnist.py: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"mnist.py: cannot print: {error.strerror}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
-
-
 def plainly(console: Console) -> Callable[..., None]:
     """Print a line as it is: no markup, no colours, not broken."""
     return partial(console.print, highlight=False, markup=False, soft_wrap=True)
 
 
-def parse_options() -> argparse.Namespace:
-    parser = Parser(
-        description="Train a CNN on handwritten digits, and see what it gets right and wrong.",
-        epilog="With --load the settings of the run come from FILE; --epochs can be raised to train on.",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What can be asked for on the command line."""
+    parser.epilog = "With --load the settings of the run come from FILE; --epochs can be raised to train on."
     # None stands for "not given", so that what a loaded run was trained with can tell
     parser.add_argument("--model", choices=MODELS, help="the network (lenet)")
     parser.add_argument("--epochs", type=at_least(int, 0), help="passes over the training set in all (4; sample: 20)")
@@ -113,7 +79,7 @@ def parse_options() -> argparse.Namespace:
         nargs="+",
         help="recognise digits: indices of test digits, or .npy files of 28×28 (light on dark, 0 to 1 or 0 to 255)",
     )
-    return parser.parse_args()
+    parser.set_defaults(run=run)
 
 
 def at_least(kind: type, least: int) -> Callable[[str], Any]:
@@ -127,7 +93,8 @@ def at_least(kind: type, least: int) -> Callable[[str], Any]:
     return parse
 
 
-def train_and_show(options: argparse.Namespace, console: Console) -> int:
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Train as asked and show the result; the exit status: 0, or 130 if it was stopped."""
     saved = load_checkpoint(options.load) if options.load is not None else None
     only_predict = options.predict is not None and saved is not None and options.epochs is None
     if options.save is not None:
@@ -375,7 +342,3 @@ def show_predictions(
         best = np.argsort(-row)[:3]
         captions.append(f"{name} → " + ", ".join(f"{dataset.classes[i]} ({row[i]:.1%})" for i in best))
     console.print(side_by_side([drawing(image[0]) for _, image in inputs], captions, console.width))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

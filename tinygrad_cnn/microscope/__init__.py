@@ -1,1 +1,22 @@
 """Readers of the graph: they explain, show, check and watch what the engine records. The engine knows none of them."""
+
+from .anomaly import AnomalyError, detect_anomaly
+from .check import GraphReport, check_graph
+from .explain import Explanation, explain
+from .gradcheck import GradcheckError, gradcheck
+from .profile import Profile, profile
+from .show import show
+
+__all__ = [
+    "AnomalyError",
+    "Explanation",
+    "GradcheckError",
+    "GraphReport",
+    "Profile",
+    "check_graph",
+    "detect_anomaly",
+    "explain",
+    "gradcheck",
+    "profile",
+    "show",
+]

@@ -16,7 +16,8 @@ from .notation import argument_name
 
 #: What usually makes the value of an operation infinite or NaN.
 CAUSES = {
-    "log": "the logarithm of 0 is -inf, that of a negative number NaN: clamp the input",
+    "log": "the logarithm of 0 is -inf, that of a negative number NaN: clamp the input; for "
+    "log(softmax(x)) take log_softmax(x)",
     "div": "a division by 0: add a small number to the divisor, as batch_norm does with eps",
     "exp": "exp overflows above 88 in float32 and 709 in float64: take the largest element off first, as softmax does",
     "sqrt": "the square root of a negative number is NaN: has a variance been computed as a difference?",
@@ -63,15 +64,16 @@ def detect_anomaly() -> Iterator[None]:
             usual cause.
 
     >>> from tinygrad_cnn import Tensor
-    >>> import numpy as np
     >>> try:
-    ...     with np.errstate(divide="ignore"), detect_anomaly():
-    ...         Tensor([1.0, 0.0], requires_grad=True).log()
+    ...     with detect_anomaly():
+    ...         Tensor([1.0, 0.0], requires_grad=True).sqrt().sum().backward()
     ... except AnomalyError as error:
-    ...     print(error.op, str(error).splitlines()[1:], sep="\\n")
-    log
-    ['  x: shape (2,), from 0 to 1, 1 of 2 are 0',
-     '  usual cause: the logarithm of 0 is -inf, that of a negative number NaN: clamp the input']
+    ...     print(error.op, error.backward, *str(error).splitlines()[1:], sep="\\n")
+    sqrt
+    True
+      x: shape (2,), from 0 to 1, 1 of 2 are 0
+      the gradient that arrives: shape (2,), from 1 to 1
+      usual cause: the slope of the square root is infinite at 0: add a small number before it
     """
     threads = threading.local()
 
@@ -80,7 +82,8 @@ def detect_anomaly() -> Iterator[None]:
             return compute()
         threads.within = True
         try:
-            result = compute()
+            with np.errstate(all="ignore"):  # what NumPy would warn of is reported here, and with its place
+                result = compute()
         finally:
             threads.within = False
         _inspect(event, result)

@@ -176,7 +176,7 @@ def _unify(left: Iterable[Atom], right: Iterable[Atom]) -> None:
 
 
 def _contradict(first: Atom, second: Atom) -> bool:
-    """Whether a layer calls them by two names: what comes out of a convolution is F, though added to what goes in, C."""
+    """Whether a layer calls them by two names: what leaves a convolution is F, also added to what enters, C."""
     return any(second.names.get(layer, name) != name for layer, name in first.names.items())
 
 

@@ -105,15 +105,16 @@ class Explanation(Printed):
         yield Text("\nFolded, layer by layer (what only rearranges is left out)", "bold")
         for layer, lines in self.closed_forms.items():
             yield Text(f"  {layer}")
-            yield Padding(Text("\n".join(lines)), (0, 0, 0, 5))
+            for line in lines:
+                yield _indented(line, "", 5)
         if self.answers:
             yield Text("\nWhere factors and sums come from", "bold")
             for answer in self.answers:
-                yield Padding(Text(f"- {answer}"), (0, 0, 0, 2))
+                yield Padding(Text(f"- {answer}"), (0, 0, 0, 2), expand=False)
 
 
 def _indented(text: str, dim: str, by: int) -> RenderableType:
-    return Padding(Text(text) + Text(dim, "dim"), (0, 0, 0, by))
+    return Padding(Text(text) + Text(dim, "dim"), (0, 0, 0, by), expand=False)
 
 
 def explain(loss: Any, wrt: Any) -> Explanation:

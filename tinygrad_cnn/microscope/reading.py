@@ -71,7 +71,7 @@ class Reading:
         self._layer_of: dict[Call, Layer] = {}
         for node in self.nodes:
             if node.call not in self._layer_of:
-                layer = Layer(node.call, _module_path(node.call), _kind(node))
+                layer = Layer(node.call, _module_path(node.call), node.call.kind or node.primitive.name)
                 earlier = sum((one.name, one.kind.split()[0]) == (layer.name, layer.kind) for one in self.layers)
                 layer.kind += f" ({earlier + 1})" if earlier else ""
                 self._layer_of[node.call] = layer
@@ -162,12 +162,6 @@ class Reading:
 def variables(frame: FrameType) -> dict[str, Any]:
     """The variables that the code of a frame sees."""
     return {**frame.f_globals, **frame.f_locals}
-
-
-def _kind(node: Node) -> str:
-    """What was called: the module's class, the function, or the operation."""
-    module = node.call.module
-    return type(module).__name__ if module is not None else node.call.function or node.primitive.name
 
 
 def _module_path(call: Call) -> str:

@@ -90,7 +90,7 @@ def tree(reading: Reading, unfolded: Collection[Layer]) -> Tree:
         parent = root
         for call in layer.call.chain()[:-1]:
             if call not in branches:
-                branches[call] = parent.add(Text(type(call.module).__name__ if call.module else str(call.function)))
+                branches[call] = parent.add(Text(call.kind or ""))
             parent = branches[call]
         branch = parent.add(_layer_label(reading, layer))
         if layer in unfolded:

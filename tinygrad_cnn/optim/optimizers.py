@@ -43,8 +43,12 @@ class Optimizer:
             self._check_settings(self.param_groups[-1])
         if not known:
             raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
-        names = [(tensor, getattr(tensor, "name", "")) for group in self.param_groups for tensor in group["params"]]
-        self._unreached = {tensor: f"{name or 'a parameter of shape'} {tensor.shape}" for tensor, name in names}  # by any gradient so far
+        #: what no gradient has reached so far, with the names by which it is reported
+        self._unreached = {
+            tensor: f"{getattr(tensor, 'name', 'a parameter of shape')} {tensor.shape}"
+            for group in self.param_groups
+            for tensor in group["params"]
+        }
         take_cuts()  # what was cut before is no concern of this optimiser
 
     @property

@@ -1,0 +1,117 @@
+"""The commands that look at a network from the shell, and the self-test of the checks."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn import __main__ as command_line
+from tinygrad_cnn import gradcheck, ops
+from tinygrad_cnn.microscope.selftest import MISTAKES, planted, run_selftest
+
+
+def run(capsys, *arguments, code=0):
+    assert command_line.main([*map(str, arguments)]) == code
+    return capsys.readouterr()
+
+
+def test_help_begins_with_what_to_do(capsys):
+    text = " ".join(run(capsys).out.split())
+    assert "Begin with 'python -m tinygrad_cnn train', then 'python -m tinygrad_cnn explain'." in text
+    for command in ("train", "explain", "show", "info", "selftest"):
+        with pytest.raises(SystemExit) as done:
+            command_line.main([command, "--help"])
+        assert done.value.code == 0
+        assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+def test_explain(capsys):
+    text = run(capsys, "explain", "--model", "simple").out
+    assert "The gradient of the loss with respect to 0.weight (F 8, C 1, KH 3, KW 3), operation by operation" in text
+    assert "     dW = dY · colsᵀ\n" in text
+    assert "The factor 1/4 comes from `div` in cross_entropy" in text
+    text = run(capsys, "explain", "--model", "lenet", "--wrt", "11.bias", "--digits", 3).out
+    assert "11.bias (out 10)" in text
+    assert "dA = dY / 3" in text
+
+
+def test_a_trained_network_can_be_loaded(capsys, tmp_path):
+    path = tmp_path / "run.npz"
+    run(capsys, "train", "--data", "sample", "--model", "flat", "--epochs", 1, "--save", path)
+    text = run(capsys, "explain", "--load", path).out
+    assert "1.weight (out 100, in 784)" in text
+    trained = run(capsys, "show", "--load", path).out
+    assert trained != run(capsys, "show", "--model", "flat").out  # another loss
+
+
+def test_show(capsys, tmp_path):
+    assert "0 Conv2d  (N 4, F 6, OH 28, OW 28)" in run(capsys, "show").out
+    unfolded = run(capsys, "show", "--model", "simple", "--unfold").out
+    assert unfolded.count("── matmul") == 2
+    assert run(capsys, "show", "--model", "simple", "--unfold", "4").out.count("── matmul") == 1
+    assert run(capsys, "show", "--format", "dot").out.startswith("digraph {")
+    path = tmp_path / "page.html"
+    assert run(capsys, "show", "--model", "simple", "--file", path).out == f"written to {path}\n"
+    assert path.read_text("utf-8").startswith("<!")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["explain", "--wrt", "conv"], "the network has no parameter 'conv': it has 0.weight, 0.bias, 3.weight"),
+        (["explain", "--digits", "0"], "--digits takes 1 to 1000, got 0"),
+        (["explain", "--load", "none.npz"], "cannot read none.npz: No such file or directory"),
+        (["show", "--unfold", "conv"], "there is no layer 'conv' to unfold: there are 0 Conv2d, 1 ReLU"),
+        (["show", "--file", "no/folder/a.html"], "cannot write no/folder/a.html: No such file or directory"),
+    ],
+)
+def test_errors_say_what_to_do_in_one_line(capsys, arguments, message):
+    printed = run(capsys, *arguments, code=1)
+    assert printed.err.startswith(f"tinygrad_cnn: {message}")
+    assert printed.err.count("\n") == 1
+
+
+def test_a_file_of_another_origin(capsys, tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    assert "other.npz" in run(capsys, "explain", "--load", tmp_path / "other.npz", code=1).err
+
+
+def test_in_a_pipe_the_lines_are_plain():
+    command = [sys.executable, "-m", "tinygrad_cnn", "explain", "--model", "flat"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert all(line == line.rstrip() for line in done.stdout.splitlines())
+    assert "<frozen" not in done.stdout
+
+
+# ---- the self-test
+
+
+def test_every_planted_mistake_is_found_by_both_checks_and_its_kind_named():
+    outcomes = run_selftest()
+    assert [outcome for outcome in outcomes if not outcome.killed] == []
+    kinds = {outcome.mistake.kind for outcome in outcomes}
+    assert len(kinds) == 10
+
+
+def test_afterwards_the_rules_are_the_right_ones():
+    before = {mistake.primitive: mistake.primitive.rules for mistake in MISTAKES}
+    run_selftest()
+    assert {mistake.primitive: mistake.primitive.rules for mistake in MISTAKES} == before
+    with pytest.raises(KeyError), planted(ops.exp, 0, lambda right: lambda g, out, x: g):
+        raise KeyError
+    assert gradcheck(ops.exp, [np.ones(2)])
+
+
+def test_the_table_of_the_self_test(capsys, monkeypatch):
+    monkeypatch.setattr("tinygrad_cnn.microscope.selftest.MISTAKES", MISTAKES[:2])
+    text = run(capsys, "selftest").out
+    assert "2 of 2 planted mistakes were found" in text
+    assert "too large by 0.1 %" in text
+    wrong = MISTAKES[0]._replace(kind="flip")  # a check that names another kind has not found it
+    monkeypatch.setattr("tinygrad_cnn.microscope.selftest.MISTAKES", [wrong, MISTAKES[1]])
+    text = run(capsys, "selftest", code=1).out
+    assert "NOT FOUND" in text
+    assert "1 of 2 planted mistakes were found" in text

@@ -1,0 +1,95 @@
+"""Explain and show what happens when digits pass through a network."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from .. import data
+from .. import functional as F
+from ..checkpoint import load_checkpoint
+from ..microscope.explain import explain
+from ..microscope.show import FORMATS, show
+from ..models import MODELS
+from ..nn import Module
+from ..random import manual_seed
+from .fault import Fault
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", choices=MODELS, default="lenet", help="the network, with random weights (lenet)")
+    parser.add_argument("--load", metavar="FILE", help="the network of a run that 'train --save FILE' has written")
+    parser.add_argument("--digits", type=int, default=4, help="how many digits of the sample pass through it (4)")
+
+
+def add_explain_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `explain`."""
+    _add_network_options(parser)
+    parser.add_argument("--wrt", metavar="NAME", help="the parameter, as 0.weight; by default the first one")
+    parser.set_defaults(run=run_explain)
+
+
+def add_show_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `show`."""
+    _add_network_options(parser)
+    parser.add_argument(
+        "--unfold", metavar="LAYER", nargs="*", help="show these layers operation by operation; without a name, all"
+    )
+    parser.add_argument("--format", choices=FORMATS, help="by default what the file's name ends in says, else a tree")
+    parser.add_argument("--file", help="write it here: a name that ends in .html makes a page, .dot and .mmd text")
+    parser.set_defaults(run=run_show)
+
+
+def run_explain(options: argparse.Namespace, console: Console) -> None:
+    """Print the derivation of the gradient of one parameter."""
+    model = _network(options)
+    parameters = dict(model.named_parameters())
+    name = options.wrt or next(iter(parameters))
+    if name not in parameters:
+        raise Fault(f"the network has no parameter {name!r}: it has {', '.join(parameters)}")
+    explanation = explain(_loss(model, options.digits), wrt=parameters[name])
+    if console.is_terminal:
+        console.print(explanation, highlight=False)
+    else:
+        print(explanation)  # without the spaces with which a terminal's lines are filled up
+
+
+def run_show(options: argparse.Namespace, console: Console) -> None:
+    """Print the graph, or write it to a file."""
+    model = _network(options)
+    loss = _loss(model, options.digits)
+    unfold = True if options.unfold == [] else options.unfold or False
+    try:
+        show(loss, unfold=unfold, format=options.format, file=options.file)
+    except ValueError as error:
+        raise Fault(str(error)) from None
+    except OSError as error:
+        if options.file is None:
+            raise
+        raise Fault(f"cannot write {options.file}: {error.strerror}") from None
+    if options.file is not None:
+        console.print(f"written to {options.file}", highlight=False, soft_wrap=True)
+
+
+def _network(options: argparse.Namespace) -> Module:
+    if options.load is None:
+        manual_seed(0)
+        return MODELS[options.model]()
+    saved = load_checkpoint(options.load)
+    try:
+        model = MODELS[saved["settings"]["model"]]()
+        model.load_state_dict(saved["trainer"]["model"])
+    except Exception as error:  # a file of another origin can fail in many ways
+        raise Fault(f"{options.load} is not a run that 'train --save' wrote: {error}".replace("\n", " ")) from None
+    return model
+
+
+def _loss(model: Module, digits: int) -> Any:
+    sample = data.load("sample")
+    if not 1 <= digits <= len(sample.test_images):
+        raise Fault(f"--digits takes 1 to {len(sample.test_images)}, got {digits}")
+    images, labels = sample.test_images[:digits], sample.test_labels[:digits]
+    return F.cross_entropy(model(np.asarray(images)), labels)

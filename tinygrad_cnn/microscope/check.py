@@ -1,0 +1,244 @@
+"""The rule of every recorded operation, checked on the operation's own inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..graph import Node
+from ..ops import parallel
+from ..printing import Printed, number
+from .diagnosis import Diagnosis, diagnose
+from .kinks import sides
+from .notation import argument_name
+from .probe import Array, Subject, is_float, scales
+from .reading import Reading
+
+#: Accepted is a difference of so much of the sum of absolute terms; of float32 functions, with longer steps, COARSE.
+EXACT, COARSE = 1e-5, 2e-3
+LONG_STEP = 1e-3
+
+
+@dataclass(frozen=True)
+class CheckedNode:
+    """What came out for one recorded operation.
+
+    Attributes:
+        op: the primitive's name.
+        layer: the title of the module or function that recorded it.
+        line: the user's line that asked for it, "file:12: text"; None if there is none.
+        difference: between <vjp(c), v> and <c, slope along v>, relative to the sum of the absolute terms.
+        kinks: how many elements of its value are at a kink or a tie.
+        note: what is to be said beside; why it was not checked, if it was not.
+        argument: the name of the argument whose rule is wrong, or None.
+        diagnosis: what kind of mistake it looks like, or None.
+    """
+
+    op: str
+    layer: str
+    line: str | None
+    difference: float
+    kinks: int
+    note: str
+    argument: str | None
+    diagnosis: Diagnosis | None
+    node: Node
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong with its rule."""
+        return self.diagnosis is None
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the mistake: see `GradcheckError`."""
+        return None if self.diagnosis is None else self.diagnosis.kind
+
+
+@dataclass(frozen=True, repr=False)
+class GraphReport(Printed):
+    """What `check_graph` found; printed, it is a table.
+
+    Attributes:
+        nodes: one entry for each recorded operation, the first first.
+    """
+
+    nodes: list[CheckedNode]
+
+    @property
+    def failures(self) -> list[CheckedNode]:
+        """The operations with a wrong rule."""
+        return [node for node in self.nodes if not node.ok]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no rule is wrong."""
+        return not self.failures
+
+    def __rich__(self) -> RenderableType:
+        table = Table("operation", "layer", "line", box=None, padding=(0, 2, 0, 0), header_style="bold")
+        table.add_column("difference", justify="right")
+        table.add_column("result")
+        for node in self.nodes:
+            result = Text("right", "green") if node.ok else Text(f"WRONG for {node.argument}: {node.kind}", "bold red")
+            if node.note:
+                result.append(f" ({node.note})", "dim")
+            where = (node.line or "").split(": ", 1)[0]
+            difference = "" if np.isnan(node.difference) else number(node.difference)
+            table.add_row(node.op, node.layer, where, difference, result)
+        return Group(table, *self._summary())
+
+    def _summary(self) -> list[Text]:
+        wrong = self.failures
+        if not wrong:
+            return [Text(f"all {len(self.nodes)} rules are right", "green")]
+        lines = [Text(f"{len(wrong)} of {len(self.nodes)} operations have a wrong rule:", "bold red")]
+        for node in wrong:
+            assert node.diagnosis is not None
+            lines.append(Text(f"  {node.op}, {node.line or 'no line known'}"))
+            lines.append(Text(f"    its rule for {node.argument}, {node.kind}: {node.diagnosis.reason}"))
+        return lines
+
+
+def check_graph(loss: Any) -> GraphReport:
+    """Check the rule of every operation that `loss` was computed by, numerically, on the values it was recorded with.
+
+    For each operation, on float64 copies of its inputs, <vjp(c), v> is compared with <c, s>, where s is how much the
+    value changes along a random direction v, by differences. A wrong rule is thus found at its own operation and at no
+    other. Where the function has a kink or a tie (relu at 0, equal maxima) the slopes to both sides are the bounds.
+
+    Args:
+        loss: a Tensor whose graph has not been freed; of any shape.
+
+    >>> from tinygrad_cnn import Tensor, primitive
+    >>> @primitive
+    ... def square(x):
+    ...     return x * x
+    >>> square.defvjp(lambda g, out, x: g * x)  # a 2 is missing
+    >>> report = check_graph(square(Tensor([1.0, 2.0], requires_grad=True)).sum())
+    >>> [(failure.op, failure.kind) for failure in report.failures]
+    [('square', 'factor')]
+    """
+    reading = Reading(loss)
+    checked = []
+    for node in reading.nodes:
+        if node not in reading.unrecorded:
+            with np.errstate(all="ignore"):
+                checked.append(_check(reading, node))
+    return GraphReport(checked)
+
+
+def _check(reading: Reading, node: Node) -> CheckedNode:
+    args = [arg.astype(np.float64) if is_float(arg) else arg for arg in reading.args(node)]
+    argnums = [i for i, parent in enumerate(node.parents) if parent is not None]
+    layer = reading.layer(node)
+    line = node.call.line
+
+    def result(
+        difference: float, kinks: int = 0, note: str = "", argnum: int | None = None, found: Diagnosis | None = None
+    ) -> CheckedNode:
+        argument = None if argnum is None else argument_name(node.primitive, argnum)
+        where = None if line is None else str(line)
+        return CheckedNode(node.primitive.name, layer.title, where, difference, kinks, note, argument, found, node)
+
+    if node.primitive.function.__module__ == parallel.__name__:
+        return result(np.nan, note="not checked: it is a graph for each part; check the module within DataParallel")
+    if not all(np.isfinite(arg).all() for i, arg in enumerate(args) if i in argnums):
+        return result(np.nan, note="not checked: its inputs hold NaN or infinity")
+    subject = subject_of(node, args)
+    try:
+        comparison = compare(subject, argnums)
+    except Exception as error:
+        for argnum in argnums:
+            try:
+                compare(subject, [argnum])
+            except Exception:
+                return result(np.nan, 0, "", argnum, Diagnosis("unknown", f"it fails: {type(error).__name__}: {error}"))
+        raise
+    if comparison.ok:
+        return result(comparison.difference, comparison.kinks, comparison.note)
+    wrong = next((argnum for argnum in argnums if not compare(subject, [argnum]).ok), argnums[0])
+    return result(comparison.difference, comparison.kinks, "", wrong, diagnose(subject, wrong))
+
+
+def subject_of(node: Node, args: Sequence[Any]) -> Subject:
+    """A recorded operation and its rules, on other arrays."""
+    primitive = node.primitive
+    rules = [i for i, parent in enumerate(node.parents) if parent is not None]
+
+    def vjp(g: Array, *arrays: Any, **settings: Any) -> list[Array | None]:
+        out = np.asarray(primitive.function(*arrays, **settings))
+        return [
+            np.asarray(primitive.pull_back(i, g, out, list(arrays), settings)) if i in rules else None
+            for i in range(len(arrays))
+        ]
+
+    return Subject(primitive.function, vjp, tuple(args), node.settings)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison of a function's gradient with differences."""
+
+    difference: float
+    kinks: int
+    ok: bool
+    note: str = ""
+
+
+def compare(subject: Subject, argnums: Sequence[int]) -> Comparison:
+    """Compare <vjp(c), v> with <c, slope along v>, for directions v > 0 of several arrays at once.
+
+    The signs of c are those of the slopes, so that nothing cancels. With v > 0 a gradient that is too large at a tie
+    cannot hide.
+    """
+    generator = np.random.default_rng(0)
+    arrays = subject.arrays
+    directions = {i: generator.uniform(0.5, 1.5, np.shape(arrays[i])) * scales(arrays[i]) for i in argnums}
+
+    def along(t: float) -> Array:
+        moved = [array + t * directions[i] if i in directions else array for i, array in enumerate(arrays)]
+        return np.asarray(subject.function(*moved, **subject.settings), np.float64)
+
+    def pulled(c: Array) -> float:
+        found = subject.vjp(c, *arrays, **subject.settings)
+        total = 0.0
+        for i, v in directions.items():
+            gradient = found[i]
+            if gradient is None or gradient.shape != v.shape:
+                return np.nan
+            total += float(np.sum(gradient * v, dtype=np.float64))
+        return total
+
+    both = sides(along)
+    slopes = (both.before + both.after) / 2
+    weights = np.abs(generator.standard_normal(slopes.shape)) * np.where(slopes < 0, -1, 1)
+    c = np.where(both.kinked, 0, weights)
+    size = float(np.sum(np.abs(c * slopes))) + float(np.sum(np.abs(c) * both.room))
+    error = abs(pulled(c) - float(np.sum(c * slopes)))
+    difference = error / size if size else error
+    kinks = int(both.kinked.sum())
+    note = f"{kinks} at a kink or tie" if kinks else ""
+    if not difference <= EXACT:
+        coarse = np.asarray(subject.function(*arrays, **subject.settings)).dtype != np.float64
+        return _compare_coarsely(along, pulled, np.abs(weights)) if coarse else Comparison(difference, kinks, False)
+    if kinks:
+        tied = np.where(both.kinked, np.abs(weights), 0)
+        return Comparison(difference, kinks, both.allows(tied, pulled(tied)), note)
+    return Comparison(difference, kinks, True, note)
+
+
+def _compare_coarsely(along: Callable[[float], Array], pulled: Callable[[Array], float], weights: Array) -> Comparison:
+    """With a longer step, for a function with values of a lower precision (astype)."""
+    slopes = (along(LONG_STEP) - along(-LONG_STEP)) / (2 * LONG_STEP)
+    c = weights * np.where(slopes < 0, -1, 1)
+    size = float(np.sum(np.abs(c * slopes)))
+    error = abs(pulled(c) - float(np.sum(c * slopes)))
+    difference = error / size if size else error
+    return Comparison(difference, 0, difference <= COARSE, "in a lower precision")

@@ -1,0 +1,263 @@
+"""Gradients compared with finite differences, and what kind of mistake a difference looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import grad
+from ..graph import Node
+from ..tensor import Tensor
+from .check import CheckedNode, check_graph
+from .diagnosis import Diagnosis, diagnose
+from .kinks import check_kinks
+from .probe import Array, Subject
+from .reading import Reading
+
+#: At a kink the slopes to both sides differ by more than this share of the larger one.
+KINK = 1e-3
+
+
+class GradcheckError(AssertionError):
+    """A gradient that finite differences contradict.
+
+    Attributes:
+        input: the position of the input.
+        index: the worst element's place in it.
+        analytic, numeric: the gradient there by backpropagation, and by finite differences.
+        kind: what the mistake looks like: "factor", "sign", "transpose", "flip", "overlap" (a missing +=), "tie",
+            "border", "stride", "precision" or "unknown".
+        op, line: the operation whose rule is wrong, and the line that asked for it; None where it is not one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        input: int,
+        index: tuple[int, ...],
+        analytic: float,
+        numeric: float,
+        kind: str = "unknown",
+        blamed: CheckedNode | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.input, self.index, self.analytic, self.numeric, self.kind = input, index, analytic, numeric, kind
+        self.op = None if blamed is None else blamed.op
+        self.line = None if blamed is None else blamed.line
+
+
+def gradcheck(
+    fn: Callable[..., Any],
+    inputs: Tensor | Sequence[Any],
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+) -> bool:
+    """Check the gradients of `fn` against central differences, in float64.
+
+    Every output is contracted with fixed random numbers c, and the gradient of s = Σ c · output is compared,
+    element by element of every input, with (s(x + eps) - s(x - eps)) / (2 · eps). At a kink or a tie (relu at 0, equal
+    maxima) the slopes to both sides are the bounds instead.
+
+    Args:
+        fn: a function of Tensors that returns a Tensor or several. It must not be random.
+        inputs: its arguments. Floating-point arrays, and Tensors that require a gradient, are checked, on
+            float64 copies; others are passed on as they are.
+        eps: the step of the differences.
+        atol, rtol: accepted is a difference of atol + rtol · |numeric|.
+
+    Returns:
+        True.
+
+    Raises:
+        GradcheckError: naming the input, the worst element by index, both values, the kind of mistake that it looks
+            like, and the operation whose rule is wrong, if it is one.
+
+    >>> from tinygrad_cnn import functional as F
+    >>> gradcheck(F.tanh, Tensor([0.5, -1.0], requires_grad=True))
+    True
+    """
+    inputs = [inputs] if isinstance(inputs, (Tensor, np.ndarray)) else list(inputs)
+    args = [_checked_copy(arg) if _is_checked(arg) else arg for arg in inputs]
+    checked = [i for i, arg in enumerate(inputs) if _is_checked(arg)]
+    if not checked:
+        raise ValueError("gradcheck found nothing to check: no input is an array or a Tensor that requires a gradient")
+
+    outputs = _outputs(fn(*args))
+    generator = np.random.default_rng(0)
+    contractions = [generator.standard_normal(output.shape) for output in outputs]
+    dependent = [(o, c) for o, c in zip(outputs, contractions, strict=True) if o.requires_grad]
+    if not dependent:
+        raise GradcheckError(
+            "no output of fn depends on an input by recorded operations: was the path cut by .detach(), .data, "
+            ".numpy() or Tensor(...)?",
+            checked[0],
+            (),
+            0.0,
+            np.nan,
+        )
+    analytic = grad(
+        [output for output, _ in dependent],
+        [args[i] for i in checked],
+        [contraction for _, contraction in dependent],
+        retain_graph=True,
+        allow_unused=True,
+    )
+
+    def contracted() -> float:
+        values = [output.data for output in _outputs(fn(*args))]
+        return float(sum(np.sum(c * v, dtype=np.float64) for c, v in zip(contractions, values, strict=True)))
+
+    for i, gradient in zip(checked, analytic, strict=True):
+        numeric = _differences(contracted, args[i].data, eps)
+        backpropagated = np.zeros_like(numeric) if gradient is None else gradient.data
+        excess = np.abs(backpropagated - numeric) - (atol + rtol * np.abs(numeric))
+        excess = np.where(np.isfinite(excess), excess, np.inf)  # NaN agrees with nothing
+        if excess.size == 0 or excess.max() <= 0:
+            continue
+        kinked = _kinks(contracted, args[i].data, excess > 0, eps)
+        subject = _subject(fn, args)
+        tied = kinked.any() and check_kinks(subject, i).valid
+        if tied and excess[~kinked].max(initial=0) <= 0:
+            continue
+        excess = np.where(kinked, 0, excess) if tied else excess
+        raise _error(i, backpropagated, numeric, excess, int(kinked.sum()) if tied else 0, subject, outputs, args[i])
+    return True
+
+
+def _is_checked(arg: Any) -> bool:
+    if isinstance(arg, Tensor):
+        return arg.requires_grad
+    return isinstance(arg, np.ndarray) and arg.dtype.kind == "f"
+
+
+def _checked_copy(arg: Any) -> Tensor:
+    return Tensor(np.array(arg, np.float64), requires_grad=True)
+
+
+def _outputs(result: Any) -> list[Tensor]:
+    results = [result] if isinstance(result, Tensor) else result
+    if not isinstance(results, (list, tuple)) or not all(isinstance(output, Tensor) for output in results):
+        raise TypeError(f"gradcheck expects fn to return a Tensor or several, got {type(result).__name__}")
+    return [output for output in results if output.dtype.kind == "f"]
+
+
+def _differences(function: Callable[[], float], x: np.ndarray, eps: float) -> np.ndarray:
+    """The gradient of `function`, which depends on the array x, by central differences."""
+    slopes = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        before = x[index]
+        x[index] = before + eps
+        above = function()
+        x[index] = before - eps
+        below = function()
+        x[index] = before
+        slopes[index] = (above - below) / (2 * eps)
+    return slopes
+
+
+def _kinks(function: Callable[[], float], x: np.ndarray, suspected: np.ndarray, eps: float) -> np.ndarray:
+    """Which of the suspected elements are at a kink: where the slopes to both sides differ, at both of two steps."""
+    kinked = np.zeros(x.shape, bool)
+    here = function()
+    for index in zip(*np.nonzero(suspected), strict=True) if x.ndim else [()]:
+        before = x[index]
+        slopes = []
+        for step in (eps, -eps, eps / 4, -eps / 4):
+            x[index] = before + step
+            slopes.append((function() - here) / step)
+        x[index] = before
+        apart = [abs(slopes[0] - slopes[1]), abs(slopes[2] - slopes[3])]
+        noise = 1e-9 * (abs(here) + 1) / eps * 1e-6
+        least = KINK * max(map(abs, slopes)) + noise
+        kinked[index] = min(apart) > max(least, 0.5 * max(apart))  # of a curve it would be a quarter
+    return kinked
+
+
+def _subject(fn: Callable[..., Any], args: Sequence[Any]) -> Subject:
+    """fn and its gradients as functions of arrays; several outputs as one."""
+    positions = [i for i, arg in enumerate(args) if isinstance(arg, Tensor) and arg.requires_grad]
+
+    def called(arrays: Sequence[Any]) -> tuple[list[Tensor], list[Any]]:
+        tensors = [Tensor(array, requires_grad=True) if i in positions else array for i, array in enumerate(arrays)]
+        return _outputs(fn(*tensors)), tensors
+
+    def function(*arrays: Any) -> Array:
+        return _joined([output.data for output in called(arrays)[0]])
+
+    def vjp(g: Array, *arrays: Any) -> list[Array | None]:
+        outputs, tensors = called(arrays)
+        ends = np.cumsum([output.numel() for output in outputs])[:-1]
+        parts = [g] if len(outputs) == 1 else np.split(g, ends)
+        used = [(o, part.reshape(o.shape)) for o, part in zip(outputs, parts, strict=True) if o.requires_grad]
+        found = grad([o for o, _ in used], [tensors[i] for i in positions], [c for _, c in used], allow_unused=True)
+        by_position = dict(zip(positions, found, strict=True))
+        return [None if (one := by_position.get(i)) is None else one.data for i in range(len(arrays))]
+
+    arrays = tuple(arg.data if i in positions else arg for i, arg in enumerate(args))
+    return Subject(function, vjp, arrays, {})
+
+
+def _joined(values: Sequence[np.ndarray]) -> Array:
+    return values[0] if len(values) == 1 else np.concatenate([value.ravel() for value in values])
+
+
+def _error(
+    position: int,
+    analytic: np.ndarray,
+    numeric: np.ndarray,
+    excess: np.ndarray,
+    kinks: int,
+    subject: Subject,
+    outputs: Sequence[Tensor],
+    input: Tensor,
+) -> GradcheckError:
+    index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
+    wrong = int((excess > 0).sum())
+    lines = [
+        f"the gradient of input {position} (shape {analytic.shape}) is wrong in {wrong} of {excess.size} elements; "
+        f"the worst is at index {index}{_named(index, outputs, input)}: backpropagation gives {analytic[index]:.9g}, "
+        f"finite differences give {numeric[index]:.9g}"
+    ]
+    blamed = [
+        failure for output in outputs if isinstance(output.node, Node) for failure in check_graph(output).failures
+    ]
+    found = _diagnosis(blamed, subject, position)
+    lines.append(f"it looks like {found.kind}: {found.reason}" if found.kind != "unknown" else found.reason)
+    for failure in {(one.op, one.line): one for one in blamed}.values():
+        lines.append(f"the rule of `{failure.op}` for {failure.argument} is wrong, asked for at {failure.line}")
+    if kinks:
+        lines.append(f"{kinks} elements at a kink or a tie are right, and not counted")
+    return GradcheckError(
+        "\n".join(lines),
+        position,
+        index,
+        float(analytic[index]),
+        float(numeric[index]),
+        found.kind,
+        blamed[0] if blamed else None,
+    )
+
+
+def _diagnosis(blamed: Sequence[CheckedNode], subject: Subject, position: int) -> Diagnosis:
+    """That of the one operation with a wrong rule, if there is one; else of the function as a whole."""
+    if len({failure.op for failure in blamed}) == 1 and blamed[0].diagnosis is not None:
+        return blamed[0].diagnosis
+    return diagnose(subject, position)
+
+
+def _named(index: tuple[int, ...], outputs: Sequence[Tensor], input: Tensor) -> str:
+    """The index with the names of the axes, as far as the graph tells them: [N 0, C 1, H 2, W 3]."""
+    for output in outputs:
+        if not isinstance(output.node, Node) or input.node is None:
+            continue
+        reading = Reading(output)
+        user = next(iter(reading.users.get(input.node, ())), None)
+        if user is not None:
+            names = reading.axes.names(input.node, reading.layer(user))
+            if any(not name.isdecimal() for name in names):
+                return f" [{', '.join(f'{name} {i}' for name, i in zip(names, index, strict=True))}]"
+    return ""
