@@ -1,0 +1,31 @@
+"""The derivative of tanh taken to be tanh.
+
+The bug: the backward pass multiplies by tanh(x).
+Where it comes from: a function named for the derivative that calls tanh, with the rest of the formula missing.
+Meant was: 1 - tanh(x)², which is positive everywhere; tanh(x) has the sign of x.
+"""
+
+import numpy as np
+from exhibit import network, show_check_graph, show_gradcheck, side_by_side, train
+
+from tinygrad_cnn import nn, primitive
+
+
+@primitive
+def tanh(x):
+    return np.tanh(x)
+
+
+tanh.defvjp(lambda g, out, x: g * out)  # THE BUG: g * (1 - out * out) was meant
+
+
+class Tanh(nn.Module):
+    def forward(self, x):
+        return tanh(x)
+
+
+side_by_side(train(network(activation=nn.Tanh)), train(network(activation=Tanh)))
+
+# Both see it.
+show_check_graph(network(activation=Tanh))
+show_gradcheck(Tanh(), np.array([-2.0, -0.5, 0.5, 2.0]))
