@@ -12,9 +12,9 @@ import itertools
 import linecache
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar
 from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
@@ -52,14 +52,20 @@ class Call:
     __slots__ = ("_closed", "_kind", "_owner", "_place", "given", "outer")
 
     def __init__(
-        self, owner: Any, outer: Call | None, place: tuple[CodeType, int] | None, closed: bool, given: Given | None
+        self,
+        owner: Any,
+        kind: type | None,
+        outer: Call | None,
+        place: tuple[CodeType, int] | None,
+        closed: bool,
+        given: Given | None,
     ) -> None:
         self._owner = owner  # a function, or None; of a module a weak reference, as a module may keep what it computes
-        self._kind: type | None = None
+        self._kind = kind  # the class of the module
         self.outer = outer
         self._place = place
-        self.given = given
         self._closed = closed  # whether no code of the user runs within it, so that nothing need be looked for
+        self.given = given
 
     @property
     def module(self) -> Any:
@@ -101,21 +107,26 @@ class Call:
         return [*(self.outer.chain() if self.outer is not None else ()), self]
 
 
-_running: ContextVar[Call | None] = ContextVar("running", default=None)
+class _Running(threading.local):
+    call: Call | None = None
+
+
+_running = _Running()
 
 
 def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """module.forward(*args, **settings); what is recorded meanwhile is recorded on its behalf."""
-    outer = _running.get()
-    place = outer._place if outer is not None and outer._closed else _place(sys._getframe(1))
-    given = (args, settings) if _begins_with_constant(args) else None
-    call = Call(weakref.ref(module), outer, place, module.__module__.startswith(NAME), given)
-    call._kind = type(module)
-    _running.set(call)
+    outer = _running.call
+    place = outer._place if outer is not None and outer._closed else _place(sys._getframe(2))
+    given = None
+    if args and (isinstance(args[0], np.ndarray) or getattr(args[0], "node", args) is None):
+        given = args, settings
+    kind = type(module)
+    _running.call = Call(weakref.ref(module), kind, outer, place, kind.__module__.startswith(NAME), given)
     try:
         return module.forward(*args, **settings)
     finally:
-        _running.set(outer)
+        _running.call = outer
 
 
 def composition(function: Callable[P, R]) -> Callable[P, R]:
@@ -129,15 +140,17 @@ def composition(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **settings: P.kwargs) -> R:
-        outer = _running.get()
+        outer = _running.call
         if outer is not None and outer._closed:
             return function(*args, **settings)
-        given = (args, settings) if _begins_with_constant(args) else None
-        _running.set(Call(function, outer, _place(sys._getframe(1)), True, given))
+        given = None
+        if args and (isinstance(args[0], np.ndarray) or getattr(args[0], "node", args) is None):
+            given = args, settings
+        _running.call = Call(function, None, outer, _place(sys._getframe(1)), True, given)
         try:
             return function(*args, **settings)
         finally:
-            _running.set(outer)
+            _running.call = outer
 
     # doctest passes over functions whose globals are of another module, as those of this wrapper are
     function.__globals__.setdefault("__test__", {})[function.__name__] = function
@@ -146,15 +159,10 @@ def composition(function: Callable[P, R]) -> Callable[P, R]:
 
 def current() -> Call:
     """What an operation that is recorded now is recorded on behalf of."""
-    call = _running.get()
+    call = _running.call
     if call is not None and call._closed:
         return call
-    return Call(None, call, _place(sys._getframe(1)), True, None)
-
-
-def _begins_with_constant(args: tuple[Any, ...]) -> bool:
-    """Whether the first argument is an array, or a Tensor that requires no gradient."""
-    return len(args) > 0 and (isinstance(args[0], np.ndarray) or getattr(args[0], "node", args) is None)
+    return Call(None, None, call, _place(sys._getframe(3)), True, None)  # above Node and Primitive
 
 
 def _place(frame: FrameType | None) -> tuple[CodeType, int] | None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
-from . import calls
+from .calls import current as current_call
 from .mismatch import describe_mismatch
 from .recording import Recording, mode
 
@@ -110,7 +110,7 @@ class Node:
         self.parents = parents
         self.settings = settings
         self.out: Any = out if primitive.reads_out else NotKept(out)
-        self.call = calls.current()
+        self.call = current_call()
         self.order = _tick()
 
     def __repr__(self) -> str:
@@ -162,8 +162,12 @@ class Primitive:
                 break
         else:
             return self.function(*args, **settings) if not _observers else self._observed(args, settings)
-        arrays = [arg._array if isinstance(arg, Value) else arg for arg in args]
-        parents = [arg.node if isinstance(arg, Value) else None for arg in args]
+        arrays: list[Any] = []
+        parents: list[Node | Leaf | None] = []
+        for arg in args:
+            is_value = isinstance(arg, Value)
+            arrays.append(arg._array if is_value else arg)
+            parents.append(arg.node if is_value else None)
         try:
             out = self.function(*arrays, **settings) if not _observers else self._observed(arrays, settings)
         except ValueError as error:
@@ -362,7 +366,7 @@ def backpropagate(
             if node in wanted or node in through:
                 needed.add(node)
     for node in order:
-        if isinstance(node, Node) and node in through:
+        if node in through and type(node) is Node:
             _check_still_valid(node)
 
     cotangents = dict(cotangents)

@@ -23,9 +23,9 @@ from tinygrad_cnn import Tensor, graph
 #
 # There is a check that needs no calculus: move x a little to both sides and look how far y moves. The quotient
 #
-#     (y(x + h) - y(x - h)) / 2h
+#     (y(x + h) - y(x - h)) / (2h)
 #
-# is called a *finite difference*. It is only nearly exact, but it knows none of our rules.
+# is called a *finite difference*. It is not exact, but it uses no rule of differentiation.
 
 
 # %%
@@ -113,10 +113,9 @@ while node.inputs:
 # %% [markdown]
 # ## A value that is used twice
 #
-# In y = a + a one value reaches y in two ways, and dy/da = 2. A sum p(a) + q(a) has the derivative p'(a) + q'(a), and
-# the same holds for every value that is used more than once: **what arrives from several uses is added up.** Below is a
-# walk that visits each node once, in the order in which it meets them. If it only writes down what arrives, it forgets
-# what had arrived before.
+# In y = a + a one value reaches y in two ways, and dy/da = 2. In general, if y = f(u, v) with u = v = a, then dy/da =
+# df/du + df/dv: **what arrives from several uses is added up.** Below is a walk that visits each node once, in the
+# order in which it meets them. If what arrives overwrites what arrived before, one of the uses is lost.
 
 
 # %%
@@ -136,7 +135,7 @@ def walk_as_met(result, add_up):
 
 a = leaf("a", 5.0)
 y = add(a, a)
-print(f"a + a, written down: dy/da = {walk_as_met(y, add_up=False)[a]}")
+print(f"a + a, overwritten:  dy/da = {walk_as_met(y, add_up=False)[a]}")
 print(f"a + a, added up:     dy/da = {walk_as_met(y, add_up=True)[a]}")
 
 # %% [markdown]
@@ -148,8 +147,8 @@ print(f"a + a, added up:     dy/da = {walk_as_met(y, add_up=True)[a]}")
 #     x -> a -----> y
 #           \-> b ->/
 #
-# The walk above adds up, and its answer for x is wrong all the same. It meets a directly below y, and hands on to x
-# what a has received until then. What reaches a by way of b comes later. a itself ends up right, x does not.
+# The walk above adds up, and its answer for x is wrong all the same. It comes to a before b, and hands on to x what a
+# has received until then. What reaches a by way of b comes later. a itself ends up right, x does not.
 
 # %%
 x = leaf("x", 3.0)
@@ -166,7 +165,7 @@ print(f"visited as met:      dy/da = {g[a]}, dy/dx = {g[x]}   (60 and 120 would 
 # The next walk goes on to the inputs each time something arrives. If it hands on the total, what came first is handed
 # on twice. If it hands on only what has just arrived, it follows each path from the result to the leaves by itself, and
 # the answer is right: the derivative is the sum over all paths of the products along each path. But the number of paths
-# doubles with each value that is used twice. Sixteen doublings x + x in a row have 17 nodes and 65,536 paths.
+# can double with each value that is used twice: sixteen doublings x + x in a row have 17 nodes and 65,536 paths.
 
 
 # %%
@@ -204,9 +203,9 @@ print(f"16 doublings, each path by itself: derivative {found[start]:.0f} after {
 # %% [markdown]
 # ## Topological order
 #
-# Both troubles end if a node is visited once, and only after all nodes that use its value. An order in which every node
-# stands before its inputs is called a *topological order*. One is at hand: a node can only be made after its inputs, so
-# the nodes in the order in which they were made, read backwards, are in topological order.
+# The way out is to visit a node once, and only after all nodes that use its value. An order in which every node stands
+# before its inputs is here called a *topological order* (elsewhere often the reverse). One is at hand: a node can only
+# be made after its inputs, so it is the order in which the nodes were made, read backwards.
 
 
 # %%
@@ -235,7 +234,8 @@ print(f"16 doublings, topological order:   derivative {g[start]:.0f} after {len(
 #
 # A `Tensor` that requires a gradient writes such nodes as it is computed with, `topological_order` lists them, and
 # `backward()` walks through them. The derivative of the result with respect to a leaf is found in its `.grad`: the
-# *gradient*. The engine, `tinygrad_cnn/graph.py`, is what you have just read, for arrays.
+# *gradient*. Constants are no leaves here, as nobody asks for their derivative. The engine, `tinygrad_cnn/graph.py`,
+# does what you have just read, for arrays.
 
 # %%
 x = Tensor(3.0, requires_grad=True)

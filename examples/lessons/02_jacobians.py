@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 2. Vectors: the matrix that is never built
 #
-# In lesson 1 an operation had a number as its derivative. An operation on vectors has a matrix, the Jacobian. This
-# lesson shows that matrix, shows that it is far too large to be built for a real layer, and what takes its place: a
-# rule that computes the product of a vector with it. It also shows why the walk goes backwards.
+# In lesson 1 derivatives were numbers. The derivative of a vector with respect to a vector is a matrix, the Jacobian.
+# It is far too large to be built for a real network. This lesson shows what takes its place, a rule that computes the
+# product of a vector with it, and why the walk goes backwards.
 #
-# Next, in lesson 3: the first operation whose rule is a surprise, broadcasting.
+# Next, in lesson 3: broadcasting, and why the gradient of a bias is a sum.
 
 # %%
 import math
@@ -21,8 +21,12 @@ np.set_printoptions(precision=4, suppress=True)
 # ## The Jacobian
 #
 # Take y = tanh(W x), from three numbers to two. The *Jacobian* J holds all derivatives: J[i, j] = dy[i] / dx[j]. It has
-# one row per output and one column per input. A finite difference gives one column: move one input, look at all
-# outputs.
+# one row per output and one column per input. With u = W x between them, the chain rule adds up over all u[k]:
+#
+#     dy[i]/dx[j] = Σ over k of dy[i]/du[k] · du[k]/dx[j]
+#
+# This is a matrix product: the Jacobian of two steps is the product of theirs. A finite difference gives one column:
+# move one input, look at all outputs.
 
 # %%
 W = np.array([[1.0, -2.0, 0.5], [0.3, 0.8, -1.0]])  # (2, 3)
@@ -40,7 +44,7 @@ def jacobian_by_differences(f, x, h=1e-6):
 
 y = f(x)
 J_tanh = np.diag(1 - y**2)  # (2, 2): each element of tanh depends on one input only
-J = J_tanh @ W  # (2, 3): the Jacobian of x -> W x is W, and the chain rule multiplies Jacobians
+J = J_tanh @ W  # (2, 3): the Jacobian of x -> W x is W
 print("the Jacobian, by the chain rule:")
 print(J)
 print(f"largest difference from finite differences: {np.abs(J - jacobian_by_differences(f, x)).max():.0e}")
@@ -48,15 +52,16 @@ print(f"largest difference from finite differences: {np.abs(J - jacobian_by_diff
 # %% [markdown]
 # ## A number at the end
 #
-# A network is trained by making one number small: the *loss* L, a measure of how wrong its outputs are. Here L = Σ
-# y[i]². The cotangent of the vector y is a vector of the same shape: g[i] = dL / dy[i]. The chain rule for one input
-# x[j] adds up over all outputs that depend on it:
+# A *network* is a chain of such operations; the numbers in it that can be chosen, as W here, are its *weights*. It is
+# trained by making one number small: the *loss* L, a measure of how wrong its outputs are. Here L is the sum of all
+# y[i]². The cotangent of the vector y is a vector of the same shape: g[i] = dL/dy[i]. The chain rule for one input x[j]
+# adds up over all outputs that depend on it:
 #
 #     dL/dx[j] = Σ over i of g[i] · dy[i]/dx[j]     that is, gᵀJ
 #
 # gᵀJ is the *vector-Jacobian product*, the VJP. It is what lesson 1 called the rule of a node: from the cotangent of
 # the value, g, to that of the input, gᵀJ. And it can be had without J. tanh acts on each element by itself, so its J is
-# diagonal, and gᵀJ is g · (1 - y²), element by element. For u = W x it is Wᵀg.
+# diagonal, and gᵀJ is g · (1 - y²), element by element. For u = W x it is gᵀW, written as a column Wᵀg.
 
 # %%
 g = 2 * y  # dL/dy for L = Σ y²
@@ -72,13 +77,13 @@ print(f"finite differences of L {by_differences}")
 #
 # A *layer* is a step of a network, an operation or a few. Below are the first four layers of LeNet, the network that
 # lesson 10 trains, for 32 images at once; what they do comes later. The Jacobian of a layer with respect to its input
-# has (elements out) × (elements in) entries, of four bytes each. The values themselves take less than a megabyte.
+# has (elements out) × (elements in) entries, of four bytes each.
 
 # %%
-images = np.zeros((32, 1, 28, 28), np.float32)  # (N, C, H, W)
+images = np.zeros((32, 1, 28, 28), np.float32)  # 32 images of 28 x 28 numbers
 print(f"{'layer':<12}{'in':>9}{'out':>9}{'the value, MB':>16}{'its Jacobian, MB':>20}")
 largest = 0.0
-with no_grad():
+with no_grad():  # nothing is recorded in here: only the sizes are wanted
     for layer in models.lenet()[:4]:
         out = layer(images)
         n, m = math.prod(images.shape), math.prod(out.shape)
@@ -112,15 +117,15 @@ print(f"gradcheck of square:    {gradcheck(square, t)}")
 # %% [markdown]
 # ## Backwards or forwards
 #
-# Derivatives can be carried in both directions. Forwards, beside the values, goes J v: how far everything moves when x
-# moves in the direction v. Backwards goes gᵀJ. A pass in either direction costs about as much as computing the
-# function. But one pass forwards answers for one direction of the inputs, and one pass backwards for one output:
+# Derivatives can be carried in both directions. Forwards, beside the values, goes J v: how fast y changes when x moves
+# in the direction v. Backwards goes gᵀJ. A pass in either direction costs at most a few times what the function costs.
+# But one pass forwards answers for one direction of the inputs, and one pass backwards for one output:
 #
-# - forwards, a gradient takes one pass per input,
+# - forwards, a gradient takes one pass per input, and weights are inputs in this sense,
 # - backwards, it takes one pass per output, and a loss is one output.
 #
-# The first is called forward mode, the second *reverse mode*. Finite differences need a pass (or two) per input as
-# well.
+# The first is called forward mode, the second *reverse mode*. Reverse mode costs memory: what the rules read, such as
+# the values of tanh, is kept until the walk comes by. Finite differences need two passes per input. Here L = Σ y[i].
 
 # %%
 random = np.random.default_rng(0)
@@ -129,7 +134,6 @@ A, B = random.standard_normal((2, n, n)) / np.sqrt(n)  # (n, n) each
 x = random.standard_normal(n)  # (n,)
 u = np.tanh(A @ x)  # (n,)
 y = np.tanh(B @ u)  # (n,)
-# L = Σ y
 
 
 def forward_pass(v):
@@ -155,5 +159,4 @@ print(f"forward mode: {n} passes, {1e3 * (between - begun):.1f} ms")
 print(f"reverse mode: 1 pass, {1e3 * (ended - between):.2f} ms")
 print(f"largest difference between both gradients: {np.abs(forward - backward).max():.0e}")
 weights = sum(p.numel() for p in models.lenet().parameters())
-# the *weights* are the numbers that training changes: the inputs x of this lesson, seen from the loss
 print(f"LeNet has {weights:,} weights: a gradient takes {weights:,} passes forwards, or 1 backwards")

@@ -5,7 +5,7 @@
 # a matrix of zeros and ones, and finds the rule for going backwards in the transpose of that matrix: a sum. It also
 # shows where a factor 1/N comes from if there is one.
 #
-# The same two steps, a matrix of zeros and ones and its transpose, will explain convolution in lesson 5.
+# The same two steps, a matrix of zeros and ones and its transpose, will explain windows in lesson 5.
 #
 # Next, in lesson 4: the matrix product.
 
@@ -43,8 +43,8 @@ print(f"S b equals the stretched b: {np.array_equal(S @ b, np.broadcast_to(b, (N
 # ## The transpose sums
 #
 # The Jacobian of a linear function is its matrix, so the VJP is gᵀS, or written as a column, Sᵀg. Row f of Sᵀ has a one
-# for each n: it adds up g[n, f] over n. No calculus is needed to see why. b[f] was used N times, and as in lesson 1
-# what arrives from several uses is added up.
+# for each n: it adds up g[n, f] over n. This is the rule of lesson 1: b[f] was used N times, and what arrives from
+# several uses is added up.
 
 # %%
 g = np.arange(12.0).reshape(N, F)  # (N, F), the cotangent of y
@@ -61,9 +61,9 @@ print(f"gradient by the library {bias.grad.numpy()}")
 # %% [markdown]
 # ## A bias of images
 #
-# In a convolutional layer the bias has one number per filter, and is added to each image at each place: (N, F, H, W) +
-# (F, 1, 1). The matrix is larger, the rule is the same: the sum over every axis along which it was stretched, here n, h
-# and w.
+# A convolution (lesson 6) gives N images with F numbers at each of H × W places, and its bias has one number per f:
+# (N, F, H, W) + (F, 1, 1). The matrix is larger, the rule is the same: the sum over every axis along which it was
+# stretched, here n, h and w.
 
 # %%
 N, F, H, W = 2, 3, 4, 5
@@ -99,14 +99,13 @@ print(f"dL/db[0]: sum {g[:, 0].sum():.4f}, mean {g[:, 0].mean():.4f}, finite dif
 
 # %%
 rows = random.standard_normal((4, 3))  # (N, F)
-for repeat in (1, 2):
-    batch = np.concatenate([rows] * repeat)  # (repeat·N, F)
+for batch in (rows, np.concatenate([rows, rows])):
     gradients = []
-    for mean in (False, True):
+    for total in (Tensor.sum, Tensor.mean):
         bias = Tensor(np.zeros(3), requires_grad=True)
         y = batch + bias
-        losses = (y * y).sum(dim=1)  # (repeat·N,): a loss for each row
-        (losses.mean() if mean else losses.sum()).backward()
+        losses = (y * y).sum(dim=1)  # (N,): a loss for each row; `dim` is NumPy's `axis`
+        total(losses).backward()
         gradients.append(bias.grad.numpy())
     print(f"{len(batch)} rows: sum of losses {gradients[0].round(4)}, mean of losses {gradients[1].round(4)}")
 
@@ -116,7 +115,7 @@ for repeat in (1, 2):
 # Stretching and summing are each other's transpose, and so each is the other's VJP: the cotangent of a sum is stretched
 # to the shape of what was summed. The library has the two as primitives, `ops.broadcast_to` and `ops.sum`, in
 # `tinygrad_cnn/ops/broadcasting.py`. Every operation with two operands ends its rules with `ops.unbroadcast`, the sum
-# over what was stretched. So the gradient of y = x·w with a stretched w is Σ g·x over n:
+# over what was stretched. So in y = x·w with a stretched w the gradient of w is Σ g·x over n:
 
 # %%
 S = matrix_of(lambda b: np.broadcast_to(b, (4, 3)), (3,))

@@ -2,8 +2,8 @@
 # # 4. The matrix product and the dense layer
 #
 # Nearly all the arithmetic of a neural network is matrix products. This lesson derives the two VJPs of Y = A B from the
-# formula of the product, checks them in three ways, builds a dense layer from primitives, and lets its gradient do
-# something: find the weights that made some data.
+# formula of the product, checks them by finite differences, builds a dense layer from primitives, and lets its gradient
+# do something: find the weights that made some data.
 #
 # Next is lesson 5: the linear function that turns a convolution into such a product.
 
@@ -27,8 +27,8 @@ random = np.random.default_rng(0)
 #     Ā[i, k] = Σ over j of g[i, j] · B[k, j]     which is g Bᵀ
 #     B̄[k, j] = Σ over i of A[i, k] · g[i, j]     which is Aᵀ g
 #
-# The loops below know nothing of matrices. They go over all products A[i, k] · B[k, j] and hand to each of the two
-# factors the cotangent times the other factor. The numbers are integers, so that equal means equal to the last bit.
+# The loops below go over all products A[i, k] · B[k, j] and hand to each factor the cotangent times the other factor.
+# The numbers are integers, so that equal means equal to the last bit.
 
 # %%
 A = random.integers(-5, 6, (2, 3)).astype(float)  # (M, K)
@@ -50,19 +50,12 @@ print(B_bar)
 print(f"equal to A^T g: {np.array_equal(B_bar, A.T @ g)}")
 
 # %% [markdown]
-# ## By the Jacobian, and by finite differences
+# ## By finite differences
 #
-# With B fixed, A -> A B is linear. Its matrix is found as in lesson 3, by applying it to unit matrices, and the VJP is
-# the transpose. The finite difference takes the loss L = Σ g·Y, whose cotangent of Y is g.
+# For the loss L = Σ g·Y the cotangent of Y is g. So what the loops gave are the derivatives of this L.
 
 
 # %%
-def matrix_of(function, shape):
-    """The matrix of a linear function of arrays of this shape; arrays are read row by row as vectors."""
-    size = np.prod(shape, dtype=int)
-    return np.stack([function(unit.reshape(shape)).ravel() for unit in np.eye(size)], axis=1)
-
-
 def differences(loss, x, h=1e-4):
     """The gradient of `loss` at x, by moving one element after the other."""
     slopes = np.zeros_like(x)
@@ -73,11 +66,6 @@ def differences(loss, x, h=1e-4):
     return slopes
 
 
-of_A = matrix_of(lambda A: A @ B, A.shape)  # (M·N, M·K)
-of_B = matrix_of(lambda B: A @ B, B.shape)  # (M·N, K·N)
-print(f"Jacobians {of_A.shape} and {of_B.shape}, for a product of {A.shape} and {B.shape}")
-print(f"Jacobian of A, transposed, times g, equals the loops: {np.array_equal(of_A.T @ g.ravel(), A_bar.ravel())}")
-print(f"Jacobian of B, transposed, times g, equals the loops: {np.array_equal(of_B.T @ g.ravel(), B_bar.ravel())}")
 gap_A = differences(lambda A: (g * (A @ B)).sum(), A) - A_bar
 gap_B = differences(lambda B: (g * (A @ B)).sum(), B) - B_bar
 print(f"largest gap to finite differences: {np.abs(gap_A).max():.0e} for A, {np.abs(gap_B).max():.0e} for B")
@@ -99,7 +87,7 @@ for name, guess in (("g B^T", square_g @ square_B.T), ("g^T B", square_g.T @ squ
 #
 # A *dense layer* makes each of its outputs from all of its inputs: y = x Wᵀ + b, with a row of *weights* W for each
 # output. From primitives it is a permutation of axes, a product and an addition. Its gradient is nowhere written; it
-# *emerges*: backward() goes through the nodes and applies the rules of lessons 3 and 4.
+# *emerges*: backward() goes through the nodes and applies the rules of lessons 3 and 4, and puts the axes back.
 
 
 # %%
@@ -117,17 +105,17 @@ print("dense layer, recorded:", ", ".join(node.primitive.name for node in revers
 
 g = random.standard_normal((5, 2))
 y.backward(g)
-print(f"gradient of x - g W:         {np.abs(x.grad.numpy() - g @ W.numpy()).max():.1e}")
-print(f"gradient of W - g^T x:       {np.abs(W.grad.numpy() - g.T @ x.numpy()).max():.1e}")
-print(f"gradient of b - sum of g:    {np.abs(b.grad.numpy() - g.sum(axis=0)).max():.1e}")
-print(f"value - F.linear's:          {np.abs(y.numpy() - F.linear(x, W, b).numpy()).max():.1e}")
+print(f"gradient of x, gap to g W:        {np.abs(x.grad.numpy() - g @ W.numpy()).max():.1e}")
+print(f"gradient of W, gap to g^T x:      {np.abs(W.grad.numpy() - g.T @ x.numpy()).max():.1e}")
+print(f"gradient of b, gap to sum of g:   {np.abs(b.grad.numpy() - g.sum(axis=0)).max():.1e}")
+print(f"value, gap to F.linear's:         {np.abs(y.numpy() - F.linear(x, W, b).numpy()).max():.1e}")
 
 # %% [markdown]
 # ## What a gradient is for
 #
 # The gradient tells in which direction the loss grows fastest. *Gradient descent* takes small steps in the opposite
-# direction. Here a dense layer begins with zeros and is shown inputs together with the outputs of another layer, whose
-# weights it does not see.
+# direction: from the *parameters*, weights and biases, it takes off the gradient times a small number, the *learning
+# rate*. Here a layer begins with zeros and is shown inputs and the outputs of another layer, but not its weights.
 
 # %%
 hidden_W = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]])
@@ -143,7 +131,7 @@ for step in range(101):
         print(f"step {step:>3}: loss {loss.item():.6f}")
     loss.backward()
     for parameter in (W, b):
-        parameter.data -= 0.3 * parameter.grad  # .data is the array; changing it is not recorded
+        parameter.data -= 0.3 * parameter.grad  # learning rate 0.3; changing .data, the array, is not recorded
         parameter.grad = None  # backward() adds to .grad, so it is emptied
 print("found weights:")
 print(W.numpy().round(2) + 0.0)  # the addition makes 0.0 of -0.0

@@ -1,10 +1,9 @@
 # %% [markdown]
 # # 5. Windows: a matrix of zeros and ones, and its transpose
 #
-# A convolution looks at an image through small windows. This lesson takes the looking by itself, without filters:
-# *im2col* lists all windows of an image. It is a linear function; its matrix, printed below, has a single one in each
-# row; and the transpose of that matrix, *col2im*, puts windows back into an image and adds up where they overlap. That
-# is the VJP, and with it the whole gradient of convolution and pooling is at hand.
+# A convolution looks at an image through small windows. This lesson is about the windows alone: *im2col* lists all
+# windows of an image. It is a linear function; its matrix, printed below, has a single one in each row; and the
+# transpose of that matrix, *col2im*, puts windows back into an image and adds up where they overlap. That is the VJP.
 #
 # Next, in lesson 6: windows, times filters, are the convolution.
 
@@ -18,14 +17,14 @@ random = np.random.default_rng(0)
 # %% [markdown]
 # ## The windows of an image
 #
-# A 4×4 image has 3×3 places where a window of 2×2 fits. Each window becomes a row of four numbers.
+# A 4×4 image has 3×3 places (OH × OW) where a window of 2×2 (K × K) fits. Each window becomes a row of four numbers.
 
 
 # %%
 def im2col(image, kernel, stride=1, dilation=1):
     """Every window as a row: (H, W) -> (OH·OW, K·K).
 
-    `stride` is the step from a window to the next, `dilation` the step from one element of a window to the next.
+    `kernel` is K, `stride` the step from a window to the next, `dilation` that from an element of a window to the next.
     """
     reach = dilation * (kernel - 1) + 1  # how many rows of the image a window spans
     rows = range(0, image.shape[0] - reach + 1, stride)
@@ -48,9 +47,9 @@ print(im2col(image, 2).astype(int))
 # %% [markdown]
 # ## The matrix
 #
-# im2col only copies, so it is linear, and its matrix M is found with unit images as in lesson 3. It has a row for each
-# element of each window, 9·4, and a column for each pixel, 16. Below, a 1 is printed as 1 and a 0 as a point; a gap
-# separates the rows of the image, and a line the windows.
+# im2col only copies, so it is linear, and its matrix M is found as in lesson 3, with images of a single 1. It has a row
+# for each element of each window, 9·4, and a column for each pixel, 16. Below, a 0 is printed as a point; a gap
+# separates the rows of the image, and an empty line the windows.
 
 
 # %%
@@ -70,8 +69,8 @@ for number, row in enumerate(M.astype(int)):
 print(f"M x equals im2col(x): {np.array_equal(M @ image.ravel(), im2col(image, 2).ravel())}")
 
 # %% [markdown]
-# Each row has a single one, as each element of a window is one pixel. A column has as many ones as there are windows
-# that see the pixel: one for a corner, four in the middle.
+# Each element of a window is one pixel. A column has as many ones as there are windows that see the pixel: one for a
+# corner, four in the middle.
 
 # %%
 print(f"ones in a row: {M.sum(axis=1).min():.0f} to {M.sum(axis=1).max():.0f}")
@@ -104,8 +103,6 @@ def col2im(windows, shape, kernel, stride=1, dilation=1):
 
 
 g = random.integers(-9, 10, (9, 4)).astype(float)  # (OH·OW, K·K), a cotangent of the windows
-print("col2im(g):")
-print(col2im(g, (4, 4), 2).astype(int))
 print(f"transpose of M times g equals col2im(g): {np.array_equal(M.T @ g.ravel(), col2im(g, (4, 4), 2).ravel())}")
 print("col2im(im2col(x)) is not x, but x times the number of windows that see each pixel:")
 print(col2im(im2col(image, 2), (4, 4), 2).astype(int))
@@ -118,7 +115,7 @@ print(col2im(im2col(image, 2), (4, 4), 2).astype(int))
 # transpose in this sense, for functions that are not written as a matrix, is called the *adjoint*.
 #
 # Below both checks are made for several strides and dilations: the matrices with integers, where equal means equal to
-# the last bit, and the identity with random numbers, where both sides are rounded in a different order.
+# the last bit, and the identity with random numbers, where the sides are rounded differently.
 
 # %%
 print(f"{'kernel':>6}{'stride':>8}{'dilation':>10}{'M':>10}   M^T g equals col2im(g)   <im2col(x), c> - <x, col2im(c)>")
@@ -136,10 +133,10 @@ for kernel, stride, dilation in ((2, 1, 1), (3, 1, 1), (2, 2, 1), (3, 2, 1), (2,
 # %% [markdown]
 # ## The library
 #
-# `ops.im2col` does the same for a batch of N images with C *channels* (numbers per pixel, such as red, green and blue),
-# (H, C, W, N) -> (OH, KH, C, KW, OW, N), and gives a *view*: no number is copied, the window elements point into the
-# image. Its rule is `ops.col2im`, and the rule of `ops.col2im` is `ops.im2col`, as the transpose of the transpose is
-# the matrix itself. Both are in `tinygrad_cnn/ops/windows.py`.
+# `ops.im2col` does the same for a batch of N images with C *channels* (numbers per pixel, such as red, green and blue)
+# and windows of KH × KW: (H, C, W, N) -> (OH, KH, C, KW, OW, N). It gives a *view*: no number is copied, the window
+# elements point into the image. Its rule is `ops.col2im`, and the rule of `ops.col2im` is `ops.im2col`, as the
+# transpose of the transpose is the matrix itself. Both are in `tinygrad_cnn/ops/windows.py`.
 
 # %%
 settings = {"kernel": (2, 2), "stride": (1, 1), "dilation": (1, 1)}

@@ -3,8 +3,8 @@
 #
 # The convolution of lesson 6 with a stride of 2, computed in five ways: as nested loops, by im2col and one product, by
 # einsum on the windows, as one small product for each place in the filter, and as four convolutions of stride 1. They
-# order the same additions differently. All have the same value, and in those made of primitives the same gradient
-# emerges, though their backward passes have little in common. At the end there is a table of what each one costs.
+# add up the same products in different orders, so all have the same value, and in those made of primitives the same
+# gradient emerges. At the end a table says what each costs.
 #
 # Next is lesson 8: what else looks through windows, max pooling.
 
@@ -36,7 +36,7 @@ def out_size(x, w, stride):
 #
 #     y[n, f, i, j] = Σ over c, p, q of w[f, c, p, q] · x[n, c, i·s + p, j·s + q]
 #
-# The gradient is written by hand: each product hands g to both of its factors. It is what the others are compared with.
+# The gradient is written by hand: each product hands to both factors g times the other one.
 
 
 # %%
@@ -60,7 +60,8 @@ def loops_backward(x, w, g, stride):
 # %% [markdown]
 # ## 2. im2col and one product
 #
-# Lesson 6, with a stride. The windows are copied into a matrix, in which each pixel stands up to KH·KW times.
+# Lesson 6, with a stride. The windows are copied into a matrix, in which a pixel stands once for each window that sees
+# it.
 
 
 # %%
@@ -82,15 +83,15 @@ def by_im2col(x, w, stride):
 # ## 3. einsum on the windows
 #
 # np.einsum takes a formula in which every axis has a letter; letters that are not in the result are summed over. Its
-# VJPs are einsums as well: the cotangent of one factor is g times the other factor, summed over what that factor does
-# not have. So a primitive `einsum` of one's own takes a few lines. (This holds if each letter of a factor is in the
+# VJPs are einsums as well: the cotangent of a factor is g times the other factor, summed over the letters that the
+# first does not have. So a primitive `einsum` takes a few lines. (This holds if each letter of a factor is in the
 # result or in the other factor. Otherwise a sum, and so a stretch, would be missing.)
 
 
 # %%
 @primitive
 def einsum(a, b, *, formula):
-    return np.einsum(formula, a, b, optimize=True)
+    return np.einsum(formula, a, b, optimize=True)  # as a matrix product where it is one
 
 
 def rule_of_a(g, out, a, b, *, formula):
@@ -115,13 +116,13 @@ def by_einsum(x, w, stride):
 # %% [markdown]
 # ## 4. One place in the filter after another
 #
-# Exchange the sums: for each (p, q) take the image shifted by (p, q), multiply its channels by the matrix of the
-# weights at (p, q), and add up the KH·KW results. There are no windows at all. The backward pass of a slice puts g into
-# an image of zeros (`scatter`); these images are added up, since x was used KH·KW times.
+# Exchange the sums: for each (p, q) take every s-th pixel of the image shifted by (p, q), multiply the channels by the
+# matrix of the weights at (p, q), and add up the KH·KW results. There are no windows at all. The rule of a slice puts g
+# into an image of zeros; these images are added up, since x was used KH·KW times.
 
 
 # %%
-def by_taps(x, w, stride):
+def by_places(x, w, stride):
     n, channels = x.shape[:2]
     out_h, out_w = out_size(x, w, stride)
     y = None
@@ -142,8 +143,8 @@ def by_taps(x, w, stride):
 #     i·s + p = s·(i + k) + a
 #
 # This is row i + k of the image that has only every s-th row, beginning with row a. The same holds for columns. So the
-# images and the filters fall into s × s groups that do not see each other, and in each group the convolution has stride
-# 1. The results are added up.
+# images and the filters fall into s × s groups; a group of a filter meets only one group of an image, with stride 1.
+# The results are added up.
 
 
 # %%
@@ -167,7 +168,7 @@ def by_stride_groups(x, w, stride):
 WAYS = {
     "im2col, one product": by_im2col,
     "einsum on windows": by_einsum,
-    "one place after another": by_taps,
+    "one place after another": by_places,
     "stride groups": by_stride_groups,
     "F.conv2d": lambda x, w, stride: F.conv2d(x, w, stride=stride),
 }

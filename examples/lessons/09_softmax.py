@@ -21,9 +21,9 @@ np.set_printoptions(precision=4, suppress=True)
 #
 #     p[c] = exp(s[c]) / Σ over k of exp(s[k])
 #
-# makes positive numbers that add up to one. In float32 the largest number is about 3.4e38, and exp(89) is larger: it
-# *overflows* to inf, and inf / inf is NaN, "not a number". NumPy would warn; `np.errstate` keeps it quiet here, because
-# the failure is what we want to see.
+# makes of scores s positive numbers that add up to one. In float32 the largest number is about 3.4e38, and exp(89) is
+# larger: it *overflows* to inf, and inf / inf is NaN, "not a number". NumPy would warn; `np.errstate` keeps it quiet
+# here.
 
 
 # %%
@@ -82,19 +82,20 @@ print(f"loss, log-softmax:      {-log_softmax(wrong)[0, 0]}")
 # %% [markdown]
 # ## The gradient emerges
 #
-# Composed of primitives, for a batch, with the mean over N as loss. The largest score is taken off as a constant (an
-# array, not a Tensor): the value does not depend on what is taken off, so neither does the gradient. The derivative is
-# known in closed form:
+# By hand: -log p[t] = log Σ over k of exp(s[k]) - s[t]. The derivative of the first term with respect to s[c] is
+# exp(s[c]) / Σ over k of exp(s[k]) = p[c], and that of the second is -1 for c = t. For a mean over N images
 #
 #     dL/ds = (softmax(s) - onehot(t)) / N
 #
-# where *onehot*(t) has a 1 at the true class and zeros elsewhere. It is written nowhere below; it emerges.
+# where *onehot*(t) has a 1 at the true class and zeros elsewhere. Below the loss is composed of primitives, and the
+# same emerges. The value does not depend on what is taken off, so neither does the gradient: the largest score is taken
+# off as a constant.
 
 
 # %%
-def cross_entropy(scores, labels, largest):
-    """(N, C) scores as a Tensor, (N,) classes, and (N, 1) what to take off -> the mean loss."""
-    shifted = scores - largest  # (N, C)
+def cross_entropy(scores, labels):
+    """(N, C) scores as a Tensor, (N,) classes -> the mean loss."""
+    shifted = scores - scores.numpy().max(axis=1, keepdims=True)  # (N, C); an array is a constant
     log_sum = shifted.exp().sum(dim=1, keepdim=True).log()  # (N, 1)
     log_p = shifted - log_sum  # (N, C)
     return -log_p[np.arange(len(labels)), labels].mean()
@@ -104,14 +105,10 @@ N, C = 4, 5
 values = random.standard_normal((N, C)) * 3
 labels = np.array([0, 3, 2, 3])
 scores = Tensor(values, requires_grad=True)
-loss = cross_entropy(scores, labels, scores.numpy().max(axis=1, keepdims=True))
+loss = cross_entropy(scores, labels)
 loss.backward()
 emerged = scores.grad.numpy()
 onehot = np.eye(C)[labels]  # (N, C)
-
-scores = Tensor(values, requires_grad=True)
-cross_entropy(scores, labels, scores.amax(dim=1, keepdim=True)).backward()  # now the maximum is recorded too
-recorded = scores.grad.numpy()
 
 h = 1e-6
 numeric = np.zeros((N, C))
@@ -121,14 +118,13 @@ for index in np.ndindex(N, C):
     above, below = (-log_softmax(values + sign * step)[np.arange(N), labels].mean() for sign in (1, -1))
     numeric[index] = (above - below) / (2 * h)
 
-print("softmax - onehot, over N:")
+print("(softmax - onehot) / N:")
 print((softmax(values) - onehot) / N)
 print("emerged:")
 print(emerged)
-print(f"largest gap to softmax - onehot over N: {np.abs(emerged - (softmax(values) - onehot) / N).max():.0e}")
+print(f"largest gap to (softmax - onehot) / N:  {np.abs(emerged - (softmax(values) - onehot) / N).max():.0e}")
 print(f"largest gap to finite differences:      {np.abs(emerged - numeric).max():.0e}")
-print(f"largest gap if the maximum is recorded: {np.abs(emerged - recorded).max():.0e}")
-print(f"each row adds up to zero, but for:      {np.abs(emerged.sum(axis=1)).max():.0e}")
+print(f"largest sum of a row:                   {np.abs(emerged.sum(axis=1)).max():.0e}")
 print(f"loss - F.cross_entropy's:               {abs(loss.item() - F.cross_entropy(values, labels)):.0e}")
 
 # %% [markdown]
@@ -138,8 +134,8 @@ print(f"loss - F.cross_entropy's:               {abs(loss.item() - F.cross_entro
 #
 # Where softmax-then-log gives inf, a small number is often added: -log(p + 1e-8). The loss is finite then, and stops at
 # 18.4. But the gradient is gone. The rules multiply 1 / (p + 1e-8) by the derivative of p, which has p as a factor, and
-# p is nearly zero. The more wrong the network is, the less it is corrected. The gradient of the true class should be
-# nearly -1.
+# p is nearly zero. The more wrong the network is, the less it is corrected. In the table the true class has the score
+# 0, another class the score in the first column. The gradient of the true class should be nearly -1.
 
 # %%
 print(f"{'score':>5}{'p[true]':>10}{'log(softmax)':>26}{'log(softmax + 1e-8)':>26}{'log_softmax':>26}")

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 10. Training LeNet, and watching it
 #
-# LeNet is a network of the layers seen so far: convolution, ReLU, max pooling, dense layers, cross-entropy. This lesson
-# trains it on handwritten digits for two passes and prints, beside the loss, what goes on inside: how large the
-# gradient of each layer is, and how many of the numbers behind each ReLU are zero. Then it trains it with steps that
-# are too long, so that you see what a network looks like that has stopped learning.
+# LeNet is a network of the layers seen so far: convolution, ReLU, max pooling, dense layers. This lesson trains it with
+# cross-entropy on handwritten digits and prints, beside the loss, what goes on inside: how large the gradient of each
+# layer is, and how many of the numbers behind each ReLU are zero. Then it trains it with steps that are too long, to
+# show what a network looks like that has stopped learning.
 #
 # Next, in lesson 11: derivatives of derivatives, and what a trained network looks at.
 
@@ -38,9 +38,9 @@ print(models.lenet())
 #
 # - The *norm* of a gradient is the root of the sum of its squares: how strongly the loss depends on the weights of a
 #   layer. If it becomes much smaller from layer to layer on the way back, the first layers learn slowly.
-# - ReLU, max(x, 0), makes zeros of negative numbers, and its rule lets no gradient through where its value is zero.
-#   With random weights about half are zero, after training more. A layer that gives only zeros is *dead*: no gradient
-#   passes through it any more.
+# - The derivative of ReLU, max(x, 0), is 1 above zero and 0 below: its rule lets no gradient through where its value is
+#   zero. With random weights about half are zero, after training more. A layer that gives only zeros is *dead*: no
+#   gradient passes through it any more.
 #
 # A module of layers one after another can be walked through by hand, to look at the value of each.
 
@@ -101,9 +101,9 @@ def train(lr, steps, every):
 # %% [markdown]
 # ## A run
 #
-# Two epochs of gradient descent on batches of 32 digits. *Momentum* adds to each step nine tenths of the step before.
-# With random weights the ten classes are about equally likely, and the loss is log 10 = 2.303. "test" is the share of
-# the test digits that are recognised.
+# Two epochs of *stochastic* gradient descent (SGD): each step uses the gradient for one batch of 32 digits. *Momentum*
+# adds to each step nine tenths of the step before. With random weights the ten classes are about equally likely, and
+# the loss is near log 10 = 2.303. "test" is the share of the test digits that are recognised.
 
 # %%
 begun = time.perf_counter()
@@ -114,17 +114,17 @@ print(f"mean loss of the first 20 steps {np.mean(losses[:20]):.2f}, of the last 
 # %% [markdown]
 # ## Tools for looking
 #
-# Three tools read the graph of any model. `check_graph` compares the rule of each recorded operation with differences,
-# on the numbers that it was recorded with. `profile` tells what each primitive costs, forwards and backwards.
-# `detect_anomaly` stops at the first operation that makes an infinity or a NaN of finite numbers, and names its line:
-# here the softmax-then-log of lesson 9, which `F.log_softmax` avoids.
+# Three tools for any model. `check_graph` compares the rule of each recorded operation with finite differences, on the
+# numbers that it was recorded with. `profile` tells what each primitive costs: time, arithmetic (FLOP, floating-point
+# operations), and bytes read and written ("moved"). `detect_anomaly` stops at the first operation that makes an
+# infinity or a NaN of finite numbers, and names its line: here the softmax-then-log of lesson 9.
 
 # %%
 images, labels = digits.train_images[:32], digits.train_labels[:32]
 report = check_graph(F.cross_entropy(model(images), labels))
 print(f"check_graph: {len(report.nodes)} rules checked, {len(report.failures)} wrong")
 
-model.zero_grad()  # else the gradients of the last step would be added to, and the additions counted
+model.zero_grad()  # else additions to the gradients of the last step would be counted too
 with profile() as costs:
     F.cross_entropy(model(images), labels).backward()
 print(costs)
@@ -140,9 +140,9 @@ except AnomalyError as error:
 # ## Steps that are too long
 #
 # The same with steps ten times as long. A few of them push the biases so far down that a ReLU gives only zeros. From
-# then on no gradient gets past it: the layers below stay as they are, once the momentum has run out, and the bias of
-# the last layer, all that is still learned, can tell no more than how common each class is. The loss says that nothing
-# is learned. The zeros, and the norms that are exactly zero, say why.
+# then on no gradient gets past it: the layers before stay as they are, once the momentum has run out. If it is the last
+# ReLU, only the bias of the last layer still learns, and can tell no more than how common each class is. The loss says
+# that nothing is learned. The zeros, and the norms that are exactly zero, say why.
 
 # %%
 dead, losses_dead = train(lr=0.5, steps=64, every=8)

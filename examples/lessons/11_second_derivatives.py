@@ -20,8 +20,8 @@ random = np.random.default_rng(0)
 # %% [markdown]
 # ## A trained network
 #
-# One convolution, one pooling and one dense layer are enough here. tanh stands in the place of ReLU because ReLU is
-# made of straight lines, and has no second derivative to look at.
+# One convolution, one pooling and one dense layer are enough here. tanh stands in the place of ReLU, which is made of
+# two straight lines, so that its second derivative is zero.
 
 # %%
 manual_seed(0)
@@ -39,8 +39,8 @@ print(f"test accuracy after one pass: {accuracy:.1%}")
 # ## A saliency map
 #
 # Take one digit and the score of its class. The gradient of the score with respect to the image tells for each pixel
-# how the score would change if the pixel became brighter. Its absolute value, drawn as an image, is called a *saliency
-# map*. Here both are drawn with characters, from a blank for nothing to "@" for the most.
+# how fast the score changes as the pixel becomes brighter. Its absolute value, drawn as an image, is called a *saliency
+# map*. Here digit and map are drawn with characters, from a blank for nothing to "@" for the most.
 
 
 # %%
@@ -60,7 +60,7 @@ for left, right in zip(drawn(image.numpy()[0, 0]), drawn(np.abs(slope.numpy()[0,
     print(f"|{left}|  |{right}|")
 
 # %% [markdown]
-# To see that the map is right, make the most salient pixel brighter by 0.01 and look at the score.
+# The check at the most salient pixel: make it brighter by 0.01 and look at the score.
 
 # %%
 place = np.unravel_index(np.abs(slope.numpy()).argmax(), slope.shape)
@@ -75,18 +75,18 @@ print(f"predicted change {predicted:+.4f}, measured change {change:+.4f}, ratio 
 # ## The Hessian, and its product with a vector
 #
 # The *Hessian* H of a loss is the matrix of its second derivatives: H[i, j] is how fast the gradient's element i
-# changes with weight j. It says how the loss is curved. Like a Jacobian it is too large to be built, and like a
-# Jacobian it need not be. For a vector v, the *Hessian-vector product* H v is itself a gradient, that of the number
+# changes with weight j. It says how the loss is curved. Like a Jacobian it is too large to be built for a real network,
+# and need not be. For a vector v, the *Hessian-vector product* H v is itself a gradient, that of the number
 # gradient · v:
 #
 #     d/dw[j] Σ over i of gradient[i] · v[i]  =  Σ over i of H[i, j] · v[i]  =  (H v)[j],   as H is symmetric
 #
 # `grad(..., create_graph=True)` runs the rules on Tensors, so that the backward pass is recorded like a forward pass
-# and can be differentiated. The check moves the weights a little in the direction v, and takes the difference of two
-# gradients.
+# and can be differentiated. The check moves the weights a little along v, to both sides, and takes the difference of
+# the two gradients.
 
 # %%
-model.double()  # float64, as a difference of gradients loses half of its digits
+model.double()  # float64, as a difference of two nearly equal gradients has few digits in float32
 images, labels = digits.test_images[:64].astype(np.float64), digits.test_labels[:64]
 parameters = list(model.parameters())
 v = [random.standard_normal(parameter.shape) for parameter in parameters]
@@ -118,7 +118,7 @@ for (name, _), product, above, below in zip(model.named_parameters(), products, 
     print(f"H v, part of {name:<9} largest {np.abs(product.numpy()).max():7.4f}, relative gap to differences {gap:.0e}")
 
 # %% [markdown]
-# H is symmetric: uᵀ(H v) = vᵀ(H u) for all u and v. This checks the second derivatives without any difference.
+# H is symmetric: uᵀ(H v) = vᵀ(H u) for all u and v. This is a check without finite differences.
 
 # %%
 u = [random.standard_normal(parameter.shape) for parameter in parameters]
@@ -134,7 +134,8 @@ print(f"u(Hv) = {left:.6f}, v(Hu) = {right:.6f}, apart {abs(left - right):.0e}")
 #
 # In a recorded backward pass a rule is called with Tensors: g, out and the arguments. If it uses only operators and
 # primitives, what it computes is recorded. If it makes plain arrays of its arguments, the dependence on them is lost.
-# Take x³ with two rules that give the same numbers, and y = x³ · x = x⁴, whose second derivative is 12x², 48 at x = 2.
+# Take x³ with two rules that give the same numbers, and y = x³ · x = x⁴: at x = 2 the first derivative, 4x³, is 32, and
+# the second, 12x², is 48.
 
 
 # %%
@@ -161,7 +162,7 @@ x, h = 2.0, 1e-4
 print(f"{'differences:':<12} second derivative {((x + h) ** 4 - 2 * x**4 + (x - h) ** 4) / h**2:.3f}")
 
 # %% [markdown]
-# The broken rule gives a wrong second derivative and no error, because a part of the path does not exist for the
-# recording. So all rules of the library are written with primitives. The rule of `im2col` is `col2im`, a primitive
-# whose rule is `im2col`; that of a matrix product is two matrix products. Therefore the convolution can be
-# differentiated as often as wanted, as it was above, and no second derivative is written anywhere.
+# The broken rule gives a wrong second derivative and no error: that 3x² depends on x was not recorded, and the term
+# x · 6x = 24 is missing. So all rules of the library are written with primitives. The rule of `im2col` is `col2im`, a
+# primitive whose rule is `im2col`; that of a matrix product is two matrix products. So the convolution can be
+# differentiated as often as wanted.

@@ -52,9 +52,7 @@ def diagnose(subject: Subject, argnum: int) -> Diagnosis:
     with np.errstate(all="ignore"):
         try:
             return _diagnose(Probe(subject, argnum))
-        except (
-            Exception
-        ) as error:  # of the function or the rule: what is said about it must not hide the wrong gradient
+        except Exception as error:  # the function's, or the rule's, which must not hide that the gradient is wrong
             return _unknown(f"it could not be looked into: {type(error).__name__}: {error}")
 
 
@@ -102,8 +100,8 @@ def _reshaped(here: Probe) -> Iterator[tuple[str, str, Array]]:
     """What a gradient of another shape may need to be right: the kind, a question, and the gradients with it."""
     claims, want = here.claims, here.x.shape
     shape = claims.shape[1:]
-    if shape == here.value.shape and np.broadcast_shapes(shape, want) == shape:
-        added = len(shape) - len(want)
+    added = len(shape) - len(want)
+    if added >= 0 and all(n in (1, have) for n, have in zip(want, shape[added:], strict=True)):
         axes = [i + 1 for i in range(len(shape)) if i < added or (want[i - added] == 1 and shape[i] > 1)]
         yield "unknown", "is a sum over the stretched axes missing", claims.sum(axis=tuple(axes)).reshape(-1, *want)
     if len(shape) == len(want):
@@ -231,7 +229,7 @@ def _not_linear(base: Probe) -> Diagnosis | None:
     """A rule must be linear in its cotangent."""
     one, two = base.cotangents[:2]
     if same(base.pull_back(2 * one), base.claims[0], 1e-4):
-        return _unknown("the gradient does not depend on the cotangent's size: is g forgotten in the rule?")
+        return _unknown("the gradient does not depend on the cotangent's size: is g forgotten in the rule, or clipped?")
     if not same(base.pull_back(one + two), base.claims[0] + base.claims[1], 2e-2):
         return _unknown("the gradient is not linear in the cotangent: does the rule compare, square or clip it?")
     return None

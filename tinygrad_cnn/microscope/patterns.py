@@ -7,16 +7,19 @@ ones in some columns: wrong ones, and others at the border and inside.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from .probe import Array, Probe, scales
+from .probe import Array, Probe, inner, pairs, scales
 
-#: How many columns, numbers of columns, and seconds for them, at most; and how many columns are never too many.
-COLUMNS, NUMBERS, SECONDS, FEW = 600, 4e6, 1.0, 150
+#: How many columns, numbers in columns, and seconds for them, at most.
+COLUMNS, NUMBERS, SECONDS = 600, 4e6, 1.0
+#: How many columns of a large array are never too many, and of a small one.
+FEWEST, FEW = 12, 150
 #: How many outputs a whole matrix may have, and how many of one column are asked one by one otherwise.
 OUTPUTS, OF_ONE = 600, 24
 #: Widths of borders; how many elements there must be for a border not to be chance, and how many inside.
@@ -30,13 +33,19 @@ class Matrix:
         self.probe = probe
         self.size, self.outputs = probe.x.size, probe.value.size
         affordable = max(FEW, SECONDS / (2 * probe.seconds + 1e-9))
-        count = max(12, int(min(COLUMNS, NUMBERS / (self.outputs + 1), affordable)))
+        count = max(FEWEST, int(min(COLUMNS, NUMBERS / (self.outputs + 1), affordable)))
         self.is_whole = self.size <= count and self.outputs <= OUTPUTS
         #: places of the elements in the array, flat
         self.elements = np.arange(self.size) if self.size <= count else self._sample(count)
+        columns, start = [], time.perf_counter()
+        for place in self.elements:
+            columns.append(self._column(int(place)))
+            if len(columns) >= FEWEST and self.size > count and time.perf_counter() - start > SECONDS:
+                break
+        self.elements = self.elements[: len(columns)]
         self.steps = scales(probe.x).ravel()[self.elements]
         #: (outputs, elements)
-        self.slopes = np.stack([self._column(int(place)) for place in self.elements], axis=1)
+        self.slopes: Array = np.stack(columns).T
 
     def _column(self, place: int) -> Array:
         direction = np.zeros(self.size)
@@ -45,7 +54,7 @@ class Matrix:
         return slope
 
     def _sample(self, count: int) -> Array:
-        """Places inside and near the borders, and wrong ones if those are rare."""
+        """Some wrong places, and then others inside and near the borders."""
         generator = np.random.default_rng(4)
         chosen = []
         for _ in range(count):
@@ -55,19 +64,20 @@ class Matrix:
                 at = int(generator.integers(min(n, WIDEST) if is_near else n))
                 place.append(n - 1 - at if is_near and generator.random() < 0.5 else at)
             chosen.append(int(np.ravel_multi_index(place, self.probe.x.shape)))
-        return np.unique([*chosen, *self._find_wrong(8, count)])
+        return np.array(list(dict.fromkeys([*self._find_wrong(FEWEST // 2, count), *chosen])))
 
     def _find_wrong(self, wanted: int, calls: int) -> list[int]:
         """Some wrong places, by halving: a half is wrong if it is along a direction that is zero in the other."""
         found: list[int] = []
         waiting = [(0, self.size)]
         generator = np.random.default_rng(5)
-        while waiting and len(found) < wanted and calls > 0:
+        start_time = time.perf_counter()
+        while waiting and len(found) < wanted and calls > 0 and time.perf_counter() - start_time < SECONDS:
             start, end = waiting.pop()
             direction = np.zeros(self.size)
             direction[start:end] = self.probe.directions[0].flat[start:end]
-            claimed = np.vdot(self.probe.claims[0], direction)
-            right = np.vdot(self.probe.cotangents[0], self.probe.slope(direction.reshape(self.probe.x.shape)))
+            claimed = inner(self.probe.claims[0].ravel(), direction)
+            right = inner(self.probe.cotangents[0], self.probe.slope(direction.reshape(self.probe.x.shape)))
             calls -= 1
             if abs(claimed - right) <= 10 * self.probe.tolerance * max(abs(claimed), abs(right)):
                 continue
@@ -82,8 +92,7 @@ class Matrix:
     @cached_property
     def right(self) -> Array:
         """The right gradients for the cotangents: (cotangents, elements)."""
-        right: Array = self.probe.cotangents.reshape(-1, self.outputs) @ self.slopes
-        return right
+        return pairs(self.probe.cotangents, self.slopes.T)
 
     @cached_property
     def claims(self) -> Array:
@@ -171,17 +180,40 @@ def is_overwritten(matrix: Matrix) -> bool:
 
 def _is_overwritten_here_and_there(matrix: Matrix) -> bool:
     """The same for a large array: some outputs of some elements."""
-    columns = np.flatnonzero(matrix.wrong)[:: max(1, int(matrix.wrong.sum()) // 5)][:5]
+    columns = _apart(matrix, np.flatnonzero(matrix.wrong))
+    slopes, entries = _some_entries(matrix, columns)
+    _, dropped, other = _compare_entries(entries, slopes)
+    return bool(not other.any() and dropped.any(axis=0).all() and matrix.claims[:, columns].any())
+
+
+def _apart(matrix: Matrix, columns: Array) -> Array:
+    """A few elements of which no two reach the same output, as far as that goes."""
+    chosen: list[int] = []
+    taken = np.zeros(matrix.outputs, bool)
+    for column in np.random.default_rng(7).permutation(columns):
+        own = matrix.reached[:, column]
+        if len(chosen) < 5 and not (taken & own).any():
+            chosen.append(int(column))
+            taken |= own
+    return np.array(chosen)
+
+
+def _some_entries(matrix: Matrix, columns: Array) -> tuple[Array, Array]:
+    """Of some elements that are apart the slopes of some outputs by them, and what the rule has: (outputs, elements).
+
+    One output of each element is asked at once; zeros stand for none.
+    """
     generator = np.random.default_rng(6)
-    kept_any = False
-    for column in columns:
-        outputs = generator.permutation(np.flatnonzero(matrix.reached[:, column]))[:OF_ONE]
-        entries = matrix.rule_rows(outputs).reshape(len(outputs), -1)[:, [matrix.elements[column]]]
-        _, dropped, other = _compare_entries(entries, matrix.slopes[outputs][:, [column]])
-        if other.any() or not dropped.any():
-            return False
-        kept_any = kept_any or bool(matrix.claims[:, column].any())
-    return kept_any
+    outputs = [generator.permutation(np.flatnonzero(matrix.reached[:, column]))[:OF_ONE] for column in columns]
+    slopes, entries = np.zeros((2, OF_ONE, len(columns)))
+    for number in range(max(map(len, outputs))):
+        c = np.zeros(matrix.outputs)
+        for i, own in enumerate(outputs):
+            if number < len(own):
+                c[own[number]] = 1
+                slopes[number, i] = matrix.slopes[own[number], columns[i]]
+        entries[number] = matrix.probe.pull_back(c.reshape(matrix.probe.value.shape)).flat[matrix.elements[columns]]
+    return slopes, entries * (slopes != 0)
 
 
 def _compare_entries(rule: Array, slopes: Array) -> tuple[Array, Array, Array]:

@@ -8,18 +8,19 @@ with the other array rearranged. So nothing is looked up by the name of an opera
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from .probe import Array, Probe, is_float, pairs
+from .probe import Array, Probe, inner, is_float, pairs
 
 #: So many numbers are moved about, at most, for the rearrangements of one array.
 WORK = 3e7
 #: So many seconds are given to other arrays rearranged.
-SECONDS = 1.5
+SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,12 @@ def find_rearrangement(probe: Probe) -> Match | None:
     places = [Place(probe.x.shape), Place(probe.value.shape)]
     places += [Place(np.shape(probe.subject.arrays[i])) for i in others]
     calls = int(SECONDS / (2 * probe.seconds + 1e-9))
+    start = time.perf_counter()
     for family in (exchanges, flips, reorders, reorders_twice):
         for number, place in enumerate(places):
             for one in place.new(family):
+                if time.perf_counter() - start > 2 * SECONDS:
+                    return None
                 if number == 0:
                     match = Match(result=one)
                 elif number == 1:
@@ -226,7 +230,7 @@ def _explains(probe: Probe, match: Match, slopes: Array | None = None) -> bool:
 
 def _may_explain(probe: Probe, match: Match, slopes: Array) -> bool:
     """The same for one cotangent and one direction, which refutes nearly all that is wrong."""
-    claimed = np.vdot(probe.claims[0], match.result.apply(probe.directions[0]))
-    right = np.vdot(match.cotangent.apply(probe.cotangents[0]), slopes[0])
+    claimed = inner(probe.claims[0], match.result.apply(probe.directions[0]))
+    right = inner(match.cotangent.apply(probe.cotangents[0]), slopes[0])
     largest = max(abs(claimed), abs(right), np.abs(probe.claimed).max(), np.abs(probe.right).max())
     return bool(abs(claimed - right) <= 10 * probe.tolerance * largest)

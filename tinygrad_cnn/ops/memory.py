@@ -105,6 +105,11 @@ def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def room(*operands: Any) -> np.ndarray | None:
     """Where to put an elementwise result, as `out=`; None if it is small, or not simply of the operands' dtype."""
+    for operand in operands:
+        if isinstance(operand, np.ndarray) and operand.nbytes >= LARGE // 8:  # a mask for numbers of eight bytes
+            break
+    else:
+        return None
     largest = dtype = None
     for operand in operands:
         if isinstance(operand, np.ndarray):
