@@ -8,8 +8,8 @@ from test_gradcheck import WRONG, with_rules
 
 from tinygrad_cnn import Tensor, grad, manual_seed, nn, ops
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.microscope.diagnosis import Subject, check_kinks, diagnose
-from tinygrad_cnn.microscope.kinks import sides
+from tinygrad_cnn.microscope.mistakes.diagnosis import Subject, check_kinks, diagnose
+from tinygrad_cnn.microscope.mistakes.kinks import sides
 
 generator = np.random.default_rng(0)
 normal = generator.standard_normal

@@ -14,10 +14,8 @@ from rich.text import Text
 from ..graph import Node
 from ..ops import parallel
 from ..printing import Printed, number
-from .diagnosis import Diagnosis, diagnose
-from .kinks import sides
+from .mistakes import Array, Diagnosis, Subject, diagnose, is_float, scales, sides
 from .notation import argument_name
-from .probe import Array, Subject, is_float, scales
 from .reading import Reading
 
 #: Accepted is a difference of so much of the sum of absolute terms.
@@ -164,7 +162,12 @@ def _check(reading: Reading, node: Node) -> CheckedNode:
         raise
     if comparison.ok:
         return result(comparison.difference, comparison.kinks, comparison.note)
-    wrong = next((argnum for argnum in argnums if not compare(subject, [argnum]).ok), argnums[0])
+    alone = {argnum: compare(subject, [argnum]) for argnum in argnums}
+    wrong = next((argnum for argnum in argnums if not alone[argnum].ok), argnums[0])
+    if alone[wrong].only_kinks:
+        many = f"{alone[wrong].kinks} of {reading.values[node].size} elements of its value, at a kink or a tie"
+        reason = f"it is right but for {many}: do several equal winners receive the whole gradient, or none any?"
+        return result(comparison.difference, comparison.kinks, "", wrong, Diagnosis("tie", reason))
     return result(comparison.difference, comparison.kinks, "", wrong, diagnose(subject, wrong))
 
 
@@ -185,12 +188,17 @@ def subject_of(node: Node, args: Sequence[Any]) -> Subject:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison of a function's gradient with differences."""
+    """One comparison of a function's gradient with differences.
+
+    Attributes:
+        only_kinks: whether it is wrong, but right wherever there is no kink.
+    """
 
     difference: float
     kinks: int
     ok: bool
     note: str = ""
+    only_kinks: bool = False
 
 
 def compare(subject: Subject, argnums: Sequence[int]) -> Comparison:
@@ -239,7 +247,8 @@ def compare(subject: Subject, argnums: Sequence[int]) -> Comparison:
         return Comparison(difference, kinks, False)
     if kinks:
         tied = np.where(both.kinked, np.abs(weights), 0)
-        return Comparison(difference, kinks, both.allows(tied, pulled(tied)), note)
+        ok = both.allows(tied, pulled(tied))
+        return Comparison(difference, kinks, ok, note, only_kinks=not ok and kinks < both.kinked.size)
     return Comparison(difference, kinks, True, note)
 
 

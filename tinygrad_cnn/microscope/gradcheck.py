@@ -11,9 +11,7 @@ from ..autograd import grad
 from ..graph import Node
 from ..tensor import Tensor
 from .check import CheckedNode, check_graph
-from .diagnosis import Diagnosis, diagnose
-from .kinks import check_kinks
-from .probe import Array, Subject
+from .mistakes import Array, Diagnosis, Subject, check_kinks, diagnose
 from .reading import Reading
 
 #: At a kink the slopes to both sides differ by more than this share of the larger one.
