@@ -125,6 +125,19 @@ def test_a_module_that_keeps_what_it_computed_goes_with_its_last_reference():
     assert output.node.call.chain()[0].module is None
 
 
+def test_after_the_backward_pass_the_images_are_not_held():
+    model = Network()
+    images = np.ones((1, 1, 4, 4), np.float32)
+    gone = weakref.ref(images)
+    loss = F.cross_entropy(model(images), [0])
+    del images
+    assert gone() is not None  # for explain, which may be asked how the columns were made
+    loss.backward()
+    gc.collect()
+    assert gone() is None
+    assert loss.node.parents
+
+
 # ---- observing
 
 

@@ -87,7 +87,7 @@ class Node:
         parents: for each argument the `Node` or `Leaf` it came from, None where it needs no gradient.
         settings: its keyword arguments.
         out: its value, a read-only array, or `NotKept`; None once the graph has been freed.
-        call: on whose behalf it was recorded, and from which line of the user's source.
+        call: on whose behalf it was recorded, and from which line of the user's source; None once it has been freed.
         order: the moment of recording. Inputs exist before outputs, so this is a topological order.
     """
 
@@ -110,7 +110,7 @@ class Node:
         self.parents = parents
         self.settings = settings
         self.out: Any = out if primitive.reads_out else NotKept(out)
-        self.call = current_call()
+        self.call: Any = current_call()
         self.order = _tick()
 
     def __repr__(self) -> str:
@@ -400,7 +400,7 @@ def backpropagate(
                     summed.add(parent)
                 cotangents[parent] = total
             if not retain_graph:
-                node.args = node.out = None  # what led to what stays known
+                node.args = node.out = node.call = None  # what led to what stays known
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 
@@ -25,17 +26,26 @@ class Printed:
         return str(self)
 
 
+def scaled(count: float, units: Sequence[str] = ("", "k", "M", "G")) -> str:
+    """A count with three digits, in thousands, millions, …: 1.23 M.
+
+    >>> scaled(1_234_000), scaled(12), scaled(0)
+    ('1.23 M', '12', '0')
+    """
+    for unit in units:
+        if abs(count) < 1000 or unit == units[-1]:
+            break
+        count /= 1000
+    return f"{number(count)} {unit}".rstrip()
+
+
 def size(count: float) -> str:
     """A number of bytes: 57.6 kB.
 
     >>> size(57600), size(12)
     ('57.6 kB', '12 B')
     """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            break
-        count /= 1000
-    return f"{count:.3g} {unit}"
+    return scaled(count, ("B", "kB", "MB", "GB"))
 
 
 def duration(seconds: float) -> str:

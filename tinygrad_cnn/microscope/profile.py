@@ -15,7 +15,7 @@ from rich.table import Table
 
 from .. import ops
 from ..graph import Array, Event, observe
-from ..printing import Printed, duration, number, size
+from ..printing import Printed, duration, scaled, size
 
 #: They compute nothing, though they may copy.
 REARRANGING = (ops.astype, ops.broadcast_to, ops.concatenate, ops.im2col, ops.index, ops.pad, ops.permute, ops.reshape)
@@ -101,19 +101,6 @@ class Profile(Printed):
 
 def _cells(cost: Cost) -> list[str]:
     return [str(cost.calls), duration(cost.seconds), scaled(cost.flops), size(cost.bytes)]
-
-
-def scaled(count: float) -> str:
-    """A count with a letter for thousands, millions, …: 1.2 M.
-
-    >>> scaled(1_234_000), scaled(12)
-    ('1.23 M', '12')
-    """
-    for letter in ("", " k", " M", " G"):
-        if count < 1000 or letter == " G":
-            break
-        count /= 1000
-    return number(count) + letter if count else "0"
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class Optimizer:
         else:
             message += ": the loss does not depend on them by recorded operations, and they are not trained"
         if cuts and not everything:
-            message += "; the path may have been cut by " + ", or by ".join(map(str, dict.fromkeys(map(str, cuts))))
+            message += "; the path may have been cut by " + ", or by ".join(dict.fromkeys(map(str, cuts)))
         elif not everything:
             message += "; are they used in forward(), and is the path cut by .detach(), .data, .numpy() or Tensor(...)?"
         warnings.warn(message, stacklevel=3)
@@ -193,24 +193,6 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError("SGD with nesterov expects a momentum above 0 and no dampening")
 
-    def _warn_of_unreached(self) -> None:
-        without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
-        everything = len(without) == len(self._unreached)
-        cuts = take_cuts()
-        self._unreached = {}
-        if not without:
-            return
-        message = f"{self._name}.step() found no gradient for {', '.join(without)}"
-        if everything:
-            message += ", that is for no parameter at all: was loss.backward() called before it?"
-        else:
-            message += ": the loss does not depend on them by recorded operations, and they are not trained"
-        if cuts and not everything:
-            message += "; the path may have been cut by " + ", or by ".join(map(str, dict.fromkeys(map(str, cuts))))
-        elif not everything:
-            message += "; are they used in forward(), and is the path cut by .detach(), .data, .numpy() or Tensor(...)?"
-        warnings.warn(message, stacklevel=3)
-
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         direction = grad + group["weight_decay"] * values if group["weight_decay"] else grad
         momentum = group["momentum"]
@@ -247,24 +229,6 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-
-    def _warn_of_unreached(self) -> None:
-        without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
-        everything = len(without) == len(self._unreached)
-        cuts = take_cuts()
-        self._unreached = {}
-        if not without:
-            return
-        message = f"{self._name}.step() found no gradient for {', '.join(without)}"
-        if everything:
-            message += ", that is for no parameter at all: was loss.backward() called before it?"
-        else:
-            message += ": the loss does not depend on them by recorded operations, and they are not trained"
-        if cuts and not everything:
-            message += "; the path may have been cut by " + ", or by ".join(map(str, dict.fromkeys(map(str, cuts))))
-        elif not everything:
-            message += "; are they used in forward(), and is the path cut by .detach(), .data, .numpy() or Tensor(...)?"
-        warnings.warn(message, stacklevel=3)
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         if group["weight_decay"]:
@@ -304,24 +268,6 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
-
-    def _warn_of_unreached(self) -> None:
-        without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
-        everything = len(without) == len(self._unreached)
-        cuts = take_cuts()
-        self._unreached = {}
-        if not without:
-            return
-        message = f"{self._name}.step() found no gradient for {', '.join(without)}"
-        if everything:
-            message += ", that is for no parameter at all: was loss.backward() called before it?"
-        else:
-            message += ": the loss does not depend on them by recorded operations, and they are not trained"
-        if cuts and not everything:
-            message += "; the path may have been cut by " + ", or by ".join(map(str, dict.fromkeys(map(str, cuts))))
-        elif not everything:
-            message += "; are they used in forward(), and is the path cut by .detach(), .data, .numpy() or Tensor(...)?"
-        warnings.warn(message, stacklevel=3)
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         values *= 1 - group["lr"] * group["weight_decay"]
