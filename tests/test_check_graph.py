@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, check_graph, nn, ops, primitive
+from tinygrad_cnn import Tensor, check_graph, manual_seed, nn, ops, primitive
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.microscope.selftest import planted
 from tinygrad_cnn.models import MODELS
@@ -155,6 +155,24 @@ def test_every_tie_with_the_whole_gradient_is_wrong_though_most_maxima_are_not_t
     values[7] = [1, 5, 2, 5, 0, 3]
     (failure,) = check_graph(largest(Tensor(values, requires_grad=True))).failures
     assert (failure.kind, failure.kinks) == ("tie", 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ties_among_many_maxima_are_told_whatever_the_weights(seed):
+    @primitive
+    def largest(x):
+        n, c, h, w = x.shape
+        return x.reshape(n, c, h // 2, 2, w // 2, 2).max(axis=(3, 5))
+
+    def every_tie(g, out, x):
+        spread = [np.repeat(np.repeat(array, 2, 2), 2, 3) for array in (g, out)]
+        return spread[0] * (x == spread[1])
+
+    largest.defvjp(every_tie)
+    manual_seed(seed)
+    hidden = nn.Conv2d(1, 8, 3)(with_background(IMAGES)).relu()
+    (failure,) = check_graph(largest(hidden)).failures
+    assert (failure.op, failure.kind) == ("largest", "tie")
 
 
 def test_a_rule_that_fails_is_a_failure():

@@ -170,6 +170,23 @@ def test_operations_on_constants_are_found_by_calling_the_layer_again():
         assert reading.nodes.count(node) == 1
 
 
+def test_a_constant_that_has_changed_since_is_not_taken_for_what_it_was():
+    model, images = nn.Conv2d(1, 2, 3), normal(2, 1, 5, 5)
+    loss = model(images).sum()
+    images[...] = 0
+    reading = Reading(loss)
+    assert not reading.unrecorded
+    assert closed_form(reading, reading.layers[0]).lines()[0] == "dW = dY · Kᵀ"
+
+
+def test_an_axis_of_length_one_is_not_named_by_chance():
+    model = MODELS["lenet"]()
+    reading = Reading(model(normal(4, 1, 28, 28)).sum())
+    (second,) = [layer for layer in reading.layers if layer.title == "3 Conv2d"]
+    inner = [reading.shape(node, node) for node in second.nodes if node.primitive is ops.im2col]
+    assert inner == ["(H 14, 1, C 6, KW 5, OW 10, N 4)", "(OH 10, KH 5, C·KW·OW 300, 1, 1, N 4)"]
+
+
 def test_a_layer_is_called_again_without_changing_its_state():
     model = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3))
     loss = model(normal(4, 2, 6, 6)).sum()
@@ -300,6 +317,40 @@ def test_the_bias_gradient_is_a_sum_and_the_mean_comes_from_the_loss():
     model, loss = a_loss(reduction="sum")
     answers = explain(loss, wrt=model.conv1.bias).answers
     assert "No rule between the loss and conv1.bias multiplies by a number: there is no 1/N on the way." in answers
+
+
+def test_formulas_are_those_on_the_way_and_all_of_the_layer_in_question():
+    model, loss = a_loss()
+    explanation = explain(loss, wrt=model.conv1.weight)
+    assert explanation.closed_forms["fc Linear"] == ["dX = dY · W"]
+    assert list(explanation.closed_forms) == [
+        "cross_entropy",
+        "fc Linear",
+        "reshape",
+        "max_pool2d",
+        "relu",
+        "conv1 Conv2d",
+    ]
+    sums = [answer for answer in explain(loss, wrt=model.fc.bias).answers if answer.startswith("A sum")]
+    assert len(sums) == 1  # that within log_softmax is no sum over the uses of a value
+    (only,) = sums
+    assert only.startswith("A sum over N, not a mean, comes from `add` in fc Linear")
+
+
+def test_a_leaf_has_the_name_of_its_variable():
+    weights = Tensor(normal(3), requires_grad=True)
+    assert explain((weights * 2).sum(), wrt=weights).name == "weights"
+    assert explain((Tensor(normal(3), requires_grad=True) * weights).sum(), wrt=weights).name == "weights"
+
+
+def test_a_layer_that_is_called_twice_has_two_titles():
+    layer = nn.Linear(3, 3)
+    model = nn.Sequential(layer, nn.Tanh(), layer)
+    loss = model(normal(2, 3)).sum()
+    explanation = explain(loss, wrt=layer.weight)
+    assert [title for title in explanation.closed_forms if "Linear" in title] == ["0 Linear (2)", "0 Linear"]
+    (gradient,) = grad(loss, layer.weight)
+    np.testing.assert_allclose(explanation.gradient, gradient.data)
 
 
 def test_a_mean_in_the_wrong_place_is_seen():

@@ -52,6 +52,7 @@ def test_the_tree_is_that_of_the_layers(loss, capsys):
         "Residual │ │ ├── block.conv Conv2d",
         "├── block relu (N 4, F 2, OH 6, OW 6) from block.conv Conv2d 1 operation",
         "└── block add (N 4, F 2, OH 6, OW 6) from block relu, first Conv2d 1 operation",
+        "block.conv.weight (F 2, C 2, KH 3, KW 3)",  # though the sum makes both the same axis
         "classify Linear (N 4, out 3)",
         "└── cross_entropy () from classify Linear 5 operations",
     ):

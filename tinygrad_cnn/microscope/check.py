@@ -214,7 +214,7 @@ def compare(subject: Subject, argnums: Sequence[int]) -> Comparison:
     directions = {}
     for i in argnums:
         numbers = np.where(np.isfinite(arrays[i]), arrays[i], 0)
-        directions[i] = generator.uniform(0.5, 1.5, numbers.shape) * scales(numbers) * np.isfinite(arrays[i])
+        directions[i] = generator.uniform(0.5, 1.5, numbers.shape) * scales(numbers)
 
     def along(t: float) -> Array:
         moved = [array + t * directions[i] if i in directions else array for i, array in enumerate(arrays)]

@@ -37,7 +37,7 @@ def walk_back(reading: Reading, wanted: set[Origin]) -> Walk:
         result = compute()
         if event.node is not None and event.argnum is not None:
             walk.seconds[event.node, event.argnum] = time.perf_counter() - begun
-            walk.parts[event.node, event.argnum] = np.array(result)  # a copy: the engine may add to it
+            walk.parts[event.node, event.argnum] = np.asarray(result)
         return result
 
     value = reading.values[reading.output]
