@@ -67,7 +67,7 @@ def notation(primitive, args, settings=None, argnum=0):
             [normal(2, 3)],
             {"axis": 1},
             "Y = log_softmax(X)",
-            ["dX = dY − exp(Y) ⊙ Σ_{axis 1} dY"],
+            ["dX = dY − exp(Y) ⊙ (Σ_{axis 1} dY)"],
         ),
         (
             ops.im2col,
@@ -221,6 +221,7 @@ def test_the_textbook_comes_out_for_every_layer():
         "dW = dY · colsᵀ",
         "db = Σ_{OH,OW,N} dY",
         "where cols = im2col(X)",
+        "where dY · colsᵀ is added up over OH as well",
     ]
     assert found["1 Tanh"] == ["dX = dY ⊙ (1 − G ⊙ G)", "where G = tanh(X)"]
     assert found["2 AvgPool2d"] == ["dX = col2im(dY / 4)"]
@@ -228,22 +229,83 @@ def test_the_textbook_comes_out_for_every_layer():
     assert found["4 MaxPool2d"][1].startswith("where M is 1 in 25% of its elements and 0 elsewhere")
     assert found["6 Linear"] == ["dW = dYᵀ · X", "dX = dY · W", "db = Σ_{N} dY"]
     assert found["cross_entropy"] == [
-        "dX = G − exp(log_softmax(X)) ⊙ Σ_{out} G",
-        "where G = scatter(−1/4)",
+        "dX = G − exp(log_softmax(X)) ⊙ (Σ_{out} G)",
+        "where G = scatter(−1/4 at [i, i])",
     ]
 
 
-def test_both_orders_of_a_convolution_give_their_own_formula(monkeypatch):
-    def of_the_filters():
-        conv = nn.Conv2d(4, 2, 3, padding="same")
-        return formulas(conv(Tensor(normal(2, 4, 6, 6), requires_grad=True)).sum())["Conv2d"]
+@pytest.mark.parametrize("product_first", [True, False])
+def test_both_orders_of_a_convolution_give_their_own_formula(monkeypatch, product_first):
+    """And what the formula says, computed in NumPy, is the gradient."""
+    monkeypatch.setattr(windows, "product_first", product_first)
+    x, conv = (
+        Tensor(normal(2, 4, 6, 5, dtype=np.float64), requires_grad=True),
+        nn.Conv2d(4, 2, 3, padding="same").double(),
+    )
+    weight = conv.weight.data
+    y = conv(x)
+    found = formulas((y * y).sum())["Conv2d"]
+    g = (2 * y.data).transpose(2, 1, 3, 0)  # (OH, F, OW, N)
+    images = np.pad(x.data.transpose(2, 1, 3, 0), [(0, 0), (0, 0), (1, 1), (0, 0)])
+    if product_first:
+        assert found[:2] == ["dX = crop(col2im_W(flip(W)ᵀ · G))", "dW = flip(G · colsᵀ)"]
+        assert found[3:5] == ["where G = im2col_H(pad(dY))", "where cols = im2col_W(pad(X))"]
+        padded = np.pad(g, [(1, 1), (0, 0), (0, 0), (0, 0)])
+        rows = np.stack([padded[p : p + 6] for p in range(3)], 1).reshape(6, 6, 10)  # (H, KH·F, OW·N)
+        flipped = weight[:, :, ::-1].transpose(2, 0, 1, 3).reshape(6, 12)  # (KH·F, C·KW)
+        cols = np.stack([images[:, :, q : q + 5] for q in range(3)], 2).reshape(6, 12, 10)  # (H, C·KW, OW·N)
+        of_weight = (rows @ cols.mT).sum(0).reshape(3, 2, 4, 3).transpose(1, 2, 0, 3)[:, :, ::-1]
+        of_cols = (flipped.T @ rows).reshape(6, 4, 3, 5, 2)
+    else:
+        assert found[:2] == ["dX = crop(col2im(Wᵀ · dY))", "dW = dY · colsᵀ"]
+        assert found[3] == "where cols = im2col(pad(X))"
+        images = np.pad(images, [(1, 1), (0, 0), (0, 0), (0, 0)])
+        cols = np.stack([images[p : p + 6, :, q : q + 5] for p in range(3) for q in range(3)], 1)
+        cols = cols.reshape(6, 9 * 4, 10)  # (OH, KH·KW·C, OW·N)
+        rows = weight.transpose(0, 2, 3, 1).reshape(2, 36)
+        of_weight = (g.reshape(6, 2, 10) @ cols.mT).sum(0).reshape(2, 3, 3, 4).transpose(0, 3, 1, 2)
+        of_cols = (rows.T @ g.reshape(6, 2, 10)).reshape(6, 3, 3, 4, 5, 2)
+    of_x, of_w = grad((y * y).sum(), [x, conv.weight])
+    np.testing.assert_allclose(of_weight, of_w.data, rtol=1e-9)
+    total = np.zeros((8, 4, 7, 2))
+    for q in range(3):
+        if product_first:
+            total[1:-1, :, q : q + 5] += of_cols[:, :, q]
+        else:
+            for p in range(3):
+                total[p : p + 6, :, q : q + 5] += of_cols[:, p, q]
+    np.testing.assert_allclose(total[1:-1, :, 1:-1].transpose(3, 1, 0, 2), of_x.data, rtol=1e-9)
 
-    assert "dW = G · colsᵀ" in of_the_filters()
-    assert "where G = im2col(pad(dY))" in of_the_filters()
-    monkeypatch.setattr(windows, "product_first", False)
-    assert "dX = crop(col2im(Wᵀ · dY))" in of_the_filters()
-    assert "dW = dY · colsᵀ" in of_the_filters()
-    assert "where cols = im2col(pad(X))" in of_the_filters()
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (
+            lambda g, x, y: ops.sum(x, axis=(1,), keepdims=True) * g,
+            lambda g, x, y: ops.sum(x * g, axis=(1,), keepdims=True),
+        ),
+        (lambda g, x, y: g * (x @ y), lambda g, x, y: (g * x) @ y),
+        (lambda g, x, y: g / (x * y), lambda g, x, y: g / x * y),
+        (lambda g, x, y: g - (x - y), lambda g, x, y: g - x - y),
+        (lambda g, x, y: -(g + x), lambda g, x, y: -g + x),
+        (lambda g, x, y: (g + x) ** 2, lambda g, x, y: g + x**2),
+    ],
+)
+def test_two_formulas_that_differ_are_written_differently(first, second):
+    texts = []
+    for rule in (first, second):
+        probe = primitive(lambda x, y: x + y)
+        probe.defvjp(lambda g, out, x, y, rule=rule: rule(g, x, y))
+        texts.append(notation(probe, [normal(3, 3), normal(3, 3)]))
+    assert texts[0] != texts[1]
+
+
+def test_halves_flips_and_steps_are_told_apart():
+    a, b = Tensor(normal(2, 3), requires_grad=True), Tensor(normal(4, 3), requires_grad=True)
+    assert formulas(F.cat([a, b]).sum() * 2)["concatenate"] == ["dX = dY[0:2]", "dX2 = dY[2:6]"]
+    assert formulas((a[::-1] * 2).sum())["index"] == ["dX = flip(dY)"]
+    assert formulas((a[:, ::2] * 2).sum())["index"] == ["dX = scatter(dY at [:, ::2])"]
+    assert formulas((a.T * 2).sum())["permute"] == ["dX = dYᵀ"]
 
 
 def test_a_composition_of_ones_own_is_folded_as_well():
@@ -257,7 +319,7 @@ def test_a_composition_of_ones_own_is_folded_as_well():
     gate, x = Gate(), Tensor(normal(5, 3), requires_grad=True)
     found = formulas(gate(x).sum())
     assert found["batch_norm"][1] == "dscale = Q / H"
-    assert "where Q = Σ_{axis 0} dY ⊙ G" in found["batch_norm"]
+    assert "where Q = Σ_{axis 0} (dY ⊙ G)" in found["batch_norm"]
     assert found["mul"] == ["dX = dY ⊙ X2", "dX2 = dY ⊙ X"]
 
 
@@ -294,7 +356,7 @@ def test_the_text_shows_it_all():
         "conv1 Conv2d",
         "x = F.relu(self.conv1(x))",
         "Y = max_{KH,KW} X",
-        "dA = Σ_{OH} dY · Bᵀ",
+        "dA = Σ_{OH} (dY · Bᵀ)",
         "norm ",
         "kept ",
         " forward, ",

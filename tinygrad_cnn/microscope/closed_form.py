@@ -16,19 +16,10 @@ import numpy as np
 from .. import ops
 from ..graph import Leaf, Node
 from .axes import Origin
-from .notation import (
-    Term,
-    constant,
-    is_transposition,
-    labelled,
-    read_rule,
-    rewritten,
-    substituted,
-    symbol,
-    transposed,
-    written,
-)
+from .notation import read_rule
 from .reading import Layer, Reading
+from .spelling import written
+from .terms import Term, constant, is_transposition, labelled, rewritten, substituted, symbol, transposed
 
 
 @dataclass(frozen=True)
@@ -48,11 +39,14 @@ def closed_form(reading: Reading, layer: Layer, wanted: Container[Origin] | None
     names = _names(reading, layer)
     values: dict[Origin, Term] = {origin: symbol(name, reading.values[origin].shape) for origin, name in names.items()}
     for node in layer.nodes:
-        term = Term(primitive=node.primitive, args=_operands(reading, values, node), settings=node.settings)
+        value = reading.values[node]
+        term = Term(
+            primitive=node.primitive, args=_operands(reading, values, node), settings=node.settings, shape=value.shape
+        )
         first = next((origin for origin in reading.parents(node) if origin is not None), None)
         if first is not None:
             term = labelled(term, reading.values[first].shape, reading.axes.names(first, layer))
-        values[node] = replace(term, shape=reading.values[node].shape)
+        values[node] = term
 
     cotangents: dict[Origin, Term] = {}
     for node in reversed(layer.nodes):
@@ -67,7 +61,7 @@ def closed_form(reading: Reading, layer: Layer, wanted: Container[Origin] | None
                 _add(cotangents, parent, _pulled_back(reading, values, node, argnum, cotangents[node]))
     found = [origin for origin in names if origin in cotangents and (wanted is None or origin in wanted)]
     known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared
-    terms, where = _with_definitions([_plain(rewritten(cotangents[origin], _fold, known)) for origin in found])
+    terms, where = _with_definitions([rewritten(cotangents[origin], _fold, known) for origin in found])
     formulas = {origin: f"d{names[origin]} = {written(term)}" for origin, term in zip(found, terms, strict=True)}
     return ClosedForm(formulas, where)
 
@@ -120,46 +114,48 @@ def _add(cotangents: dict[Origin, Term], origin: Origin, term: Term) -> None:
 
 # ---- folding
 
-CROP, PAD = "crop", "pad"
-
 
 def _fold(term: Term) -> Term:
-    """Without what only rearranges; transpositions are kept in matrix products alone."""
+    """Without what only rearranges: reshapes, and permutations other than transpositions."""
     primitive, args = term.primitive, term.args
     if is_transposition(term):
         return transposed(args[0])
     if primitive in (ops.reshape, ops.permute, ops.broadcast_to):
         return args[0]
-    if primitive in (ops.index, ops.scatter) and _is_sliced(term.settings["key"]):
-        if all(part.step == -1 or part == slice(None) for part in _parts(term.settings["key"])):
-            return args[0]
-        return Term(CROP if primitive is ops.index else PAD, args=args, shape=term.shape)
+    if primitive in (ops.index, ops.scatter):
+        return _cut_or_joined(term)
     if primitive is ops.pad:
-        return Term(PAD, args=args, shape=term.shape)
+        return Term("pad", args=args, shape=term.shape)
     if primitive in (ops.im2col, ops.col2im) and args[0].primitive is primitive:
-        return args[0]  # over the width, then over the height: together over both
+        over = {term.settings.get("over"), args[0].settings.get("over")}
+        if over == {"H", "W"}:  # over the one, then over the other: together over both
+            return replace(term, args=args[0].args, settings={"over": ""})
     if primitive is ops.sum and args[0].primitive is ops.matmul and max(term.settings["axis"]) < len(args[0].shape) - 2:
-        return args[0]  # a sum of products A₁·B₁ + A₂·B₂ + … is one product, [A₁ A₂ …] · [B₁ B₂ …]
-    if primitive in (ops.mul, ops.div):
-        return _computed(term)
-    return term if primitive is ops.matmul else replace(term, args=tuple(_plain(arg) for arg in args))
+        return replace(args[0], settings={"joined": term.settings.get("names", ["axis 0"])})
+    return _computed(term) if primitive in (ops.mul, ops.div) else term
 
 
-def _plain(term: Term) -> Term:
-    return term.args[0] if is_transposition(term) else term
+def _cut_or_joined(term: Term) -> Term:
+    """Slices by what they do: flip, or crop and pad (a border of all axes); others as they are."""
+    parts = _parts(term.settings["key"])
+    if not all(isinstance(part, slice) for part in parts):
+        return term
+    if any(part.step == -1 for part in parts) and all(part.step == -1 or part == slice(None) for part in parts):
+        return Term("flip", args=term.args, shape=term.shape)
+    if term.primitive is ops.scatter and all(part.step is None for part in parts):
+        return Term("pad", args=term.args, shape=term.shape)
+    if len(parts) > 1 and all(part.step is None and part.stop is not None for part in parts):
+        return Term("crop", args=term.args, shape=term.shape)
+    return term
 
 
 def _parts(key: Any) -> Sequence[Any]:
     return key if isinstance(key, tuple) else (key,)
 
 
-def _is_sliced(key: Any) -> bool:
-    return all(isinstance(part, slice) for part in _parts(key))
-
-
 def _computed(term: Term) -> Term:
     """Products and quotients of numbers as numbers, and 1 · x as x."""
-    a, b = (_plain(arg) for arg in term.args)
+    a, b = term.args
     if term.primitive is ops.mul and 1 in (a.constant if not a.shape else None, b.constant if not b.shape else None):
         return b if not a.shape and a.constant == 1 else a
     numbers = [one.constant for one in (a, b) if not one.shape and isinstance(one.constant, (int, float, Fraction))]
@@ -194,6 +190,10 @@ def _with_definitions(terms: Sequence[Term]) -> tuple[list[Term], list[str]]:
             continue
         instead[part] = symbol(name, part.shape)
     where = [f"{name.text} {_meaning(part, instead)}" for part, name in instead.items()]
+    for part in parts:
+        if "joined" in part.settings:  # A₁·B₁ + A₂·B₂ + … = [A₁ A₂ …] · [B₁ B₂ …]
+            product = written(replace(part, args=tuple(substituted(arg, instead) for arg in part.args)))
+            where.append(f"{product} is added up over {', '.join(part.settings['joined'])} as well")
     return [substituted(term, instead) for term in terms], where
 
 

@@ -18,8 +18,9 @@ from ..graph import Leaf, Node, Value
 from ..printing import Printed, duration, number, size
 from .axes import Origin
 from .closed_form import closed_form
-from .notation import Rule, Term, forward_notation, letters, read_rule
+from .notation import Rule, forward_notation, letters, read_rule
 from .reading import Reading, variables
+from .terms import Term
 from .walk import Walk, forward_seconds, walk_back
 
 
