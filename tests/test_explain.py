@@ -415,6 +415,75 @@ def test_a_layer_that_is_called_twice_has_two_titles():
     np.testing.assert_allclose(explanation.gradient, gradient.data)
 
 
+@pytest.mark.parametrize(
+    ("function", "factors"),
+    [
+        (lambda x: x.sqrt().sum(), ["1/2"]),
+        (lambda x: F.avg_pool2d(x, 2).sum(), ["1/4"]),
+        (lambda x: (x * np.full((1, 1, 4, 4), 5.0)).sum(), ["5"]),
+        (lambda x: (x / np.arange(1, 17.0).reshape(1, 1, 4, 4)).sum(), ["1/K"]),
+        (lambda x: (x * x).mean(), ["1/16"]),
+        (lambda x: (3 * x.relu()).sum() / 2, ["1/2", "3"]),
+        (lambda x: x.tanh().sum(), []),
+    ],
+)
+def test_where_factors_come_from(function, factors):
+    x = Tensor(normal(1, 1, 4, 4) ** 2, requires_grad=True)
+    answers = explain(function(x), wrt=x).answers
+    assert [answer.split()[2] for answer in answers if answer.startswith("The factor")] == factors
+    assert any("there is no 1/N" in answer for answer in answers) == (not factors)
+
+
+def test_the_bytes_kept_are_those_of_values_and_not_of_parameters():
+    x = Tensor(np.ones((10, 100)), requires_grad=True)
+    steps = {step.op: step.kept for step in explain(((x * 2).relu() @ np.ones((100, 50))).T.tanh().sum(), wrt=x).steps}
+    assert steps == {"sum": 0, "tanh": 4000, "permute": 0, "matmul": 0, "relu": 8000, "mul": 0}
+    z = x * 2
+    assert [step.kept for step in explain((z * z).sum(), wrt=x).steps] == [0, 0, 0, 8000]
+    layer = nn.Linear(1000, 500)
+    assert {step.op: step.kept for step in explain(layer(normal(2, 1000)).sum(), wrt=layer.weight).steps}[
+        "permute"
+    ] == 0
+
+
+def test_nothing_to_explain_is_no_reason_to_fail():
+    x = Tensor(np.ones((0, 3)), requires_grad=True)
+    assert "norm 0" in str(explain((x * 2).sum(), wrt=x))
+
+
+def test_calling_a_layer_again_leaves_no_trace():
+    mean, var = Tensor(np.zeros(3, np.float32)), Tensor(np.ones(3, np.float32))
+    loss = F.batch_norm(normal(4, 3) + 5, mean, var, Tensor(normal(3), requires_grad=True), training=True).sum()
+    before = mean.data.copy()
+    Reading(loss)
+    np.testing.assert_array_equal(mean.data, before)
+    layer = nn.Conv2d(3, 5, 3)
+    layer.seen = layer(normal(3, 3, 5, 3))  # the images have, permuted, the shape of the permuted filters
+    reading = Reading(layer.seen.sum())
+    assert len(reading.unrecorded) == 5
+    assert all(parent is None or parent in reading.values for node in reading.nodes for parent in reading.parents(node))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_axes_of_length_one_have_their_names_where_they_matter(batch, channels):
+    conv = nn.Conv2d(channels, 4, 3)
+    reading = Reading(conv(Tensor(normal(batch, channels, 6, 6), requires_grad=True)).sum())
+    layer = reading.layers[0]
+    last = layer.nodes[-1]
+    assert reading.shape(last, last) == f"(N {batch}, F 4, OH 4, OW 4)"
+    (weight,) = [
+        leaf for leaf in reading.leaves if reading.values[leaf].ndim == 4 and reading.values[leaf].shape[0] == 4
+    ]
+    assert reading.shape(weight, last) == f"(F 4, C {channels}, KH 3, KW 3)"
+
+
+def test_a_product_of_no_known_meaning_gives_no_names():
+    a, b = (Tensor(normal(*shape), requires_grad=True) for shape in ((5, 4, 3), (3, 2)))
+    reading = Reading((a @ b).sum())
+    assert reading.shape(reading.nodes[0], reading.nodes[0]) == "(5, 4, 2)"
+
+
 def test_a_mean_in_the_wrong_place_is_seen():
     @primitive
     def shifted(a, b):

@@ -106,6 +106,8 @@ def test_what_cannot_be_shown(loss):
         show(loss, format="png")
     with pytest.raises(ValueError, match=r"no layer 'second' to unfold: there are first Conv2d, block.conv Conv2d"):
         show(loss, unfold="second")
+    with pytest.raises(ValueError, match=r"names end in \.txt, \.dot, \.mmd, \.html, got graph\.png"):
+        show(loss, file="graph.png")
     with pytest.raises(ValueError, match="no graph to read"):
         show(Tensor([1.0]))
 

@@ -36,8 +36,23 @@ class Line(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        where = f"{os.path.relpath(self.file) if os.path.exists(self.file) else self.file}:{self.number}"
-        return f"{where}: {self.text}" if self.text else where
+        try:
+            file = os.path.relpath(self.file) if os.path.exists(self.file) else self.file
+        except ValueError:  # on another drive of Windows
+            file = self.file
+        return f"{file}:{self.number}: {self.text}" if self.text else f"{file}:{self.number}"
+
+
+Place: TypeAlias = tuple[CodeType, int]  # code, and how far it has come
+
+
+def line_at(place: Place | None) -> Line | None:
+    """The line of a place; None for the code that runs `python -m`."""
+    if place is None or place[0].co_filename.startswith("<frozen"):
+        return None
+    code, instruction = place
+    number = next(itertools.islice(code.co_positions(), instruction // 2, None))[0] or code.co_firstlineno
+    return Line(code.co_filename, number, linecache.getline(code.co_filename, number).strip())
 
 
 class Call:
@@ -56,7 +71,7 @@ class Call:
         owner: Any,
         kind: type | None,
         outer: Call | None,
-        place: tuple[CodeType, int] | None,
+        place: Place | None,
         closed: bool,
         given: Given | None,
     ) -> None:
@@ -88,23 +103,31 @@ class Call:
         return self.function is not None or self.module is not None
 
     def again(self, input: Any) -> Any:
-        """What is given for another first argument; state that a call changes (running statistics) is left alone."""
+        """The call for another first argument; constants that it may change (running statistics) are copied."""
         (_, *others), settings = self.given  # type: ignore[misc]
-        called = copy.deepcopy(self.module) if self.function is None else self._owner
-        return called(input, *others, **settings)
+        called = self._owner
+        if self.function is None:
+            called = copy.copy(self.module)
+            vars(called).update(_with_copies(vars(called)))
+        copies = _with_copies(dict(enumerate(others)))
+        return called(input, *copies.values(), **_with_copies(settings))
 
     @property
     def line(self) -> Line | None:
         """The innermost line outside of this package that led here; None if there was none."""
-        if self._place is None or self._place[0].co_filename.startswith("<frozen"):  # python -m
-            return None
-        code, instruction = self._place
-        number = next(itertools.islice(code.co_positions(), instruction // 2, None))[0] or code.co_firstlineno
-        return Line(code.co_filename, number, linecache.getline(code.co_filename, number).strip())
+        return line_at(self._place)
 
     def chain(self) -> list[Call]:
         """This call and those that it was made within, the outermost first."""
         return [*(self.outer.chain() if self.outer is not None else ()), self]
+
+
+def _with_copies(values: dict[Any, Any]) -> dict[Any, Any]:
+    """The same with copies of arrays, and of tensors that require no gradient."""
+    return {
+        key: copy.deepcopy(value) if isinstance(value, np.ndarray) or getattr(value, "node", key) is None else value
+        for key, value in values.items()
+    }
 
 
 class _Running(threading.local):
@@ -157,6 +180,12 @@ def composition(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def users_place(depth: int) -> Place | None:
+    """Where the user's code is, if it is what called, so many frames up; None if this package did."""
+    frame = sys._getframe(depth + 1)
+    return None if frame.f_code.co_filename.startswith(PACKAGE) else (frame.f_code, frame.f_lasti)
+
+
 def current() -> Call:
     """What an operation that is recorded now is recorded on behalf of."""
     call = _running.call
@@ -165,8 +194,8 @@ def current() -> Call:
     return Call(None, None, call, _place(sys._getframe(3)), True, None)  # above Node and Primitive
 
 
-def _place(frame: FrameType | None) -> tuple[CodeType, int] | None:
-    """The innermost frame outside of this package."""
+def _place(frame: FrameType | None) -> Place | None:
+    """Where the innermost frame outside of this package is."""
     while frame is not None:
         code = frame.f_code
         if not code.co_filename.startswith(PACKAGE):

@@ -9,37 +9,41 @@ import weakref
 from collections import deque
 from typing import NamedTuple
 
-from .calls import Call, current
+from .calls import Place, line_at, users_place
 from .graph import Node
 from .recording import is_recording
 
 
 class Cut(NamedTuple):
-    """A value that left its graph: how, in which call, and of which operation of which layer."""
+    """A value that left its graph: how, where, and of which operation of which layer. It holds no array and no call."""
 
     how: str
-    call: Call
+    place: Place
     node: weakref.ref[Node]
     layer: str
     shape: tuple[int, ...]
 
     def __str__(self) -> str:
-        line = self.call.line
-        return f"{self.how} of the value of {self.layer}, {self.shape}, at {line or 'an unknown line'}"
+        return f"{self.how} of the value of {self.layer}, {self.shape}, at {line_at(self.place) or 'an unknown line'}"
 
 
 _latest: deque[Cut] = deque(maxlen=32)
 
 
 def note_cut(node: Node, how: str) -> None:
-    """Remember that the value of a recorded operation goes on without its history."""
+    """Remember that the user took the value of a recorded operation out; called by what the user called."""
     if is_recording() and node.out is not None:
-        layer = node.call.kind or node.primitive.name
-        _latest.append(Cut(how, current(), weakref.ref(node), layer, node.out.shape))
+        place = users_place(2)
+        if place is not None:
+            _latest.append(Cut(how, place, weakref.ref(node), node.call.kind or node.primitive.name, node.out.shape))
 
 
 def take_cuts() -> list[Cut]:
     """Those since the last time of asking of which the operation has not taken part in a backward pass."""
-    found = [cut for cut in _latest if (node := cut.node()) is None or node.args is not None]
-    _latest.clear()
+    found = []
+    while _latest:  # one by one, as other threads may add some
+        cut = _latest.popleft()
+        node = cut.node()
+        if node is None or node.args is not None:
+            found.append(cut)
     return found

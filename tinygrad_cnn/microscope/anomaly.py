@@ -119,7 +119,7 @@ def _inspect(event: Event, result: Any) -> None:
         first = f"`{op}` made {many}, in the forward pass, at {line or 'an unknown line'}"
         cause = CAUSES.get(op)
     lines = [first, *(f"  {name}: {_described(array)}" for name, array in known.items())]
-    lines.append(f"  usual cause: {cause}" if cause else "  its inputs hold no such number: look at their range")
+    lines.append(f"  usual cause: {cause}" if cause else "  look at the range of its inputs")
     raise AnomalyError("\n".join(lines), op, line, backward)
 
 
@@ -143,4 +143,5 @@ def _described(array: np.ndarray) -> str:
         return f"shape {array.shape}, no finite number"
     low, high = (number(float(end)) for end in (finite.min(), finite.max()))
     zeros = int((array == 0).sum())
-    return f"shape {array.shape}, from {low} to {high}" + (f", {zeros} of {array.size} are 0" if zeros else "")
+    said = f"shape {array.shape}, from {low} to {high}" + (f", {zeros} of {array.size} are 0" if zeros else "")
+    return said + (f", {array.size - finite.size} are not finite" if finite.size < array.size else "")

@@ -41,9 +41,10 @@ class Atom:
 
     def replace(self, others: list[Atom]) -> None:
         self.instead = others
-        if len(others) == 1:
+        same = [other for other in others if other.size == self.size]
+        if len(same) == 1 and all(other.size == 1 for other in others if other is not same[0]):
             for layer, name in self.names.items():
-                others[0].names.setdefault(layer, name)
+                same[0].names.setdefault(layer, name)
 
 
 Axis = list[Atom]  # joined ones, in row-major order
@@ -109,7 +110,7 @@ class Axes:
             summed, free = (axes[-1], axes[-2]) if weights == 0 else (axes[-2], axes[-1])
             if any(atom.names.get(layer) in windows for atom in summed):
                 _give([atom for atom in free if layer not in atom.names], layer, "F")
-            elif node.args[other].ndim == 2:
+            elif node.args[other].ndim == node.args[weights].ndim == 2 and _is_dense(layer):
                 _give(summed, layer, "in")
                 _give(free, layer, "out")
                 origin = self._parents(node)[other]
@@ -143,6 +144,11 @@ def _give(axis: Axis, layer: Hashable, name: str) -> None:
         axis[0].names.setdefault(layer, name)
 
 
+def _is_dense(layer: Any) -> bool:
+    """Whether a product is that of a dense layer, and not one of no meaning that is known."""
+    return getattr(layer, "kind", "").split()[0].lower() == "linear"
+
+
 def _leads_to_leaf(origin: Origin | None) -> bool:
     """Whether it is a leaf, or a leaf rearranged."""
     while isinstance(origin, Node) and origin.primitive in (ops.reshape, ops.permute, ops.index):
@@ -150,8 +156,8 @@ def _leads_to_leaf(origin: Origin | None) -> bool:
     return isinstance(origin, Leaf)
 
 
-def _unify(left: Iterable[Atom], right: Iterable[Atom]) -> None:
-    """Two rows of atoms of one product are the same elements: pair them, splitting where lengths differ."""
+def _unify(left: Iterable[Atom], right: Iterable[Atom]) -> list[Atom]:
+    """Two rows of atoms of one product are the same elements: pair them, splitting where lengths differ; what is left over."""
     a = [one for atom in left for one in atom.resolved()]
     b = [one for atom in right for one in atom.resolved()]
     while a and b:
@@ -172,7 +178,8 @@ def _unify(left: Iterable[Atom], right: Iterable[Atom]) -> None:
             first.replace([second, Atom(first.size // second.size)])
             a, b = [*first.resolved()[1:], *a[1:]], b[1:]
         else:
-            return
+            break
+    return a
 
 
 def _contradict(first: Atom, second: Atom) -> bool:
@@ -214,7 +221,14 @@ def _permute(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, la
 
 def _reshape(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, layer: Hashable) -> list[Axis]:
     out = _new(shape)
-    _unify([atom for axis in inputs[0] for atom in axis], [atom for axis in out for atom in axis])
+    last = 0  # lengths of one at the end (a batch of one image) are the same axes
+    while last < min(len(inputs[0]), len(out)) and _length(inputs[0][-1 - last]) == shape[-1 - last] == 1:
+        last += 1
+        out[-last] = inputs[0][-last]
+    begin, end = inputs[0][: len(inputs[0]) - last], out[: len(out) - last]
+    left = _unify([atom for axis in begin for atom in axis], [atom for axis in end for atom in axis])
+    if end and all(atom.size == 1 for atom in left):
+        end[-1].extend(left)
     return out
 
 

@@ -11,15 +11,23 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from .. import ops
 from ..graph import Leaf, Node
 from .axes import Origin
 from .notation import read_rule
 from .reading import Layer, Reading
 from .spelling import written
-from .terms import Term, constant, is_transposition, labelled, rewritten, substituted, symbol, transposed
+from .terms import (
+    Term,
+    constant,
+    constant_argument,
+    is_transposition,
+    labelled,
+    rewritten,
+    substituted,
+    symbol,
+    transposed,
+)
 
 
 @dataclass(frozen=True)
@@ -86,14 +94,9 @@ def _names(reading: Reading, layer: Layer) -> dict[Origin, str]:
 def _operands(reading: Reading, values: dict[Origin, Term], node: Node) -> tuple[Term, ...]:
     origins = reading.parents(node)
     return tuple(
-        values[origin] if origin is not None else _constant(arg) for origin, arg in zip(origins, node.args, strict=True)
+        values[origin] if origin is not None else constant_argument(arg)
+        for origin, arg in zip(origins, node.args, strict=True)
     )
-
-
-def _constant(arg: Any) -> Term:
-    """An array that holds one number everywhere, as the counts of average pooling, as this number."""
-    array = np.asarray(arg)
-    return constant(array.flat[0] if array.size and array.dtype.kind == "f" and np.ptp(array) == 0 else arg)
 
 
 def _pulled_back(reading: Reading, values: dict[Origin, Term], node: Node, argnum: int, g: Term) -> Term:

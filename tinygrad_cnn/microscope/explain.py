@@ -20,7 +20,7 @@ from .axes import Origin
 from .closed_form import closed_form
 from .notation import Rule, forward_notation, letters, read_rule
 from .reading import Reading, variables
-from .terms import Term
+from .terms import Term, constant_argument, substituted
 from .walk import Walk, forward_seconds, walk_back
 
 
@@ -99,7 +99,8 @@ class Explanation(Printed):
             yield _indented(step.backward, f"  {step.shape}", 5)
             if len(step.added) > 1:
                 yield _indented("", f"dY is the sum of what steps {', '.join(map(str, step.added))} gave", 5)
-            low, high = (number(float(end)) for end in (step.gradient.min(), step.gradient.max()))
+            ends = (step.gradient.min(), step.gradient.max()) if step.gradient.size else (0, 0)
+            low, high = (number(float(end)) for end in ends)
             kept = f"kept {size(step.kept)}" if step.kept else "nothing kept"
             times = f"{duration(step.forward_seconds)} forward, {duration(step.backward_seconds)} back"
             yield _indented("", f"norm {number(step.norm)}, from {low} to {high}; {kept}; {times}", 5)
@@ -154,10 +155,11 @@ def explain(loss: Any, wrt: Any) -> Explanation:
         for argnum, parent in enumerate(node.parents)
         if parent is target or parent in path
     ]
+    gave: dict[Origin, list[int]] = {}
     steps = []
-    for node, argnum, _ in used:
-        added = [i for i, (_, _, parent) in enumerate(used, 1) if parent is node]
-        steps.append(_step(reading, node, argnum, walk, added, kept[node]))
+    for i, (node, argnum, parent) in enumerate(used, 1):
+        gave.setdefault(parent, []).append(i)
+        steps.append(_step(reading, node, argnum, walk, gave.get(node, []), kept[node]))
     forms = {}
     for layer in reversed(reading.layers):
         if any(node in path for node in layer.nodes):
@@ -233,7 +235,7 @@ def _answers(reading: Reading, steps: list[Step], name: str) -> list[str]:
     answers = []
     for step in steps:
         where = f"`{step.op}` in {step.layer}" + (f" ({step.line})" if step.line else "")
-        for factor in _factors(step.rule.term):
+        for factor in _factors(step):
             answers.append(f"The factor {factor} comes from {where}: {step.forward}{_counted(reading, step)}.")
         if step.gradient.size < reading.values[step.node].size:
             for axes in _sums(step.rule.term):
@@ -247,19 +249,27 @@ def _answers(reading: Reading, steps: list[Step], name: str) -> list[str]:
     return answers
 
 
-def _factors(term: Term | None) -> Iterator[str]:
-    """The numbers by which a term multiplies or divides the gradient."""
-    if term is None or term.text == "dY":
+def _factors(step: Step) -> list[str]:
+    """The numbers by which a rule multiplies the gradient; an array that is a constant by its letter."""
+    if step.rule.term is None:
+        return []
+    constants = {
+        step.rule.inputs[str(i)]: constant_argument(arg)
+        for i, (arg, parent) in enumerate(zip(step.node.args, step.node.parents, strict=True))
+        if parent is None and str(i) in step.rule.inputs
+    }
+    return list(_factors_of(substituted(step.rule.term, constants), set(constants.values()), False))
+
+
+def _factors_of(term: Term, known: set[Term], inverted: bool) -> Iterator[str]:
+    if term.primitive not in (ops.mul, ops.div, ops.reshape, ops.broadcast_to, ops.sum):
         return
     for i, arg in enumerate(term.args):
-        if arg.constant is not None and not arg.shape and abs(arg.constant) != 1:
-            if term.primitive is ops.div and i == 1:
-                yield f"1/{arg.text}"
-            elif term.primitive is ops.mul:
-                yield arg.text
-    if term.primitive in (ops.mul, ops.div, ops.reshape, ops.broadcast_to, ops.sum):
-        for arg in term.args:
-            yield from _factors(arg)
+        divides = inverted != (term.primitive is ops.div and i == 1)
+        if arg.constant is None:
+            yield from _factors_of(arg, known, divides)
+        elif (arg in known and arg.shape) or (not arg.shape and abs(arg.constant) != 1):
+            yield f"1/{arg.text}" if divides else arg.text
 
 
 def _counted(reading: Reading, step: Step) -> str:
@@ -272,8 +282,8 @@ def _counted(reading: Reading, step: Step) -> str:
     if np.ndim(divisor) or math.prod(added[axis] for axis in axes) != divisor:
         return ""
     origin = summed.parents[0]
-    names = reading.axes.names(origin, reading.layer(summed)) if origin is not None else [str(n) for n in added]
-    over = ", ".join(names[axis] for axis in axes)
+    names = reading.axes.names(origin, reading.layer(summed)) if origin is not None else [""] * len(added)
+    over = ", ".join(names[axis] if names[axis].isalpha() else f"axis {axis}" for axis in axes)
     return f", where A is the sum over {over}: together the mean over {over}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FrameType
@@ -69,11 +70,13 @@ class Reading:
                     self.values[parent] = arg
         self.layers: list[Layer] = []
         self._layer_of: dict[Call, Layer] = {}
+        titles: Counter[str] = Counter()
         for node in self.nodes:
             if node.call not in self._layer_of:
                 layer = Layer(node.call, _module_path(node.call), node.call.kind or node.primitive.name)
-                earlier = sum((one.name, one.kind.split()[0]) == (layer.name, layer.kind) for one in self.layers)
-                layer.kind += f" ({earlier + 1})" if earlier else ""
+                title = layer.title
+                titles[title] += 1
+                layer.kind += f" ({titles[title]})" if titles[title] > 1 else ""
                 self._layer_of[node.call] = layer
                 self.layers.append(layer)
             self._layer_of[node.call].nodes.append(node)
@@ -121,18 +124,24 @@ class Reading:
         return self.name(origin) if isinstance(origin, Leaf) else origin.primitive.name
 
     def kept_bytes(self) -> dict[Node, int]:
-        """How much memory of each value is held for the backward pass; that of a view is counted where it was made."""
-        held: dict[int, np.ndarray] = {}
-        for node in self.nodes:
-            for array in (*node.args, node.out):
-                if isinstance(array, np.ndarray) and node not in self.unrecorded:
-                    held[np.lib.array_utils.byte_bounds(array)[0]] = array
+        """How much memory of each value is held for the backward pass; a view adds nothing to what it is a view of."""
         kept = dict.fromkeys(self.nodes, 0)
+        held: dict[Node, np.ndarray] = {}
+        counted: set[int] = set()  # memory by its owner; a parameter's is its own
         for node in self.nodes:
-            array = held.pop(np.lib.array_utils.byte_bounds(self.values[node])[0], None)
-            if array is not None:
-                low, high = np.lib.array_utils.byte_bounds(array)
-                kept[node] = high - low
+            if node in self.unrecorded:
+                continue
+            if isinstance(node.out, np.ndarray):
+                held[node] = node.out
+            for arg, parent in zip(node.args, node.parents, strict=True):
+                if isinstance(arg, np.ndarray) and isinstance(parent, Node):
+                    held[parent] = arg
+                elif isinstance(arg, np.ndarray):
+                    counted.add(id(_owner(arg)))
+        for node, array in held.items():
+            if id(_owner(array)) not in counted:
+                counted.add(id(_owner(array)))
+                kept[node] = array.nbytes
         return kept
 
     def shape(self, origin: Origin, node: Node) -> str:
@@ -145,10 +154,11 @@ class Reading:
 
     def _leaf_names(self, variables: Mapping[str, Any]) -> dict[Leaf, str]:
         names: dict[Leaf, str] = {}
-        for layer in self.layers:
-            root = next((call.module for call in layer.call.chain() if call.module is not None), None)
-            for name, parameter in root.named_parameters() if root is not None else ():
-                names.setdefault(parameter.node, name)
+        roots = {id(root): root for layer in self.layers for root in [_root(layer.call)] if root is not None}
+        for root in roots.values():
+            own = next((name for name, value in variables.items() if value is root), type(root).__name__)
+            for name, parameter in root.named_parameters():
+                names.setdefault(parameter.node, name if len(roots) == 1 else f"{own}.{name}")
         for name, value in variables.items():
             if isinstance(value, Value) and isinstance(value.node, Leaf) and not name.startswith("_"):
                 names.setdefault(value.node, name)
@@ -159,9 +169,21 @@ class Reading:
         return names
 
 
+def _owner(array: np.ndarray) -> np.ndarray:
+    """The array whose memory it is, of which this one may be a view."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
 def variables(frame: FrameType) -> dict[str, Any]:
     """The variables that the code of a frame sees."""
     return {**frame.f_globals, **frame.f_locals}
+
+
+def _root(call: Call) -> Any:
+    """The outermost module that a call is part of, or None."""
+    return next((one.module for one in call.chain() if one.module is not None), None)
 
 
 def _module_path(call: Call) -> str:

@@ -48,7 +48,11 @@ def show(loss: Any, *, unfold: Unfold = False, format: str | None = None, file: 
     """
     reading = Reading(loss, variables(sys._getframe(1)))
     if format is None:
-        format = {".dot": "dot", ".mmd": "mermaid", ".html": "html"}.get(Path(file or "").suffix, "tree")
+        suffix = Path(file or "graph.txt").suffix
+        endings = {".txt": "tree", ".dot": "dot", ".mmd": "mermaid", ".html": "html"}
+        if suffix not in endings:
+            raise ValueError(f"show writes files whose names end in {', '.join(endings)}, got {file}: or pass format=")
+        format = endings[suffix]
     if format not in FORMATS:
         raise ValueError(f"show expects one of the formats {', '.join(FORMATS)}, got {format!r}")
     unfolded = _unfolded(reading, unfold)

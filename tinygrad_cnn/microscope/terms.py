@@ -37,6 +37,12 @@ def constant(value: Any) -> Term:
     return Term("M" if array.dtype == bool else "K", shape=array.shape, constant=array)
 
 
+def constant_argument(arg: Any) -> Term:
+    """An array that holds one number everywhere, as the counts of average pooling, as this number."""
+    array = np.asarray(arg)
+    return constant(array.flat[0] if array.size and array.dtype.kind == "f" and np.ptp(array) == 0 else arg)
+
+
 def _number(value: Any) -> str:
     if isinstance(value, bool):
         return str(value)

@@ -6,6 +6,7 @@ Calling the layer once more, on images that do require a gradient, shows how the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from ..calls import Call
 from ..graph import Leaf, Node, Value, recompute, topological_order
+from ..recording import enable_grad
 from ..tensor import Tensor
 
 
@@ -43,26 +45,42 @@ def find_unrecorded(call: Call, recorded: Sequence[Node]) -> Unrecorded | None:
     if not constants or call.given is None or not call.can_be_repeated:
         return None
     begin = Tensor(np.array(call.given[0][0]), requires_grad=True)
-    output = call.again(begin)
+    with enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they were given the first time
+        output = call.again(begin)
     if not isinstance(output, Value) or not isinstance(output.node, Node) or not isinstance(begin.node, Leaf):
         return None
     again = [origin for origin in topological_order([output.node])[::-1] if isinstance(origin, Node)]
+    again = [node for node in again if node.order > begin.node.order]
     values: dict[Node | Leaf, np.ndarray] = {begin.node: begin.data}
     values |= {node: value for node, value in recompute(again).items()}
-    waiting = list(recorded)
+    twins: dict[Node, Node] = {}  # for an operation of this time, the recorded one that did the same
     made: dict[tuple[Node, int], Node | Leaf] = {}
-    nodes: list[Node] = []
+    waiting = list(recorded)
     for node in again:
-        if not waiting or node.primitive is not waiting[0].primitive or node.out.shape != waiting[0].out.shape:
-            nodes.append(node)
-            continue
-        twin = waiting.pop(0)
-        nodes.append(twin)
-        for i, (origin, parent, arg) in enumerate(zip(node.parents, twin.parents, twin.args, strict=True)):
-            if parent is None and origin in values and np.array_equal(values[origin], arg, equal_nan=True):
-                made[twin, i] = origin
+        if waiting and _is_twin(node, waiting[0], twins, values):
+            twin = twins[node] = waiting.pop(0)
+            for i, (origin, parent) in enumerate(zip(node.parents, twin.parents, strict=True)):
+                if parent is None and origin in values:
+                    made[twin, i] = origin
     if waiting or not made:  # another way was taken this time (dropout)
         return None
+    nodes = [twins.get(node, node) for node in again]
     used = set(topological_order(made.values()))
     kept = [node for node in nodes if node in used or node in recorded]
     return Unrecorded(kept, made, {origin: value for origin, value in values.items() if origin in used}, begin.node)
+
+
+def _is_twin(node: Node, recorded: Node, twins: dict[Node, Node], values: dict[Node | Leaf, np.ndarray]) -> bool:
+    """Whether two operations are the same one, on the same inputs; what was a constant may now be computed."""
+    if node.primitive is not recorded.primitive or len(node.args) != len(recorded.args):
+        return False
+    for arg, origin, arg_then, parent in zip(node.args, node.parents, recorded.args, recorded.parents, strict=True):
+        if isinstance(parent, Node):
+            if twins.get(origin) is not parent and origin is not parent:  # type: ignore[arg-type]
+                return False
+        elif (
+            isinstance(origin, Node) and (parent is not None or not np.array_equal(values[origin], arg_then, True))
+        ) or (not isinstance(origin, Node) and not np.array_equal(arg, arg_then, equal_nan=True)):
+            return False
+    return True
