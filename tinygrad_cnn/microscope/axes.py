@@ -157,7 +157,10 @@ def _leads_to_leaf(origin: Origin | None) -> bool:
 
 
 def _unify(left: Iterable[Atom], right: Iterable[Atom]) -> list[Atom]:
-    """Two rows of atoms of one product are the same elements: pair them, splitting where lengths differ; what is left over."""
+    """Two rows of atoms of one product are the same elements: pair them, splitting where lengths differ.
+
+    What is left over of the first is given back.
+    """
     a = [one for atom in left for one in atom.resolved()]
     b = [one for atom in right for one in atom.resolved()]
     while a and b:
@@ -227,8 +230,8 @@ def _reshape(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, la
         out[-last] = inputs[0][-last]
     begin, end = inputs[0][: len(inputs[0]) - last], out[: len(out) - last]
     left = _unify([atom for axis in begin for atom in axis], [atom for axis in end for atom in axis])
-    if end and all(atom.size == 1 for atom in left):
-        end[-1].extend(left)
+    if end:
+        end[-1].extend(atom for atom in left if atom.size == 1 and atom.names)
     return out
 
 
