@@ -26,7 +26,7 @@ FLOORS = {
     "data": 5,
     "checkpoint": 5,
     "microscope": 6,
-    "summary": 6,
+    "model_summary": 6,
     "models": 6,
     "report": 6,
     "training": 7,

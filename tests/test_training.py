@@ -10,9 +10,9 @@ from tinygrad_cnn import Tensor, data, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.data.catalog import FASHION
+from tinygrad_cnn.model_summary import summary
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.report import confusion_table, drawing, worst_mistakes
-from tinygrad_cnn.summary import summary
 from tinygrad_cnn.training import Trainer, predict
 
 OPTIMIZERS = {

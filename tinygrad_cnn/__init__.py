@@ -9,23 +9,24 @@ Tensor([[[[0., 1.],
           [2., 3.]]]])
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from . import data, functional, nn, ops, optim
 from .autograd import grad
 from .graph import primitive
-from .microscope import (
-    AnomalyError,
-    GradcheckError,
-    check_graph,
-    detect_anomaly,
-    explain,
-    gradcheck,
-    profile,
-    show,
-)
 from .random import get_rng_state, manual_seed, set_rng_state
 from .recording import enable_grad, no_grad
-from .summary import summary
 from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .microscope.anomaly import AnomalyError, detect_anomaly
+    from .microscope.check import check_graph
+    from .microscope.explain import explain
+    from .microscope.gradcheck import GradcheckError, gradcheck
+    from .microscope.profile import profile
+    from .microscope.show import show
+    from .model_summary import summary
 
 __version__ = "0.1.0"
 
@@ -53,3 +54,20 @@ __all__ = [
     "show",
     "summary",
 ]
+
+# the tools take as long to import as all the rest, and most programs use none of them
+_TOOLS = {
+    **dict.fromkeys(["AnomalyError", "GradcheckError", "check_graph", "detect_anomaly"], "microscope"),
+    **dict.fromkeys(["explain", "gradcheck", "profile", "show"], "microscope"),
+    "summary": "model_summary",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TOOLS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_TOOLS[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -77,13 +77,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status: 0, or 1 if it fails, or 130 if it is stopped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where × cannot be written, a question mark will do
     top = parser()
     options = top.parse_args(arguments)
     if "run" not in options:
         top.print_help()
         return 0
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where × cannot be written, a question mark will do
     try:
         return int(options.run(options, Console(width=None if sys.stdout.isatty() else 100)) or 0)
     except (Fault, CheckpointError, DataError) as error:

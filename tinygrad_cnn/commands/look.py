@@ -20,7 +20,7 @@ from .fault import Fault
 
 
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", choices=MODELS, default="lenet", help="the network, with random weights (lenet)")
+    parser.add_argument("--model", choices=MODELS, help="the network, with random weights (lenet)")
     parser.add_argument("--load", metavar="FILE", help="the network of a run that 'train --save FILE' has written")
     parser.add_argument("--digits", type=int, default=4, help="how many digits of the sample pass through it (4)")
 
@@ -77,7 +77,9 @@ def run_show(options: argparse.Namespace, console: Console) -> None:
 def _network(options: argparse.Namespace) -> Module:
     if options.load is None:
         manual_seed(0)
-        return MODELS[options.model]()
+        return MODELS[options.model or "lenet"]()
+    if options.model is not None:
+        raise Fault("--model and --load exclude each other: the file tells which network it holds")
     saved = load_checkpoint(options.load)
     try:
         model = MODELS[saved["settings"]["model"]]()

@@ -19,11 +19,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .. import data, optim
 from ..checkpoint import load_checkpoint, save_checkpoint
+from ..model_summary import summary
 from ..models import MODELS
 from ..nn import Module
 from ..random import manual_seed
 from ..report import confusion_table, drawing, side_by_side, worst_mistakes
-from ..summary import summary
 from ..training import Step, Trainer, predict
 from .fault import Fault
 

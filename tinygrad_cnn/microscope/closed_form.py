@@ -70,7 +70,11 @@ def closed_form(reading: Reading, layer: Layer, wanted: Container[Origin] | None
     found = [origin for origin in names if origin in cotangents and (wanted is None or origin in wanted)]
     known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared
     terms, where = _with_definitions([rewritten(cotangents[origin], _fold, known) for origin in found])
-    formulas = {origin: f"d{names[origin]} = {written(term)}" for origin, term in zip(found, terms, strict=True)}
+    formulas = {}
+    for origin, term in zip(found, terms, strict=True):
+        layers = {reading.layer(user).title for user in reading.users[origin]}
+        sign = "=" if len(layers) == 1 else "+="  # what several layers hand back adds up
+        formulas[origin] = f"d{names[origin]} {sign} {written(term)}"
     return ClosedForm(formulas, where)
 
 

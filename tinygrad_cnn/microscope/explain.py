@@ -187,7 +187,7 @@ def _path(reading: Reading, wrt: Any) -> tuple[Origin, dict[Node, None]]:
     if reading.output not in path:
         raise ValueError(
             f"the loss does not depend on the Tensor of shape {wrt._array.shape} by recorded operations: was the path "
-            "cut by .detach(), .data, .numpy() or Tensor(...)?"
+            "cut by no_grad(), .detach(), .data, .numpy() or Tensor(...)?"
         )
     return wrt.node, path
 

@@ -20,7 +20,7 @@ from .axes import Origin
 from .page import page
 from .reading import Layer, Reading, variables
 
-Unfold = bool | str | Collection[str]
+Unfold = bool | int | str | Collection[str]
 
 
 def show(loss: Any, *, unfold: Unfold = False, format: str | None = None, file: str | Path | None = None) -> None:
@@ -63,15 +63,27 @@ def show(loss: Any, *, unfold: Unfold = False, format: str | None = None, file: 
     if file is None:
         print(text)
     else:
-        partial = Path(f"{file}.part")
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, file)
+        _write(Path(file), text + "\n")
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all; what is no ordinary file (a device) is written to as it is."""
+    target = Path(os.path.realpath(file))
+    try:
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+            return
+        partial = target.with_name(f"{target.name}.part")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from None
 
 
 def _unfolded(reading: Reading, unfold: Unfold) -> set[Layer]:
     if isinstance(unfold, bool):
         return set(reading.layers) if unfold else set()
-    wanted = [unfold] if isinstance(unfold, str) else list(unfold)
+    wanted = [str(unfold)] if isinstance(unfold, (str, int)) else [str(name) for name in unfold]
     known = {name: layer for layer in reading.layers for name in (layer.kind, layer.name, layer.title) if name}
     missing = [name for name in wanted if name not in known]
     if missing:
@@ -125,8 +137,13 @@ def _inputs(reading: Reading, layer: Layer) -> list[Origin]:
 
 
 def _node_label(reading: Reading, node: Node) -> Text:
-    sources = [reading.origin_name(origin) for origin in reading.parents(node) if origin is not None]
-    label = Text(node.primitive.name) + Text(f"  {reading.shape(node, node)}")
+    number = {one: i for i, one in enumerate(reading.nodes, 1)}
+    sources = [
+        reading.origin_name(origin) + (f" {number[origin]}" if isinstance(origin, Node) else "")
+        for origin in reading.parents(node)
+        if origin is not None
+    ]
+    label = Text(f"{number[node]:>3} ", "dim") + Text(node.primitive.name) + Text(f"  {reading.shape(node, node)}")
     label.append(f"  of {', '.join(sources)}", "dim")
     if node in reading.unrecorded:
         label.append("  not recorded: needs no gradient", "dim italic")

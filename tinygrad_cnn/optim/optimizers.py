@@ -100,7 +100,7 @@ class Optimizer:
         if cuts and not everything:
             message += "; the path may have been cut by " + ", or by ".join(dict.fromkeys(map(str, cuts)))
         elif not everything:
-            message += "; are they used in forward(), and is the path cut by .detach(), .data, .numpy() or Tensor(...)?"
+            message += "; are they used in forward(), and is the path cut by no_grad(), .detach(), .data or .numpy()?"
         warnings.warn(message, stacklevel=3)
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:

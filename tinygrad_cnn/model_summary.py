@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import RenderableType
@@ -57,7 +57,7 @@ class Summary(list[Layer], Printed):
     __str__, __repr__ = Printed.__str__, Printed.__repr__
 
 
-def summary(model: Module, input_shape: Sequence[int]) -> Summary:
+def summary(model: Module, input_shape: int | Sequence[int]) -> Summary:
     """The layers of a model in the order in which they are called.
 
     Args:
@@ -68,6 +68,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     >>> summary(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), (1, 2, 2))[1]
     Layer(name='1', kind='Linear', output_shape=(3,), parameters=15, multiply_adds=12)
     """
+    input_shape = (input_shape,) if isinstance(input_shape, int) else input_shape
     parameter = next(model.parameters(), None)
     zeros = np.zeros((1, *input_shape), np.float32 if parameter is None else parameter.dtype)
     watched = [
@@ -86,7 +87,9 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
             vars(module).pop("forward", None)
 
     work = [0] * len(calls)
-    for node in topological_order([output.node]):
+    outputs = output if isinstance(output, (tuple, list)) else [output]
+    recorded = [one.node for one in outputs if isinstance(one, Tensor) and one.node is not None]
+    for node in topological_order(recorded):
         if isinstance(node, Node) and node.primitive is ops.matmul:
             innermost = next((i for i, call in enumerate(calls) if node.order in call.span), None)
             if innermost is not None:
@@ -113,10 +116,11 @@ class _Call(NamedTuple):
 def _watch(name: str, module: Module, calls: list[_Call]) -> None:
     forward = module.forward
 
-    def record(*inputs: Tensor) -> Tensor:
+    def record(*inputs: Tensor) -> Any:
         first = Leaf().order
-        output: Tensor = forward(*inputs)
-        calls.append(_Call(name, module, output.shape[1:], range(first, Leaf().order)))
+        output: Any = forward(*inputs)
+        shape = getattr(output, "shape", ())[1:]
+        calls.append(_Call(name, module, shape, range(first, Leaf().order)))
         return output
 
     module.forward = record  # type: ignore[method-assign]
