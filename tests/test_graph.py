@@ -857,3 +857,14 @@ def test_integer_results_are_not_recorded():
     x = leaf(1.0, 3.0)
     assert not x.argmax().requires_grad
     assert not x.astype(np.int64).requires_grad
+
+
+def test_a_rule_is_given_the_defaults_of_settings():
+    @primitive
+    def leaky(x, *, slope=0.1):
+        return np.where(x > 0, x, slope * x)
+
+    leaky.defvjp(lambda g, out, x, *, slope: g * np.where(np.asarray(x) > 0, 1, slope))
+    x = Tensor([1.0, -1.0], requires_grad=True)
+    (leaky(x) + leaky(x, slope=0.5)).sum().backward()
+    np.testing.assert_allclose(x.grad, [2, 0.6])

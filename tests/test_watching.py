@@ -1,6 +1,8 @@
 """Watching a run: the first NaN or infinity, parameters without a gradient, and what operations cost."""
 
+import gc
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -122,6 +124,29 @@ def test_a_parameter_that_is_cut_off_is_named_with_the_line_of_the_cut(cut, how)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         step(model, optimizer)  # said once
+
+
+def test_what_the_package_reads_itself_is_no_cut():
+    model = Cut(lambda x: F.softmax(x.flatten(1).detach(), 1) * F.max_pool2d(x.detach(), 1).flatten(1))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    norm = nn.BatchNorm2d(2)
+    for _ in range(20):
+        norm(model.conv(np.ones((3, 1, 4, 4), np.float32)))
+    with pytest.warns(UserWarning) as caught:
+        step(model, optimizer)
+    (warning,) = caught
+    assert "asarray" not in str(warning.message)
+    assert str(warning.message).count(".detach() of the value of") == 2
+
+
+def test_a_cut_holds_no_images():
+    model = Cut(lambda x: x.detach().flatten(1))
+    images = np.ones((3, 1, 4, 4), np.float32)
+    gone = weakref.ref(images)
+    model(images)
+    del images
+    gc.collect()
+    assert gone() is None
 
 
 def test_nothing_is_said_where_nothing_is_missing():

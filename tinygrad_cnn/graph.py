@@ -148,15 +148,17 @@ class Primitive:
         self.argnum_rule: Callable[..., Any] | None = None
         self.unread: Container[int] = ()  # the arguments of which no rule reads the numbers
         self.reads_out = True
-        self.__doc__ = function.__doc__
-        self.__name__ = function.__name__
-        self.__module__ = function.__module__
+        self.__doc__, self.__name__, self.__module__ = function.__doc__, function.__name__, function.__module__
         self.__signature__ = inspect.signature(function)
+        keywords = [p for p in self.__signature__.parameters.values() if p.kind is p.KEYWORD_ONLY]
+        self.defaults = {p.name: p.default for p in keywords if p.default is not p.empty}
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
+        if self.defaults:  # the rules are given them too
+            settings = {**self.defaults, **settings}
         for value in args:
             if isinstance(value, Value):
                 break

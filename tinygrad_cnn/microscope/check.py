@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,17 @@ from rich.text import Text
 from ..graph import Node
 from ..ops import parallel
 from ..printing import Printed, number
-from .mistakes import Array, Diagnosis, Subject, diagnose, is_float, scales, sides
+from .mistakes import (
+    Array,
+    Diagnosis,
+    Subject,
+    diagnose,
+    find_rounding,
+    is_float,
+    is_one_of_the_neighbours,
+    scales,
+    sides,
+)
 from .notation import argument_name
 from .reading import Reading
 
@@ -161,14 +172,33 @@ def _check(reading: Reading, node: Node) -> CheckedNode:
                 return result(np.nan, 0, "", argnum, Diagnosis("unknown", f"it fails: {type(error).__name__}: {error}"))
         raise
     if comparison.ok:
-        return result(comparison.difference, comparison.kinks, comparison.note)
+        wrong, found = comparison.rounded or (None, None)
+        return result(comparison.difference, comparison.kinks, comparison.note, wrong, found)
+    wrong, found = _what_is_wrong(subject, argnums, comparison)
+    note = "several are tied" if found is None else ""
+    return result(comparison.difference, comparison.kinks, note, wrong, found)
+
+
+def _what_is_wrong(
+    subject: Subject, argnums: Sequence[int], comparison: Comparison
+) -> tuple[int | None, Diagnosis | None]:
+    """The argument whose rule is wrong, and how; None and None if what differs is valid at a tie."""
     alone = {argnum: compare(subject, [argnum]) for argnum in argnums}
-    wrong = next((argnum for argnum in argnums if not alone[argnum].ok), argnums[0])
-    if alone[wrong].only_kinks:
-        many = f"{alone[wrong].kinks} of {reading.values[node].size} elements of its value, at a kink or a tie"
+    wrong = [argnum for argnum in argnums if not alone[argnum].ok]
+    many = f"{comparison.kinks} of {comparison.size} elements of its value, at a kink or a tie"
+    if not wrong and comparison.is_at_kinks:
+        reason = f"each argument's part is valid and the sum is not for {many}: does each of equal winners receive all?"
+        return argnums[-1], Diagnosis("tie", reason)
+    for argnum in argnums:
+        if not wrong and (rounded := alone[argnum].rounded):
+            return rounded
+    if wrong and all(is_one_of_the_neighbours(subject, argnum) for argnum in wrong):
+        return None, None
+    worst = wrong[0] if wrong else max(argnums, key=lambda argnum: alone[argnum].difference)
+    if alone[worst].is_at_kinks and comparison.kinks < comparison.size:
         reason = f"it is right but for {many}: do several equal winners receive the whole gradient, or none any?"
-        return result(comparison.difference, comparison.kinks, "", wrong, Diagnosis("tie", reason))
-    return result(comparison.difference, comparison.kinks, "", wrong, diagnose(subject, wrong))
+        return worst, Diagnosis("tie", reason)
+    return worst, diagnose(subject, worst)
 
 
 def subject_of(node: Node, args: Sequence[Any]) -> Subject:
@@ -191,14 +221,18 @@ class Comparison:
     """One comparison of a function's gradient with differences.
 
     Attributes:
-        only_kinks: whether it is wrong, but right wherever there is no kink.
+        size: of how many elements the value is, of which `kinks` are at a kink or a tie.
+        is_at_kinks: whether it is wrong, but right wherever there is no kink.
+        rounded: the argument whose rule rounds to float16, and how.
     """
 
     difference: float
     kinks: int
     ok: bool
     note: str = ""
-    only_kinks: bool = False
+    size: int = 0
+    is_at_kinks: bool = False
+    rounded: tuple[int, Diagnosis] | None = None
 
 
 def compare(subject: Subject, argnums: Sequence[int]) -> Comparison:
@@ -220,8 +254,10 @@ def compare(subject: Subject, argnums: Sequence[int]) -> Comparison:
         moved = [array + t * directions[i] if i in directions else array for i, array in enumerate(arrays)]
         return np.where(finite, np.asarray(subject.function(*moved, **subject.settings), np.float64), 0)
 
-    def pulled(c: Array) -> float:
-        found = subject.vjp(c, *arrays, **subject.settings)
+    def gradients(c: Array) -> list[Array | None]:
+        return subject.vjp(c, *arrays, **subject.settings)
+
+    def pulled(found: list[Array | None]) -> float:
         total = 0.0
         for i, v in directions.items():
             gradient = found[i]
@@ -235,7 +271,8 @@ def compare(subject: Subject, argnums: Sequence[int]) -> Comparison:
     weights = np.abs(generator.standard_normal(slopes.shape)) * np.where(slopes < 0, -1, 1)
     c = np.where(both.kinked | ~finite, 0, weights)
     size = float(np.sum(np.abs(c * slopes))) + float(np.sum(np.abs(c) * both.room))
-    error = abs(pulled(c) - float(np.sum(c * slopes)))
+    found = gradients(c)
+    error = abs(pulled(found) - float(np.sum(c * slopes)))
     difference = error / size if size else error
     kinks = int(both.kinked.sum())
     note = f"{kinks} at a kink or tie" if kinks else ""
@@ -243,13 +280,28 @@ def compare(subject: Subject, argnums: Sequence[int]) -> Comparison:
         return Comparison(np.nan, 0, True, "not checked: its value holds NaN or infinity")
     if not difference <= EXACT:
         if here.dtype in COARSE:
-            return _compare_coarsely(along, pulled, np.abs(weights) * finite, *COARSE[here.dtype])
-        return Comparison(difference, kinks, False)
+            return _compare_coarsely(
+                along, lambda c: pulled(gradients(c)), np.abs(weights) * finite, *COARSE[here.dtype]
+            )
+        return Comparison(difference, kinks, False, size=here.size)
+    rounded = None if here.dtype in COARSE else _find_rounded(gradients, c, found, argnums)
     if kinks:
         tied = np.where(both.kinked, np.abs(weights), 0)
-        ok = both.allows(tied, pulled(tied))
-        return Comparison(difference, kinks, ok, note, only_kinks=not ok and kinks < both.kinked.size)
-    return Comparison(difference, kinks, True, note)
+        ok = both.allows(tied, pulled(gradients(tied)))
+        return Comparison(difference, kinks, ok, note, here.size, not ok, rounded)
+    return Comparison(difference, kinks, True, note, here.size, rounded=rounded)
+
+
+def _find_rounded(
+    gradients: Callable[[Array], list[Array | None]], c: Array, found: list[Array | None], argnums: Sequence[int]
+) -> tuple[int, Diagnosis] | None:
+    """The argument whose rule rounds to float16: little enough for its errors to cancel in a sum."""
+    others = cache(lambda: gradients(c.astype(np.float16).astype(np.float64)))
+    for argnum in argnums:
+        gradient = found[argnum]
+        if gradient is not None and (reason := find_rounding(gradient, lambda i=argnum: others()[i])):  # type: ignore[misc]
+            return argnum, Diagnosis("precision", reason)
+    return None
 
 
 def _compare_coarsely(

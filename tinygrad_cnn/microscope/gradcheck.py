@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ from ..autograd import grad
 from ..graph import Node
 from ..tensor import Tensor
 from .check import CheckedNode, check_graph
-from .mistakes import Array, Diagnosis, Subject, check_kinks, diagnose
+from .mistakes import Array, Diagnosis, Subject, check_kinks, diagnose, is_right_nearby
 from .reading import Reading
 
 #: At a kink the slopes to both sides differ by more than this share of the larger one.
 KINK = 1e-3
+#: What differences are accepted by default, relative to the gradient.
+RTOL = 1e-3
+#: Kinds of mistakes that may be smaller than that, or lie in several inputs at once.
+HIDDEN = ("precision", "tie")
 
 
 class GradcheckError(AssertionError):
@@ -52,7 +57,7 @@ def gradcheck(
     *,
     eps: float = 1e-6,
     atol: float = 1e-5,
-    rtol: float = 1e-3,
+    rtol: float = RTOL,
 ) -> bool:
     """Check the gradients of `fn` against central differences, in float64.
 
@@ -109,6 +114,7 @@ def gradcheck(
         values = [output.data for output in _outputs(fn(*args))]
         return float(sum(np.sum(c * v, dtype=np.float64) for c, v in zip(contractions, values, strict=True)))
 
+    blamed = cache(lambda: _blamed(outputs))
     for i, gradient in zip(checked, analytic, strict=True):
         numeric = _differences(contracted, args[i].data, eps)
         backpropagated = np.zeros_like(numeric) if gradient is None else gradient.data
@@ -121,8 +127,17 @@ def gradcheck(
         tied = kinked.any() and check_kinks(subject, i).valid
         if tied and excess[~kinked].max(initial=0) <= 0:
             continue
+        if not blamed() and is_right_nearby(subject, i):
+            continue  # every operation's own gradient is valid here: what is tied does not show as a kink
         excess = np.where(kinked, 0, excess) if tied else excess
-        raise _error(i, backpropagated, numeric, excess, int(kinked.sum()) if tied else 0, subject, outputs, args[i])
+        at_kinks = int(kinked.sum()) if tied else 0
+        found = _diagnosis(blamed(), subject, i)
+        raise _error(i, backpropagated, numeric, excess, at_kinks, found, blamed(), outputs, args[i])
+    hidden = [failure for failure in blamed() if failure.kind in HIDDEN] if rtol <= RTOL else []
+    if hidden and hidden[0].diagnosis is not None:  # small enough to be accepted, and a mistake all the same
+        gradient = np.zeros(args[i].shape) if gradient is None else gradient.data
+        excess = np.abs(gradient - numeric)
+        raise _error(i, gradient, numeric, excess, 0, hidden[0].diagnosis, hidden, outputs, args[i])
     return True
 
 
@@ -209,7 +224,8 @@ def _error(
     numeric: np.ndarray,
     excess: np.ndarray,
     kinks: int,
-    subject: Subject,
+    found: Diagnosis,
+    blamed: Sequence[CheckedNode],
     outputs: Sequence[Tensor],
     input: Tensor,
 ) -> GradcheckError:
@@ -220,10 +236,6 @@ def _error(
         f"the worst is at index {index}{_named(index, outputs, input)}: backpropagation gives {analytic[index]:.9g}, "
         f"finite differences give {numeric[index]:.9g}"
     ]
-    blamed = [
-        failure for output in outputs if isinstance(output.node, Node) for failure in check_graph(output).failures
-    ]
-    found = _diagnosis(blamed, subject, position)
     lines.append(f"it looks like {found.kind}: {found.reason}" if found.kind != "unknown" else found.reason)
     for failure in {(one.op, one.line): one for one in blamed}.values():
         lines.append(f"the rule of `{failure.op}` for {failure.argument} is wrong, asked for at {failure.line}")
@@ -238,6 +250,11 @@ def _error(
         found.kind,
         blamed[0] if blamed else None,
     )
+
+
+def _blamed(outputs: Sequence[Tensor]) -> list[CheckedNode]:
+    """The recorded operations with a wrong rule."""
+    return [failure for output in outputs if isinstance(output.node, Node) for failure in check_graph(output).failures]
 
 
 def _diagnosis(blamed: Sequence[CheckedNode], subject: Subject, position: int) -> Diagnosis:

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from .factors import explain_factor, find_factor
-from .kinks import KinkCheck, check_kinks
-from .patterns import Matrix, find_border, find_displacement, is_overwritten
+from .kinks import KinkCheck, check_kinks, is_one_of_the_neighbours
+from .overlaps import is_overwritten, is_overwritten_by_windows
+from .patterns import Matrix, find_border, find_displacement
 from .probe import LONGER_STEPS, Array, Probe, Subject, is_float, moved, pairs, same
 from .rearrangements import Match, find_combination, find_rearrangement
+from .rounding import find_rounding
 
 __all__ = ["Diagnosis", "KinkCheck", "Subject", "check_kinks", "diagnose"]
 
@@ -182,6 +184,8 @@ def _wrong_nearby(here: Probe) -> Probe | None:
 
 def _only_here(here: Probe) -> Diagnosis:
     """Ties and kinks, and what is wrong by less than what random directions show."""
+    if found := _rounded(here):
+        return found
     kinks = check_kinks(here.subject, here.argnum)
     count, total = int(kinks.kinked.sum()), kinks.kinked.size
     if not kinks.valid:
@@ -193,6 +197,8 @@ def _only_here(here: Probe) -> Diagnosis:
     smooth = here.cotangents * ~kinks.kinked
     claims = np.stack([here.pull_back(c) for c in smooth])
     if not here.agrees(pairs(claims, here.directions), pairs(smooth, here.slopes)):
+        if is_one_of_the_neighbours(here.subject, here.argnum):
+            return _unknown("several elements are tied, and the gradient is one of the valid ones")
         return _unknown("the gradient is right next to this point and wrong exactly here: is a zero treated apart?")
     if kinks.mixed.any():
         return _unknown(
@@ -287,9 +293,18 @@ def _with_match(match: Match | None) -> Diagnosis | None:
     return Diagnosis(match.kind, f"the gradient would be right with {match}: is {missing} missing, or one too many?")
 
 
+def _rounded(base: Probe) -> Diagnosis | None:
+    """A rule that gives numbers of float16 for others, or the same for numbers that float16 does not tell apart."""
+    c = base.cotangents[0]
+    reason = find_rounding(base.claims[0], lambda: base.pull_back(c.astype(np.float16).astype(np.float64)))
+    return Diagnosis("precision", reason) if reason else None
+
+
 def _low_precision(base: Probe) -> Diagnosis | None:
     """A rule that rounds: what it gives, or the cotangent."""
     apart = np.abs(base.claimed - base.right).max() / np.abs(base.right).max(initial=1e-300)
+    if apart <= 2e-2 and (found := _rounded(base)):
+        return found
     precision = _precision(base.claims)
     if precision is not None and apart <= {"float16": 2e-2, "float32": 1e-4}[precision]:
         return Diagnosis("precision", f"all numbers of the gradient are {precision}, and right to that precision")
@@ -329,6 +344,11 @@ def _by_elements(matrix: Matrix) -> Diagnosis | None:
         return Diagnosis("sign", f"the gradient has the wrong sign in {wrong}, and is right in the others")
     if band := find_border(matrix):
         return Diagnosis("border", f"the gradient is wrong only in a band ({band}): is it the padding?")
+    if is_overwritten_by_windows(matrix):
+        return Diagnosis(
+            "overlap",
+            f"{wrong} keep what reaches them from the last window around them alone: is a += missing?",
+        )
     return None
 
 

@@ -9,12 +9,13 @@ smaller.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from .probe import Array, Subject, scales
+from .probe import Array, Probe, Subject, moved, scales
 
 #: A kink shows at both steps, a curve ten times less at the shorter one.
 STEP = 1e-6
@@ -22,6 +23,8 @@ STEP = 1e-6
 ALONE = 32
 #: From so many elements on, less is tried.
 LARGE = 100_000
+#: So many points next to one at a tie are looked at, for so many seconds; what lies between them gets so much room.
+NEIGHBOURS, SECONDS, ROOM = 24, 1.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -174,3 +177,76 @@ def _cotangents(outputs: Array) -> Iterator[Array]:
         yield alone.reshape(outputs.shape)
     if len(places) > 0:
         yield outputs * generator.uniform(0.5, 1.5, outputs.shape)
+
+
+# ---- ties that do not show as a kink: the middle one of three that are equal
+
+
+def is_one_of_the_neighbours(subject: Subject, argnum: int) -> bool:
+    """Whether the gradient is right next to this point, and here lies among those next to it.
+
+    A median of three equal numbers goes up by the middle one of three steps, and down by the same: along no direction
+    is there a kink, and yet the gradient may be any of the three.
+
+    >>> first = lambda g, x: [g * (np.arange(x.size) == np.flatnonzero(x == np.median(x))[0])]
+    >>> every = lambda g, x: [g * (x == np.median(x))]
+    >>> x = np.array([1.0, 1.0, 1.0, 0.0, 2.0])
+    >>> [is_one_of_the_neighbours(Subject(np.median, rule, (x,)), 0) for rule in (first, every)]
+    [True, False]
+    """
+    with np.errstate(all="ignore"):
+        x = np.asarray(subject.arrays[argnum], np.float64)
+        return is_right_nearby(subject, argnum) and _is_among_neighbours(subject, argnum, x)
+
+
+def is_right_nearby(subject: Subject, argnum: int) -> bool:
+    """Whether the gradient is right at points next to this one, without ties."""
+    x = np.asarray(subject.arrays[argnum], np.float64)
+    near = [
+        Probe.attempt(subject.with_array(argnum, moved(x, amount, seed)), argnum)
+        for amount, seed in ((1e-3, 31), (1e-4, 32))
+    ]
+    return all(probe is not None and probe.agrees() for probe in near)
+
+
+def _is_among_neighbours(subject: Subject, argnum: int, x: Array) -> bool:
+    generator = np.random.default_rng(12)
+    directions = generator.uniform(0.9, 1.1, (2, *x.shape)) * scales(x)
+    found = [sides(_along(subject, argnum, x, v)) for v in directions]
+    ranges = _slopes_nearby(subject, argnum, x, directions)
+    widened = [_widened(both, *around) for both, around in zip(found, ranges, strict=True)]
+    outputs = np.logical_or.reduce([both.kinked for both in widened])
+    if not outputs.any():
+        return False
+    cotangents = [*_cotangents(outputs), generator.uniform(0.5, 1.5, outputs.shape) * ~outputs]
+    for c in cotangents:
+        gradient = subject.pull_back(argnum, c)
+        if not all(both.allows(c, float(np.sum(gradient * v))) for v, both in zip(directions, widened, strict=True)):
+            return False
+    return True
+
+
+def _slopes_nearby(subject: Subject, argnum: int, x: Array, directions: Array) -> list[tuple[Array, Array]]:
+    """For each direction the lowest and the highest slope of every output, at points next to this one."""
+    lowest: list[Array] = [np.asarray(np.inf)] * len(directions)
+    highest: list[Array] = [np.asarray(-np.inf)] * len(directions)
+    start = time.perf_counter()
+    for seed in range(NEIGHBOURS):
+        for number, v in enumerate(directions):
+            along = _along(subject, argnum, moved(x, 100 * STEP, 40 + seed), v)
+            slope = (along(STEP) - along(-STEP)) / (2 * STEP)
+            lowest[number], highest[number] = np.minimum(lowest[number], slope), np.maximum(highest[number], slope)
+        if time.perf_counter() - start > SECONDS:
+            break
+    return list(zip(lowest, highest, strict=True))
+
+
+def _widened(both: Sides, lowest: Array, highest: Array) -> Sides:
+    """The sides of a point, widened by what is next to it for outputs that it does not lie between them."""
+    size = np.maximum(np.abs(lowest), np.abs(highest))
+    room = both.room + 0.01 * size
+    outside = (lowest < both.lowest - room) | (highest > both.highest + room)
+    wider = np.minimum(highest - lowest, ROOM * size)
+    before = np.where(outside, np.minimum(lowest - wider, both.lowest), both.lowest)
+    after = np.where(outside, np.maximum(highest + wider, both.highest), both.highest)
+    return Sides(before, after, both.kinked | outside, both.room)

@@ -20,8 +20,8 @@ from .probe import Array, Probe, inner, pairs, scales
 COLUMNS, NUMBERS, SECONDS = 600, 4e6, 1.0
 #: How many columns of a large array are never too many, and of a small one.
 FEWEST, FEW = 12, 150
-#: How many outputs a whole matrix may have, and how many of one column are asked one by one otherwise.
-OUTPUTS, OF_ONE = 600, 24
+#: How many outputs a whole matrix may have.
+OUTPUTS = 600
 #: Widths of borders; how many elements there must be for a border not to be chance, and how many inside.
 WIDEST, ENOUGH, INSIDE = 3, 12, 4
 
@@ -149,79 +149,6 @@ class Matrix:
 def coordinates(places: Array, shape: tuple[int, ...]) -> Array:
     """Flat places as coordinates: (axes, places)."""
     return np.array(np.unravel_index(places, shape)) if shape else np.zeros((0, len(places)), int)
-
-
-# ---- contributions that are missing
-
-
-def is_overwritten(matrix: Matrix) -> bool:
-    """Whether of what reaches the wrong elements from several outputs some is missing, and the rest is right.
-
-    If other elements are right, fewer outputs depend on these. At a border it would be the other way round.
-    """
-    wrong, right = matrix.wrong, ~matrix.wrong & (matrix.counts > 0)
-    if not wrong.any() or matrix.counts[wrong].min() < 2:
-        return False
-    if right.any() and matrix.counts[right].max() >= matrix.counts[wrong].min():
-        return False
-    if not matrix.is_whole:
-        return _is_overwritten_here_and_there(matrix)
-    kept, dropped, other = _compare_entries(matrix.rule[:, wrong], matrix.slopes[:, wrong])
-    if other.any() or not dropped.any(axis=0).all() or not (kept & dropped.any(axis=0)).any():
-        return False
-    if right.any():
-        return True
-    # outputs at the border alone, or the last ones alone, are lost where they are left out: by a loop that is too short
-    lost: Array = np.asarray(dropped.any(axis=1))
-    shape = matrix.probe.value.shape
-    many = bool(lost.mean() >= 0.5)
-    return find_band(shape, coordinates(np.arange(len(lost)), shape), lost, np.ones(len(lost), bool), both=many) is None
-
-
-def _is_overwritten_here_and_there(matrix: Matrix) -> bool:
-    """The same for a large array: some outputs of some elements."""
-    columns = _apart(matrix, np.flatnonzero(matrix.wrong))
-    slopes, entries = _some_entries(matrix, columns)
-    _, dropped, other = _compare_entries(entries, slopes)
-    return bool(not other.any() and dropped.any(axis=0).all() and matrix.claims[:, columns].any())
-
-
-def _apart(matrix: Matrix, columns: Array) -> Array:
-    """A few elements of which no two reach the same output, as far as that goes."""
-    chosen: list[int] = []
-    taken = np.zeros(matrix.outputs, bool)
-    for column in np.random.default_rng(7).permutation(columns):
-        own = matrix.reached[:, column]
-        if len(chosen) < 5 and not (taken & own).any():
-            chosen.append(int(column))
-            taken |= own
-    return np.array(chosen)
-
-
-def _some_entries(matrix: Matrix, columns: Array) -> tuple[Array, Array]:
-    """Of some elements that are apart the slopes of some outputs by them, and what the rule has: (outputs, elements).
-
-    One output of each element is asked at once; zeros stand for none.
-    """
-    generator = np.random.default_rng(6)
-    outputs = [generator.permutation(np.flatnonzero(matrix.reached[:, column]))[:OF_ONE] for column in columns]
-    slopes, entries = np.zeros((2, OF_ONE, len(columns)))
-    for number in range(max(map(len, outputs))):
-        c = np.zeros(matrix.outputs)
-        for i, own in enumerate(outputs):
-            if number < len(own):
-                c[own[number]] = 1
-                slopes[number, i] = matrix.slopes[own[number], columns[i]]
-        entries[number] = matrix.probe.pull_back(c.reshape(matrix.probe.value.shape)).flat[matrix.elements[columns]]
-    return slopes, entries * (slopes != 0)
-
-
-def _compare_entries(rule: Array, slopes: Array) -> tuple[Array, Array, Array]:
-    """Where the rule has what the function has (and that is something), where zero instead, and where anything else."""
-    room = 1e-4 * np.abs(slopes) + 1e-6 * np.abs(slopes).max(axis=0, initial=0)
-    is_same, is_something = np.abs(rule - slopes) <= room, np.abs(slopes) > room
-    is_zero = np.abs(rule) <= room
-    return is_same & is_something, is_zero & is_something, ~is_same & ~is_zero
 
 
 # ---- borders
