@@ -14,7 +14,6 @@ from typing import Any
 from .. import ops
 from ..graph import Leaf, Node
 from .axes import Origin
-from .notation import read_rule
 from .reading import Layer, Reading
 from .spelling import written
 from .terms import (
@@ -105,13 +104,12 @@ def _operands(reading: Reading, values: dict[Origin, Term], node: Node) -> tuple
 
 def _pulled_back(reading: Reading, values: dict[Origin, Term], node: Node, argnum: int, g: Term) -> Term:
     """The rule of an operation for an argument, with terms of the layer in the place of its letters."""
-    rule = read_rule(node.primitive, argnum, reading.args(node), reading.values[node], node.settings)
+    rule = reading.rule(node, argnum)
     if rule.term is None:
         return Term(f"vjp_{node.primitive.name}_{rule.target}", args=(g,), shape=reading.values[node].shape)
-    term = labelled(rule.term, reading.values[node].shape, reading.axes.names(node, reading.layer(node)))
     meaning = {"g": g, "out": values[node]} | {str(i): one for i, one in enumerate(_operands(reading, values, node))}
     instead = {rule.inputs[key]: meaning[key] for key in rule.inputs}
-    return substituted(term, instead)
+    return substituted(rule.term, instead)
 
 
 def _add(cotangents: dict[Origin, Term], origin: Origin, term: Term) -> None:

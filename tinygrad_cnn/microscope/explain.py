@@ -18,7 +18,7 @@ from ..graph import Leaf, Node, Value
 from ..printing import Printed, duration, number, size
 from .axes import Origin
 from .closed_form import closed_form
-from .notation import Rule, forward_notation, letters, read_rule
+from .notation import Rule, letters
 from .reading import Reading, variables
 from .terms import Term, constant_argument, substituted
 from .walk import Walk, forward_seconds, walk_back
@@ -193,22 +193,20 @@ def _path(reading: Reading, wrt: Any) -> tuple[Origin, dict[Node, None]]:
 
 
 def _step(reading: Reading, node: Node, argnum: int, walk: Walk, added: list[int], kept: int) -> Step:
-    primitive, args, out = node.primitive, reading.args(node), reading.values[node]
-    layer = reading.layer(node)
-    rule = read_rule(primitive, argnum, args, out, node.settings)
+    layer, rule = reading.layer(node), reading.rule(node, argnum)
     meanings = [
         f"{letter} = {reading.origin_name(parent)} {reading.shape(parent, node)}"
-        for letter, parent in zip(letters(primitive, len(args)), reading.parents(node), strict=True)
+        for letter, parent in zip(letters(node.primitive, len(node.args)), reading.parents(node), strict=True)
         if parent is not None
     ]
     origin = node.parents[argnum]
     return Step(
-        op=primitive.name,
+        op=node.primitive.name,
         layer=layer.title,
         line=layer.line,
-        forward=forward_notation(primitive, args, node.settings, _first_names(reading, node)),
+        forward=reading.forward(node),
         arguments=", ".join(meanings),
-        backward=rule.labelled(out.shape, reading.axes.names(node, layer)).notation(),
+        backward=rule.notation(),
         source=rule.source,
         shape=reading.shape(origin, node) if origin is not None else "",
         gradient=walk.parts[node, argnum],
@@ -216,15 +214,10 @@ def _step(reading: Reading, node: Node, argnum: int, walk: Walk, added: list[int
         kept=kept,
         forward_seconds=forward_seconds(reading, node),
         backward_seconds=walk.seconds[node, argnum],
-        rule=rule.labelled(out.shape, reading.axes.names(node, layer)),
+        rule=rule,
         node=node,
         argnum=argnum,
     )
-
-
-def _first_names(reading: Reading, node: Node) -> list[str]:
-    origin = reading.parents(node)[0]
-    return [] if origin is None else reading.axes.names(origin, reading.layer(node))
 
 
 # ---- answers

@@ -14,7 +14,7 @@ from ..graph import Leaf, Node
 from ..printing import duration, size
 from .axes import Origin
 from .closed_form import closed_form
-from .notation import forward_notation, letters, read_rule
+from .notation import letters
 from .reading import Reading
 from .walk import Walk, forward_seconds, walk_back
 
@@ -93,9 +93,7 @@ def _node(
         {
             "arg": i,
             "to": place[parent],
-            "text": read_rule(node.primitive, i, args, out, node.settings)
-            .labelled(out.shape, reading.axes.names(node, layer))
-            .notation(),
+            "text": reading.rule(node, i).notation(),
             "norm": _stats(walk.parts[node, i])["norm"],
         }
         for i, parent in enumerate(node.parents)
@@ -106,7 +104,7 @@ def _node(
         "op": node.primitive.name,
         "name": None,
         "line": None if line is None or node in reading.unrecorded else str(line),
-        "forward": forward_notation(node.primitive, args, node.settings, first),
+        "forward": reading.forward(node),
         "args": [
             {"name": name, "from": None if parent is None else place[parent], "text": _constant(arg)}
             for name, parent, arg in zip(names, parents, args, strict=True)

@@ -13,6 +13,7 @@ import numpy as np
 from ..calls import Call
 from ..graph import Leaf, Node, Value, recompute, topological_order
 from .axes import Axes, Origin
+from .notation import Rule, forward_notation, read_rule
 from .unrecorded import find_unrecorded
 
 
@@ -114,6 +115,17 @@ class Reading:
     def parents(self, node: Node) -> list[Origin | None]:
         """Where the arguments of a node come from, operations that were not recorded included."""
         return [parent or self._made.get((node, i)) for i, parent in enumerate(node.parents)]
+
+    def rule(self, node: Node, argnum: int) -> Rule:
+        """What the rule of a node for an argument computes, with the names of the axes."""
+        rule = read_rule(node.primitive, argnum, self.args(node), self.values[node], node.settings)
+        return rule.labelled(self.values[node].shape, self.axes.names(node, self.layer(node)))
+
+    def forward(self, node: Node) -> str:
+        """The operation as a formula, with the names of the axes."""
+        first = self.parents(node)[0]
+        names = [] if first is None else self.axes.names(first, self.layer(node))
+        return forward_notation(node.primitive, self.args(node), node.settings, names)
 
     def name(self, leaf: Leaf) -> str:
         """What a leaf is called: by its model, by the user's variable, or by its number."""
