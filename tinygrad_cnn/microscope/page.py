@@ -83,11 +83,9 @@ def _leaf(reading: Reading, leaf: Leaf) -> dict[str, Any]:
 def _node(
     reading: Reading, node: Node, place: Mapping[Origin, int], kept: Mapping[Node, int], walk: Walk
 ) -> dict[str, Any]:
-    args, out = reading.args(node), reading.values[node]
-    layer = reading.layer(node)
+    args = reading.args(node)
     parents = reading.parents(node)
     names = letters(node.primitive, len(args))
-    first = [] if parents[0] is None else reading.axes.names(parents[0], layer)
     line = node.call.line
     rules = [
         {

@@ -56,8 +56,8 @@ class Reading:
             raise TypeError(f"expected a Tensor that was computed from others, got {type(output).__name__}")
         if not isinstance(output.node, Node):
             raise ValueError(
-                "there is no graph to read: the Tensor was not computed by recorded operations, outside of no_grad() and "
-                "from one that requires a gradient"
+                "there is no graph to read: the Tensor was not computed by recorded operations, that is from one that "
+                "requires a gradient, and outside of no_grad()"
             )
         order = topological_order([output.node])[::-1]
         self.output = output.node
