@@ -216,6 +216,93 @@ def test_a_conversion_to_a_lower_precision_is_right():
         assert {failure.op for failure in check_graph(x.astype(np.float32)).failures} == {"astype"}
 
 
+def made(function, *rules):
+    """A primitive of one's own."""
+    made = primitive(function)
+    made.defvjp(*rules)
+    return made
+
+
+def kinds_of(function, *arrays):
+    """The kinds of the mistakes in a function of Tensors."""
+    loss = function(*(Tensor(array, requires_grad=True) for array in arrays)).tanh().sum()
+    return [failure.kind for failure in check_graph(loss).failures]
+
+
+TIED = np.array([[1.0, 1, 1, 0, 2], [3, 3, 3, 3, 3], [0, 1, 0, 1, 1]])
+
+
+def median_rule(share):
+    def rule(g, out, x):
+        return g[:, None] * share(x == out[:, None])
+
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("share", "kinds"),
+    [
+        (lambda tied: tied & (tied.cumsum(1) == 1), []),
+        (lambda tied: tied / tied.sum(1, keepdims=True), []),
+        (lambda tied: tied, ["tie"]),
+        (lambda tied: 0 * tied, ["tie"]),
+    ],
+)
+def test_of_three_that_are_equal_any_may_be_the_one_in_the_middle(share, kinds):
+    median = made(lambda x: np.median(x, 1), median_rule(share))
+    assert [kind.replace("unknown", "tie") for kind in kinds_of(median, TIED)] == kinds
+
+
+def test_sorting_numbers_that_are_equal():
+    def rule(g, out, x):
+        gradient = np.empty_like(x)
+        np.put_along_axis(gradient, np.argsort(x, 1, kind="stable"), g, 1)
+        return gradient
+
+    assert kinds_of(made(lambda x: np.sort(x, 1), rule), np.array([[1.0, 1, 1, 0], [2, 2, 2, 2]])) == []
+
+
+def rounded(array):
+    return array.astype(np.float16).astype(array.dtype)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda g, out, a, b: rounded(g @ b.T),
+        lambda g, out, a, b: (g @ b.T).astype(np.float16),
+        lambda g, out, a, b: rounded(g) @ b.T,
+    ],
+)
+def test_a_rule_that_rounds_is_found_though_its_errors_cancel_in_a_sum(rule):
+    product = made(lambda a, b: a @ b, rule, lambda g, out, a, b: a.T @ g)
+    a, b = random.standard_normal((40, 300)), random.standard_normal((300, 50))
+    assert kinds_of(product, a, b) == kinds_of(product, a.astype(np.float32), b.astype(np.float32)) == ["precision"]
+
+
+def test_what_the_rule_reads_may_be_rounded_as_well():
+    softened = made(lambda x: np.tanh(x), lambda g, out, x: g * rounded(1 - out * out))
+    assert kinds_of(softened, random.standard_normal((20, 30))) == ["precision"]
+
+
+def test_float32_is_no_mistake():
+    product = made(lambda x: 3 * x, lambda g, out, x: np.float32(3 * g))
+    assert kinds_of(product, random.standard_normal((20, 30))) == []
+
+
+def test_errors_that_cancel_in_a_sum_over_all():
+    tanh = made(lambda x: np.tanh(x), lambda g, out, x: g * (1 - out * out) * (1 + 2e-3 * out))
+    assert kinds_of(tanh, random.standard_normal((80, 100))) == ["unknown"]
+
+
+def test_two_arguments_that_both_take_the_whole_of_a_tie():
+    smaller = made(lambda a, b: np.minimum(a, b), lambda g, out, a, b: g * (a <= b), lambda g, out, a, b: g * (b <= a))
+    assert kinds_of(smaller, np.array([1.0, 2, 3]), np.array([1.0, 3, 2])) == ["tie"]
+    assert kinds_of(smaller, np.ones(3), np.ones(3)) == ["tie"]
+    first = made(lambda a, b: np.minimum(a, b), lambda g, out, a, b: g * (a <= b), lambda g, out, a, b: g * (b < a))
+    assert kinds_of(first, np.ones(3), np.ones(3)) == []
+
+
 def test_the_graph_is_still_there_afterwards(model):
     loss = loss_of(model)
     check_graph(loss)

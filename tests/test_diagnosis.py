@@ -774,8 +774,8 @@ for name, case in {
         [normal((4, 3)), LABELS],
         0,
     ),
-    "softmax as if by elements": (
-        "overlap",
+    "softmax as if by elements": (  # not overwritten: of two outputs each of two elements would have kept its own
+        "unknown",
         softmax,
         [lambda g, x: g * softmax(x) * (1 - softmax(x))],
         [normal((4, 3))],
@@ -1496,6 +1496,45 @@ for name, case in {
     kind, function, rules, arrays, argnum, *rest = case
     reason, settings = rest[0] if rest else "", rest[1] if len(rest) > 1 else {}
     SECOND[name] = planted(kind, function, rules, *arrays, argnum=argnum, reason=reason, **settings)
+
+
+# ---- windows one after another along one axis, and windows written as a whole
+
+
+def unfold(x, *, size, shift):
+    found = windows(x, (size, size), shift)
+    return found.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), -1, found.shape[2] * found.shape[3])
+
+
+def fold(slip):
+    def rule(g, x, *, size, shift):
+        over = [(n - size) // shift + 1 for n in x.shape[2:]]
+        g, dx = g.reshape(*x.shape[:2], size, size, *over), np.zeros(x.shape)
+        g = {"turned": g[:, :, ::-1, ::-1], "transposed": g.swapaxes(2, 3)}.get(slip, g)
+        for i, j in np.ndindex(*over):
+            y, z = (i, j) if slip == "close together" else (i * shift, j * shift)
+            dx[:, :, y : y + size, z : z + size] += g[..., i, j]
+        return dx
+
+    return rule
+
+
+def written_windows(g, x, *, kernel, stride):
+    dx = np.zeros(x.shape)
+    for n, c, i, j in np.ndindex(g.shape):
+        at = (n, c, slice(i * stride, i * stride + kernel), slice(j * stride, j * stride + kernel))
+        dx[at] = (x[at] == x[at].max()) * g[n, c, i, j]
+    return dx
+
+
+own = np.random.default_rng(5).standard_normal  # so that the numbers below stay as they are
+for slip, kind in {"turned": "flip", "transposed": "transpose", "close together": "stride"}.items():
+    settings = {"size": 3, "shift": 2}
+    SECOND[f"unfold, {slip}"] = planted(kind, unfold, [fold(slip)], own((2, 2, 7, 7)), **settings)
+for size in (7, 20):
+    SECOND[f"pooling, windows of winners and zeros written, {size}"] = planted(
+        "overlap", pool, [written_windows], own((1, 2, size, size)), kernel=3, stride=2, reason="last window"
+    )
 
 
 @pytest.mark.parametrize("name", [*FIRST, *SECOND])

@@ -208,8 +208,9 @@ def test_with_the_right_rules_the_same_cases_pass(name):
 def test_a_forgotten_broadcast_is_caught_by_its_shape():
     wrong = with_rules(ops.add, lambda g, out, a, b: g, lambda g, out, a, b: g)
     args = [normal((4, 3)), normal(3)]
-    with pytest.raises(RuntimeError, match=r"returned shape \(4, 3\), but the argument has shape \(3,\)"):
+    with pytest.raises(GradcheckError, match=r"returned shape \(4, 3\), but the argument has shape \(3,\)") as caught:
         gradcheck(wrong, args)
+    assert (caught.value.op, caught.value.kind) == ("add", "unknown")
     with pytest.raises(AssertionError):
         check_vjps(Case(wrong, args, {}))
 
@@ -383,3 +384,24 @@ def test_every_check_passes_for_a_right_primitive_of_ones_own():
     softplus.defvjp(lambda g, out, x: g * ops.sigmoid(x))
     for check in ALL_CHECKS:
         check(Case(softplus, [normal((2, 3))], {}))
+
+
+def test_rounding_is_named_though_the_tolerance_would_let_it_pass():
+    wrong = with_rules(ops.tanh, lambda g, out, x: (g * (1 - out * out)).astype(np.float16))
+    with pytest.raises(GradcheckError, match="float16") as caught:
+        gradcheck(wrong, [normal((4, 5))])
+    assert (caught.value.op, caught.value.kind) == ("tanh", "precision")
+    assert gradcheck(wrong, [normal((4, 5))], rtol=1e-2)
+
+
+def test_each_input_alone_is_right_at_a_tie_and_both_together_are_not():
+    wrong = with_rules(ops.maximum, lambda g, out, a, b: g * (a >= b), lambda g, out, a, b: g * (b >= a))
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(wrong, [np.array([1.0, 2, 3]), np.array([1.0, 3, 3])])
+    assert caught.value.kind == "tie"
+
+
+def test_kinks_that_cancel_are_no_mistake_of_any_operation():
+    assert gradcheck(lambda x: F.relu(x) - F.relu(-x), [np.zeros((2, 3))])  # x, of which relu'(0) = 0 makes 0
+    with pytest.raises(GradcheckError):
+        gradcheck(lambda x: F.relu(x) - 2 * x.detach(), [np.zeros((2, 3))])

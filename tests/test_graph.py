@@ -868,3 +868,11 @@ def test_a_rule_is_given_the_defaults_of_settings():
     x = Tensor([1.0, -1.0], requires_grad=True)
     (leaky(x) + leaky(x, slope=0.5)).sum().backward()
     np.testing.assert_allclose(x.grad, [2, 0.6])
+
+
+def test_a_ufunc_can_be_a_primitive():
+    tanh = primitive(np.tanh)
+    tanh.defvjp(lambda g, out, x: g * (1 - out * out))
+    x = Tensor([0.5], requires_grad=True)
+    tanh(x).backward()
+    np.testing.assert_allclose(x.grad, 1 - np.tanh(0.5) ** 2, rtol=1e-6)

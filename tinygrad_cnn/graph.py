@@ -151,7 +151,8 @@ class Primitive:
         self.__doc__, self.__name__, self.__module__ = function.__doc__, function.__name__, function.__module__
         self.__signature__ = inspect.signature(function)
         keywords = [p for p in self.__signature__.parameters.values() if p.kind is p.KEYWORD_ONLY]
-        self.defaults = {p.name: p.default for p in keywords if p.default is not p.empty}
+        own = keywords if inspect.isfunction(function) else []  # those of a ufunc are no settings
+        self.defaults = {p.name: p.default for p in own if p.default is not p.empty}
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"

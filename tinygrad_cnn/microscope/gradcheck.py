@@ -102,13 +102,19 @@ def gradcheck(
             0.0,
             np.nan,
         )
-    analytic = grad(
-        [output for output, _ in dependent],
-        [args[i] for i in checked],
-        [contraction for _, contraction in dependent],
-        retain_graph=True,
-        allow_unused=True,
-    )
+    try:
+        analytic = grad(
+            [output for output, _ in dependent],
+            [args[i] for i in checked],
+            [contraction for _, contraction in dependent],
+            retain_graph=True,
+            allow_unused=True,
+        )
+    except Exception as error:
+        failed = _failed(error, checked[0], _blamed(outputs))
+        if failed is error:
+            raise
+        raise failed from error
 
     def contracted() -> float:
         values = [output.data for output in _outputs(fn(*args))]
@@ -250,6 +256,16 @@ def _error(
         found.kind,
         blamed[0] if blamed else None,
     )
+
+
+def _failed(error: Exception, position: int, blamed: Sequence[CheckedNode]) -> Exception:
+    """What to raise if backpropagation fails: the mistake, if it is that of a rule, else the error itself."""
+    if not blamed or blamed[0].diagnosis is None:
+        return error
+    failure, found = blamed[0], blamed[0].diagnosis
+    message = f"backpropagation fails: {error}\nit looks like {found.kind}: {found.reason}\n"
+    message += f"the rule of `{failure.op}` for {failure.argument} is wrong, asked for at {failure.line}"
+    return GradcheckError(message, position, (), np.nan, np.nan, found.kind, failure)
 
 
 def _blamed(outputs: Sequence[Tensor]) -> list[CheckedNode]:

@@ -20,7 +20,7 @@ from .overlaps import is_overwritten, is_overwritten_by_windows
 from .patterns import Matrix, find_border, find_displacement
 from .probe import LONGER_STEPS, Array, Probe, Subject, is_float, moved, pairs, same
 from .rearrangements import Match, find_combination, find_rearrangement
-from .rounding import find_rounding
+from .rounding import find_rounding, is_right_to_three_digits
 
 __all__ = ["Diagnosis", "KinkCheck", "Subject", "check_kinks", "diagnose"]
 
@@ -268,7 +268,7 @@ def _plain(name: str, value: Any) -> tuple[str, Any]:
     >>> _plain("stride", (2, 3)), _plain("widths", ((1, 1), (0, 0))), _plain("axis", 1)
     (('stride', (1, 1)), ('border', ((0, 0), (0, 0))), ('', None))
     """
-    if any(part in name.lower() for part in ("stride", "step", "dilat")):
+    if any(part in name.lower() for part in ("stride", "step", "hop", "dilat")):
         return "stride", _filled(value, 1)
     if any(part in name.lower() for part in ("pad", "widths", "border", "margin")):
         return "border", _filled(value, 0)
@@ -358,6 +358,9 @@ def _combined(base: Probe) -> Diagnosis | None:
 
 def _unexplained(matrix: Matrix) -> Diagnosis:
     """What else is striking."""
+    if is_right_to_three_digits(matrix.claims, matrix.right):
+        reason = "the gradient is right to three digits, now more and now less: is something in the rule float16?"
+        return Diagnosis("precision", reason)
     return _unknown(f"the gradient is wrong in {_counted(matrix)}{_hint(matrix)}")
 
 

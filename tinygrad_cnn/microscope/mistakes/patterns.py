@@ -237,7 +237,7 @@ def find_displacement(matrix: Matrix) -> Displacement | None:
     whole = [i for i, shift in enumerate(found) if shift is not None]
     if len(whole) < 2 or len(whole) < 0.1 * len(found):
         return None
-    of_outputs = coordinates(outputs, probe.value.shape)
+    of_outputs = np.concatenate([coordinates(outputs, shape) for shape in _split_shapes(probe.value.shape)])
     laws = [
         _law(np.array([found[i][axis] for i in whole]), of_outputs[:, whole])  # type: ignore[index]
         for axis in range(probe.x.ndim)
@@ -251,6 +251,19 @@ def find_displacement(matrix: Matrix) -> Displacement | None:
         if law and law[:2] != (0, 0):
             return Displacement(axis, law[0] if law[1] == 0 else 0, law[1])
     return None
+
+
+def _split_shapes(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The shape, and as it would be if one of its axes were two: rows and columns of windows, side by side.
+
+    >>> list(_split_shapes((2, 6)))
+    [(2, 6), (2, 3, 2), (2, 2, 3)]
+    """
+    yield shape
+    for axis, n in enumerate(shape):
+        for last in range(2, n // 2 + 1):
+            if n % last == 0:
+                yield (*shape[:axis], n // last, last, *shape[axis + 1 :])
 
 
 def _law(shifts: Array, of_outputs: Array) -> tuple[int, int, int] | None:

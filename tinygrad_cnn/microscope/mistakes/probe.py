@@ -170,9 +170,13 @@ class Probe:
         typical = float(np.mean(size)) if size.size else 0.0
         # of a kink that is much closer than the step both lengths show the mean of its sides, and both ends are off
         bent = np.abs(self._ends.sum(axis=0) - 2 * self.value) / self.step
-        steady: Array = (np.maximum(apart, bent) <= 1e-3 * size + 1e-3 * typical).all(axis=0)
+        room = 1e-3 * size + 1e-3 * typical
+        for off in (np.maximum(apart, bent), apart):
+            steady: Array = (off <= room).all(axis=0)
+            if steady.mean() >= 0.75:
+                return steady
         # where most are unsteady it is not a kink here and there, and leaving them out would leave nothing
-        return steady if steady.mean() >= 0.75 else np.ones(steady.shape, bool)
+        return np.ones(steady.shape, bool)
 
     @cached_property
     def claims(self) -> Array:

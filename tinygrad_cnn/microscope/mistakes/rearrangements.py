@@ -8,6 +8,7 @@ with the other array rearranged. So nothing is looked up by the name of an opera
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,6 +76,30 @@ def reorders(shape: tuple[int, ...]) -> Iterator[Rearrangement]:
         yield _reorder(shape, same_order, order)
 
 
+def within_axes(shape: tuple[int, ...]) -> Iterator[Rearrangement]:
+    """Exchanges and reversals of the rows and columns of windows that lie one after another along one axis."""
+    for axis, n in enumerate(shape):
+        for size in range(2, math.isqrt(n) + 1):
+            rest = n // size**2
+            if rest * size**2 != n:
+                continue
+            where = f"windows of {size}×{size} along axis {axis} of {{}}"
+            for parts, first in (((rest, size, size), axis + 1), ((size, size, rest), axis)):
+                whole, axes = (*shape[:axis], *parts, *shape[axis + 1 :]), (first, first + 1)
+                yield Rearrangement("flip", f"the {where} reversed", _within(whole, np.flip, axes))
+                yield Rearrangement("transpose", f"the {where} transposed", _within(whole, _exchange, axes))
+
+
+def _within(
+    whole: tuple[int, ...], change: Callable[[Array, tuple[int, int]], Array], axes: tuple[int, int]
+) -> Callable[[Array], Array]:
+    return lambda array: change(array.reshape(whole), axes).reshape(array.shape)
+
+
+def _exchange(array: Array, axes: tuple[int, int]) -> Array:
+    return array.swapaxes(*axes)
+
+
 def reorders_twice(shape: tuple[int, ...]) -> Iterator[Rearrangement]:
     """What two such slips make of it."""
     if len(shape) <= 4:
@@ -128,7 +153,7 @@ def find_rearrangement(probe: Probe) -> Match | None:
     places += [Place(np.shape(probe.subject.arrays[i])) for i in others]
     calls = int(SECONDS / (2 * probe.seconds + 1e-9))
     start = time.perf_counter()
-    for family in (exchanges, flips, reorders, reorders_twice):
+    for family in (exchanges, flips, within_axes, reorders, reorders_twice):
         for number, place in enumerate(places):
             for one in place.new(family):
                 if time.perf_counter() - start > 2 * SECONDS:
