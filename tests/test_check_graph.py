@@ -110,7 +110,7 @@ def test_what_a_failure_says(model):
     assert (failure.op, failure.argument, failure.kind, failure.layer) == ("scaled", "y", "factor", "scaled")
     assert "test_check_graph.py" in failure.line and failure.line.endswith("# the line of the mixture")
     assert "WRONG for y: factor" in text
-    assert f"1 of {len(report.nodes)} operations have a wrong rule:" in text
+    assert f"1 of {len(report.nodes)} rules wrong:" in text
     assert "0.5 times" in text
     assert not report.ok
 
@@ -192,20 +192,29 @@ def test_a_rule_that_fails_is_a_failure():
     assert "has no VJP" in failure.diagnosis.reason
 
 
-def test_what_cannot_be_checked_is_said():
+def test_what_cannot_be_checked_is_said_and_is_not_right(monkeypatch):
     with np.errstate(invalid="ignore"):
         report = check_graph(Tensor([1.0, -1.0], requires_grad=True).sqrt() * 2)
-    assert report.ok
     assert [node.note for node in report.nodes] == [
         "not checked: its value holds NaN or infinity",
         "not checked: its inputs hold NaN",
     ]
+    assert report.failures == [] and not report.ok
+    assert str(report).endswith("2 of 2 rules not checked")
+    monkeypatch.setattr("tinygrad_cnn.nn.parallel.number_of_threads", lambda: 2)
     model = nn.DataParallel(MODELS["simple"]())
     report = check_graph(F.cross_entropy(model(IMAGES), LABELS))
-    assert report.ok
-    assert any("DataParallel" in node.note for node in report.nodes) or len(report.nodes) > 10
+    assert [node.op for node in report.nodes if not node.checked] == ["parallel"]
+    assert "check the module within DataParallel" in report.nodes[0].note
+    assert str(report).endswith("1 of 6 rules not checked")
     with pytest.raises(ValueError, match="no graph to read"):
         check_graph(Tensor([1.0]))
+
+
+def test_a_report_is_a_condition(model):
+    assert check_graph(loss_of(model))
+    with planted(ops.tanh, 0, wrong_by(2)):
+        assert not check_graph(loss_of(model))
 
 
 def test_a_conversion_to_a_lower_precision_is_right():

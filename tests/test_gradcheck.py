@@ -369,6 +369,24 @@ def test_an_unused_input_has_gradient_zero():
     assert gradcheck(lambda x, y: x * 2, [normal(2), normal(2)])
 
 
+def test_a_function_that_uses_other_tensors_than_its_arguments_is_no_pass():
+    w = Tensor(normal(3), requires_grad=True)
+    with pytest.raises(GradcheckError, match="fn has to use the arguments that it is given"):
+        gradcheck(lambda _: (w * w).sum(), w)
+
+
+def test_a_random_function_is_refused():
+    random = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="not random: called again, fn gave something else"):
+        gradcheck(lambda x: F.dropout(x, 0.5, generator=random), normal(8))
+
+
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e6, 1e12])
+def test_numbers_of_any_size(size):
+    assert gradcheck(lambda x: x * 2, size * normal(3))
+    assert gradcheck(lambda x: x / size * x, size * normal(3))
+
+
 def test_right_functions_pass_with_tight_tolerances():
     x, w, b = fixed((2, 2, 5, 5)), fixed((3, 2, 3, 3), 2), fixed((3,), 3)
     network = lambda x, w, b: F.max_pool2d(F.conv2d(x, w, b, padding=1).tanh(), 2).flatten(1).log_softmax(1)  # noqa: E731

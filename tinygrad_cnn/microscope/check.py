@@ -63,9 +63,14 @@ class CheckedNode:
     node: Node
 
     @property
+    def checked(self) -> bool:
+        """Whether its rule could be checked; the note says why not."""
+        return not self.note.startswith("not checked")
+
+    @property
     def ok(self) -> bool:
-        """Whether nothing is wrong with its rule."""
-        return self.diagnosis is None
+        """Whether its rule was checked and is right."""
+        return self.checked and self.diagnosis is None
 
     @property
     def kind(self) -> str | None:
@@ -86,31 +91,39 @@ class GraphReport(Printed):
     @property
     def failures(self) -> list[CheckedNode]:
         """The operations with a wrong rule."""
-        return [node for node in self.nodes if not node.ok]
+        return [node for node in self.nodes if node.diagnosis is not None]
 
     @property
     def ok(self) -> bool:
-        """Whether no rule is wrong."""
-        return not self.failures
+        """Whether every rule was checked and is right; so is the report as a condition, `assert check_graph(loss)`."""
+        return all(node.ok for node in self.nodes)
+
+    def __bool__(self) -> bool:
+        return self.ok
 
     def __rich__(self) -> RenderableType:
         table = Table("operation", "layer", "line", box=None, padding=(0, 2, 0, 0), header_style="bold")
         table.add_column("difference", justify="right")
         table.add_column("result")
         for node in self.nodes:
-            result = Text("right", "green") if node.ok else Text(f"WRONG for {node.argument}: {node.kind}", "bold red")
-            if node.note:
-                result.append(f" ({node.note})", "dim")
-            where = (node.line or "").split(": ", 1)[0]
             difference = "" if np.isnan(node.difference) else number(node.difference)
-            table.add_row(node.op, node.layer, where, difference, result)
+            cells = [node.op, node.layer, (node.line or "").split(": ", 1)[0], difference]
+            table.add_row(*map(Text, cells), self._result(node))  # as it is: a name may look like markup
         return Group(table, *self._summary())
 
+    def _result(self, node: CheckedNode) -> Text:
+        if not node.checked:
+            return Text(node.note)
+        result = Text("right", "green") if node.ok else Text(f"WRONG for {node.argument}: {node.kind}", "bold red")
+        return result.append(f" ({node.note})", "dim") if node.note else result
+
     def _summary(self) -> list[Text]:
-        wrong = self.failures
-        if not wrong:
+        wrong, unchecked = self.failures, sum(not node.checked for node in self.nodes)
+        if self.ok:
             return [Text(f"all {len(self.nodes)} rules are right", "green")]
-        lines = [Text(f"{len(wrong)} of {len(self.nodes)} operations have a wrong rule:", "bold red")]
+        lines = [Text(f"{unchecked} of {len(self.nodes)} rules not checked")] if unchecked else []
+        if wrong:
+            lines.append(Text(f"{len(wrong)} of {len(self.nodes)} rules wrong:", "bold red"))
         for node in wrong:
             assert node.diagnosis is not None
             lines.append(Text(f"  {node.op}, {node.line or 'no line known'}"))

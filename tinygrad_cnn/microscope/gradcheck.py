@@ -87,9 +87,14 @@ def gradcheck(
     args = [_checked_copy(arg) if _is_checked(arg) else arg for arg in inputs]
     checked = [i for i, arg in enumerate(inputs) if _is_checked(arg)]
     if not checked:
-        raise ValueError("gradcheck found nothing to check: no input is an array or a Tensor that requires a gradient")
+        raise ValueError(
+            "gradcheck found nothing to check: no input is an array of floats, or a Tensor that requires a gradient"
+        )
 
     outputs = _outputs(fn(*args))
+    once_more = [output.data for output in _outputs(fn(*args))]
+    if not all(np.array_equal(o.data, again, equal_nan=True) for o, again in zip(outputs, once_more, strict=True)):
+        raise ValueError("gradcheck expects a function that is not random: called again, fn gave something else")
     generator = np.random.default_rng(0)
     contractions = [generator.standard_normal(output.shape) for output in outputs]
     dependent = [(o, c) for o, c in zip(outputs, contractions, strict=True) if o.requires_grad]
@@ -115,6 +120,16 @@ def gradcheck(
         if failed is error:
             raise
         raise failed from error
+
+    if all(gradient is None for gradient in analytic):
+        raise GradcheckError(
+            "no output of fn depends on an input by recorded operations, but on other tensors: fn has to use the "
+            "arguments that it is given, which are copies of the inputs",
+            checked[0],
+            (),
+            0.0,
+            np.nan,
+        )
 
     def contracted() -> float:
         values = [output.data for output in _outputs(fn(*args))]
@@ -169,12 +184,13 @@ def _differences(function: Callable[[], float], x: np.ndarray, eps: float) -> np
     slopes = np.zeros(x.shape)
     for index in np.ndindex(x.shape):
         before = x[index]
-        x[index] = before + eps
+        step = eps * max(1.0, abs(float(before)))  # of a large number, less than its last digit would be nothing
+        x[index] = before + step
         above = function()
-        x[index] = before - eps
+        x[index] = before - step
         below = function()
         x[index] = before
-        slopes[index] = (above - below) / (2 * eps)
+        slopes[index] = (above - below) / (2 * step)
     return slopes
 
 

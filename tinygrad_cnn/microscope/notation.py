@@ -44,6 +44,7 @@ def forward_notation(
 ) -> str:
     """The operation as a formula, with the names of the axes of its first argument where they matter: Y = A · B.
 
+    >>> from tinygrad_cnn import ops
     >>> forward_notation(ops.matmul, [np.ones((2, 3)), np.ones((3, 2))], {})
     'Y = A · B'
     """
@@ -85,6 +86,7 @@ class Rule:
 def read_rule(primitive: Primitive, argnum: int, args: Sequence[Any], out: np.ndarray, settings: Any) -> Rule:
     """Record what the rule for an argument computes, on the values that it was recorded with.
 
+    >>> from tinygrad_cnn import ops
     >>> a, b = np.ones((2, 3)), np.ones((3, 2))
     >>> read_rule(ops.matmul, 0, [a, b], a @ b, {}).notation()
     'dA = dY · Bᵀ'
