@@ -258,7 +258,12 @@ def _error(
         f"the worst is at index {index}{_named(index, outputs, input)}: backpropagation gives {analytic[index]:.9g}, "
         f"finite differences give {numeric[index]:.9g}"
     ]
-    lines.append(f"it looks like {found.kind}: {found.reason}" if found.kind != "unknown" else found.reason)
+    if found.kind != "unknown":
+        lines.append(f"it looks like {found.kind}: {found.reason}")
+    elif found.reason.startswith("the gradient is wrong in"):  # where nothing is tied, which may be more elements
+        lines.append(f"no mistake that is known fits; next to this point {found.reason}")
+    else:
+        lines.append(found.reason)
     for failure in {(one.op, one.line): one for one in blamed}.values():
         lines.append(f"the rule of `{failure.op}` for {failure.argument} is wrong, asked for at {failure.line}")
     if kinks:
