@@ -111,6 +111,23 @@ def test_a_rule_that_works_on_arrays_only_is_shown_as_its_author_wrote_it():
     assert explain(product(normal(2, 3), w).sum(), wrt=w).steps[-1].backward == notation(product, args, argnum=1)
 
 
+def test_two_arrays_have_two_names():
+    @primitive
+    def twice_masked(x):
+        return np.where(x > 0, x, 0) * np.arange(3.0)
+
+    twice_masked.defvjp(lambda g, out, x: ops.mul(ops.mul(g, np.asarray(x) > 0) * np.arange(3.0), np.asarray(x) > -1))
+    assert notation(twice_masked, [normal(3)]) == "dX = dY ⊙ M ⊙ K ⊙ M2"
+
+
+def test_what_is_computed_in_parts_is_said_to_be(monkeypatch):
+    monkeypatch.setattr("tinygrad_cnn.nn.parallel.number_of_threads", lambda: 2)
+    model = nn.DataParallel(MODELS["simple"]())
+    loss = F.cross_entropy(model(normal(4, 1, 28, 28)), np.arange(4))
+    explanation = explain(loss, wrt=model.module[0].weight)
+    assert explanation.answers[-1].startswith("`parallel` computes parts of the batch side by side")
+
+
 # ---- axes
 
 

@@ -381,6 +381,15 @@ def test_a_random_function_is_refused():
         gradcheck(lambda x: F.dropout(x, 0.5, generator=random), normal(8))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("count", [1, 10, 200])
+def test_a_function_that_computes_in_a_coarse_dtype_cannot_be_checked(dtype, count):
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(lambda x: x.astype(dtype).tanh(), normal(count))
+    assert caught.value.kind == "precision"
+    assert np.dtype(dtype).name in str(caught.value)
+
+
 @pytest.mark.parametrize("size", [1e-8, 1.0, 1e6, 1e12])
 def test_numbers_of_any_size(size):
     assert gradcheck(lambda x: x * 2, size * normal(3))

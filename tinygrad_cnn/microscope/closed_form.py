@@ -42,7 +42,18 @@ class ClosedForm:
 
 
 def closed_form(reading: Reading, layer: Layer, wanted: Container[Origin] | None = None) -> ClosedForm:
-    """The gradients of what enters a layer (of all of it, or the wanted), in terms of the gradient dY of its value."""
+    """The gradients of what enters a layer (of all of it, or the wanted), in terms of the gradient dY of its value.
+
+    Left out are reshapes, stretches, and permutations other than transpositions; `+=` stands where several layers hand
+    a part of the gradient back.
+
+    >>> import numpy as np
+    >>> from tinygrad_cnn import nn
+    >>> layer = nn.Linear(3, 2)
+    >>> reading = Reading(layer(np.ones((4, 3), np.float32)).sum())
+    >>> closed_form(reading, reading.layers[0]).lines()
+    ['dW = dYᵀ · X', 'db = Σ_{N} dY']
+    """
     names = _names(reading, layer)
     values: dict[Origin, Term] = {origin: symbol(name, reading.values[origin].shape) for origin, name in names.items()}
     for node in layer.nodes:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from .. import ops
 from ..graph import Leaf, Node, Value
+from ..ops import parallel
 from ..printing import Printed, duration, number, size
 from .axes import Origin
 from .closed_form import closed_form
@@ -237,7 +238,12 @@ def _answers(reading: Reading, steps: list[Step], name: str) -> list[str]:
                     f"of {step.rule.target} for all of {', '.join(axes)}, and what is used many times receives the sum "
                     "of the gradients of its uses."
                 )
-    if not any(answer.startswith("The factor") for answer in answers):
+    if any(step.node.primitive.function.__module__ == parallel.__name__ for step in steps):
+        answers.append(
+            "`parallel` computes parts of the batch side by side, each by a graph of its own: to see into it, call and "
+            "explain the module within nn.DataParallel."
+        )
+    elif not any(answer.startswith("The factor") for answer in answers):
         answers.append(f"No rule between the loss and {name} multiplies by a number: there is no 1/N on the way.")
     return answers
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import grad
-from ..graph import Node
+from ..graph import Node, topological_order
 from ..tensor import Tensor
 from .check import CheckedNode, check_graph
 from .mistakes import Array, Diagnosis, Subject, check_kinks, diagnose, is_right_nearby
@@ -148,11 +148,11 @@ def gradcheck(
         tied = kinked.any() and check_kinks(subject, i).valid
         if tied and excess[~kinked].max(initial=0) <= 0:
             continue
-        if not blamed() and is_right_nearby(subject, i):
+        found = _diagnosis(blamed(), subject, i, outputs)
+        if found.kind != "precision" and not blamed() and is_right_nearby(subject, i):
             continue  # every operation's own gradient is valid here: what is tied does not show as a kink
         excess = np.where(kinked, 0, excess) if tied else excess
         at_kinks = int(kinked.sum()) if tied else 0
-        found = _diagnosis(blamed(), subject, i)
         raise _error(i, backpropagated, numeric, excess, at_kinks, found, blamed(), outputs, args[i])
     hidden = [failure for failure in blamed() if failure.kind in HIDDEN] if rtol <= RTOL else []
     if hidden and hidden[0].diagnosis is not None:  # small enough to be accepted, and a mistake all the same
@@ -294,11 +294,21 @@ def _blamed(outputs: Sequence[Tensor]) -> list[CheckedNode]:
     return [failure for output in outputs if isinstance(output.node, Node) for failure in check_graph(output).failures]
 
 
-def _diagnosis(blamed: Sequence[CheckedNode], subject: Subject, position: int) -> Diagnosis:
+def _diagnosis(blamed: Sequence[CheckedNode], subject: Subject, position: int, outputs: Sequence[Tensor]) -> Diagnosis:
     """That of the one operation with a wrong rule, if there is one; else of the function as a whole."""
     if len({failure.op for failure in blamed}) == 1 and blamed[0].diagnosis is not None:
         return blamed[0].diagnosis
-    return diagnose(subject, position)
+    found = diagnose(subject, position)
+    coarsest = min((node.out.dtype for node in _recorded(outputs)), key=lambda dtype: dtype.itemsize)
+    if found.kind == "unknown" and not blamed and coarsest.itemsize < 8:
+        return Diagnosis("precision", f"fn computes in {coarsest}: so small steps of finite differences are lost in it")
+    return found
+
+
+def _recorded(outputs: Sequence[Tensor]) -> list[Node]:
+    """The operations that fn has recorded."""
+    nodes = [output.node for output in outputs if output.node is not None]
+    return [node for node in topological_order(nodes) if isinstance(node, Node)]
 
 
 def _named(index: tuple[int, ...], outputs: Sequence[Tensor], input: Tensor) -> str:

@@ -20,7 +20,7 @@ from ..graph import Leaf, Node, Primitive, Value
 from ..recording import enable_grad
 from ..tensor import Tensor
 from .spelling import written
-from .terms import Term, constant, labelled, symbol, tidied
+from .terms import Term, constant, labelled, numbered, symbol, tidied
 
 
 def letters(primitive: Primitive, count: int) -> list[str]:
@@ -79,7 +79,7 @@ class Rule:
 
     def notation(self) -> str:
         """The rule as a formula: dA = dY · Bᵀ; as it stands in the source where it cannot be read as one."""
-        formula = written(tidied(self.term)) if self.term is not None else self.source or "(its rule)"
+        formula = written(numbered(tidied(self.term))) if self.term is not None else self.source or "(its rule)"
         return f"d{self.target} = {formula}"
 
 

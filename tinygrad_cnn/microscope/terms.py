@@ -43,6 +43,19 @@ def constant_argument(arg: Any) -> Term:
     return constant(array.flat[0] if array.size and array.dtype.kind == "f" and np.ptp(array) == 0 else arg)
 
 
+def numbered(term: Term) -> Term:
+    """The term with a number at the letter of every array but the first of its kind: M, M2."""
+    letters: dict[str, int] = {}
+
+    def change(part: Term) -> Term:
+        if part.constant is None or not part.shape:
+            return part
+        letters[part.text] = letters.get(part.text, 0) + 1
+        return replace(part, text=part.text + (str(letters[part.text]) if letters[part.text] > 1 else ""))
+
+    return rewritten(term, change)
+
+
 def _number(value: Any) -> str:
     if isinstance(value, bool):
         return str(value)
