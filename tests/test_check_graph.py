@@ -211,6 +211,24 @@ def test_what_cannot_be_checked_is_said_and_is_not_right(monkeypatch):
         check_graph(Tensor([1.0]))
 
 
+@pytest.mark.parametrize(
+    ("function", "values"),
+    [
+        (lambda x: x.sqrt(), [0.0, 1.0]),
+        (lambda x: x**0.5, [0.0, 1.0, 2.0]),
+        (lambda x: x.sqrt(), [1e-20, 1.0]),
+        (lambda x: x.log(), [1e-30, 1.0]),
+    ],
+)
+def test_at_the_border_of_its_domain_a_right_rule_is_right(function, values):
+    report = check_graph(function(Tensor(values, requires_grad=True)))
+    assert report.ok
+    assert report.nodes[0].note == ("all but 1 at the border of the domain" if values[0] == 0 else "")
+    name = report.nodes[0].op
+    with planted(getattr(ops, name), 0, wrong_by(1.01)):
+        assert not check_graph(function(Tensor(values, requires_grad=True))).ok
+
+
 def test_a_report_is_a_condition(model):
     assert check_graph(loss_of(model))
     with planted(ops.tanh, 0, wrong_by(2)):
