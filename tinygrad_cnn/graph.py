@@ -423,16 +423,15 @@ def _pull_back(node: Node, argnum: int, g: Array, out: Array, args: list[Array])
         raise
     arg = args[argnum]
     if getattr(gradient, "shape", None) != arg.shape:
+        returned, way_out = f"a {type(gradient).__name__}", "return the cotangent of the argument, an array"
+        if hasattr(gradient, "shape"):
+            returned = f"shape {gradient.shape}"
+            way_out = "one that was broadcast takes the sum over the stretched axes, ops.unbroadcast(g, argument)"
         raise RuntimeError(
-            f"the VJP of {node.primitive.name!r} for its argument {argnum} returned "
-            f"{_describe(gradient)}, but the argument has shape {arg.shape}: an argument that was broadcast takes the "
-            "sum over the stretched axes, ops.unbroadcast(g, argument)"
+            f"the VJP of {node.primitive.name!r} for its argument {argnum} returned {returned}, but the argument has "
+            f"shape {arg.shape}: {way_out}"
         )
     return gradient if gradient.dtype == arg.dtype else gradient.astype(arg.dtype)
-
-
-def _describe(value: Any) -> str:
-    return f"shape {value.shape}" if hasattr(value, "shape") else f"a {type(value).__name__}"
 
 
 def _check_still_valid(node: Node) -> None:
