@@ -12,6 +12,7 @@ FLOORS = {
     "calls": 0,
     "mismatch": 0,
     "printing": 0,
+    "whole_file": 0,
     "random": 0,
     "machine": 0,
     "recording": 0,

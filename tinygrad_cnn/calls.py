@@ -141,11 +141,10 @@ def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> 
     """module.forward(*args, **settings); what is recorded meanwhile is recorded on its behalf."""
     outer = _running.call
     place = outer._place if outer is not None and outer._closed else _place(sys._getframe(2))
-    given = None
-    if args and (isinstance(args[0], np.ndarray) or getattr(args[0], "node", args) is None):
-        given = args, settings
     kind = type(module)
-    _running.call = Call(weakref.ref(module), kind, outer, place, kind.__module__.startswith(NAME), given)
+    _running.call = Call(
+        weakref.ref(module), kind, outer, place, kind.__module__.startswith(NAME), _given(args, settings)
+    )
     try:
         return module.forward(*args, **settings)
     finally:
@@ -166,10 +165,7 @@ def composition(function: Callable[P, R]) -> Callable[P, R]:
         outer = _running.call
         if outer is not None and outer._closed:
             return function(*args, **settings)
-        given = None
-        if args and (isinstance(args[0], np.ndarray) or getattr(args[0], "node", args) is None):
-            given = args, settings
-        _running.call = Call(function, None, outer, _place(sys._getframe(1)), True, given)
+        _running.call = Call(function, None, outer, _place(sys._getframe(1)), True, _given(args, settings))
         try:
             return function(*args, **settings)
         finally:
@@ -178,6 +174,13 @@ def composition(function: Callable[P, R]) -> Callable[P, R]:
     # doctest passes over functions whose globals are of another module, as those of this wrapper are
     function.__globals__.setdefault("__test__", {})[function.__name__] = function
     return call
+
+
+def _given(args: tuple[Any, ...], settings: dict[str, Any]) -> Given | None:
+    """The arguments, if the first one is an array, or a Tensor that requires no gradient."""
+    if args and (isinstance(args[0], np.ndarray) or getattr(args[0], "node", args) is None):
+        return args, settings
+    return None
 
 
 def users_place(depth: int) -> Place | None:

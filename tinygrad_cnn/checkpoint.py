@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .tensor import Tensor
+from .whole_file import whole_file
 
 
 class CheckpointError(Exception):
@@ -32,16 +33,9 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     path = Path(path)
     arrays: dict[str, Any] = {}
     tree = json.dumps(_without_arrays(state, "", arrays))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        try:
-            with open(part, "xb") as file:
-                np.savez(file, state=np.array(tree), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            np.savez(file, state=np.array(tree), **arrays)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from None
 

@@ -139,7 +139,7 @@ def _fold(term: Term) -> Term:
     if primitive in (ops.reshape, ops.permute, ops.broadcast_to):
         return args[0]
     if primitive in (ops.index, ops.scatter):
-        return _cut_or_joined(term)
+        return _sliced(term)
     if primitive is ops.pad:
         return Term("pad", args=args, shape=term.shape)
     if primitive in (ops.im2col, ops.col2im) and args[0].primitive is primitive:
@@ -151,7 +151,7 @@ def _fold(term: Term) -> Term:
     return _computed(term) if primitive in (ops.mul, ops.div) else term
 
 
-def _cut_or_joined(term: Term) -> Term:
+def _sliced(term: Term) -> Term:
     """Slices by what they do: flip, or crop and pad (a border of all axes); others as they are."""
     parts = _parts(term.settings["key"])
     if not all(isinstance(part, slice) for part in parts):
@@ -176,7 +176,7 @@ def _computed(term: Term) -> Term:
         return b if not a.shape and a.constant == 1 else a
     numbers = [one.constant for one in (a, b) if not one.shape and isinstance(one.constant, (int, float, Fraction))]
     if len(numbers) < 2 or not all(float(n).is_integer() or isinstance(n, Fraction) for n in numbers) or not numbers[1]:
-        return replace(term, args=(a, b))
+        return term
     first, second = (n if isinstance(n, Fraction) else Fraction(int(n)) for n in numbers)
     value = first * second if term.primitive is ops.mul else first / second
     return Term(str(value).replace("-", "−"), constant=value)

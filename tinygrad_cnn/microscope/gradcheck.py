@@ -136,10 +136,13 @@ def gradcheck(
         return float(sum(np.sum(c * v, dtype=np.float64) for c, v in zip(contractions, values, strict=True)))
 
     blamed = cache(lambda: _blamed(outputs))
+    accepted = []  # (largest difference, input, both gradients)
     for i, gradient in zip(checked, analytic, strict=True):
         numeric = _differences(contracted, args[i].data, eps)
         backpropagated = np.zeros_like(numeric) if gradient is None else gradient.data
-        excess = np.abs(backpropagated - numeric) - (atol + rtol * np.abs(numeric))
+        difference = np.abs(backpropagated - numeric)
+        accepted.append((difference.max(initial=0), i, backpropagated, numeric))
+        excess = difference - (atol + rtol * np.abs(numeric))
         excess = np.where(np.isfinite(excess), excess, np.inf)  # NaN agrees with nothing
         if excess.size == 0 or excess.max() <= 0:
             continue
@@ -156,9 +159,9 @@ def gradcheck(
         raise _error(i, backpropagated, numeric, excess, at_kinks, found, blamed(), outputs, args[i])
     hidden = [failure for failure in blamed() if failure.kind in HIDDEN] if rtol <= RTOL else []
     if hidden and hidden[0].diagnosis is not None:  # small enough to be accepted, and a mistake all the same
-        gradient = np.zeros(args[i].shape) if gradient is None else gradient.data
-        excess = np.abs(gradient - numeric)
-        raise _error(i, gradient, numeric, excess, 0, hidden[0].diagnosis, hidden, outputs, args[i])
+        _, i, backpropagated, numeric = max(accepted, key=lambda one: one[0])
+        difference = np.abs(backpropagated - numeric)
+        raise _error(i, backpropagated, numeric, difference, 0, hidden[0].diagnosis, hidden, outputs, args[i])
     return True
 
 
@@ -184,7 +187,7 @@ def _differences(function: Callable[[], float], x: np.ndarray, eps: float) -> np
     slopes = np.zeros(x.shape)
     for index in np.ndindex(x.shape):
         before = x[index]
-        step = eps * max(1.0, abs(float(before)))  # of a large number, less than its last digit would be nothing
+        step = _step(before, eps)
         x[index] = before + step
         above = function()
         x[index] = before - step
@@ -194,6 +197,11 @@ def _differences(function: Callable[[], float], x: np.ndarray, eps: float) -> np
     return slopes
 
 
+def _step(x: Any, eps: float) -> float:
+    """Of a large number, a step of less than its last digit would be nothing."""
+    return eps * max(1.0, abs(float(x)))
+
+
 def _kinks(function: Callable[[], float], x: np.ndarray, suspected: np.ndarray, eps: float) -> np.ndarray:
     """Which of the suspected elements are at a kink: where the slopes to both sides differ, at both of two steps."""
     kinked = np.zeros(x.shape, bool)
@@ -201,13 +209,14 @@ def _kinks(function: Callable[[], float], x: np.ndarray, suspected: np.ndarray, 
     for index in zip(*np.nonzero(suspected), strict=True) if x.ndim else [()]:
         before = x[index]
         slopes = []
-        for step in (eps, -eps, eps / 4, -eps / 4):
+        long = _step(before, eps)
+        for step in (long, -long, long / 4, -long / 4):
             x[index] = before + step
             slopes.append((function() - here) / step)
         x[index] = before
         apart = [abs(slopes[0] - slopes[1]), abs(slopes[2] - slopes[3])]
-        noise = 1e-9 * (abs(here) + 1) / eps * 1e-6
-        least = KINK * max(map(abs, slopes)) + noise
+        rounding = 1e-15 * (abs(here) + 1) / long
+        least = KINK * max(map(abs, slopes)) + rounding
         kinked[index] = min(apart) > max(least, 0.5 * max(apart))  # of a curve it would be a quarter
     return kinked
 

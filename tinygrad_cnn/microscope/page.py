@@ -74,10 +74,8 @@ def page_data(reading: Reading) -> dict[str, Any]:
 
 def _leaf(reading: Reading, leaf: Leaf) -> dict[str, Any]:
     kind = "input" if leaf in reading.inputs else "parameter"
-    return {
-        **{"kind": "leaf", "op": kind, "name": reading.name(leaf), "line": None, "forward": None, "args": []},
-        **{"settings": "", "rules": [], "kept": "", "time": None},
-    }
+    of_operations = {"line": None, "forward": None, "args": [], "settings": "", "rules": [], "kept": "", "time": None}
+    return {"kind": "leaf", "op": kind, "name": reading.name(leaf), **of_operations}
 
 
 def _node(

@@ -16,6 +16,7 @@ from rich.tree import Tree
 
 from ..calls import Call
 from ..graph import Leaf, Node
+from ..whole_file import whole_file
 from .axes import Origin
 from .page import page
 from .reading import Layer, Reading, variables
@@ -73,9 +74,8 @@ def _write(file: Path, text: str) -> None:
         if target.exists() and not target.is_file():
             target.write_text(text, encoding="utf-8")
             return
-        partial = target.with_name(f"{target.name}.part")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, target)
+        with whole_file(target) as opened:
+            opened.write(text.encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(file)) from None
 
@@ -98,9 +98,8 @@ def _unfolded(reading: Reading, unfold: Unfold) -> set[Layer]:
 def tree(reading: Reading, unfolded: Collection[Layer]) -> Tree:
     """Calls within calls, in the order in which they were made."""
     value = reading.values[reading.output]
-    root = Tree(Text(f"{reading.output.primitive.name} {reading.shape(reading.output, reading.output)}", "bold"))
-    if value.size == 1:
-        root.label = Text(f"the graph of {value.item():.6g}, in the order of the forward pass", "bold")
+    what = f"{value.item():.6g}" if value.size == 1 else f"a value of shape {value.shape}"
+    root = Tree(Text(f"the graph of {what}, in the order of the forward pass", "bold"))
     branches: dict[Call, Tree] = {}
     for layer in reading.layers:
         parent = root

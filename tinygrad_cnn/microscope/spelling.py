@@ -15,7 +15,7 @@ SUM, OVER, PRODUCT, SIGN, ATOM = range(5)  # how tightly a formula holds togethe
 
 
 def written(term: Term) -> str:
-    """A term as text; `names` gives the names of a term's axes, where they are known."""
+    """A term as text."""
     return _spelled(term)[0]
 
 
@@ -140,9 +140,11 @@ def _part(part: Any) -> str:
     if isinstance(part, slice):
         ends = [part.start, part.stop, *([part.step] if part.step is not None else [])]
         return ":".join("" if end is None else str(end) for end in ends)
-    if isinstance(part, np.ndarray) and part.ndim:
-        return "mask" if part.dtype == bool else "i"
-    return {None: "None", Ellipsis: "..."}.get(part) or str(part)
+    if part is Ellipsis:
+        return "..."
+    if np.ndim(part):
+        return "mask" if np.asarray(part).dtype == bool else "i"
+    return str(part)
 
 
 def _typed(term: Term) -> tuple[str, int]:
