@@ -323,6 +323,7 @@ def test_halves_flips_and_steps_are_told_apart():
     assert formulas((a[::-1] * 2).sum())["index"] == ["dX = flip(dY)"]
     assert formulas((a[:, ::2] * 2).sum())["index"] == ["dX = scatter(dY at [:, ::2])"]
     assert formulas((a.T * 2).sum())["permute"] == ["dX = dYᵀ"]
+    assert formulas(ops.index(a, key=[0, 0, 1]).sum() * 2)["index"] == ["dX = scatter(dY at [i])"]
 
 
 def test_a_composition_of_ones_own_is_folded_as_well():

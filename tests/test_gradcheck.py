@@ -381,6 +381,14 @@ def test_a_random_function_is_refused():
         gradcheck(lambda x: F.dropout(x, 0.5, generator=random), normal(8))
 
 
+def test_a_rounded_rule_is_reported_for_the_input_that_it_is_of():
+    rounded = primitive(np.sin)
+    rounded.defvjp(lambda g, out, x: (g * np.cos(x)).astype(np.float16).astype(float))
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(lambda x, y: rounded(x) + y * 2, [normal(30), normal(30)])
+    assert (caught.value.kind, caught.value.input) == ("precision", 0)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("count", [1, 10, 200])
 def test_a_function_that_computes_in_a_coarse_dtype_cannot_be_checked(dtype, count):

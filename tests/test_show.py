@@ -101,6 +101,20 @@ def test_files_are_written_in_the_format_of_their_name(loss, tmp_path, capsys):
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".dot", ".html", ".mmd", ".txt", ".txt"]
 
 
+def test_a_file_that_cannot_be_written_leaves_what_was_there(loss, tmp_path, monkeypatch):
+    path = tmp_path / "graph.dot"
+    path.write_text("before")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        show(loss, file=path)
+    assert caught.value.filename == str(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["graph.dot"] and path.read_text() == "before"
+
+
 def test_what_cannot_be_shown(loss):
     with pytest.raises(ValueError, match="one of the formats tree, dot, mermaid, html, got 'png'"):
         show(loss, format="png")

@@ -74,7 +74,15 @@ def page_data(reading: Reading) -> dict[str, Any]:
 
 def _leaf(reading: Reading, leaf: Leaf) -> dict[str, Any]:
     kind = "input" if leaf in reading.inputs else "parameter"
-    of_operations = {"line": None, "forward": None, "args": [], "settings": "", "rules": [], "kept": "", "time": None}
+    of_operations: dict[str, Any] = {
+        "line": None,
+        "forward": None,
+        "args": [],
+        "settings": "",
+        "rules": [],
+        "kept": "",
+        "time": None,
+    }
     return {"kind": "leaf", "op": kind, "name": reading.name(leaf), **of_operations}
 
 
