@@ -92,6 +92,14 @@ def test_the_amounts_stay_within_their_bounds_and_are_of_the_generator():
     np.testing.assert_array_equal(augmented, warp(IMAGES, degrees, factors, shifts))
 
 
+def test_every_other_image_is_mirrored():
+    images = np.arange(1000 * 2 * 3, dtype=np.float32).reshape(1000, 1, 2, 3)
+    found = augment(images, np.random.default_rng(0), shift=0, rotate=0, scale=0, flip=True)
+    mirrored = (found == images[..., ::-1]).all((1, 2, 3))
+    assert (mirrored | (found == images).all((1, 2, 3))).all()
+    assert 440 < mirrored.sum() < 560
+
+
 def test_each_image_and_each_call_differs():
     rng = np.random.default_rng(0)
     same = np.repeat(SQUARES[:1], 2, axis=0)

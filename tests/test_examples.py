@@ -27,7 +27,9 @@ ENDS_IN = {
 
 
 def test_every_example_is_run():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {*ENDS_IN, "mnist.py", "benchmark.py", "benchmark_step.py"}
+    others = {"mnist.py", "benchmark.py", "benchmark_step.py"}
+    results = {"results.py", "results_rows.py", "results_report.py", "results_naive.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*ENDS_IN, *others, *results}
 
 
 def output_of(example, *options):

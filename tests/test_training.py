@@ -32,7 +32,7 @@ def make_trainer(optimizer):
     )
     chosen = OPTIMIZERS[optimizer](model.parameters())
     loader = data.DataLoader((images, labels), batch_size=16, shuffle=True, seed=5, transform=data.augment)
-    return Trainer(model, chosen, loader, optim.lr_scheduler.StepLR(chosen, 1, 0.7))
+    return Trainer(model, chosen, loader, optim.lr_scheduler.StepLR(chosen, 4, 0.7))
 
 
 def train_until(trainer, epochs):

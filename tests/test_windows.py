@@ -101,6 +101,37 @@ def test_conv2d_of_images_in_another_memory_layout():
     np.testing.assert_allclose(F.conv2d(images, filters), conv2d_loops(images, filters), atol=1e-13)
 
 
+# (N, H, W) of images of one channel: a batch, a batch of one, none at all, one pixel
+IMAGES = [(2, 4, 3), (1, 3, 5), (0, 3, 4), (2, 1, 1)]
+KERNELS = [(1, 1), (2, 3), (4, 1)]
+STRIDES = [(1, 1), (2, 1), (1, 3), (5, 4)]  # the last one steps over more than any kernel covers
+PADDINGS = [(0, 0), (0, 2), (3, 1), (4, 5)]  # the last one is wider than any kernel
+
+
+@pytest.mark.parametrize("padding", PADDINGS, ids=str)
+@pytest.mark.parametrize("stride", STRIDES, ids=str)
+@pytest.mark.parametrize("kernel", [*KERNELS, "the padded image"], ids=str)
+@pytest.mark.parametrize("images", IMAGES, ids=str)
+def test_conv2d_with_any_stride_and_padding_per_axis(images, kernel, stride, padding):
+    count, height, width = images
+    padded = height + 2 * padding[0], width + 2 * padding[1]
+    kernel = padded if kernel == "the padded image" else kernel
+    arrays = fixed((count, 1, height, width)), fixed((2, 1, *kernel), seed=2), fixed((2,), seed=3)
+    leaves = [Tensor(array, requires_grad=True) for array in arrays]
+    if kernel[0] > padded[0] or kernel[1] > padded[1]:
+        with pytest.raises(ValueError, match="conv2d"):
+            F.conv2d(*leaves, stride=stride, padding=padding)
+        return
+    out = F.conv2d(*leaves, stride=stride, padding=padding)
+    expected = conv2d_loops(*arrays, stride=stride, padding=padding)
+    assert out.shape == expected.shape
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-13)
+    g = fixed(out.shape, seed=4)
+    wanted = conv2d_gradients(g, *arrays[:2], stride=stride, padding=padding)
+    for found, gradient in zip(grad(out, leaves, g), wanted, strict=True):
+        np.testing.assert_allclose(found, gradient, rtol=1e-11, atol=1e-12)
+
+
 # ---- that the gradient emerges
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from .nn import Module
 from .nn.module import evaluating
 from .optim import Optimizer
 from .optim.lr_scheduler import LRScheduler
+from .optim.swa_utils import AveragedModel
 from .random import get_rng_state, set_rng_state
 from .recording import no_grad
 
@@ -26,7 +27,12 @@ class Step(NamedTuple):
 
 
 class Trainer:
-    """A model on its way: with its optimiser, its batches, and a schedule that goes on once per epoch.
+    """A model on its way, with its optimiser and its batches.
+
+    Args:
+        schedule: of the learning rate; it goes on after each step.
+        loss: (scores, labels) -> the loss of a batch.
+        averaged: takes in the model after each step.
 
     >>> from tinygrad_cnn import manual_seed, nn, optim
     >>> _ = manual_seed(0)
@@ -40,9 +46,17 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Module, optimizer: Optimizer, loader: DataLoader, schedule: LRScheduler | None = None
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loader: DataLoader,
+        schedule: LRScheduler | None = None,
+        *,
+        loss: Callable[[Any, np.ndarray], Any] = F.cross_entropy,
+        averaged: AveragedModel | None = None,
     ) -> None:
         self.model, self.optimizer, self.loader, self.schedule = model, optimizer, loader, schedule
+        self.loss, self.averaged = loss, averaged
 
     @property
     def epochs_done(self) -> int:
@@ -56,11 +70,13 @@ class Trainer:
         for images, labels in self.loader:
             self.optimizer.zero_grad()
             scores = self.model(images)
-            loss = F.cross_entropy(scores, labels)
+            loss = self.loss(scores, labels)
             loss.backward()
             self.optimizer.step()
-            if self.schedule is not None and self.loader.state_dict()["batch"] == 0:
+            if self.schedule is not None:
                 self.schedule.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.model)
             yield Step(loss.item(), int((scores.numpy().argmax(1) == labels).sum()), len(labels))
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,6 +86,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "loader": self.loader.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "random": get_rng_state(),
         }
 
@@ -79,6 +96,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         self.loader.load_state_dict(state["loader"])
         set_rng_state(state["random"])
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .. import data, optim
 from ..checkpoint import load_checkpoint, save_checkpoint
@@ -24,8 +20,9 @@ from ..models import MODELS
 from ..nn import Module
 from ..random import manual_seed
 from ..report import confusion_table, drawing, side_by_side, worst_mistakes
-from ..training import Step, Trainer, predict
+from ..training import Trainer, predict
 from .fault import Fault
+from .watched import Seen, train_watched
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "sgd": partial(optim.SGD, momentum=0.9),
@@ -176,7 +173,8 @@ def make_trainer(model: Module, dataset: data.Dataset, settings: dict[str, Any])
         seed=settings["seed"],
         transform=partial(data.augment, **moves) if settings["augment"] else None,
     )
-    return Trainer(model, optimizer, loader, optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=decay))
+    schedule = optim.lr_scheduler.StepLR(optimizer, step_size=len(loader), gamma=decay)
+    return Trainer(model, optimizer, loader, schedule)
 
 
 def read_input(text: str, dataset: data.Dataset) -> tuple[str, np.ndarray]:
@@ -234,23 +232,15 @@ def train(
         return False
     if position["epoch"] or position["batch"]:
         say(f"continuing after {place(position, batches)}")
-    with stop_on_interrupt() as asked_to_stop, progress_bar(console) as bar:
-        while trainer.epochs_done < epochs and not asked_to_stop():
-            epoch = trainer.epochs_done
-            task = bar.add_task(f"epoch {epoch + 1}/{epochs}", total=batches, shown="")
-            bar.update(task, completed=trainer.loader.state_dict()["batch"])
-            seen = Seen()
-            for step in trainer.epoch():
-                bar.update(task, advance=1, shown=seen.add(step))
-                if asked_to_stop():
-                    break
-            bar.remove_task(task)
-            if save is not None:  # before anything is printed: nobody may be listening any more
-                save_checkpoint(save, {"settings": settings, "trainer": trainer.state_dict()})
-            if trainer.epochs_done > epoch:
-                right = predict(trainer.model, dataset.test_images).argmax(1) == dataset.test_labels
-                say(f"epoch {epoch + 1}/{epochs}: {seen}, test accuracy {right.mean():.2%}")
-    stopped = asked_to_stop()
+
+    def pause(seen: Seen) -> None:
+        if save is not None:  # before anything is printed: nobody may be listening any more
+            save_checkpoint(save, {"settings": settings, "trainer": trainer.state_dict()})
+        if trainer.loader.state_dict()["batch"] == 0:
+            right = predict(trainer.model, dataset.test_images).argmax(1) == dataset.test_labels
+            say(f"epoch {trainer.epochs_done}/{epochs}: {seen}, test accuracy {right.mean():.2%}")
+
+    stopped = train_watched(trainer, epochs, console, pause)
     what = f"stopped after {place(trainer.loader.state_dict(), batches)}" if stopped else "trained"
     kept = f"continue with --load {save} --save {save}" if stopped else f"saved to {save}"
     seconds = time.perf_counter() - begun
@@ -262,56 +252,6 @@ def place(position: dict[str, int], batches: int) -> str:
     if position["batch"] == 0:
         return f"epoch {position['epoch']}"
     return f"batch {position['batch']:,} of {batches:,} in epoch {position['epoch'] + 1}"
-
-
-class Seen:
-    """The running averages of an epoch."""
-
-    def __init__(self) -> None:
-        self.loss, self.correct, self.count, self.start = 0.0, 0, 0, time.perf_counter()
-
-    def add(self, step: Step) -> Seen:
-        self.loss += step.loss * step.images
-        self.correct += step.correct
-        self.count += step.images
-        return self
-
-    def __str__(self) -> str:
-        rate = self.count / (time.perf_counter() - self.start)
-        return f"loss {self.loss / self.count:.4f}, accuracy {self.correct / self.count:.2%}, {rate:,.0f} images/s"
-
-
-def progress_bar(console: Console) -> Progress:
-    """In a pipe it shows nothing: there the lines of the epochs suffice."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
-        TextColumn("{task.fields[shown]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        transient=True,
-        disable=not sys.stdout.isatty(),
-    )
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C asks to stop between two batches; a second one stops at once."""
-    asked = False
-
-    def ask(signal_number: int, frame: Any) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:  # as it is for a job in the background
-        signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # ---- what came out

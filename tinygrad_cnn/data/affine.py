@@ -11,13 +11,14 @@ def augment(
     shift: float = 2.0,
     rotate: float = 10.0,
     scale: float = 0.1,
+    flip: bool = False,
 ) -> NDArray[np.float32]:
     """Randomly changed copies of images of shape (N, C, H, W), float32, as the images are.
 
     Each image is turned about its centre by up to `rotate` degrees either way, scaled by a factor within
     1 - `scale` and 1 + `scale`, then moved by up to `shift` pixels along each axis; each amount is uniform
-    and its own. Pixels are interpolated bilinearly; beyond the edges all is 0. With the three amounts 0
-    the copies equal the images.
+    and its own. With `flip`, every other image on average has been mirrored left to right before. Pixels are
+    interpolated bilinearly; beyond the edges all is 0. With the three amounts 0 the copies equal the images.
 
     Raises `TypeError` for another dtype, `ValueError` for another number of axes, a negative amount, or a
     `scale` of 1 and more.
@@ -35,6 +36,9 @@ def augment(
     if min(shift, rotate, scale) < 0 or scale >= 1:
         raise ValueError(f"shift={shift}, rotate={rotate} and scale={scale} must be at least 0, and scale less than 1")
     count = len(images)
+    if flip:
+        mirrored = rng.random(count) < 0.5
+        images = np.where(mirrored[:, np.newaxis, np.newaxis, np.newaxis], images[..., ::-1], images)
     return warp(
         images,
         degrees=rng.uniform(-rotate, rotate, count),

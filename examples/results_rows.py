@@ -1,0 +1,271 @@
+"""What results.py trains: each network with the settings of those who published it, and with those of today.
+
+What a description leaves open was chosen on training digits that were held out (`results.py --validate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn import data, models, nn, optim
+from tinygrad_cnn import functional as F
+from tinygrad_cnn.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from tinygrad_cnn.training import Trainer
+
+HELD_OUT = 10_000  # training images that --validate tests on
+
+OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
+    "SGD": optim.SGD,
+    "momentum": partial(optim.SGD, momentum=0.9, nesterov=True),
+    "Adam": optim.Adam,
+    "AdamW": optim.AdamW,
+}
+
+DIGITS = {"shift": 2.0, "rotate": 10.0, "scale": 0.1}  # how far augmentation moves an image
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network, and how it is trained.
+
+    Attributes:
+        source: who published it, and what they report ("theirs"), as a text; empty if nobody did.
+        seeds: for which seeds it is trained if no others are asked for.
+        optimizer: a name in OPTIMIZERS; `lr` is its learning rate, or the highest of one cycle.
+        decay: the factor of the learning rate after each epoch.
+        one_cycle: the learning rate rises for part of the run, then falls to nothing (OneCycleLR).
+        averaged: the decay of an exponential average over the weights, which is then what is tested.
+        images: how many of the training images are used, drawn by the seed; None for all.
+        pixels: what is done to the pixels, from 0 to 1, of all images; its docstring names it.
+        augment: the settings of `data.augment`; None if images are not moved.
+        parallel: each processor takes a part of the batch (nn.DataParallel).
+    """
+
+    name: str
+    network: Callable[[], nn.Sequential]
+    epochs: int
+    batch_size: int
+    lr: float
+    source: str = ""
+    theirs: str = ""
+    seeds: tuple[int, ...] = (0,)
+    dataset: str = "mnist"
+    optimizer: str = "SGD"
+    weight_decay: float = 0.0
+    decay: float = 1.0
+    one_cycle: bool = False
+    averaged: float = 0.0
+    label_smoothing: float = 0.0
+    images: int | None = None
+    pixels: Callable[[np.ndarray], np.ndarray] | None = None
+    augment: dict[str, Any] | None = None
+    parallel: bool = False
+
+    def prepared(self, images: np.ndarray) -> np.ndarray:
+        """The images as this row takes them."""
+        return images if self.pixels is None else self.pixels(images)
+
+    @property
+    def settings(self) -> str:
+        """In words."""
+        parts = [f"{self.optimizer}, learning rate {self.lr:g}", f"batch {self.batch_size}", counted(self.epochs)]
+        parts += [f"{self.images:,} images"] if self.images else []
+        parts += [str(self.pixels.__doc__)] if self.pixels else []
+        parts += [f"rate × {self.decay:g} per epoch"] if self.decay != 1 else []
+        parts += ["one cycle"] if self.one_cycle else []
+        parts += [f"weight decay {self.weight_decay:g}"] if self.weight_decay else []
+        parts += ["augmented"] if self.augment else []
+        parts += [f"labels smoothed by {self.label_smoothing:g}"] if self.label_smoothing else []
+        parts += ["weights averaged"] if self.averaged else []
+        return ", ".join(parts)
+
+
+def counted(epochs: int) -> str:
+    return f"{epochs} epoch{'s' if epochs > 1 else ''}"
+
+
+def spelled(network: nn.Sequential) -> str:
+    """The layers in a line, but for those that have nothing to choose."""
+    return ", ".join(filter(None, map(_spelled, network)))
+
+
+def _spelled(layer: nn.Module) -> str:
+    match layer:
+        case nn.Conv2d():
+            size = f"{layer.out_channels}@{layer.kernel_size[0]}×{layer.kernel_size[1]}"
+            return f"Conv {size}{' same' if layer.padding == 'same' else ''}"
+        case nn.MaxPool2d() | nn.AvgPool2d():
+            return f"{type(layer).__name__.removesuffix('2d')} {layer.kernel_size}"
+        case nn.Linear():
+            return str(layer.out_features)
+        case nn.BatchNorm2d():
+            return "BN"
+        case nn.Dropout():
+            return f"Dropout {layer.p:g}"
+        case nn.Flatten():
+            return ""
+        case _:
+            return type(layer).__name__
+
+
+# ---- the networks
+
+
+def cnn_numpy() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 2), nn.MaxPool2d(3), nn.Flatten(), nn.Linear(32 * 9 * 9, 100), nn.ReLU(), nn.Linear(100, 10)
+    )
+
+
+def nnet() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 5, padding="same"),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 16, 5, padding="same"),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * 14 * 14, 10),
+    )
+
+
+def reviewed(filters: int) -> nn.Sequential:
+    """The first CNN that was put up for review: one convolution."""
+    return nn.Sequential(
+        nn.Conv2d(1, filters, 3),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(filters * 13 * 13, 50),
+        nn.ReLU(),
+        nn.Linear(50, 10),
+    )
+
+
+def reviewed_twice() -> nn.Sequential:
+    """The same with two convolutions."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(8, 8, 3),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(8 * 5 * 5, 50),
+        nn.ReLU(),
+        nn.Linear(50, 10),
+    )
+
+
+# ---- the rows
+
+
+def binarised(images: np.ndarray) -> np.ndarray:
+    """binarised"""
+    return (images > 0.5).astype(images.dtype)
+
+
+def standardised(images: np.ndarray) -> np.ndarray:
+    """pixels of mean 0 and deviation 1"""
+    return (images - np.float32(0.1307)) / np.float32(0.3081)  # of the training images of MNIST
+
+
+def as_bytes(images: np.ndarray) -> np.ndarray:
+    """pixels from 0 to 255"""
+    return images * np.float32(255)
+
+
+NN_LEARN = partial(Row, epochs=30, batch_size=10, lr=0.05, source="nn-learn")
+REVIEWED = partial(
+    Row, epochs=10, batch_size=10, lr=0.2, decay=0.65, images=3500, pixels=binarised, source="first CNN, reviewed"
+)
+
+THEIRS = [
+    NN_LEARN("simple", models.simple, theirs="97.67 %, minutes"),
+    NN_LEARN("complex", models.complex, theirs="99.33 %, hours"),
+    Row(
+        *("cnn-numpy", cnn_numpy, 3, 133, 0.001),
+        optimizer="Adam",
+        images=57_000,
+        pixels=standardised,
+        source="cnn-numpy",
+        theirs="above 97 %, 2 minutes per epoch",
+    ),
+    Row(
+        *("flat", models.flat, 20, 133, 0.001),
+        images=57_000,
+        pixels=as_bytes,
+        source="cnn-numpy",
+        theirs="above 95 %, 3 minutes",
+    ),
+    Row("nnet", nnet, 3, 32, 0.05, images=3000, source="nnet", theirs="–"),
+    REVIEWED("first", partial(reviewed, 1), theirs="80+ %"),
+    REVIEWED("first-2-filters", partial(reviewed, 2), theirs="15 %"),
+    REVIEWED("first-2-layers", reviewed_twice, theirs="given up"),
+]
+
+
+def today(name: str, **changed: Any) -> Row:
+    """A row of theirs, trained as we would do it today."""
+    row = next(row for row in THEIRS if row.name == name)
+    usual = {"optimizer": "AdamW", "weight_decay": 0.01, "one_cycle": True, "averaged": 0.998, "augment": DIGITS}
+    return replace(row, name=f"{name}-today", decay=1.0, pixels=None, **{**usual, **changed})
+
+
+TODAY = [
+    today("simple", epochs=30, batch_size=64, lr=0.01),
+    today("complex", epochs=12, batch_size=64, lr=0.003, parallel=True),
+    today("cnn-numpy", epochs=15, batch_size=64, lr=0.005),
+    today("flat", epochs=30, batch_size=64, lr=0.005),
+    today("nnet", epochs=60, batch_size=32, lr=0.005),
+    today("first", epochs=60, batch_size=32, lr=0.01),
+    today("first-2-filters", epochs=60, batch_size=32, lr=0.01),
+    today("first-2-layers", epochs=60, batch_size=32, lr=0.01),
+]
+
+ROWS = {row.name: row for row in [*THEIRS, *TODAY]}
+
+
+# ---- a row on its way
+
+
+def trainer_of(row: Row, images: np.ndarray, labels: np.ndarray, seed: int) -> Trainer:
+    """The row at its beginning; the package's random numbers have been seeded."""
+    chosen = np.random.default_rng(seed).permutation(len(images))[: row.images]
+    model: nn.Module = nn.DataParallel(row.network()) if row.parallel else row.network()
+    optimizer = OPTIMIZERS[row.optimizer](model.parameters(), lr=row.lr, weight_decay=row.weight_decay)
+    loader = data.DataLoader(
+        (row.prepared(images[chosen]), labels[chosen]),
+        batch_size=row.batch_size,
+        shuffle=True,
+        seed=seed,
+        transform=partial(data.augment, **row.augment) if row.augment else None,
+    )
+    return Trainer(
+        model,
+        optimizer,
+        loader,
+        schedule(row, optimizer, len(loader)),
+        loss=partial(F.cross_entropy, label_smoothing=row.label_smoothing),
+        averaged=averaged(row, model),
+    )
+
+
+def schedule(row: Row, optimizer: optim.Optimizer, batches: int) -> optim.lr_scheduler.LRScheduler:
+    if row.one_cycle:
+        return optim.lr_scheduler.OneCycleLR(
+            optimizer, row.lr, epochs=row.epochs, steps_per_epoch=batches, cycle_momentum=False
+        )
+    return optim.lr_scheduler.StepLR(optimizer, step_size=batches, gamma=row.decay)
+
+
+def averaged(row: Row, model: nn.Module) -> AveragedModel | None:
+    if not row.averaged:
+        return None
+    return AveragedModel(model, avg_fn=get_ema_avg_fn(row.averaged), use_buffers=True)

@@ -1,0 +1,200 @@
+"""examples/results.py on a few digits: what it writes, that it continues, what it looks at; and the nested loops."""
+
+import importlib
+import json
+import signal
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn import data, models, nn
+from tinygrad_cnn.checkpoint import load_checkpoint
+from tinygrad_cnn.commands import watched
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def results(monkeypatch):
+    """The example, with 300 digits of the sample in the place of MNIST, and two quick rows."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    module = importlib.import_module("results")
+    rows = importlib.import_module("results_rows")
+    quick = {
+        "quick": rows.Row("quick", models.simple, 3, 30, 0.1, source="someone", theirs="50 %"),
+        "quick-today": rows.today("simple", epochs=2, batch_size=50, lr=0.01, images=100, parallel=True),
+    }
+    quick["quick-today"] = replace(quick["quick-today"], name="quick-today")
+    for one in (module, rows):
+        monkeypatch.setattr(one, "ROWS", quick)
+    sample = data.load("sample")
+    few = {name: getattr(sample, name)[:300] for name in ("train_images", "train_labels", "test_images", "test_labels")}
+    monkeypatch.setattr(data, "load", lambda name, data_dir=None: replace(sample, **few))
+    return module
+
+
+def run(results, monkeypatch, *options):
+    monkeypatch.setattr("sys.argv", ["examples/results.py", *map(str, options)])
+    return results.main()
+
+
+def record_of(folder, run="quick-0"):
+    return load_checkpoint(folder / "runs" / f"{run}.npz")["record"]
+
+
+def test_what_is_written(results, monkeypatch, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(results, monkeypatch, "--out", out, "--seeds", 0, 1) == 0
+    records = json.loads((out / "results.json").read_text())
+    assert [(record["row"], record["seed"]) for record in records] == [
+        *(("quick", 0), ("quick", 1), ("quick-today", 0), ("quick-today", 1))
+    ]
+    first = records[0]
+    assert first["command"] == f"python examples/results.py --out {out} --seeds 0 1"
+    assert len(first["errors"]) == 3
+    assert first["errors"][-1] < 0.5
+    assert first["parameters"] == 15770
+    assert first["versions"]["NumPy"] == np.__version__
+
+    rights = [100 * (1 - record["errors"][-1]) for record in records[:2]]
+    ours = f"{sum(rights) / 2:.2f} % ({min(rights):.2f} to {max(rights):.2f}, 2 seeds)"
+    line = next(line for line in (out / "results.md").read_text().splitlines() if line.startswith("| quick |"))
+    assert ours in line
+    assert "someone: 50 %" in line
+    assert "Conv 8@3×3 same, ReLU, MaxPool 2, 10 (15,770 parameters)" in line
+    assert "SGD, learning rate 0.1, batch 30, 3 epochs" in line
+    shown = capsys.readouterr().out
+    assert "quick, seed 1: Conv 8@3×3" in shown
+    assert "epoch 3/3: loss" in shown
+    assert "\x1b" not in shown
+
+
+def test_the_learning_curves(results, monkeypatch, tmp_path):
+    assert run(results, monkeypatch, "--out", tmp_path) == 0
+    drawing = ElementTree.parse(tmp_path / "curves.svg").getroot()
+    panels = drawing.findall(f"{SVG}g")
+    assert [panel.find(f"{SVG}text").text for panel in panels] == ["quick"]
+    curves = [path.get("d") for path in panels[0].findall(f"{SVG}path") if path.get("stroke") in {"#c2410c", "#1d4ed8"}]
+    assert [curve.count("L") + 1 for curve in curves] == [3, 2]  # a point after each epoch
+    report = importlib.import_module("results_report")
+    for record, curve in zip(json.loads((tmp_path / "results.json").read_text()), curves, strict=True):
+        x, y = map(float, curve.split("L")[-1].removeprefix("M").split())
+        assert y == pytest.approx(report.height_of(record["errors"][-1]), abs=0.1)
+        assert 0 < x <= report.PANEL[0]
+    assert report.height_of(0.1) < report.height_of(0.01) < report.height_of(0.005) < report.PANEL[1]
+
+
+def test_a_stopped_run_continues_to_the_same_bits(results, monkeypatch, tmp_path, capsys):
+    assert run(results, monkeypatch, "--out", tmp_path / "whole") == 0
+    add, steps = watched.Seen.add, 0
+
+    def add_and_stop(self, step):
+        nonlocal steps
+        steps += 1
+        if steps in {4, 22, 41}:  # within an epoch of the first row; after another; in the second row
+            signal.raise_signal(signal.SIGINT)
+        return add(self, step)
+
+    monkeypatch.setattr(watched.Seen, "add", add_and_stop)
+    capsys.readouterr()
+    codes = [run(results, monkeypatch, "--out", tmp_path / "parts") for _ in range(3)]
+    assert codes == [130, 130, 0]
+    assert "stopped; the same command goes on from here" in capsys.readouterr().out
+    for name in ("quick-0", "quick-today-0"):
+        whole, parts = (load_checkpoint(tmp_path / kind / "runs" / f"{name}.npz") for kind in ("whole", "parts"))
+        assert parts["record"]["errors"] == whole["record"]["errors"]
+        for model in ("model", "averaged"):
+            for key, value in (whole["trainer"][model] or {}).items():
+                np.testing.assert_array_equal(parts["trainer"][model][key], value)
+    assert run(results, monkeypatch, "--out", tmp_path / "parts", "--only", "quick") == 0
+    assert "quick, seed 0: done before" in capsys.readouterr().out
+
+
+def test_another_row_of_the_same_name_is_not_continued(results, monkeypatch, tmp_path, capsys):
+    assert run(results, monkeypatch, "--out", tmp_path, "--only", "quick") == 0
+    results.ROWS["quick"] = replace(results.ROWS["quick"], lr=0.2)
+    assert run(results, monkeypatch, "--out", tmp_path, "--only", "quick") == 1
+    assert "learning rate 0.1, batch 30, 3 epochs): move it away" in capsys.readouterr().err
+    assert results.finished(tmp_path) == []
+
+
+def test_validation_does_not_look_at_the_test_set(results, monkeypatch, tmp_path):
+    sample = data.load("mnist")
+    images = np.arange(300, dtype=np.float32).reshape(300, 1, 1, 1) / 300
+    monkeypatch.setattr(results, "HELD_OUT", 50)
+    marked = replace(sample, train_images=images, test_images=None, test_labels=None)
+    (trained, _), (held_out, labels) = results.split(marked, validate=True)
+    assert len(held_out) == len(labels) == 50
+    assert sorted([*trained.ravel(), *held_out.ravel()]) == list(images.ravel())
+
+    blind = replace(sample, test_images=np.full_like(sample.test_images, np.nan))
+    monkeypatch.setattr(data, "load", lambda name, data_dir=None: blind)
+    assert run(results, monkeypatch, "--out", tmp_path, "--only", "quick", "--validate") == 0
+    assert not (tmp_path / "runs").exists()
+    assert record_of(tmp_path / "validation")["errors"][-1] < 0.6
+
+
+def test_a_row_uses_as_many_images_as_it_says(results):
+    row = results.ROWS["quick-today"]
+    images, labels = np.zeros((300, 1, 28, 28), np.float32), np.zeros(300, int)
+    assert len(results.trainer_of(row, images, labels, 0).loader) == 2
+
+
+def test_the_rows_are_those_that_were_published(results, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(EXAMPLES)
+    rows = importlib.reload(importlib.import_module("results_rows"))
+    theirs = {row.name: row for row in rows.THEIRS}
+    assert rows.spelled(theirs["cnn-numpy"].network()) == "Conv 32@2×2, MaxPool 3, 100, ReLU, 10"
+    assert rows.spelled(theirs["first"].network()) == "Conv 1@3×3, ReLU, AvgPool 2, 50, ReLU, 10"
+    assert sum(p.numel() for p in theirs["complex"].network().parameters()) == 467818
+    assert theirs["simple"].settings == theirs["complex"].settings == "SGD, learning rate 0.05, batch 10, 30 epochs"
+    assert theirs["nnet"].settings == "SGD, learning rate 0.05, batch 32, 3 epochs, 3,000 images"
+    assert {"binarised", "3,500 images", "rate × 0.65 per epoch"} <= set(theirs["first"].settings.split(", "))
+    images = np.array([0, 0.4, 0.6, 1], np.float32)
+    np.testing.assert_array_equal(rows.binarised(images), [0, 0, 1, 1])
+    assert len(rows.ROWS) == len({*rows.ROWS}) == len(rows.THEIRS) + len(rows.TODAY)
+    for row in rows.ROWS.values():
+        assert row.network()(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
+
+
+# ---- nested loops
+
+SMALL = nn.Sequential(
+    *(nn.Conv2d(1, 2, (3, 2), padding="same"), nn.ReLU(), nn.MaxPool2d(4), nn.Conv2d(2, 3, 2), nn.AvgPool2d(3)),
+    *(nn.Flatten(), nn.Linear(12, 10)),
+).double()
+
+
+@pytest.fixture
+def naive(results):
+    return importlib.import_module("results_naive")
+
+
+def test_loops_and_layers_agree(naive):
+    (scores, gradients, _), (in_loops, gradients_in_loops, _) = (
+        naive.one_step(network, repeats=1) for network in (SMALL, naive.in_loops(SMALL))
+    )
+    assert naive.largest_difference(scores, in_loops) < 1e-14
+    assert len(gradients) == 6
+    assert max(map(naive.largest_difference, gradients, gradients_in_loops)) < 1e-13
+
+
+def test_loops_that_do_something_else_do_not_agree(naive, monkeypatch):
+    monkeypatch.setattr(naive.LoopPool2d, "reduce", property(lambda self: "mean", lambda self, value: None), False)
+    scores, in_loops = (naive.one_step(network, repeats=1)[0] for network in (SMALL, naive.in_loops(SMALL)))
+    assert naive.largest_difference(scores, in_loops) > 1e-3
+
+
+def test_the_comparison_is_printed(results, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.import_module("results_naive"), "IMAGES", 1)
+    results.ROWS["small"] = SimpleNamespace(name="small", network=lambda: SMALL)
+    assert run(results, monkeypatch, "--naive", "--only", "small") == 0
+    cells = capsys.readouterr().out.split("small")[1].split()
+    assert max(float(cells[0]), float(cells[1])) < 1e-13
+    assert float(cells[-1].replace(",", "")) > 1

@@ -1,0 +1,84 @@
+"""Training with somebody looking on, who may stop it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..training import Step, Trainer
+
+
+def train_watched(trainer: Trainer, epochs: int, console: Console, pause: Callable[[Seen], None]) -> bool:
+    """Train until so many epochs are done or the user stops; returns whether the user did.
+
+    `pause(seen)` is called after each epoch, and where the user stopped, perhaps within one.
+    """
+    with stop_on_interrupt() as asked_to_stop, progress_bar(console) as bar:
+        while trainer.epochs_done < epochs and not asked_to_stop():
+            task = bar.add_task(f"epoch {trainer.epochs_done + 1}/{epochs}", total=len(trainer.loader), shown="")
+            bar.update(task, completed=trainer.loader.state_dict()["batch"])
+            seen = Seen()
+            for step in trainer.epoch():
+                bar.update(task, advance=1, shown=seen.add(step))
+                if asked_to_stop():
+                    break
+            bar.remove_task(task)
+            pause(seen)
+        return asked_to_stop()
+
+
+class Seen:
+    """The running averages of an epoch."""
+
+    def __init__(self) -> None:
+        self.loss, self.correct, self.count, self.start = 0.0, 0, 0, time.perf_counter()
+
+    def add(self, step: Step) -> Seen:
+        self.loss += step.loss * step.images
+        self.correct += step.correct
+        self.count += step.images
+        return self
+
+    def __str__(self) -> str:
+        rate = self.count / (time.perf_counter() - self.start)
+        return f"loss {self.loss / self.count:.4f}, accuracy {self.correct / self.count:.2%}, {rate:,.0f} images/s"
+
+
+def progress_bar(console: Console) -> Progress:
+    """In a pipe it shows nothing: there the lines of the epochs suffice."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[shown]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+        disable=not sys.stdout.isatty(),
+    )
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C asks to stop between two batches; a second one stops at once."""
+    asked = False
+
+    def ask(signal_number: int, frame: Any) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as it is for a job in the background
+        signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,94 @@
+"""Averages of the weights that a model goes through while it is trained: they often do better than the last ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..nn.module import Buffer, Module
+from ..tensor import Tensor
+
+AvgFn = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+
+class AveragedModel(Module):
+    """A copy of a model whose parameters are an average over training; call `update_parameters` after each step.
+
+    Args:
+        model: is copied, and stays as it is.
+        avg_fn: (average, current, number of averaged) -> the next average, for the array of each parameter; by
+            default all count alike (stochastic weight averaging, Izmailov et al., 2018), with `get_ema_avg_fn` the
+            latest count most.
+        use_buffers: whether buffers, such as the running statistics of BatchNorm2d, are averaged too. Otherwise they
+            are those of the model as it is.
+
+    `module` is the copy. The first update takes the parameters as they are; buffers of integers are never averaged.
+
+    >>> from tinygrad_cnn import nn
+    >>> model = nn.Linear(1, 1, bias=False)
+    >>> averaged = AveragedModel(model)
+    >>> for weight in (1.0, 2.0, 6.0):
+    ...     model.weight.data = np.full((1, 1), weight, np.float32)
+    ...     averaged.update_parameters(model)
+    >>> averaged(np.ones((1, 1), np.float32)).item(), averaged.n_averaged.item()
+    (3.0, 3)
+    """
+
+    def __init__(self, model: Module, *, avg_fn: AvgFn | None = None, use_buffers: bool = False) -> None:
+        self.module = copy.deepcopy(model)
+        self.n_averaged = Buffer(np.array(0))
+        self.avg_fn = _equally if avg_fn is None else avg_fn
+        self.use_buffers = use_buffers
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    def update_parameters(self, model: Module) -> None:
+        """Take the model's parameters into the average.
+
+        Raises:
+            ValueError: if the model has other parameters or buffers than the one that was copied. Nothing has been
+                changed then.
+        """
+        own, given = _named(self.module), _named(model)
+        if {name: t.shape for name, t in own.items()} != {name: t.shape for name, t in given.items()}:
+            raise ValueError(
+                f"update_parameters expects a model such as the one that was copied, with {_shapes(own)}; "
+                f"got {_shapes(given)}"
+            )
+        count = int(self.n_averaged.item())
+        for name, average in own.items():
+            current = given[name].data
+            counts = current.dtype.kind == "f" and (self.use_buffers or not isinstance(average, Buffer))
+            average.data = self.avg_fn(average.data, current, count) if counts and count else current.copy()
+        self.n_averaged.data += 1
+
+
+def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
+    """An exponential moving average: decay · average + (1 - decay) · current.
+
+    So 1 / (1 - decay) is the number of updates that count most.
+
+    >>> average = get_ema_avg_fn(0.75)
+    >>> average(np.array([1.0]), np.array([2.0]), 5)
+    array([1.25])
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"get_ema_avg_fn expects a decay from 0 to below 1, got {decay}")
+    return lambda average, current, count: average + (1 - decay) * (current - average)
+
+
+def _equally(average: np.ndarray, current: np.ndarray, count: int) -> np.ndarray:
+    average = average + (current - average) / (count + 1)
+    return average
+
+
+def _named(model: Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _shapes(tensors: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tensor.shape}" for name, tensor in tensors.items())
