@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 
 from tinygrad_cnn.data import augment
-from tinygrad_cnn.data.affine import warp
+from tinygrad_cnn.data.affine import smooth_fields, warp
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.random((5, 2, 9, 12), dtype=np.float32)
 SQUARES = RNG.random((3, 1, 28, 28), dtype=np.float32)
 
 
-def warp_one(image, degrees=0.0, factor=1.0, shift=(0.0, 0.0)):
-    return warp(image[np.newaxis], np.array([degrees]), np.array([factor]), np.array([shift], float))[0]
+def warp_one(image, degrees=0.0, factor=1.0, shift=(0.0, 0.0), slant=0.0):
+    amounts = np.array([degrees]), np.array([factor]), np.array([shift], float), np.array([slant])
+    return warp(image[np.newaxis], *amounts)[0]
 
 
-def slow_warp(image, degrees, factor, shift):
+def slow_warp(image, degrees, factor, shift, slant=0.0, field=None):
     """The definition of `warp` for one image, a pixel at a time."""
     _, height, width = image.shape
     result = np.zeros(image.shape)
@@ -31,7 +32,10 @@ def slow_warp(image, degrees, factor, shift):
             right = (column - middle[1] - shift[1]) / factor
             source_up = up * math.cos(angle) - right * math.sin(angle)
             source_right = up * math.sin(angle) + right * math.cos(angle)
+            source_right -= source_up * math.tan(math.radians(slant))
             y, x = middle[0] - source_up, middle[1] + source_right
+            if field is not None:
+                y, x = y + field[0, row, column], x + field[1, row, column]
             for i in (math.floor(y), math.floor(y) + 1):
                 for j in (math.floor(x), math.floor(x) + 1):
                     if 0 <= i < height and 0 <= j < width:
@@ -80,8 +84,35 @@ def test_each_image_is_warped_as_the_slow_loop_does():
     count = len(IMAGES)
     degrees, factors = RNG.uniform(-180, 180, count), RNG.uniform(0.5, 2, count)
     shifts = RNG.uniform(-3, 3, (count, 2))
-    expected = [slow_warp(*amounts) for amounts in zip(IMAGES, degrees, factors, shifts, strict=True)]
-    np.testing.assert_allclose(warp(IMAGES, degrees, factors, shifts), expected, atol=1e-5)
+    amounts = degrees, factors, shifts, RNG.uniform(-40, 40, count)
+    expected = [slow_warp(*one) for one in zip(IMAGES, *amounts, strict=True)]
+    np.testing.assert_allclose(warp(IMAGES, *amounts), expected, atol=1e-5)
+    fields = RNG.uniform(-2, 2, (count, 2, 9, 12)).astype(np.float32)
+    expected = [slow_warp(*one) for one in zip(IMAGES, *amounts, fields, strict=True)]
+    np.testing.assert_allclose(warp(IMAGES, *amounts, fields), expected, atol=1e-5)
+
+
+def test_a_slant_moves_what_is_above_the_centre_to_the_right():
+    stroke = np.zeros((1, 5, 5), np.float32)
+    stroke[:, :, 2] = 1
+    np.testing.assert_allclose(warp_one(stroke, slant=45)[0], np.eye(5)[::-1], atol=1e-6)
+
+
+def test_a_field_goes_smoothly_from_knot_to_knot():
+    knots = np.array([[0.0, 4.0], [2.0, 6.0]])
+    wave = (1 - np.cos(np.pi * np.arange(4) / 3)) / 2
+    np.testing.assert_allclose(smooth_fields(knots, (2, 4)), [4 * wave, 2 + 4 * wave], atol=1e-6)
+    ones = smooth_fields(np.ones((3, 2, 5, 5)), (28, 20))
+    assert ones.shape == (3, 2, 28, 20)
+    np.testing.assert_allclose(ones, 1, atol=1e-6)
+
+
+def test_a_bent_image_stays_within_reach():
+    images = np.zeros((50, 1, 9, 9), np.float32)
+    images[:, :, 4, 4] = 1
+    bent = augment(images, np.random.default_rng(0), shift=0, rotate=0, scale=0, bend=1.5)
+    assert bent[:, :, [0, 1, 7, 8]].max() == bent[..., [0, 1, 7, 8]].max() == 0
+    assert len({image.tobytes() for image in bent}) == 50
 
 
 def test_the_amounts_stay_within_their_bounds_and_are_of_the_generator():
@@ -89,7 +120,11 @@ def test_the_amounts_stay_within_their_bounds_and_are_of_the_generator():
     degrees, factors = drawn.uniform(-30, 30, 5), drawn.uniform(0.8, 1.2, 5)
     shifts = drawn.uniform(-1, 1, (5, 2))
     augmented = augment(IMAGES, np.random.default_rng(7), shift=1, rotate=30, scale=0.2)
-    np.testing.assert_array_equal(augmented, warp(IMAGES, degrees, factors, shifts))
+    np.testing.assert_array_equal(augmented, warp(IMAGES, degrees, factors, shifts, np.zeros(5)))
+    slants, knots = drawn.uniform(-20, 20, 5), drawn.uniform(-2, 2, (5, 2, 5, 5))
+    augmented = augment(IMAGES, np.random.default_rng(7), shift=1, rotate=30, scale=0.2, shear=20, bend=2)
+    expected = warp(IMAGES, degrees, factors, shifts, slants, smooth_fields(knots, (9, 12)))
+    np.testing.assert_array_equal(augmented, expected)
 
 
 def test_every_other_image_is_mirrored():
@@ -128,7 +163,9 @@ def test_the_input_is_not_written_to_and_its_shape_and_dtype_are_kept(images):
         (np.zeros((4, 4), np.float32), {}, ValueError, r"\(N, C, H, W\), found \(4, 4\)"),
         (IMAGES, {"shift": -1}, ValueError, "shift=-1"),
         (IMAGES, {"rotate": -1}, ValueError, "rotate=-1"),
-        (IMAGES, {"scale": 1}, ValueError, "scale=1 must be .* less than 1"),
+        (IMAGES, {"scale": 1}, ValueError, "scale=1, .* scale less than 1"),
+        (IMAGES, {"bend": -1}, ValueError, "bend=-1"),
+        (IMAGES, {"shear": 90}, ValueError, "shear=90, .* shear less than 90"),
     ],
 )
 def test_wrong_arguments_are_refused(images, amounts, error, message):

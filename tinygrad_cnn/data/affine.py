@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+KNOTS = 5  # along each axis, of the fields by which images are bent
+
 
 def augment(
     images: NDArray[np.float32],
@@ -11,17 +13,21 @@ def augment(
     shift: float = 2.0,
     rotate: float = 10.0,
     scale: float = 0.1,
+    shear: float = 0.0,
+    bend: float = 0.0,
     flip: bool = False,
 ) -> NDArray[np.float32]:
     """Randomly changed copies of images of shape (N, C, H, W), float32, as the images are.
 
-    Each image is turned about its centre by up to `rotate` degrees either way, scaled by a factor within
-    1 - `scale` and 1 + `scale`, then moved by up to `shift` pixels along each axis; each amount is uniform
-    and its own. With `flip`, every other image on average has been mirrored left to right before. Pixels are
-    interpolated bilinearly; beyond the edges all is 0. With the three amounts 0 the copies equal the images.
+    Each image is slanted about its centre by up to `shear` degrees either way, turned by up to `rotate`, scaled
+    by a factor within 1 - `scale` and 1 + `scale`, then moved by up to `shift` pixels along each axis; each
+    amount is uniform and its own. With `bend`, its pixels are also moved by a smooth field of their own, of up to
+    so many pixels along each axis (the idea of the elastic distortions of Simard et al., 2003). With `flip`, every
+    other image on average has been mirrored left to right before. Pixels are interpolated bilinearly; beyond the
+    edges all is 0. With all amounts 0 the copies equal the images.
 
-    Raises `TypeError` for another dtype, `ValueError` for another number of axes, a negative amount, or a
-    `scale` of 1 and more.
+    Raises `TypeError` for another dtype, `ValueError` for another number of axes, a negative amount, a `scale` of 1
+    and more, or a `shear` of 90 and more.
 
     >>> import numpy as np
     >>> from tinygrad_cnn.data import augment
@@ -33,8 +39,10 @@ def augment(
         raise TypeError(f"augment takes float32 images, found {images.dtype}; convert with astype(np.float32)")
     if images.ndim != 4:
         raise ValueError(f"augment takes images of shape (N, C, H, W), found {images.shape}")
-    if min(shift, rotate, scale) < 0 or scale >= 1:
-        raise ValueError(f"shift={shift}, rotate={rotate} and scale={scale} must be at least 0, and scale less than 1")
+    amounts = {"shift": shift, "rotate": rotate, "scale": scale, "shear": shear, "bend": bend}
+    if min(amounts.values()) < 0 or scale >= 1 or shear >= 90:
+        told = ", ".join(f"{name}={amount}" for name, amount in amounts.items())
+        raise ValueError(f"{told} must be at least 0, scale less than 1, shear less than 90")
     count = len(images)
     if flip:
         mirrored = rng.random(count) < 0.5
@@ -44,7 +52,25 @@ def augment(
         degrees=rng.uniform(-rotate, rotate, count),
         factors=rng.uniform(1 - scale, 1 + scale, count),
         shifts=rng.uniform(-shift, shift, (count, 2)),
+        # drawn only if asked for: what was drawn without them stays the same
+        slants=rng.uniform(-shear, shear, count) if shear else np.zeros(count),
+        fields=smooth_fields(rng.uniform(-bend, bend, (count, 2, KNOTS, KNOTS)), images.shape[2:]) if bend else None,
     )
+
+
+def smooth_fields(knots: NDArray[np.float64], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Numbers at the knots of a grid that spans an image, (..., K, K), for each pixel of it, (..., H, W).
+
+    Between two knots they go from the one to the other in half a wave of the cosine.
+    """
+    down, right = (_weights(length, knots.shape[-1]) for length in size)
+    return down @ knots.astype(np.float32) @ right.T
+
+
+def _weights(length: int, count: int) -> NDArray[np.float32]:
+    """By how much each knot counts at each place: (length, count)."""
+    away = np.abs(np.linspace(0, count - 1, length)[:, np.newaxis] - np.arange(count))
+    return np.where(away < 1, (1 + np.cos(np.pi * away)) / 2, 0).astype(np.float32)
 
 
 def warp(
@@ -52,13 +78,19 @@ def warp(
     degrees: NDArray[np.float64],
     factors: NDArray[np.float64],
     shifts: NDArray[np.float64],
+    slants: NDArray[np.float64],
+    fields: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Turn image n by degrees[n] anticlockwise, scale it by factors[n], move it by shifts[n] (down, right).
+    """Slant image n to the right by slants[n] degrees, turn it by degrees[n] anticlockwise, scale it by factors[n],
+    move it by shifts[n] (down, right), and take the pixel at p from p + fields[n, :, p] (down, right).
 
-    `images` is float32 of shape (N, C, H, W), `shifts` of shape (N, 2), the others (N,).
+    `images` is float32 of shape (N, C, H, W), `shifts` of shape (N, 2), `fields` (N, 2, H, W), the others (N,).
     """
     count, channels, height, width = images.shape
-    rows, columns = _sources((height, width), np.radians(degrees), factors, shifts)
+    rows, columns = _sources((height, width), np.radians(degrees), factors, shifts, np.tan(np.radians(slants)))
+    if fields is not None:
+        rows += fields[:, 0]
+        columns += fields[:, 1]
 
     # One row and column of zeros before each image and two after it: a point beyond the edges is clipped to
     # where all four neighbours are zeros, which spares a mask.
@@ -86,6 +118,7 @@ def _sources(
     radians: NDArray[np.float64],
     factors: NDArray[np.float64],
     shifts: NDArray[np.float64],
+    slopes: NDArray[np.float64],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where in the padded image each pixel of the result comes from: rows and columns, (N, H, W) each."""
     height, width = size
@@ -94,9 +127,10 @@ def _sources(
     x = np.arange(width) - centre_x - shifts[:, 1:]
     cos = np.cos(radians)[:, np.newaxis] / factors[:, np.newaxis]
     sin = np.sin(radians)[:, np.newaxis] / factors[:, np.newaxis]
+    slope = slopes[:, np.newaxis]  # what was slanted to the right lies further left the higher up it is
     # Each is a function of the row plus one of the column; the 1 is the padding before the image.
     rows = _outer_sum(cos * y + (centre_y + 1), sin * x)
-    columns = _outer_sum(-sin * y + (centre_x + 1), cos * x)
+    columns = _outer_sum((slope * cos - sin) * y + (centre_x + 1), (slope * sin + cos) * x)
     return rows, columns
 
 
