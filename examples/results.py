@@ -19,33 +19,36 @@ import platform
 import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from results_naive import compare_with_loops
-from results_report import table, write_report
+from results_report import REPORTS, table, write_report
 from results_rows import HELD_OUT, ROWS, Row, spelled, trainer_of
 from rich.console import Console
 
 import tinygrad_cnn
-from tinygrad_cnn import data, machine, manual_seed
+from tinygrad_cnn import data, machine, manual_seed, nn
 from tinygrad_cnn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from tinygrad_cnn.commands.fault import Fault
-from tinygrad_cnn.commands.train import plainly
+from tinygrad_cnn.commands.train import at_least, plainly
 from tinygrad_cnn.commands.watched import Seen, train_watched
 from tinygrad_cnn.training import predict
 
 
 def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        sys.stdout.reconfigure(errors="replace")  # where × cannot be written, a question mark will do
     options = parser().parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 160)
     try:
-        return run(options, console)
+        return run(options, Console(width=None if sys.stdout.isatty() else 160))
     except (Fault, CheckpointError, data.DataError) as error:
         print(f"results.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"results.py: cannot write: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
@@ -55,7 +58,9 @@ def main() -> int:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="ROW", choices=ROWS, help=f"any of: {', '.join(ROWS)}")
-    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="train each row once for each of these (0)")
+    parser.add_argument(
+        "--seeds", nargs="+", type=at_least(int, 0), metavar="N", help="train each row once for each (0; best: 0 1 2)"
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="a folder that holds the files of the datasets")
     parser.add_argument("--out", metavar="DIR", default="results", type=Path, help="where results go (results)")
     parser.add_argument(
@@ -70,89 +75,41 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    rows = [ROWS[name] for name in options.only or ROWS]
+    say = plainly(console)
+    all_rows = validated() if options.validate else ROWS
+    rows = [all_rows[name] for name in options.only or ROWS]
     if options.naive:
-        compare_with_loops(rows, console)
+        compare_with_loops(rows, say)
         return 0
     out = options.out / "validation" if options.validate else options.out
-    try:
-        (out / "runs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Fault(f"cannot write into {out}: {error.strerror}") from None
+    (out / "runs").mkdir(parents=True, exist_ok=True)
+    # all of them before the first hour of training
+    datasets = {name: load(name, options.data_dir) for name in sorted({row.dataset for row in rows})}
     for row in rows:
+        train_set, test_set = split(datasets[row.dataset], options.validate)
         for seed in options.seeds or row.seeds:
-            stopped = train(row, seed, out, options, console)
+            stopped = train(row, seed, train_set, test_set, out, console)
+            records = finished(out, all_rows)
+            write_report(records, out)
             if stopped:
-                plainly(console)("stopped; the same command goes on from here")
+                say("stopped; the same command goes on from here")
                 return 130
-            write_report(finished(out), out)
-    console.print(table(finished(out)))
-    plainly(console)(f"written: {out / 'results.md'}, {out / 'results.json'}, {out / 'curves.svg'}")
+    console.print(table(records))
+    say(f"written: {', '.join(str(out / name) for name in REPORTS)}")
     return 0
 
 
-def train(row: Row, seed: int, out: Path, options: argparse.Namespace, console: Console) -> bool:
-    """Train a row, or the rest of it; returns whether the user stopped it."""
-    say = plainly(console)
-    path = out / "runs" / f"{row.name}-{seed}.npz"
-    saved = load_checkpoint(path) if path.exists() else None
-    record = saved["record"] if saved is not None else new_record(row, seed)
-    if not belongs(record, row):
-        raise Fault(f"{path} is of another network or other settings ({record['settings']}): move it away")
-    if len(record["errors"]) == row.epochs:
-        say(f"{row.name}, seed {seed}: done before, {record['errors'][-1]:.2%} wrong")
-        return False
-    train_set, test_set = split(data.load(row.dataset, data_dir=options.data_dir), options.validate)
-    manual_seed(seed)
-    trainer = trainer_of(row, *train_set, seed)
-    if saved is not None:
-        trainer.load_state_dict(saved["trainer"])
-    say(f"{row.name}, seed {seed}: {spelled(row.network())}; {row.settings}")
-    begun = time.perf_counter()
-
-    def pause(seen: Seen) -> None:
-        nonlocal begun
-        record["seconds"] += time.perf_counter() - begun
-        if len(record["errors"]) < trainer.epochs_done:
-            record["errors"].append(error(trainer.averaged or trainer.model, row, *test_set))
-            say(f"  epoch {trainer.epochs_done}/{row.epochs}: {seen}, {record['errors'][-1]:.2%} wrong")
-        save_checkpoint(path, {"record": record, "trainer": trainer.state_dict()})
-        begun = time.perf_counter()
-
-    return train_watched(trainer, row.epochs, console, pause)
+def validated() -> dict[str, Row]:
+    """The rows with no more images than are left when some are held out."""
+    left = 60_000 - HELD_OUT
+    return {name: replace(row, images=min(row.images, left) if row.images else None) for name, row in ROWS.items()}
 
 
-def new_record(row: Row, seed: int) -> dict[str, Any]:
-    """What is told about a run; `errors` are those after each epoch, `seconds` those of training alone."""
-    return {
-        "row": row.name,
-        "seed": seed,
-        "network": spelled(row.network()),
-        "parameters": sum(parameter.numel() for parameter in row.network().parameters()),
-        "dataset": row.dataset,
-        "settings": row.settings,
-        "source": row.source,
-        "theirs": row.theirs,
-        "errors": [],
-        "seconds": 0.0,
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": {
-            "processor": str(machine.processor()),
-            "BLAS": str(machine.blas()),
-            "settings": machine.settings(os.environ),
-        },
-        "versions": {
-            "Python": platform.python_version(),
-            "NumPy": np.__version__,
-            "tinygrad_cnn": tinygrad_cnn.__version__,
-        },
-    }
-
-
-def belongs(record: dict[str, Any], row: Row) -> bool:
-    """Whether a run is of this row as it is now."""
-    wanted = {"row": row.name, "network": spelled(row.network()), "settings": row.settings}
-    return {name: record[name] for name in wanted} == wanted
+def load(name: str, data_dir: str | None) -> data.Dataset:
+    try:
+        return data.load(name, data_dir=data_dir)
+    except ValueError as error:
+        raise Fault(str(error)) from None
 
 
 Labelled = tuple[np.ndarray, np.ndarray]
@@ -168,20 +125,107 @@ def split(dataset: data.Dataset, validate: bool) -> tuple[Labelled, Labelled]:
     return (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
 
 
-def error(model: tinygrad_cnn.nn.Module, row: Row, images: np.ndarray, labels: np.ndarray) -> float:
+def train(row: Row, seed: int, train_set: Labelled, test_set: Labelled, out: Path, console: Console) -> bool:
+    """Train a row, or the rest of it; returns whether the user stopped it."""
+    say = plainly(console)
+    path = out / "runs" / f"{row.name}-{seed}.npz"
+    saved = read_run(path) if path.exists() else None
+    record = saved["record"] if saved is not None else new_record(row, seed)
+    if not belongs(record, row):
+        raise Fault(f"{path} is of another network or other settings ({record['settings']}): move it away")
+    if len(record["errors"]) == row.epochs:
+        say(f"{row.name}, seed {seed}: done before, {record['errors'][-1]:.2%} wrong")
+        return False
+    say(f"{row.name}, seed {seed}: {record['network']}; {row.settings}")
+    manual_seed(seed)
+    trainer = trainer_of(row, *train_set, seed)
+    if saved is not None:
+        trainer.load_state_dict(saved["trainer"])
+    if here() not in record["sessions"]:
+        record["sessions"].append(here())
+
+    def save() -> None:
+        save_checkpoint(path, {"record": record, "trainer": trainer.state_dict()})
+
+    save()  # what cannot be written is told now, not after an epoch
+    begun = time.perf_counter()
+
+    def pause(seen: Seen) -> None:
+        nonlocal begun
+        record["seconds"] += time.perf_counter() - begun
+        whole = len(record["errors"]) < trainer.epochs_done
+        if whole:
+            record["errors"].append(error(trainer.averaged or trainer.model, row, *test_set))
+        save()
+        if whole:  # printed after it is saved: nobody may be listening any more
+            say(f"  epoch {trainer.epochs_done}/{row.epochs}: {seen}, {record['errors'][-1]:.2%} wrong")
+        begun = time.perf_counter()
+
+    return train_watched(trainer, row.epochs, console, pause)
+
+
+def error(model: nn.Module, row: Row, images: np.ndarray, labels: np.ndarray) -> float:
     """The part of the images that the model takes for something else."""
     return float((predict(model, row.prepared(images)).argmax(1) != labels).mean())
 
 
-def finished(out: Path) -> list[dict[str, Any]]:
-    """The records of the runs that came to their end, in the order of the rows."""
+# ---- what is told about a run
+
+
+def new_record(row: Row, seed: int) -> dict[str, Any]:
+    """`errors` are those after each epoch, `seconds` those of training alone, `sessions` where it was trained."""
+    return {**described(row), "seed": seed, "errors": [], "seconds": 0.0, "sessions": []}
+
+
+def described(row: Row) -> dict[str, Any]:
+    network = row.network()
+    return {
+        "row": row.name,
+        "dataset": row.dataset,
+        "network": spelled(network),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "settings": row.settings,
+    }
+
+
+def here() -> dict[str, Any]:
+    """The command, the machine and the versions."""
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "processor": str(machine.processor()),
+        "BLAS": str(machine.blas()),
+        "environment": machine.settings(os.environ),
+        "versions": {
+            "Python": platform.python_version(),
+            "NumPy": np.__version__,
+            "tinygrad_cnn": tinygrad_cnn.__version__,
+        },
+    }
+
+
+def belongs(record: dict[str, Any], row: Row) -> bool:
+    """Whether a run is of this row as it is now."""
+    wanted = described(row)
+    return {name: record[name] for name in wanted} == wanted
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    run = load_checkpoint(path)
+    if not run.keys() >= {"record", "trainer"}:
+        raise Fault(f"{path} is no run of this program: move it away")
+    return run
+
+
+def finished(out: Path, rows: dict[str, Row]) -> list[dict[str, Any]]:
+    """The records of the runs that came to their end, in the order of the rows and seeds."""
     records = []
-    for row in ROWS.values():
-        for path in sorted((out / "runs").glob(f"{row.name}-*.npz")):
-            record = load_checkpoint(path)["record"]
-            if belongs(record, row) and len(record["errors"]) == row.epochs:
-                records.append(record)
-    return records
+    for path in (out / "runs").glob("*.npz"):
+        record = read_run(path)["record"]
+        row = rows.get(record["row"])
+        if row is not None and belongs(record, row) and len(record["errors"]) == row.epochs:
+            records.append({**record, "source": row.source, "theirs": row.theirs})
+    order = list(rows)
+    return sorted(records, key=lambda record: (order.index(record["row"]), record["seed"]))
 
 
 if __name__ == "__main__":

@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from results_rows import Row, spelled
 
 from tinygrad_cnn import data, manual_seed, nn
 from tinygrad_cnn import functional as F
-
-if TYPE_CHECKING:
-    from results_rows import Row
 
 IMAGES = 2
 
 
 class LoopConv2d(nn.Module):
-    """The same as a Conv2d with stride 1, with its weight and bias."""
+    """The same as a Conv2d with its weight and bias, padding "same" or none, and nothing else changed."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
+        if (layer.stride, layer.dilation, layer.groups) != ((1, 1), (1, 1), 1) or layer.padding not in ("same", (0, 0)):
+            raise ValueError(f"the loops know padding 'same' or 0, and no stride, dilation or groups; got {layer}")
         self.layer = layer
 
     def forward(self, images: Any) -> Any:
@@ -40,7 +37,8 @@ class LoopConv2d(nn.Module):
         count, _, height, width = images.shape
 
         def number(n: int, f: int, y: int, x: int) -> Any:
-            return (images[n, :, y : y + kernel_height, x : x + kernel_width] * weight[f]).sum() + bias[f]
+            found = (images[n, :, y : y + kernel_height, x : x + kernel_width] * weight[f]).sum()
+            return found if bias is None else found + bias[f]
 
         return for_each((count, filters, height - kernel_height + 1, width - kernel_width + 1), number)
 
@@ -101,21 +99,22 @@ def one_step(network: nn.Module, repeats: int) -> tuple[np.ndarray, list[np.ndar
 
 def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
     """Relative to the largest number."""
-    return float(np.abs(a - b).max() / np.abs(b).max())
+    return float(np.abs(a - b).max() / np.abs(b).max()) if (a != b).any() else 0.0
 
 
-def compare_with_loops(rows: Sequence[Row], console: Console) -> None:
+def compare_with_loops(rows: Sequence[Row], say: Callable[[str], None]) -> None:
     """Print for each network by how much its scores and gradients differ from those of loops, and both times."""
-    table = Table(title=f"{IMAGES} images", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("network", "scores differ by", "gradients by", "layers", "loops", "ratio"):
-        table.add_column(heading, justify="left" if heading == "network" else "right")
-    for row in rows:
+    say(f"{IMAGES} images, forward and backward, float64; differences are relative to the largest number")
+    say(f"{'':16}  scores differ by  gradients by    layers     loops    ratio")
+    networks = {spelled(row.network()): row for row in reversed(rows)}
+    for row in reversed(networks.values()):
         manual_seed(0)
         network = row.network().double()
         scores, gradients, seconds = one_step(network, repeats=5)
         loop_scores, loop_gradients, loop_seconds = one_step(in_loops(network), repeats=1)
-        in_gradients = max(map(largest_difference, gradients, loop_gradients))
-        differences = f"{largest_difference(scores, loop_scores):.1e}", f"{in_gradients:.1e}"
-        times = f"{1e3 * seconds:.2g} ms", f"{loop_seconds:.2g} s", f"{loop_seconds / seconds:,.0f}"
-        table.add_row(row.name, *differences, *times)
-    console.print(table)
+        in_scores = largest_difference(scores, loop_scores)
+        in_gradients = float(np.max([largest_difference(a, b) for a, b in zip(gradients, loop_gradients, strict=True)]))
+        say(
+            f"{row.name:16}  {in_scores:16.1e}  {in_gradients:12.1e}  {1e3 * seconds:5.2g} ms  {loop_seconds:6.2g} s  "
+            f"{loop_seconds / seconds:7,.0f}"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import mean
@@ -22,11 +22,10 @@ COLUMNS = ("row", "network", "settings", "ours", "theirs", "seconds", "per epoch
 
 
 def write_report(records: Sequence[Record], out: Path) -> None:
-    """results.md, results.json and curves.svg, each whole or not at all."""
-    texts = {"results.md": markdown(records), "results.json": json.dumps(records, indent=1), "curves.svg": svg(records)}
-    for name, text in texts.items():
+    """The files, each whole or not at all."""
+    for name, text_of in REPORTS.items():
         with whole_file(out / name) as file:
-            file.write(text.encode())
+            file.write(text_of(records).encode())
 
 
 def cells(records: Sequence[Record]) -> list[list[str]]:
@@ -60,25 +59,24 @@ def table(records: Sequence[Record]) -> Table:
 def markdown(records: Sequence[Record]) -> str:
     lines = [COLUMNS, ["---"] * (len(COLUMNS) - 2) + ["---:"] * 2, *cells(records)]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    text += "\nAccuracy is that on the images that were not trained on; seconds are those of training alone.\n\n"
+    text += "\nAccuracy is that on images that were not trained on; seconds are those of training alone.\n\n"
     for record in records:
-        text += f"- {record['row']}, seed {record['seed']}: `{record['command']}`; {machine_of(record)}\n"
+        for session in record["sessions"]:
+            text += f"- {record['row']}, seed {record['seed']}: `{session['command']}`; {machine_of(session)}\n"
     return text
 
 
-def machine_of(record: Record) -> str:
-    machine, versions = record["machine"], record["versions"]
-    settings = "".join(f", {name}={value}" for name, value in machine["settings"].items())
-    return f"{machine['processor']}, {machine['BLAS']}{settings}; " + ", ".join(
-        f"{name} {version}" for name, version in versions.items()
-    )
+def machine_of(session: dict[str, Any]) -> str:
+    environment = [f"{name}={value}" for name, value in session["environment"].items()]
+    versions = [f"{name} {version}" for name, version in session["versions"].items()]
+    return ", ".join([session["processor"], session["BLAS"], *environment, *versions])
 
 
 # ---- learning curves
 
 PANEL, GAP, COLUMNS_OF_PANELS = (260, 170), (50, 60), 3  # the size of a panel, and what is between two of them
-LOWEST, HIGHEST = 0.002, 0.5  # of the error
-LINES = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+LOWEST, HIGHEST = 0.002, 1.0  # of the error
+LINES = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 COLOURS = ("#c2410c", "#1d4ed8")  # with their settings, and with today's
 STYLE = "text{font:11px sans-serif;fill:#555}.title{font-weight:bold;fill:#111}path{fill:none;stroke-width:1.5}"
 
@@ -88,17 +86,14 @@ def svg(records: Sequence[Record]) -> str:
     panels = [(name, list(group)) for name, group in groupby(sorted(records, key=network_of), key=network_of)]
     width = COLUMNS_OF_PANELS * (PANEL[0] + GAP[0]) + GAP[0]
     height = math.ceil(len(panels) / COLUMNS_OF_PANELS) * (PANEL[1] + GAP[1]) + GAP[1]
+    theirs, todays = (f'<tspan fill="{colour}">' for colour in COLOURS)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
         f"<style>{STYLE}</style>",
         '<rect width="100%" height="100%" fill="#fff"/>',
+        f'<text x="{GAP[0]}" y="18">error after each epoch, over seconds of training, with '
+        f"{theirs}their settings</tspan> and {todays}today's</tspan></text>",
     ]
-    parts += [f'<text x="{GAP[0]}" y="18">error after each epoch, over seconds of training; '] if panels else []
-    if panels:
-        parts[-1] += "".join(
-            f'<tspan fill="{colour}">{what}</tspan>{after}'
-            for colour, what, after in zip(COLOURS, ("their settings", "today's"), (", ", "</text>"), strict=True)
-        )
     for i, (name, runs) in enumerate(panels):
         left = GAP[0] + i % COLUMNS_OF_PANELS * (PANEL[0] + GAP[0])
         top = GAP[1] + i // COLUMNS_OF_PANELS * (PANEL[1] + GAP[1])
@@ -132,3 +127,10 @@ def height_of(error: float) -> float:
     """From the top; the errors are on a logarithmic scale."""
     place = math.log(min(max(error, LOWEST), HIGHEST) / LOWEST) / math.log(HIGHEST / LOWEST)
     return PANEL[1] * (1 - place)
+
+
+REPORTS: dict[str, Callable[[Sequence[Record]], str]] = {
+    "results.md": markdown,
+    "results.json": lambda records: json.dumps(records, indent=1),
+    "curves.svg": svg,
+}

@@ -163,9 +163,11 @@ def test_the_input_is_not_written_to_and_its_shape_and_dtype_are_kept(images):
         (np.zeros((4, 4), np.float32), {}, ValueError, r"\(N, C, H, W\), found \(4, 4\)"),
         (IMAGES, {"shift": -1}, ValueError, "shift=-1"),
         (IMAGES, {"rotate": -1}, ValueError, "rotate=-1"),
-        (IMAGES, {"scale": 1}, ValueError, "scale=1, .* scale less than 1"),
+        (IMAGES, {"scale": 1}, ValueError, "a scale below 1 .*scale=1,"),
         (IMAGES, {"bend": -1}, ValueError, "bend=-1"),
-        (IMAGES, {"shear": 90}, ValueError, "shear=90, .* shear less than 90"),
+        (IMAGES, {"rotate": float("nan")}, ValueError, "rotate=nan"),
+        (IMAGES, {"shift": float("inf")}, ValueError, "shift=inf"),
+        (IMAGES, {"shear": 90}, ValueError, "a shear below 90, .*shear=90"),
     ],
 )
 def test_wrong_arguments_are_refused(images, amounts, error, message):

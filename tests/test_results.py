@@ -4,19 +4,26 @@ import importlib
 import json
 import signal
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tinygrad_cnn import data, models, nn
-from tinygrad_cnn.checkpoint import load_checkpoint
+from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.commands import watched
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def normalised():
+    """Of the layers that take part in a network's random numbers and state, all."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 4, 3), nn.MaxPool2d(4), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()),
+        *(nn.Dropout(0.4), nn.Linear(144, 10)),
+    )
 
 
 @pytest.fixture
@@ -27,9 +34,20 @@ def results(monkeypatch):
     rows = importlib.import_module("results_rows")
     quick = {
         "quick": rows.Row("quick", models.simple, 3, 30, 0.1, source="someone", theirs="50 %"),
-        "quick-today": rows.today("simple", epochs=2, batch_size=50, lr=0.01, images=100, parallel=True),
+        "quick-today": rows.Row(
+            "quick-today",
+            normalised,
+            epochs=2,
+            batch_size=50,
+            lr=0.01,
+            images=100,
+            optimizer="AdamW",
+            one_cycle=True,
+            averaged=0.9,
+            augment=rows.DIGITS,
+            parallel=True,
+        ),
     }
-    quick["quick-today"] = replace(quick["quick-today"], name="quick-today")
     for one in (module, rows):
         monkeypatch.setattr(one, "ROWS", quick)
     sample = data.load("sample")
@@ -55,11 +73,12 @@ def test_what_is_written(results, monkeypatch, tmp_path, capsys):
         *(("quick", 0), ("quick", 1), ("quick-today", 0), ("quick-today", 1))
     ]
     first = records[0]
-    assert first["command"] == f"python examples/results.py --out {out} --seeds 0 1"
+    (session,) = first["sessions"]
+    assert session["command"] == f"python examples/results.py --out {out} --seeds 0 1"
+    assert session["versions"]["NumPy"] == np.__version__
     assert len(first["errors"]) == 3
     assert first["errors"][-1] < 0.5
     assert first["parameters"] == 15770
-    assert first["versions"]["NumPy"] == np.__version__
 
     rights = [100 * (1 - record["errors"][-1]) for record in records[:2]]
     ours = f"{sum(rights) / 2:.2f} % ({min(rights):.2f} to {max(rights):.2f}, 2 seeds)"
@@ -89,38 +108,126 @@ def test_the_learning_curves(results, monkeypatch, tmp_path):
     assert report.height_of(0.1) < report.height_of(0.01) < report.height_of(0.005) < report.PANEL[1]
 
 
-def test_a_stopped_run_continues_to_the_same_bits(results, monkeypatch, tmp_path, capsys):
-    assert run(results, monkeypatch, "--out", tmp_path / "whole") == 0
-    add, steps = watched.Seen.add, 0
+def assert_same(one, other):
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list):
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    else:
+        np.testing.assert_array_equal(one, other)
 
-    def add_and_stop(self, step):
-        nonlocal steps
-        steps += 1
-        if steps in {4, 22, 41}:  # within an epoch of the first row; after another; in the second row
-            signal.raise_signal(signal.SIGINT)
+
+def assert_same_runs(one, other):
+    for name in ("quick-0", "quick-today-0"):
+        first, second = (load_checkpoint(folder / "runs" / f"{name}.npz") for folder in (one, other))
+        assert first["record"]["errors"] == second["record"]["errors"]
+        assert_same(first["trainer"], second["trainer"])
+
+
+def interrupt(monkeypatch, steps, happening):
+    """Let something happen after each of these steps, counted over all runs from now on."""
+    add, done = watched.Seen.add, 0
+
+    def add_and_interrupt(self, step):
+        nonlocal done
+        done += 1
+        if done in steps:
+            happening()
         return add(self, step)
 
-    monkeypatch.setattr(watched.Seen, "add", add_and_stop)
+    monkeypatch.setattr(watched.Seen, "add", add_and_interrupt)
+
+
+def test_a_stopped_run_continues_to_the_same_bits(results, monkeypatch, tmp_path, capsys):
+    assert run(results, monkeypatch, "--out", tmp_path / "whole") == 0
+    # within an epoch of the first row; at the end of one; within one of the second row
+    interrupt(monkeypatch, {4, 20, 31}, lambda: signal.raise_signal(signal.SIGINT))
     capsys.readouterr()
-    codes = [run(results, monkeypatch, "--out", tmp_path / "parts") for _ in range(3)]
-    assert codes == [130, 130, 0]
+    codes = [run(results, monkeypatch, "--out", tmp_path / "parts") for _ in range(4)]
+    assert codes == [130, 130, 130, 0]
     assert "stopped; the same command goes on from here" in capsys.readouterr().out
-    for name in ("quick-0", "quick-today-0"):
-        whole, parts = (load_checkpoint(tmp_path / kind / "runs" / f"{name}.npz") for kind in ("whole", "parts"))
-        assert parts["record"]["errors"] == whole["record"]["errors"]
-        for model in ("model", "averaged"):
-            for key, value in (whole["trainer"][model] or {}).items():
-                np.testing.assert_array_equal(parts["trainer"][model][key], value)
+    assert_same_runs(tmp_path / "whole", tmp_path / "parts")
     assert run(results, monkeypatch, "--out", tmp_path / "parts", "--only", "quick") == 0
     assert "quick, seed 0: done before" in capsys.readouterr().out
 
 
-def test_another_row_of_the_same_name_is_not_continued(results, monkeypatch, tmp_path, capsys):
+def test_a_run_that_died_continues_from_its_last_epoch(results, monkeypatch, tmp_path):
+    class Died(Exception):
+        pass
+
+    def die():
+        raise Died
+
+    assert run(results, monkeypatch, "--out", tmp_path / "whole") == 0
+    interrupt(monkeypatch, {17, 40}, die)
+    for _ in range(2):
+        with pytest.raises(Died):
+            run(results, monkeypatch, "--out", tmp_path / "parts")
+    assert len(record_of(tmp_path / "parts")["errors"]) == 3
+    assert run(results, monkeypatch, "--out", tmp_path / "parts", "--seeds", 0) == 0
+    assert_same_runs(tmp_path / "whole", tmp_path / "parts")
+    commands = [session["command"] for session in record_of(tmp_path / "parts", "quick-today-0")["sessions"]]
+    assert [command.endswith("--seeds 0") for command in commands] == [False, True]
+
+
+CHANGES = {
+    "network": lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
+    "epochs": 4,
+    "batch_size": 31,
+    "lr": 0.2,
+    "dataset": "fashion",
+    "optimizer": "Adam",
+    "weight_decay": 0.1,
+    "decay": 0.5,
+    "one_cycle": True,
+    "averaged": 0.5,
+    "images": 200,
+    "pixels": "binarised",
+    "augment": {"shift": 1.0},
+    "parallel": True,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_another_row_of_the_same_name_is_not_continued(results, monkeypatch, tmp_path, capsys, name):
+    rows = importlib.import_module("results_rows")
+    assert CHANGES.keys() == {field.name for field in fields(rows.Row)} - {"name", "source", "theirs", "seeds"}
     assert run(results, monkeypatch, "--out", tmp_path, "--only", "quick") == 0
-    results.ROWS["quick"] = replace(results.ROWS["quick"], lr=0.2)
+    change = rows.binarised if name == "pixels" else CHANGES[name]
+    results.ROWS["quick"] = replace(results.ROWS["quick"], **{name: change})
     assert run(results, monkeypatch, "--out", tmp_path, "--only", "quick") == 1
     assert "learning rate 0.1, batch 30, 3 epochs): move it away" in capsys.readouterr().err
-    assert results.finished(tmp_path) == []
+    assert results.finished(tmp_path, results.ROWS) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seeds", "-1"], "-1 is not a number of at least 0"),
+        (["--only", "quickly"], "invalid choice: 'quickly'"),
+    ],
+)
+def test_options_that_cannot_be(results, monkeypatch, tmp_path, capsys, options, message):
+    with pytest.raises(SystemExit):
+        run(results, monkeypatch, "--out", tmp_path / "out", *options)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_to(results, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(results, monkeypatch, "--out", tmp_path / "file" / "out") == 1
+    assert "results.py: cannot write: " in capsys.readouterr().err
+
+
+def test_a_foreign_file_among_the_runs(results, monkeypatch, tmp_path, capsys):
+    (tmp_path / "runs").mkdir()
+    save_checkpoint(tmp_path / "runs" / "quick-0.npz", {"something": 1})
+    assert run(results, monkeypatch, "--out", tmp_path) == 1
+    assert "quick-0.npz is no run of this program: move it away" in capsys.readouterr().err
 
 
 def test_validation_does_not_look_at_the_test_set(results, monkeypatch, tmp_path):
@@ -158,7 +265,8 @@ def test_the_rows_are_those_that_were_published(results, monkeypatch):
     assert {"binarised", "3,500 images", "rate × 0.65 per epoch"} <= set(theirs["first"].settings.split(", "))
     images = np.array([0, 0.4, 0.6, 1], np.float32)
     np.testing.assert_array_equal(rows.binarised(images), [0, 0, 1, 1])
-    assert len(rows.ROWS) == len({*rows.ROWS}) == len(rows.THEIRS) + len(rows.TODAY)
+    assert len(rows.ROWS) == len(rows.THEIRS) + len(rows.TODAY) + 2
+    np.testing.assert_allclose(rows.as_bytes(images), [0, 102, 153, 255])
     for row in rows.ROWS.values():
         assert row.network()(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
 
@@ -185,6 +293,17 @@ def test_loops_and_layers_agree(naive):
     assert max(map(naive.largest_difference, gradients, gradients_in_loops)) < 1e-13
 
 
+def test_loops_take_the_place_of_layers_that_have_more(naive):
+    network = nn.Sequential(
+        *(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2), nn.MaxPool2d(5), nn.ReLU(), nn.Flatten()),
+        *(nn.Dropout(0.5), nn.Linear(50, 10)),
+    ).double()
+    scores, in_loops = (naive.one_step(one, repeats=1)[0] for one in (network, naive.in_loops(network)))
+    assert naive.largest_difference(scores, in_loops) < 1e-13
+    with pytest.raises(ValueError, match="no stride, dilation or groups; got Conv2d"):
+        naive.in_loops(nn.Sequential(nn.Conv2d(1, 2, 3, stride=2)))
+
+
 def test_loops_that_do_something_else_do_not_agree(naive, monkeypatch):
     monkeypatch.setattr(naive.LoopPool2d, "reduce", property(lambda self: "mean", lambda self, value: None), False)
     scores, in_loops = (naive.one_step(network, repeats=1)[0] for network in (SMALL, naive.in_loops(SMALL)))
@@ -193,8 +312,8 @@ def test_loops_that_do_something_else_do_not_agree(naive, monkeypatch):
 
 def test_the_comparison_is_printed(results, monkeypatch, capsys):
     monkeypatch.setattr(importlib.import_module("results_naive"), "IMAGES", 1)
-    results.ROWS["small"] = SimpleNamespace(name="small", network=lambda: SMALL)
+    results.ROWS["small"] = replace(results.ROWS["quick"], name="small", network=lambda: SMALL)
     assert run(results, monkeypatch, "--naive", "--only", "small") == 0
     cells = capsys.readouterr().out.split("small")[1].split()
-    assert max(float(cells[0]), float(cells[1])) < 1e-13
+    assert 0 < max(float(cells[0]), float(cells[1])) < 1e-13
     assert float(cells[-1].replace(",", "")) > 1

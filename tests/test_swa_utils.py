@@ -87,6 +87,22 @@ def test_another_model_is_refused():
     with pytest.raises(ValueError, match=r"weight \(3, 2\), bias \(3,\); got weight \(3, 2\)$"):
         averaged.update_parameters(nn.Linear(2, 3, bias=False))
     assert averaged.n_averaged.item() == 0
+
+
+def test_a_parameter_that_is_a_single_number():
+    class Scale(nn.Module):
+        def __init__(self):
+            self.factor = nn.Parameter(np.array(1.0, np.float32))
+
+    model = Scale()
+    averaged = AveragedModel(model)
+    for factor in (1.0, 2.0, 6.0):
+        model.factor.data = np.array(factor, np.float32)
+        averaged.update_parameters(model)
+    assert averaged.module.factor.item() == 3
+
+
+def test_a_decay_that_cannot_be():
     with pytest.raises(ValueError, match="decay from 0 to below 1, got 1"):
         get_ema_avg_fn(1)
 

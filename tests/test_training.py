@@ -12,6 +12,7 @@ from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.data.catalog import FASHION
 from tinygrad_cnn.model_summary import summary
 from tinygrad_cnn.models import MODELS
+from tinygrad_cnn.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from tinygrad_cnn.report import confusion_table, drawing, worst_mistakes
 from tinygrad_cnn.training import Trainer, predict
 
@@ -32,7 +33,8 @@ def make_trainer(optimizer):
     )
     chosen = OPTIMIZERS[optimizer](model.parameters())
     loader = data.DataLoader((images, labels), batch_size=16, shuffle=True, seed=5, transform=data.augment)
-    return Trainer(model, chosen, loader, optim.lr_scheduler.StepLR(chosen, 4, 0.7))
+    average = AveragedModel(model, avg_fn=get_ema_avg_fn(0.8), use_buffers=True)
+    return Trainer(model, chosen, loader, optim.lr_scheduler.StepLR(chosen, 4, 0.7), averaged=average)
 
 
 def train_until(trainer, epochs):
@@ -62,7 +64,44 @@ def test_a_stopped_run_continues_to_the_same_bits(tmp_path, optimizer, steps):
 
     for name, value in whole.model.state_dict().items():
         np.testing.assert_array_equal(continued.model.state_dict()[name], value, err_msg=name)
+    for name, value in whole.averaged.state_dict().items():
+        np.testing.assert_array_equal(continued.averaged.state_dict()[name], value, err_msg=name)
     assert continued.optimizer.param_groups[0]["lr"] == whole.optimizer.param_groups[0]["lr"]
+
+
+def test_the_schedule_goes_on_and_the_weights_are_averaged_after_each_step():
+    trainer = make_trainer("sgd")
+    by_hand = AveragedModel(trainer.model, avg_fn=get_ema_avg_fn(0.8), use_buffers=True)
+    rates = []
+    for _ in trainer.epoch():
+        by_hand.update_parameters(trainer.model)
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.05, 0.05, 0.05, 0.05 * 0.7])
+    for name, value in by_hand.state_dict().items():
+        np.testing.assert_array_equal(trainer.averaged.state_dict()[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"averaged": None}, "of a run without averaged=, unlike this one"),
+        ({"schedule": None}, "of a run without schedule=, unlike this one"),
+        ({"schedule": {"last_epoch": 1, "base_lrs": [0.05]}}, "has gone on 1 times in 4 steps"),
+    ],
+)
+def test_states_that_do_not_fit_change_nothing(change, message):
+    trainer = make_trainer("sgd")
+    train_until(trainer, 1)
+    state = {**trainer.state_dict(), **change}
+    fresh = make_trainer("sgd")
+    before = fresh.model.state_dict()
+    with pytest.raises(ValueError, match=message):
+        fresh.load_state_dict(state)
+    for name, value in before.items():
+        np.testing.assert_array_equal(fresh.model.state_dict()[name], value)
+    plain = Trainer(trainer.model, trainer.optimizer, trainer.loader)
+    with pytest.raises(ValueError, match="of a run with schedule=, unlike this one"):
+        plain.load_state_dict(trainer.state_dict())
 
 
 def test_steps_report_loss_and_hits_before_the_update():

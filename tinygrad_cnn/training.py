@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +31,6 @@ class Trainer:
 
     Args:
         schedule: of the learning rate; it goes on after each step.
-        loss: (scores, labels) -> the loss of a batch.
         averaged: takes in the model after each step.
 
     >>> from tinygrad_cnn import manual_seed, nn, optim
@@ -51,12 +50,10 @@ class Trainer:
         optimizer: Optimizer,
         loader: DataLoader,
         schedule: LRScheduler | None = None,
-        *,
-        loss: Callable[[Any, np.ndarray], Any] = F.cross_entropy,
         averaged: AveragedModel | None = None,
     ) -> None:
-        self.model, self.optimizer, self.loader, self.schedule = model, optimizer, loader, schedule
-        self.loss, self.averaged = loss, averaged
+        self.model, self.optimizer, self.loader = model, optimizer, loader
+        self.schedule, self.averaged = schedule, averaged
 
     @property
     def epochs_done(self) -> int:
@@ -70,7 +67,7 @@ class Trainer:
         for images, labels in self.loader:
             self.optimizer.zero_grad()
             scores = self.model(images)
-            loss = self.loss(scores, labels)
+            loss = F.cross_entropy(scores, labels)
             loss.backward()
             self.optimizer.step()
             if self.schedule is not None:
@@ -91,7 +88,22 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` gave."""
+        """Continue from what `state_dict` gave.
+
+        Raises:
+            ValueError: if that run had a schedule or an average of weights and this one has none, or the other way
+                round, or if its schedule did not go on after each step. Nothing has been changed then.
+        """
+        for name, own in (("schedule", self.schedule), ("averaged", self.averaged)):
+            given = state.get(name)
+            if (given is None) != (own is None):
+                raise ValueError(f"the state is of a run with{'out' if given is None else ''} {name}=, unlike this one")
+        steps = state["loader"]["epoch"] * len(self.loader) + state["loader"]["batch"]
+        if self.schedule is not None and state["schedule"]["last_epoch"] != steps:
+            raise ValueError(
+                f"the schedule of the state has gone on {state['schedule']['last_epoch']:,} times in {steps:,} steps; "
+                "it should once after each"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:

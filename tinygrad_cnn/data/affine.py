@@ -1,4 +1,4 @@
-"""Move, turn and scale a batch of images by small random amounts, all images in the same NumPy calls."""
+"""Move, turn, scale, slant, bend and mirror images at random, all images of a batch in the same NumPy calls."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +40,9 @@ def augment(
     if images.ndim != 4:
         raise ValueError(f"augment takes images of shape (N, C, H, W), found {images.shape}")
     amounts = {"shift": shift, "rotate": rotate, "scale": scale, "shear": shear, "bend": bend}
-    if min(amounts.values()) < 0 or scale >= 1 or shear >= 90:
+    if not all(0 <= amount < np.inf for amount in amounts.values()) or scale >= 1 or shear >= 90:
         told = ", ".join(f"{name}={amount}" for name, amount in amounts.items())
-        raise ValueError(f"{told} must be at least 0, scale less than 1, shear less than 90")
+        raise ValueError(f"augment takes amounts of at least 0, a scale below 1 and a shear below 90, found {told}")
     count = len(images)
     if flip:
         mirrored = rng.random(count) < 0.5
@@ -82,7 +82,7 @@ def warp(
     fields: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Slant image n to the right by slants[n] degrees, turn it by degrees[n] anticlockwise, scale it by factors[n],
-    move it by shifts[n] (down, right), and take the pixel at p from p + fields[n, :, p] (down, right).
+    and move it by shifts[n] (down, right). Where the pixel at p then comes from, fields[n, :, p] is added to.
 
     `images` is float32 of shape (N, C, H, W), `shifts` of shape (N, 2), `fields` (N, 2, H, W), the others (N,).
     """

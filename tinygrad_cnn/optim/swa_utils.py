@@ -62,8 +62,10 @@ class AveragedModel(Module):
         count = int(self.n_averaged.item())
         for name, average in own.items():
             current = given[name].data
-            counts = current.dtype.kind == "f" and (self.use_buffers or not isinstance(average, Buffer))
-            average.data = self.avg_fn(average.data, current, count) if counts and count else current.copy()
+            if count and current.dtype.kind == "f" and (self.use_buffers or not isinstance(average, Buffer)):
+                average.data = np.asarray(self.avg_fn(average.data, current, count), current.dtype)
+            else:
+                average.data = current.copy()
         self.n_averaged.data += 1
 
 
@@ -82,8 +84,7 @@ def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
 
 
 def _equally(average: np.ndarray, current: np.ndarray, count: int) -> np.ndarray:
-    average = average + (current - average) / (count + 1)
-    return average
+    return np.asarray(average + (current - average) / (count + 1))
 
 
 def _named(model: Module) -> dict[str, Tensor]:
