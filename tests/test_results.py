@@ -6,6 +6,7 @@ import signal
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,10 +102,14 @@ def test_the_learning_curves(results, monkeypatch, tmp_path):
     curves = [path.get("d") for path in panels[0].findall(f"{SVG}path") if path.get("stroke") in {"#c2410c", "#1d4ed8"}]
     assert [curve.count("L") + 1 for curve in curves] == [3, 2]  # a point after each epoch
     report = importlib.import_module("results_report")
-    for record, curve in zip(json.loads((tmp_path / "results.json").read_text()), curves, strict=True):
-        x, y = map(float, curve.split("L")[-1].removeprefix("M").split())
-        assert y == pytest.approx(report.height_of(record["errors"][-1]), abs=0.1)
-        assert 0 < x <= report.PANEL[0]
+    records = json.loads((tmp_path / "results.json").read_text())
+    longest = max(record["seconds"] for record in records)
+    for record, curve in zip(records, curves, strict=True):
+        for i, point in enumerate(curve.removeprefix("M").split("L")):
+            x, y = map(float, point.split())
+            seconds = record["seconds"] * (i + 1) / len(record["errors"])
+            assert x == pytest.approx(report.PANEL[0] * seconds / longest, abs=0.1)
+            assert y == pytest.approx(report.height_of(record["errors"][i]), abs=0.1)
     assert report.height_of(0.1) < report.height_of(0.01) < report.height_of(0.005) < report.PANEL[1]
 
 
@@ -171,6 +176,63 @@ def test_a_run_that_died_continues_from_its_last_epoch(results, monkeypatch, tmp
     assert_same_runs(tmp_path / "whole", tmp_path / "parts")
     commands = [session["command"] for session in record_of(tmp_path / "parts", "quick-today-0")["sessions"]]
     assert [command.endswith("--seeds 0") for command in commands] == [False, True]
+
+
+def test_the_seconds_are_those_of_training(results, monkeypatch, tmp_path):
+    now, error = 0, results.error
+
+    def go_on(seconds):
+        nonlocal now
+        now += seconds
+
+    def slow_error(*args):
+        go_on(100)
+        return error(*args)
+
+    monkeypatch.setattr(results, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(results, "error", slow_error)
+    interrupt(monkeypatch, range(100), lambda: go_on(1))  # each step takes a second
+    interrupt(monkeypatch, {4, 20}, lambda: signal.raise_signal(signal.SIGINT))
+    while run(results, monkeypatch, "--out", tmp_path):
+        pass
+    assert record_of(tmp_path)["seconds"] == 30
+    assert record_of(tmp_path, "quick-today-0")["seconds"] == 4
+    line = next(line for line in (tmp_path / "results.md").read_text().splitlines() if line.startswith("| quick |"))
+    assert line.endswith("| 30 | 10 |")
+
+
+def test_what_is_tested_is_the_average(results, monkeypatch, tmp_path):
+    assert run(results, monkeypatch, "--out", tmp_path, "--only", "quick-today") == 0
+    saved = load_checkpoint(tmp_path / "runs" / "quick-today-0.npz")
+    digits = data.load("mnist")
+    train_set, test_set = results.split(digits, validate=False)
+    row = results.ROWS["quick-today"]
+    trainer = results.trainer_of(row, *train_set, 0)
+    trainer.load_state_dict(saved["trainer"])
+    average, latest = (results.error(model, row, *test_set) for model in (trainer.averaged, trainer.model))
+    assert saved["record"]["errors"][-1] == average != latest
+    normalised, latest = (model.module[2].running_mean.data for model in (trainer.averaged.module, trainer.model))
+    assert (normalised != latest).all()
+
+
+def test_the_initial_weights_do_not_count_for_long(results):
+    row = replace(results.ROWS["quick-today"], averaged=0.999, parallel=False)
+    trainer = results.trainer_of(row, np.zeros((100, 1, 28, 28), np.float32), np.zeros(100, int), 0)
+    trainer.averaged.update_parameters(trainer.model)
+    bias = trainer.model[-1].bias
+    first = bias.data.copy()
+    bias.data = first + 1
+    trainer.averaged.update_parameters(trainer.model)
+    np.testing.assert_allclose(trainer.averaged.module[-1].bias, first + 9 / 11, rtol=1e-5)
+
+
+def test_only_rows_that_say_so_are_augmented(results):
+    images = data.load("mnist").train_images[:100]
+    for augment in (None, {"shift": 2.0}):
+        row = replace(results.ROWS["quick-today"], augment=augment, images=None)
+        (batch, _) = next(iter(results.trainer_of(row, images, np.arange(100), 0).loader))
+        (_, places) = next(iter(results.trainer_of(row, images, np.arange(100), 0).loader))
+        assert np.array_equal(batch, images[places]) == (augment is None)
 
 
 CHANGES = {
