@@ -76,10 +76,11 @@ def test_auto_with_a_folder_reads_the_folder(tmp_path):
     assert_is_made_up_mnist(dataset)
 
 
-def test_fashion_is_found_next_to_mnist(tmp_path, monkeypatch):
+@pytest.mark.parametrize("below", ["fashion", "fashion-mnist", "FashionMNIST/raw"])
+def test_fashion_is_found_next_to_mnist(below, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "FASHION", dataclasses.replace(FASHION, files=COLLECTION.files))
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"of MNIST")
-    folder = fill(tmp_path / "FashionMNIST" / "raw")
+    folder = fill(tmp_path / below)
     dataset = load("fashion", data_dir=tmp_path)
     assert (dataset.name, dataset.classes[9]) == ("fashion", "Ankle boot")
     assert dataset.source == f"Fashion-MNIST, 20 training and 10 test garments, from {folder}"

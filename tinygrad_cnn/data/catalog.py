@@ -21,8 +21,8 @@ class Collection:
     title: str
     #: What its images show, in the plural.
     things: str
-    #: Where torchvision keeps its files, below the folder that a user names.
-    raw_folder: str
+    #: Where else its files may lie below the folder that a user names, as others keep them.
+    folders: tuple[str, ...]
     #: The name of each label, in the order of the labels.
     classes: tuple[str, ...]
     #: Training images, training labels, test images, test labels.
@@ -35,7 +35,7 @@ MNIST = Collection(
     name="mnist",
     title="MNIST",
     things="digits",
-    raw_folder="MNIST/raw",
+    folders=("MNIST/raw",),  # torchvision
     classes=("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"),
     files=(
         IdxFile("train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
@@ -54,7 +54,7 @@ FASHION = Collection(
     name="fashion",
     title="Fashion-MNIST",
     things="garments",
-    raw_folder="FashionMNIST/raw",
+    folders=("fashion-mnist", "FashionMNIST/raw"),  # Debian, torchvision
     classes=(
         "T-shirt/top",
         "Trouser",

@@ -47,7 +47,8 @@ def load(name: str = "auto", *, data_dir: str | os.PathLike[str] | None = None, 
     - `"auto"`: MNIST, or the sample where MNIST cannot be had; `source` then says why.
 
     With `data_dir` the four IDX files, packed or not, are read from that folder, its subfolder `mnist` or
-    `fashion`, or torchvision's `MNIST/raw` or `FashionMNIST/raw`; nothing is downloaded or changed there.
+    `fashion`, Debian's `fashion-mnist`, or torchvision's `MNIST/raw` or `FashionMNIST/raw`; nothing is downloaded
+    or changed there.
     Otherwise they come from the cache folder (`$TINYGRAD_CNN_DATA`, or `tinygrad_cnn` in the platform's
     cache folder), and those it lacks are downloaded into it: from `mirrors`, base URLs below which lie the
     dataset's four files, then those of `$TINYGRAD_CNN_MIRRORS` (separated by commas), then public ones.

@@ -16,7 +16,7 @@ def read_folder(collection: Collection, folder: Path) -> tuple[Path, list[NDArra
 
     Raises a `DataError` that names the files that are missing, or the one that is damaged.
     """
-    places = [folder / collection.name, folder / collection.raw_folder, folder]
+    places = [*(folder / name for name in (collection.name, *collection.folders)), folder]
     # The first that has any of the files, so that the message about missing ones is about that place.
     place = next((place for place in places if any(find(place, file) for file in collection.files)), folder)
     paths = {file: find(place, file) for file in collection.files}
