@@ -81,10 +81,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.naive:
         compare_with_loops(rows, say)
         return 0
-    out = options.out / "validation" if options.validate else options.out
-    (out / "runs").mkdir(parents=True, exist_ok=True)
     # all of them before the first hour of training
     datasets = {name: load(name, options.data_dir) for name in sorted({row.dataset for row in rows})}
+    out = options.out / "validation" if options.validate else options.out
+    (out / "runs").mkdir(parents=True, exist_ok=True)
     for row in rows:
         train_set, test_set = split(datasets[row.dataset], options.validate)
         for seed in options.seeds or row.seeds:
