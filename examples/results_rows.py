@@ -255,7 +255,7 @@ TODAY = [
         averaged=0.9998,
         augment={**DIGITS, "shift": 1.0},
     ),
-    today("complex", epochs=12, batch_size=64, lr=0.002, parallel=True),
+    today("complex", epochs=10, batch_size=64, lr=0.002, parallel=True),
     today("cnn-numpy", epochs=15, batch_size=64, lr=0.005),
     today("flat", epochs=30, batch_size=64, lr=0.005),
     today("nnet", epochs=60, batch_size=32, lr=0.005),
