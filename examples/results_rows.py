@@ -221,6 +221,17 @@ THEIRS = [
         theirs="above 97 %, 2 minutes per epoch",
     ),
     Row(
+        "cnn-numpy-plain",
+        cnn_numpy,
+        epochs=3,
+        batch_size=133,
+        lr=0.001,
+        images=57_000,
+        pixels=as_bytes,
+        source="cnn-numpy",
+        theirs="above 97 %, 2 minutes per epoch",
+    ),
+    Row(
         "flat",
         models.flat,
         epochs=20,
