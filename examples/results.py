@@ -31,8 +31,8 @@ from rich.console import Console
 
 import tinygrad_cnn
 from tinygrad_cnn import data, machine, manual_seed, nn
-from tinygrad_cnn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from tinygrad_cnn.commands.fault import Fault
+from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
+from tinygrad_cnn.commands.fault import Fault, exit_status
 from tinygrad_cnn.commands.train import at_least, plainly
 from tinygrad_cnn.commands.watched import Seen, train_watched
 from tinygrad_cnn.training import predict
@@ -42,17 +42,8 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where × cannot be written, a question mark will do
     options = parser().parse_args()
-    try:
-        return run(options, Console(width=None if sys.stdout.isatty() else 160))
-    except (Fault, CheckpointError, data.DataError) as error:
-        print(f"results.py: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"results.py: cannot write: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    return exit_status("results.py", lambda: run(options, console))
 
 
 def parser() -> argparse.ArgumentParser:

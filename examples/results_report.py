@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 from rich import box
 from rich.table import Table
 
+from tinygrad_cnn.commands.fault import Fault
 from tinygrad_cnn.whole_file import whole_file
 
 Record = dict[str, Any]
@@ -24,8 +25,11 @@ COLUMNS = ("row", "network", "settings", "ours", "theirs", "seconds", "per epoch
 def write_report(records: Sequence[Record], out: Path) -> None:
     """The files, each whole or not at all."""
     for name, text_of in REPORTS.items():
-        with whole_file(out / name) as file:
-            file.write(text_of(records).encode())
+        try:
+            with whole_file(out / name) as file:
+                file.write(text_of(records).encode())
+        except OSError as error:
+            raise Fault(f"cannot write {out / name}: {error.strerror}") from None
 
 
 def cells(records: Sequence[Record]) -> list[list[str]]:

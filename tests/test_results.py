@@ -259,8 +259,7 @@ def test_another_row_of_the_same_name_is_not_continued(results, monkeypatch, tmp
     rows = importlib.import_module("results_rows")
     assert CHANGES.keys() == {field.name for field in fields(rows.Row)} - {"name", "source", "theirs", "seeds"}
     assert run(results, monkeypatch, "--out", tmp_path, "--only", "quick") == 0
-    change = rows.binarised if name == "pixels" else CHANGES[name]
-    results.ROWS["quick"] = replace(results.ROWS["quick"], **{name: change})
+    results.ROWS["quick"] = replace(results.ROWS["quick"], **{name: CHANGES[name]})
     assert run(results, monkeypatch, "--out", tmp_path, "--only", "quick") == 1
     assert "learning rate 0.1, batch 30, 3 epochs): move it away" in capsys.readouterr().err
     assert results.finished(tmp_path, results.ROWS) == []
@@ -283,7 +282,16 @@ def test_options_that_cannot_be(results, monkeypatch, tmp_path, capsys, options,
 def test_a_folder_that_cannot_be_written_to(results, monkeypatch, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run(results, monkeypatch, "--out", tmp_path / "file" / "out") == 1
-    assert "results.py: cannot write: " in capsys.readouterr().err
+    assert (
+        capsys.readouterr().err == f"results.py: cannot write {tmp_path / 'file' / 'out' / 'runs'}: Not a directory\n"
+    )
+
+
+def test_a_report_that_cannot_be_written(results, monkeypatch, tmp_path, capsys):
+    (tmp_path / "results.json").mkdir()
+    assert run(results, monkeypatch, "--out", tmp_path, "--only", "quick") == 1
+    assert f"results.py: cannot write {tmp_path / 'results.json'}: " in capsys.readouterr().err
+    assert len(record_of(tmp_path)["errors"]) == 3  # the run itself is kept
 
 
 def test_a_foreign_file_among_the_runs(results, monkeypatch, tmp_path, capsys):
@@ -327,9 +335,9 @@ def test_the_rows_are_those_that_were_published(results, monkeypatch):
     assert theirs["nnet"].settings == "SGD, learning rate 0.05, batch 32, 3 epochs, 3,000 images"
     assert {"binarised", "3,500 images", "rate × 0.65 per epoch"} <= set(theirs["first"].settings.split(", "))
     images = np.array([0, 0.4, 0.6, 1], np.float32)
-    np.testing.assert_array_equal(rows.binarised(images), [0, 0, 1, 1])
+    np.testing.assert_array_equal(rows.PIXELS["binarised"](images), [0, 0, 1, 1])
     assert len(rows.ROWS) == len(rows.THEIRS) + len(rows.TODAY) + 2
-    np.testing.assert_allclose(rows.as_bytes(images), [0, 102, 153, 255])
+    np.testing.assert_allclose(rows.PIXELS["pixels from 0 to 255"](images), [0, 102, 153, 255])
     for row in rows.ROWS.values():
         assert row.network()(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
 

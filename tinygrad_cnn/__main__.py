@@ -10,10 +10,8 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from .checkpoint import CheckpointError
 from .commands import look, train
-from .commands.fault import Fault
-from .data import DataError
+from .commands.fault import exit_status
 from .info import show_info
 from .microscope.selftest import selftest
 
@@ -84,17 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "run" not in options:
         top.print_help()
         return 0
-    try:
-        return int(options.run(options, Console(width=None if sys.stdout.isatty() else 100)) or 0)
-    except (Fault, CheckpointError, DataError) as error:
-        print(f"tinygrad_cnn: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"tinygrad_cnn: cannot print: {error.strerror}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    return exit_status("tinygrad_cnn", lambda: int(options.run(options, console) or 0))
 
 
 if __name__ == "__main__":
