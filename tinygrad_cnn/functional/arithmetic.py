@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..calls import composition
-from ..graph import Array
+from ..engine.calls import composition
+from ..engine.graph import Array
 from ._arguments import Dims, as_array, as_float, many_dims, one_dim, operands
 
 

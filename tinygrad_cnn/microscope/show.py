@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from ..calls import Call
-from ..graph import Leaf, Node
+from ..engine.calls import Call
+from ..engine.graph import Leaf, Node
 from ..whole_file import whole_file
 from .axes import Origin
 from .page import page
@@ -124,7 +124,7 @@ def _layer_label(reading: Reading, layer: Layer) -> Text:
         label.append(f"  with {', '.join(leaves)}", "green")
     if sources:
         label.append(f"  from {', '.join(dict.fromkeys(sources))}", "dim")
-    recorded = sum(node not in reading.unrecorded for node in layer.nodes)
+    recorded = sum(node.requires_grad for node in layer.nodes)
     label.append(f"  {recorded} operation{'s' * (recorded != 1)}", "dim")
     return label
 
@@ -144,7 +144,7 @@ def _node_label(reading: Reading, node: Node) -> Text:
     ]
     label = Text(f"{number[node]:>3} ", "dim") + Text(node.primitive.name) + Text(f"  {reading.shape(node, node)}")
     label.append(f"  of {', '.join(sources)}", "dim")
-    if node in reading.unrecorded:
+    if not node.requires_grad:
         label.append("  not recorded: needs no gradient", "dim italic")
     return label
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from ..engine.graph import Array
 from ..functional._arguments import pair
-from ..graph import Array
 from ..random import generator
 from .module import Buffer, Module, Parameter
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ..calls import run_module
+from ..engine.calls import run_module
 from ..tensor import Tensor
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, primitive
+from ..engine.graph import Array, primitive
 from .broadcasting import unbroadcast
 from .memory import LARGE, from_outermost, output_buffer
 

@@ -80,14 +80,14 @@ class _Buffers:
         self.bytes += size
         self.made += 1
         # no array, as a view of a view would keep alive this one, and not its owner
-        return memoryview(memory)[begin : begin + size]
+        return memoryview(memory.data)[begin : begin + size]
 
 
 _buffers = _Buffers()
 
 
 def _step(size: int) -> int:
-    """From one size of buffers to the next: four for each power of two, so that results of nearly one size share them."""
+    """From one size of buffers to the next: four for each power of two, so that nearly equal results share them."""
     return 1 << (size.bit_length() - 3)
 
 

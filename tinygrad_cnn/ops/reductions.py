@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..graph import Array, primitive
+from ..engine.graph import Array, primitive
 from .broadcasting import sum, with_ones
 from .elementwise import exp, mul
 from .memory import empty, from_outermost, inverse, output_buffer

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cuts import take_cuts
+from ..engine.detached import take_cuts
 from ..tensor import Tensor
 
 
