@@ -205,6 +205,12 @@ def trickle(handler: Handler, body: bytes) -> None:
         time.sleep(0.05)
 
 
+def trickling_headers(handler: Handler, body: bytes) -> None:
+    for byte in b"HTTP/1.0 200 OK\r\nServer: " + bytes(100):
+        handler.wfile.write(bytes([byte]))
+        time.sleep(0.05)
+
+
 def malformed_redirect(handler: Handler, body: bytes) -> None:
     handler.reply(302, b"", Location="http://[::1/")
 

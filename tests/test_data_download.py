@@ -157,6 +157,7 @@ FAULTS = [
     (behave.redirect_to_a_label_too_long, "redirects to a malformed address"),
     (behave.redirect_elsewhere, "redirects to a malformed address"),
     (behave.never_answer, "did not answer within 0.5 s"),
+    (behave.trickling_headers, "did not answer within 0.5 s"),
 ]
 
 

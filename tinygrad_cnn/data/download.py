@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from .cache import only_process, usable
 from .catalog import Collection, IdxFile
 from .errors import DataError, Unavailable
 from .files import LARGEST_BYTES, decode, find, shown
-from .mirrors import Knocks, mirrors_to_ask
+from .mirrors import Knocks, in_background, mirrors_to_ask
 from .progress import DownloadProgress
 
 CONNECT_SECONDS = 3.0
@@ -152,11 +153,13 @@ class _Download:
     def _ask(self, url: str, present: int) -> requests.Response:
         headers = {"Range": f"bytes={present}-"} if present else {}
         timeout = (CONNECT_SECONDS, READ_SECONDS)
+        ask = partial(self._session.get, url, headers=headers, stream=True, timeout=timeout)
         try:
-            return self._session.get(url, headers=headers, stream=True, timeout=timeout)
+            # The time-outs of requests count anew for every redirect and every byte of the headers.
+            return in_background(ask).result(sum(timeout))
         except requests.TooManyRedirects:
             raise _MirrorFault("redirects in a loop") from None
-        except requests.ReadTimeout:
+        except (TimeoutError, requests.ReadTimeout):
             raise _DeadMirror(f"did not answer within {READ_SECONDS:g} s") from None
         except ValueError as error:  # some of requests, some of urllib
             raise _MirrorFault(f"redirects to a malformed address ({error})") from None
