@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from rich.tree import Tree
 
 from ..engine.calls import Call
 from ..engine.graph import Leaf, Node
-from ..whole_file import whole_file
+from ..whole_file import atomic_write
 from .axes import Origin
 from .page import page
 from .reading import Layer, Reading, variables
@@ -68,13 +67,8 @@ def show(loss: Any, *, unfold: Unfold = False, format: str | None = None, file: 
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all; what is no ordinary file (a device) is written to as it is."""
-    target = Path(os.path.realpath(file))
     try:
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
-            return
-        with whole_file(target) as opened:
+        with atomic_write(file) as opened:
             opened.write(text.encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(file)) from None
