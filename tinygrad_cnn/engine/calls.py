@@ -144,15 +144,14 @@ def current() -> Call:
 def _users_place() -> Place | None:
     """Where the innermost frame outside of this package is."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_ours(frame):
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(PACKAGE):
+            return code, frame.f_lasti
         frame = frame.f_back
-    return None if frame is None else (frame.f_code, frame.f_lasti)
+    return None
 
 
 def users_place(frame: FrameType) -> Place | None:
     """Where a frame is, if it runs code of the user; None if it runs code of this package."""
-    return None if _is_ours(frame) else (frame.f_code, frame.f_lasti)
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(PACKAGE)
+    return None if frame.f_code.co_filename.startswith(PACKAGE) else (frame.f_code, frame.f_lasti)

@@ -34,7 +34,7 @@ class Leaf:
     """Where a graph begins: a value that requires a gradient, and the gradient gathered so far."""
 
     __slots__ = ("grad", "order")
-    parents = ()
+    parents = argnums = ()
     requires_grad: bool = True
 
     def __init__(self) -> None:
@@ -62,33 +62,33 @@ class Node:
         parents: for each argument the `Node` or `Leaf` it came from, None for a number.
         settings: its keyword arguments.
         out: its value, a read-only array, or `ShapeDtype`; None once the graph has been freed.
-        requires_grad: whether it depends on a leaf that does.
+        argnums: the positions of the arguments that require a gradient; `requires_grad`, whether there are any.
         call: where it was recorded: in which module, function and line; None once it has been freed.
         order: the moment of recording. Inputs exist before outputs, so this is a topological order.
     """
 
-    __slots__ = ("__weakref__", "args", "call", "order", "out", "parents", "primitive", "requires_grad", "settings")
+    __slots__ = (
+        *("primitive", "args", "parents", "argnums", "settings", "out"),
+        *("requires_grad", "call", "order", "__weakref__"),
+    )
+
+    args: Any
+    out: Any
 
     def __init__(
         self,
         primitive: Primitive,
         args: list[Any],
         parents: list[Node | Leaf | None],
+        argnums: list[int],
         settings: dict[str, Any],
-        out: np.ndarray,
+        out: Any,
     ) -> None:
-        self.primitive, self.parents, self.settings = primitive, parents, settings
-        self.args: Any
-        self.out: Any
-        self.args, self.out = kept(primitive, args, parents, out)
-        self.requires_grad: bool = any([parent is not None and parent.requires_grad for parent in parents])
+        self.primitive, self.args, self.parents, self.argnums = primitive, args, parents, argnums
+        self.settings, self.out = settings, out
+        self.requires_grad = bool(argnums)
         self.call: Any = current_call()
         self.order = now()
-
-    @property
-    def argnums(self) -> list[int]:
-        """The positions of the arguments that require a gradient."""
-        return [i for i, parent in enumerate(self.parents) if parent is not None and parent.requires_grad]
 
     def free(self) -> None:
         """Let go of the arrays, and of those of constants that led here; what led to what stays known."""
@@ -145,38 +145,70 @@ class Primitive:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if self.defaults:  # the rules are given them too
             settings = {**self.defaults, **settings}
+        for arg in args:
+            if isinstance(arg, Value):
+                return self._on_values(arg.wrap, args, settings)
+        return self.function(*args, **settings) if not observers else self._observed(args, settings)
+
+    def _on_values(self, wrap: Callable[..., Any], args: Sequence[Any], settings: dict[str, Any]) -> Any:
+        """The result as a value, recorded if an argument takes part in a graph."""
         arrays: list[Any] = []
         parents: list[Node | Leaf | None] = []
-        wrap = None
+        takes_part = False
         for arg in args:
             if isinstance(arg, Value):
                 arrays.append(arg._array)
                 parents.append(arg.node)
-                wrap = arg.wrap
+                takes_part = takes_part or arg.node is not None
             else:
                 arrays.append(arg)
                 parents.append(None)
-        if wrap is None:
-            return self.compute(args, settings)
+        try:
+            out = self.function(*arrays, **settings) if not observers else self._observed(arrays, settings)
+        except ValueError as error:
+            if type(error) is not ValueError:
+                raise
+            raise guards.shape_error(self, arrays, error) from error
+        if type(out) is not np.ndarray or out.dtype.char not in "fd":
+            out = guards.checked_result(self, out)
+            takes_part = takes_part and out.dtype.kind == "f"
+        if not (takes_part and mode.recording):
+            return wrap(out, None)
+        return self._record(wrap, args, arrays, parents, settings, out)
+
+    def _record(
+        self,
+        wrap: Callable[..., Any],
+        args: Sequence[Any],
+        arrays: list[Any],
+        parents: list[Node | Leaf | None],
+        settings: dict[str, Any],
+        out: np.ndarray,
+    ) -> Any:
+        """The result with its node, which keeps leaves, and what some rule reads."""
+        argnums = []
+        for i, parent in enumerate(parents):
+            array = arrays[i]
+            if out is array:  # making the result read-only must not make the argument so
+                out = out.view()
+            if parent is not None:
+                if parent.requires_grad:
+                    argnums.append(i)
+                if type(parent) is Node and not self.reads(i):
+                    arrays[i] = parent.out if type(parent.out) is ShapeDtype else ShapeDtype(array)
+            elif isinstance(array, np.ndarray):
+                parents[i] = Constant()
+                if array is args[i]:  # it is in no Value, whose changes are noticed
+                    arrays[i] = unchangeable(array)
         for name, setting in settings.items():
             if isinstance(setting, Value):
                 guards.refuse_setting(self, name, setting)
-        out = guards.checked_result(self, arrays, settings)
-        if not (mode.recording and any(parents) and out.dtype.kind == "f"):
-            return wrap(out, None)
-        for i, arg in enumerate(args):
-            if parents[i] is None and isinstance(arrays[i], np.ndarray):
-                parents[i] = Constant()
-                if arrays[i] is arg:  # it was not in a Value, whose changes are noticed
-                    arrays[i] = unchangeable(arg)
         out.setflags(write=False)
-        return wrap(out, Node(self, arrays, parents, settings, out))
+        kept = out if self.reads_out else ShapeDtype(out)
+        return wrap(out, Node(self, arrays, parents, argnums, settings, kept))
 
-    def compute(self, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
-        """What the function gives for arrays, by way of the observers."""
-        if not observers:
-            return self.function(*arrays, **settings)
-        return observed(Event(self, arrays, settings), lambda: self.function(*arrays, **settings))
+    def _observed(self, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
+        return observed(Event(self, arrays, settings), partial(self.function, *arrays, **settings))
 
     def defvjp(self, *rules: Callable[..., Any] | None, reads: Iterable[str] | None = None) -> None:
         """One rule per array argument, in their order: it gives the argument's cotangent.
@@ -207,11 +239,11 @@ class Primitive:
         read = set(names if reads is None else reads)
         guards.check_reads(self, read, names)
         self.reads_out = "out" in read
-        self.reads_arg = [argument.name in read for argument in self.arguments]
+        self._read = [name in read for name in names[1:]]
 
     def reads(self, argnum: int) -> bool:
         """Whether some rule needs the numbers of this argument."""
-        return self.reads_arg[argnum] if argnum < len(self.reads_arg) else self.reads_arg[-1]  # one of *arrays
+        return self._read[argnum] if argnum < len(self._read) else self._read[-1]  # one of *arrays
 
     def rule(self, argnum: int) -> Callable[..., Array]:
         """The rule for one argument: `rule(g, out, *args, **settings)` gives its cotangent."""
@@ -220,15 +252,6 @@ class Primitive:
             return lambda *given, **settings: joint([argnum], *given, **settings)[0]
         rule = self.rules[argnum] if argnum < len(self.rules) else None
         return guards.no_rule(self, argnum) if rule is None else rule
-
-    def pull_back(
-        self, argnums: Sequence[int], g: Array, out: Array, args: Sequence[Array], settings: Mapping[str, Any]
-    ) -> Sequence[Array]:
-        """The cotangents of some arguments, given the cotangent `g` of the output."""
-        if self.joint_rule is not None:
-            gradients: Sequence[Array] = self.joint_rule(argnums, g, out, *args, **settings)
-            return gradients
-        return [self.rule(argnum)(g, out, *args, **settings) for argnum in argnums]
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -283,12 +306,11 @@ def backpropagate(
     totals, found = _Totals(cotangents), {}
     with Recording(wrap is not None):
         for node in order:
-            g = totals.take(node)
+            g = totals.pop(node, None)
             if g is not None and node in wanted:
                 found[node] = g
             if g is not None and node in through:
-                for parent, gradient in _pulled_back(node, g, wanted, through, wrap):
-                    totals.add(parent, gradient)
+                _pull_back(node, through[node], g, totals, wrap)
                 if not retain_graph:
                     node.free()
     return found
@@ -309,78 +331,73 @@ def topological_order(nodes: Iterable[Node | Leaf]) -> list[Node | Leaf]:
 _recorded_at = operator.attrgetter("order")
 
 
-def _ways(wanted: set[Node | Leaf] | None, order: list[Node | Leaf]) -> tuple[set[Node | Leaf], dict[Any, None]]:
-    """What is wanted, and the nodes that lead on to it: only their rules are used."""
+def _ways(wanted: set[Any] | None, order: list[Any]) -> tuple[set[Any], dict[Any, list[int]]]:
+    """What is wanted; and for each node that leads on to it, the positions of the arguments that do."""
     if wanted is None:
         wanted = {node for node in order if type(node) is Leaf}
-        through = {node: None for node in order if isinstance(node, Node) and node.requires_grad}
+        through = {node: node.argnums for node in order if node.argnums}
     else:
         through = {}
         for node in reversed(order):
-            if isinstance(node, Node) and any(parent in wanted or parent in through for parent in node.parents):
-                through[node] = None
+            if argnums := [i for i in node.argnums if node.parents[i] in wanted or node.parents[i] in through]:
+                through[node] = argnums
     guards.check_still_valid(through)
     return wanted, through
 
 
-class _Totals:
+class _Totals(dict[Any, Any]):
     """The cotangents found so far, those of all uses of a value added up."""
 
     def __init__(self, cotangents: Mapping[Node | Leaf, Array]) -> None:
-        self._totals = dict(cotangents)
+        super().__init__(cotangents)
         self._own: set[Node | Leaf] = set()  # whose cotangent is an array that was made here, and may be added to
 
-    def take(self, node: Node | Leaf) -> Array | None:
-        """What has been added up for a node; an array is handed out as one that cannot be written to."""
-        g = self._totals.pop(node, None)
-        if isinstance(g, np.ndarray) and g.flags.writeable:
-            g = g.view()
-            g.flags.writeable = False
-        return g
-
     def add(self, node: Node | Leaf, g: Array) -> None:
-        total = self._totals.get(node)
+        """One more use of the value of a node gave this cotangent."""
+        total = self.get(node)
         if total is None:
-            self._totals[node] = g
+            self[node] = g
         elif node in self._own:
             total += g
-            self._totals[node] = total
+            self[node] = total
         else:
-            self._totals[node] = total + g
+            self[node] = total + g
             self._own.add(node)
 
 
-def _pulled_back(
+def _pull_back(
     node: Any,
+    argnums: list[int],
     g: Array,
-    wanted: set[Node | Leaf],
-    through: dict[Any, None],
+    totals: _Totals,
     wrap: Callable[[Any, Node | Leaf | None], Any] | None,
-) -> list[tuple[Node | Leaf, Array]]:
-    """What the rules of a node give to those of its parents that need it."""
-    primitive, parents, args, out = node.primitive, node.parents, node.args, node.out
-    argnums = [i for i, parent in enumerate(parents) if parent in wanted or parent in through]
-    if wrap is not None:
+) -> None:
+    """Add what the rules of a node give to the totals of some of its parents."""
+    primitive, parents, args, out, settings = node.primitive, node.parents, node.args, node.out, node.settings
+    if wrap is None:
+        g = g.view()  # others may receive the same array, so that no rule may write into it
+        g.setflags(write=False)
+    else:
         out = wrap(out, node)
         args = [arg if parent is None else wrap(arg, parent) for arg, parent in zip(args, parents, strict=True)]
-    try:
-        if not observers:
-            gradients = primitive.pull_back(argnums, g, out, args, node.settings)
-        else:
-            gradients = [
-                observed(
-                    Event(primitive, args, node.settings, node, i, g),
-                    partial(primitive.rule(i), g, out, *args, **node.settings),
-                )
-                for i in argnums
-            ]
-    except Exception as error:
-        guards.explain_failed_rule(error, primitive, argnums)
-        raise
-    return [
-        (parents[i], guards.checked_gradient(gradient, node, i, args[i], wrap is not None))
-        for i, gradient in zip(argnums, gradients, strict=True)
-    ]
+    joint = None
+    for argnum in argnums:
+        try:
+            if observers:
+                compute = partial(primitive.rule(argnum), g, out, *args, **settings)
+                gradient = observed(Event(primitive, args, settings, node, argnum, g), compute)
+            elif primitive.joint_rule is None:
+                gradient = primitive.rule(argnum)(g, out, *args, **settings)
+            else:
+                joint = joint or iter(primitive.joint_rule(argnums, g, out, *args, **settings))
+                gradient = next(joint)
+        except Exception as error:
+            guards.explain_failed_rule(error, primitive, argnum)
+            raise
+        arg = args[argnum]
+        if wrap is not None or getattr(gradient, "shape", None) != arg.shape or gradient.dtype != arg.dtype:
+            gradient = guards.checked_gradient(gradient, node, argnum, arg, wrap is not None)
+        totals.add(parents[argnum], gradient)
 
 
 # ---- what a node keeps
@@ -412,24 +429,6 @@ class ShapeDtype(np.lib.mixins.NDArrayOperatorsMixin):
         )
 
     __array_ufunc__ = __array__
-
-
-def kept(
-    primitive: Primitive, args: list[Any], parents: list[Node | Leaf | None], out: np.ndarray
-) -> tuple[list[Any], Any]:
-    """The arguments and the value of an operation as its node keeps them.
-
-    The value of another operation that no rule reads is not kept; leaves are, as nothing else holds them.
-    """
-    kept_args = [
-        arg
-        if primitive.reads(i) or type(parent) is not Node
-        else parent.out
-        if type(parent.out) is ShapeDtype
-        else ShapeDtype(arg)
-        for i, (arg, parent) in enumerate(zip(args, parents, strict=True))
-    ]
-    return kept_args, out if primitive.reads_out else ShapeDtype(out)
 
 
 def recompute(nodes: Iterable[Node]) -> dict[Node, np.ndarray]:

@@ -42,23 +42,21 @@ def refuse_setting(primitive: Any, name: str, setting: Any) -> NoReturn:
     )
 
 
-def checked_result(primitive: Any, arrays: list[Any], settings: dict[str, Any]) -> np.ndarray:
-    """What a primitive computes, as one array that may be made read-only without changing an argument."""
-    try:
-        out: Any = primitive.compute(arrays, settings)
-    except ValueError as error:
-        if type(error) is not ValueError:
-            raise
-        names = [argument.name for argument in primitive.arguments]
-        raise ValueError(describe_mismatch(primitive.name, names, arrays, str(error))) from error
-    if not isinstance(out, np.ndarray):
-        if isinstance(out, (tuple, list)):
-            raise TypeError(f"primitive {primitive.name!r} returned a {type(out).__name__}: a primitive has one array")
-        out = np.asarray(out)
-    if out.dtype.char not in "fd":
-        check_dtype(out.dtype, f"from primitive {primitive.name!r} a result")
-    result: np.ndarray = out
-    return result.view() if any([out is array for array in arrays]) else result
+def shape_error(primitive: Any, arrays: Sequence[Any], error: ValueError) -> ValueError:
+    """NumPy's error of arrays that do not go together, with what they are and a way out; another one as it is."""
+    if type(error) is not ValueError:
+        return error
+    names = [argument.name for argument in primitive.arguments]
+    return ValueError(describe_mismatch(primitive.name, names, arrays, str(error)))
+
+
+def checked_result(primitive: Any, out: Any) -> np.ndarray:
+    """What a primitive computed as an array of real numbers."""
+    if isinstance(out, (tuple, list)):
+        raise TypeError(f"primitive {primitive.name!r} returned a {type(out).__name__}: a primitive has one array")
+    array = np.asarray(out)
+    check_dtype(array.dtype, f"from primitive {primitive.name!r} a result")
+    return array
 
 
 def no_rule(primitive: Any, argnum: int) -> NoReturn:
@@ -69,12 +67,11 @@ def no_rule(primitive: Any, argnum: int) -> NoReturn:
     )
 
 
-def explain_failed_rule(error: Exception, primitive: Any, argnums: Sequence[int]) -> None:
+def explain_failed_rule(error: Exception, primitive: Any, argnum: int) -> None:
     """Add to an error raised by a rule which rule it was, and what rules are given."""
-    which = f"argument {argnums[0]}" if len(argnums) == 1 else f"arguments {', '.join(map(str, argnums))}"
     error.add_note(
-        f"(in the VJP of {primitive.name!r} for its {which}, called with the cotangent g, which is read-only, the "
-        "value out, the arguments by position and the settings by keyword)"
+        f"(in the VJP of {primitive.name!r} for its argument {argnum}, called with the cotangent g, which is read-only, "
+        "the value out, the arguments by position and the settings by keyword)"
     )
 
 

@@ -2,14 +2,15 @@
 
 Fresh memory is slow: the system hands it out page by page, which takes longer than most of what NumPy then
 does with it, and takes it back when the array dies. A training step makes arrays of the same sizes as the
-step before. So large results are written into buffers. Every result and every view of it keeps alive one array
-that owns the buffer; when that array dies, a weak reference to it says so, and the buffer waits for its next use.
+step before. So large results are written into buffers. All views of a result keep it alive; when it dies, a weak
+reference to it says so, and its buffer waits for the next use.
 
 `memory.enabled = False` switches this off: the same results, in fresh memory.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 import threading
@@ -30,57 +31,57 @@ class _Buffers:
     """The buffers of the process: those in use, and those that wait."""
 
     def __init__(self) -> None:
-        self.in_use: dict[int, tuple[weakref.ref[np.ndarray], memoryview]] = {}  # by the id of the weak reference
-        self.returned: deque[weakref.ref[np.ndarray]] = deque()  # whose arrays died since the last look
-        self.idle: dict[int, list[memoryview]] = {}  # by size, the sizes and the buffers used last at the end
+        self.in_use: dict[int, tuple[weakref.ref[np.ndarray], Any, int]] = {}  # by the id of the weak reference
+        self.returned: deque[weakref.ref[np.ndarray]] = deque()  # to results that died since the last look
+        self.idle: dict[int, list[Any]] = {}  # by size, the sizes and the buffers used last at the end
         self.bytes = self.made = 0
         self.lock = threading.Lock()
 
-    def lend(self, size: int) -> np.ndarray | None:
-        """A buffer of at least this size, as an array of bytes that owns it; None if fresh memory has to do."""
+    def lend(self, shape: tuple[int, ...], dtype: Any, size: int) -> np.ndarray:
+        """An array in a buffer of at least this size, or in fresh memory where there can be none."""
         if not self.lock.acquire(blocking=False):
-            return None  # another thread is here
+            return np.empty(shape, dtype)  # another thread is here
         try:
-            self.take_back()
-            buffer = self._fitting(size) or self._new(size)
-            if buffer is None:
-                return None
-            owner = np.frombuffer(buffer, np.uint8)
+            if self.returned:
+                self.take_back()
+            fitting = size
+            while not (waiting := self.idle.get(fitting)) and fitting < 2 * size:  # larger ones would lie idle
+                fitting += _step(fitting)
+            if waiting:
+                buffer, size = waiting.pop(), fitting
+            else:
+                buffer = self._new(size)
+                if buffer is None:
+                    return np.empty(shape, dtype)
+            result = np.ndarray(shape, dtype, buffer)
             # the callback is C code: it may run anywhere, and an interrupt that arrives in it would be lost
-            reference = weakref.ref(owner, self.returned.append)
-            self.in_use[id(reference)] = reference, buffer
-            return owner
+            reference = weakref.ref(result, self.returned.append)
+            self.in_use[id(reference)] = reference, buffer, size
+            return result
         finally:
             self.lock.release()
 
     def take_back(self) -> None:
-        """Let buffers wait whose arrays died."""
+        """Let the buffers of results that died wait for their next use."""
         while self.returned:
-            _, buffer = self.in_use.pop(id(self.returned.popleft()))
-            same_size = self.idle[buffer.nbytes] = self.idle.pop(buffer.nbytes, [])
-            same_size.append(buffer)
+            _, buffer, size = self.in_use.pop(id(self.returned.popleft()))
+            waiting = self.idle[size] = self.idle.pop(size, [])
+            waiting.append(buffer)
 
-    def _fitting(self, size: int) -> memoryview | None:
-        """A buffer that waits, of this size or up to twice of it, as larger ones would lie idle."""
-        fitting = size
-        while fitting <= 2 * size:
-            if same_size := self.idle.get(fitting):
-                return same_size.pop()
-            fitting += _step(fitting)
-        return None
-
-    def _new(self, size: int) -> memoryview | None:
-        for waiting in list(self.idle.values()):
+    def _new(self, size: int) -> Any:
+        """A new buffer; others that wait make room for it. None if all that there may be are in use."""
+        for other, waiting in list(self.idle.items()):
             while waiting and self.bytes + size > MOST:
-                self.bytes -= waiting.pop(0).nbytes
+                del waiting[0]
+                self.bytes -= other
         if self.bytes + size > MOST:
             return None
         memory = np.empty(size + LINE, np.uint8)
         begin = -memory.__array_interface__["data"][0] % LINE
         self.bytes += size
         self.made += 1
-        # no array, as a view of a view would keep alive this one, and not its owner
-        return memoryview(memory.data)[begin : begin + size]
+        # no array: of a view of an array, NumPy keeps alive the array that owns the memory, and not the one it views
+        return (ctypes.c_ubyte * size).from_buffer(memory, begin)  # type: ignore[arg-type]
 
 
 _buffers = _Buffers()
@@ -98,8 +99,9 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     (2, 3)
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    owner = _buffers.lend(size + -size % _step(size)) if size >= LARGE and enabled else None
-    return np.empty(shape, dtype) if owner is None else np.ndarray(shape, dtype, owner)
+    if size < LARGE or not enabled:
+        return np.empty(shape, dtype)
+    return _buffers.lend(shape, dtype, size + -size % _step(size))
 
 
 def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
