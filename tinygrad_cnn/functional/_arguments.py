@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,14 +11,17 @@ import numpy as np
 from .. import ops
 from ..graph import Array, Value
 from ..recording import is_recording
+from ..settings import integer, integers, one_of, refusal
 
 Dims = int | Sequence[int] | None
+REDUCTIONS = ("mean", "sum", "none")
 
 
 def one_dim(dim: int, ndim: int) -> int:
     """A dimension counted from the front: -1 of 3 is 2. A 0-d tensor has, as in PyTorch, one dimension."""
     room = max(ndim, 1)
-    dim = operator.index(dim)
+    if type(dim) is not int:
+        dim = integer(dim, "dim", "the function")
     if not -room <= dim < room:
         raise np.exceptions.AxisError(
             f"dim {dim} is out of range for {ndim} dimensions: expected {-room} to {room - 1}"
@@ -29,7 +31,7 @@ def one_dim(dim: int, ndim: int) -> int:
 
 def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     """Dimensions to reduce, in order, counted from the front; None and () mean all of them."""
-    named = [dim] if isinstance(dim, (int, np.integer)) else dim or ()
+    named = () if dim is None else integers(dim, "dim", "the function")
     if not named:
         return tuple(range(ndim))
     dims = [one_dim(d, ndim) for d in named]
@@ -44,14 +46,10 @@ def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[in
         return value, value
     if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
         return value
-    numbers = tuple(value) if isinstance(value, (Sequence, np.ndarray)) else (value, value)
-    if len(numbers) == 1:
-        numbers *= 2
-    if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) for n in numbers):
-        raise ValueError(f"{op} expects {name} as one integer or two (height, width), got {value!r}")
-    if min(numbers) < least:
-        raise ValueError(f"{op} expects {name} of at least {least}, got {value!r}")
-    return int(numbers[0]), int(numbers[1])
+    numbers = integers(value, name, op, least=least)
+    if len(numbers) not in (1, 2):
+        raise refusal(ValueError, value, name, op, "one integer or two (height, width)")
+    return numbers[0], numbers[-1]
 
 
 def as_float(input: Array) -> Array:
@@ -62,7 +60,7 @@ def as_float(input: Array) -> Array:
 
 def as_array(input: Array) -> Array:
     """What functions work on: a Tensor or an array as it is; numbers become an array, floats float32."""
-    if isinstance(input, (Value, np.ndarray)):
+    if isinstance(input, Value) or (isinstance(input, np.ndarray) and input.dtype.kind in "fiub"):
         return input
     array = new_array(input)
     return array if isinstance(input, np.generic) or array.dtype.kind != "f" else array.astype(np.float32)
@@ -141,10 +139,8 @@ def _reject_other(operand: Any) -> None:
 
 def reduced(loss: Array, reduction: str, total: Any = None) -> Array:
     """The losses of a batch as `reduction` asks: "none", "sum", or "mean" over `total` (default: all)."""
-    if reduction == "none":
+    if one_of(reduction, "reduction", "the loss", REDUCTIONS) == "none":
         return loss
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     result = ops.sum(loss, axis=tuple(range(loss.ndim)), keepdims=False)
     if reduction == "sum":
         return result
