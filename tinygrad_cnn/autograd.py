@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .graph import Array, Leaf, Node, Value, backpropagate
+from .settings import array, refusal
 
 
 def run_backward(output: Array, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
@@ -71,8 +72,8 @@ def grad(
     >>> slope.item(), curvature.item()
     (27.0, 18.0)
     """
-    outputs = [outputs] if isinstance(outputs, Value) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Value) else list(inputs)
+    outputs = _tensors(outputs, "outputs")
+    inputs = _tensors(inputs, "inputs")
     if not outputs or not inputs:
         raise ValueError(f"grad expects outputs and inputs, got {len(outputs)} and {len(inputs)}")
     if grad_outputs is None:
@@ -106,6 +107,14 @@ def grad(
     return tuple(gradients)
 
 
+def _tensors(given: Any, name: str) -> list[Any]:
+    tensors = list(given) if isinstance(given, Iterable) and not isinstance(given, Value) else [given]
+    for tensor in tensors:
+        if not isinstance(tensor, Value):
+            raise refusal(TypeError, tensor, name, "grad", "a Tensor or several")
+    return tensors
+
+
 def _own(gradient: Array, like: Value) -> Array:
     """A recorded gradient as it is, any other copied: a rule may hand one array to several leaves."""
     recorded = isinstance(gradient, Value) and gradient.node is not None
@@ -127,6 +136,7 @@ def _seed(output: Array, gradient: Any, create_graph: bool) -> tuple[Node | Leaf
             )
         gradient = np.ones(output.shape, output.dtype)
     if not isinstance(gradient, Value):
+        gradient = array(gradient, "gradient", "backward")
         gradient = output.wrap(np.array(gradient, output.dtype), None)  # a copy: a recorded pass needs it unchanged
     if gradient.shape != output.shape:
         raise RuntimeError(f"the gradient of a Tensor of shape {output.shape} was given shape {gradient.shape}")

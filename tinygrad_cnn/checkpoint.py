@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import settings
 from .tensor import Tensor
 from .whole_file import whole_file
 
@@ -30,7 +30,8 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     ...     load_checkpoint(f"{folder}/run.npz")
     {'epoch': 3, 'weights': [array([1., 1.])]}
     """
-    path = Path(path)
+    path = settings.path(path, "path", "save_checkpoint")
+    settings.mapping(state, "state", "save_checkpoint")
     arrays: dict[str, Any] = {}
     tree = json.dumps(_without_arrays(state, "", arrays))
     try:
@@ -45,6 +46,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises CheckpointError, naming the file, whatever is wrong with it.
     """
+    path = settings.path(path, "path", "load_checkpoint")
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -77,7 +79,10 @@ def _without_arrays(state: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {str(key): _without_arrays(value, f"{name}/{key}", arrays) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
         return [_without_arrays(value, f"{name}/{i}", arrays) for i, value in enumerate(state)]
-    return state.item() if isinstance(state, np.generic) else state
+    plain = state.item() if isinstance(state, np.generic) else state
+    if not isinstance(plain, (str, int, float, type(None))):
+        raise TypeError(f"{name} is of type {type(plain).__name__}, which would not come back as it is")
+    return plain
 
 
 def _with_arrays(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:

@@ -8,8 +8,10 @@ of one element, is taken for the number it holds; True and False are no numbers,
 from __future__ import annotations
 
 import math
+import os
 import reprlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,7 +113,7 @@ def one_of(value: Any, name: str, owner: str, choices: Sequence[str | None]) -> 
     raise refusal(kind, value, name, owner, f"{', '.join(others)} or {last}")
 
 
-def instance(value: Any, name: str, owner: str, kind: type[Any]) -> Any:
+def instance(value: Any, name: str, owner: str, kind: Any) -> Any:
     """An object of a class.
 
     >>> instance(np.random, "generator", "dropout", np.random.Generator)
@@ -137,8 +139,8 @@ def mapping(value: Any, name: str, owner: str, keys: Sequence[str] = ()) -> Mapp
     return value
 
 
-def array(value: Any, name: str, owner: str) -> np.ndarray:
-    """An array, or what can be made one: nested lists of a regular shape.
+def array(value: Any, name: str, owner: str, *, real: bool = True) -> np.ndarray:
+    """An array, also from nested lists of a regular shape; of real numbers, unless `real` is False.
 
     >>> array([[1, 2]], "images", "predict").shape
     (1, 2)
@@ -147,9 +149,22 @@ def array(value: Any, name: str, owner: str) -> np.ndarray:
         found = np.asarray(value)
     except ValueError:
         raise refusal(ValueError, value, name, owner, "an array, or nested lists of a regular shape") from None
-    if found.dtype == object:
-        raise refusal(TypeError, value, name, owner, "an array")
+    if real and found.dtype.kind not in "fiub":
+        raise refusal(TypeError, value, name, owner, "an array of real numbers")
     return found
+
+
+def path(value: Any, name: str, owner: str) -> Path:
+    """A path, which is not empty.
+
+    >>> path("runs/lenet.npz", "path", "save_checkpoint").name
+    'lenet.npz'
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise refusal(TypeError, value, name, owner, "a path")
+    if value == "":  # which pathlib takes for the current folder
+        raise refusal(ValueError, value, name, owner, "a path that is not empty")
+    return Path(value)
 
 
 def real_dtype(value: Any, name: str, owner: str) -> np.dtype[Any]:

@@ -4,11 +4,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..settings import path
 from .cache import cache_folder
 from .catalog import FASHION, MNIST, Collection
 from .errors import Unavailable
@@ -72,7 +72,7 @@ def load(name: str = "auto", *, data_dir: str | os.PathLike[str] | None = None, 
         raise ValueError(f"no dataset is called {name!r}; there are 'auto', 'mnist', 'fashion' and 'sample'")
     collection = collections[name]
     if data_dir is not None:
-        folder, arrays = read_folder(collection, Path(data_dir).expanduser())
+        folder, arrays = read_folder(collection, path(data_dir, "data_dir", "load").expanduser())
         return _dataset(collection, arrays, f"from {shown(folder)}")
     try:
         return _cached(collection, mirrors)

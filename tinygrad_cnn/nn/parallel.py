@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..graph import Array
 from ..ops.parallel import in_parts, number_of_threads
+from ..settings import instance
 from .layers import BatchNorm2d, Dropout
 from .module import Module
 
@@ -28,7 +29,7 @@ class DataParallel(Module):
     """
 
     def __init__(self, module: Module) -> None:
-        self.module = module
+        self.module = instance(module, "module", "DataParallel", Module)
 
     def forward(self, input: Array) -> Array:
         count = min(number_of_threads(), len(input))
