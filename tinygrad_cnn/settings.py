@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-SHOWN = (str, bytes, int, float, complex, list, tuple, dict, set, type(None))  # of others the type says more
+SHOWN = (str, bytes, int, float, complex, list, tuple, dict, set, np.generic, type(None))  # of others the type
 
 
 def refusal(kind: type[Exception], value: Any, name: str, owner: str, wanted: str) -> Exception:
@@ -26,6 +26,8 @@ def refusal(kind: type[Exception], value: Any, name: str, owner: str, wanted: st
     TypeError("SGD expects lr as a number, got 'x'")
     """
     got = reprlib.repr(value) if isinstance(value, SHOWN) else type(value).__name__
+    if isinstance(value, np.ndarray):
+        got += f" of shape {value.shape}"
     return kind(f"{owner} expects {name} as {wanted}, got {got}")
 
 
@@ -183,9 +185,7 @@ def real_dtype(value: Any, name: str, owner: str) -> np.dtype[Any]:
 
 
 def _is_sequence(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.ndim > 0
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    return isinstance(value, (list, tuple, range)) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def _python_number(value: Any) -> int | float | None:

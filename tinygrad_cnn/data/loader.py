@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..settings import array, flag, instance, integer, mapping
+from ..settings import array, flag, instance, integer, mapping, refusal
 
 Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 
@@ -102,12 +102,11 @@ class DataLoader:
             arrays = [array[picked] for array in self._arrays]
             if self._transform is not None:
                 rng = np.random.default_rng([self._seed, epoch, batch + 1])
-                arrays[0] = array(self._transform(arrays[0], rng), "what transform returns", "DataLoader", real=False)
+                changed = self._transform(arrays[0], rng)
+                arrays[0] = array(changed, "what transform returns", "DataLoader", real=False)
                 if arrays[0].shape[:1] != picked.shape:
-                    raise ValueError(
-                        f"DataLoader gave its transform {len(picked)} images, and expects as many back, "
-                        f"got an array of shape {arrays[0].shape}"
-                    )
+                    wanted = f"an array of the {len(picked)} images that it was given"
+                    raise refusal(ValueError, changed, "what transform returns", "DataLoader", wanted)
             self._epoch, self._batch = epoch, batch + 1
             if self._batch == len(self):
                 self._epoch, self._batch, self._begun = epoch + 1, 0, False

@@ -17,7 +17,9 @@ def mirrors_to_ask(extra: Iterable[str], usual: Iterable[str]) -> list[str]:
     """The `extra` mirrors, those of `$TINYGRAD_CNN_MIRRORS`, then the usual ones; each once."""
     if isinstance(extra, str):
         raise TypeError(f"mirrors is a tuple of base URLs; write mirrors=({extra!r},)")
-    extra = [instance(mirror, "each of the mirrors", "load", str) for mirror in extra]
+    extra = [
+        instance(mirror, "each of the mirrors", "load", str) for mirror in instance(extra, "mirrors", "load", Iterable)
+    ]
     from_environment = os.environ.get("TINYGRAD_CNN_MIRRORS", "").split(",")
     named = [mirror.strip() for mirror in (*extra, *from_environment) if mirror.strip()]
     for mirror in named:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from .. import ops
 from ..calls import composition
 from ..graph import Array, Value
-from ..settings import integers, one_of, refusal
+from ..settings import instance, integers, one_of, refusal
 from ._arguments import as_array, one_dim
 
 
@@ -142,7 +142,7 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
 def _same_dtype(tensors: Sequence[Array], op: str) -> list[Array]:
     if isinstance(tensors, (Value, np.ndarray)):
         raise TypeError(f"{op} expects the tensors in a list: {op}([a, b])")
-    tensors = [as_array(tensor) for tensor in tensors]
+    tensors = [as_array(tensor) for tensor in instance(tensors, "tensors", op, Iterable)]
     if not tensors:
         raise ValueError(f"{op} expects at least one tensor, got none")
     floating = [tensor.dtype for tensor in tensors if tensor.dtype.kind == "f"]

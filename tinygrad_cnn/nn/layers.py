@@ -66,7 +66,7 @@ class Conv2d(Module):
         self.in_channels = integer(in_channels, "in_channels", "Conv2d", least=0)
         self.out_channels = integer(out_channels, "out_channels", "Conv2d", least=0)
         self.groups = integer(groups, "groups", "Conv2d", least=1)
-        if in_channels % groups or out_channels % groups:
+        if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
                 f"Conv2d expects groups that divide both channels: {in_channels} and {out_channels} / {groups}"
             )
