@@ -139,7 +139,7 @@ class OneCycleLR(LRScheduler):
         final_div_factor: float = 1e4,
     ) -> None:
         groups = instance(optimizer, "optimizer", "OneCycleLR", Optimizer).param_groups
-        max_lrs = max_lr if isinstance(max_lr, Sequence) else [number(max_lr, "max_lr", "OneCycleLR")] * len(groups)
+        max_lrs = max_lr if isinstance(max_lr, list | tuple) else [max_lr] * len(groups)
         max_lrs = numbers(max_lrs, "max_lr", "OneCycleLR", count=len(groups), least=0)
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
