@@ -251,7 +251,7 @@ REFUSED = [
     ("Trainer(layer, sgd, loader, None, {})", "Trainer", "averaged", "an AveragedModel", ["5"], []),
 ]
 CASES = [
-    pytest.param(call.format(value), kind, f"{owner} expects {name} as {wanted}.*, got ", id=call.format(value))
+    pytest.param(call.format(value), kind, f"^{owner} expects {name} as {wanted}.*, got ", id=call.format(value))
     for call, owner, name, wanted, *values in REFUSED
     for kind, some in zip((TypeError, ValueError), values, strict=True)
     for value in some

@@ -1,8 +1,8 @@
 """The checks of settings that the whole package shares: each returns the setting as plain Python has it, or refuses it.
 
 A refusal reads `StepLR expects step_size as an integer of at least 1, got 'x'`. It is a TypeError for a setting of the
-wrong kind, and a ValueError for one of the right kind that is out of range. A number of NumPy's, and an array or Tensor
-of one element, is taken for the number it holds; True and False are no numbers, and no setting may be NaN or infinite.
+wrong kind, and a ValueError for one of the right kind that is out of range. NumPy's numbers, and arrays and Tensors of
+one element, count as the number they hold; True and False are no numbers, and no setting may be NaN or infinite.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-SHOWN = (str, bytes, int, float, complex, list, tuple, dict, set, np.generic, type(None))  # of others the type
+# what a refusal shows as it is; of anything else it names the type
+SHOWN = (str, bytes, int, float, complex, list, tuple, dict, set, np.generic, type(None))
 
 
 def refusal(kind: type[Exception], value: Any, name: str, owner: str, wanted: str) -> Exception:

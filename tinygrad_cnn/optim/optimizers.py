@@ -68,8 +68,8 @@ class Optimizer:
         return [params] if isinstance(params, Tensor) else list(params)
 
     def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        known = self.settings.keys() & group.keys()
-        return {**group, **{name: self.settings[name](group[name], name, self._name) for name in known}}
+        checks = ((name, check) for name, check in self.settings.items() if name in group)
+        return {**group, **{name: check(group[name], name, self._name) for name, check in checks}}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
