@@ -15,7 +15,7 @@ from rich import box
 from rich.table import Table
 
 from tinygrad_cnn.commands.fault import Fault
-from tinygrad_cnn.whole_file import whole_file
+from tinygrad_cnn.whole_file import atomic_write
 
 Record = dict[str, Any]
 
@@ -26,7 +26,7 @@ def write_report(records: Sequence[Record], out: Path) -> None:
     """The files, each whole or not at all."""
     for name, text_of in REPORTS.items():
         try:
-            with whole_file(out / name) as file:
+            with atomic_write(out / name) as file:
                 file.write(text_of(records).encode())
         except OSError as error:
             raise Fault(f"cannot write {out / name}: {error.strerror}") from None

@@ -4,7 +4,7 @@ import numpy as np
 
 from tinygrad_cnn import Tensor
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.graph import Node, topological_order
+from tinygrad_cnn.engine.graph import Node, topological_order
 
 
 def convolve(images, filters, bias):

@@ -197,6 +197,44 @@ def stall_in_mid_body(handler: Handler, body: bytes) -> None:
     time.sleep(5)
 
 
+def trickle(handler: Handler, body: bytes) -> None:
+    """Never silent for long, and never done: 40 bytes a second."""
+    handler.reply(200, body[:1000], Content_Length=len(body))
+    for i in range(1000, 1400, 2):
+        handler.wfile.write(body[i : i + 2])
+        time.sleep(0.05)
+
+
+def trickling_headers(handler: Handler, body: bytes) -> None:
+    for byte in b"HTTP/1.0 200 OK\r\nServer: " + bytes(100):
+        handler.wfile.write(bytes([byte]))
+        time.sleep(0.05)
+
+
+def malformed_redirect(handler: Handler, body: bytes) -> None:
+    handler.reply(302, b"", Location="http://[::1/")
+
+
+def redirect_to_no_host(handler: Handler, body: bytes) -> None:
+    handler.reply(302, b"", Location="http://:80/")
+
+
+def redirect_to_a_bad_port(handler: Handler, body: bytes) -> None:
+    handler.reply(302, b"", Location="http://127.0.0.1:99999999/")
+
+
+def redirect_to_no_text(handler: Handler, body: bytes) -> None:
+    handler.reply(302, b"", Location="http://\xff\xfe/")
+
+
+def redirect_to_a_label_too_long(handler: Handler, body: bytes) -> None:
+    handler.reply(302, b"", Location=f"http://{'ä' * 70}.example/")
+
+
+def redirect_elsewhere(handler: Handler, body: bytes) -> None:
+    handler.reply(302, b"", Location="gopher://127.0.0.1/")
+
+
 def redirect_loop(handler: Handler, body: bytes) -> None:
     handler.reply(302, b"", Location=handler.path)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import Tensor, grad
-from tinygrad_cnn.graph import NotKept, Primitive, Value
+from tinygrad_cnn.engine.graph import Primitive, ShapeDtype, Value
 
 
 def fixed(shape: tuple[int, ...], seed: int = 1) -> np.ndarray:
@@ -83,7 +83,7 @@ def check_vjps(case: Case) -> None:
     g = read_only(fixed(out.shape))
     for argnum in case.differentiable:
         x = case.args[argnum]
-        gradient = case.primitive.pull_back(argnum, g, out, case.args, case.settings)
+        gradient = case.primitive.rule(argnum)(g, out, *case.args, **case.settings)
         assert (gradient.shape, gradient.dtype) == (x.shape, x.dtype)
         expected = differences(lambda x, argnum=argnum: case(*case.with_arg(argnum, x)), x, g)
         np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-7, err_msg=f"argument {argnum}")
@@ -96,7 +96,7 @@ def check_second_derivatives(case: Case) -> None:
 
         def rule(g: Any, args: list[Any], argnum: int = argnum) -> Any:
             out = case.primitive(*args, **case.settings)
-            return case.primitive.pull_back(argnum, g, out, args, case.settings)
+            return case.primitive.rule(argnum)(g, out, *args, **case.settings)
 
         c = fixed(case.args[argnum].shape, seed=2)
         leaves = [Tensor(g, requires_grad=True)]
@@ -125,7 +125,7 @@ def check_float32(case: Case) -> None:
     assert out.dtype == case.settings.get("dtype", np.float32)
     g = fixed(out.shape).astype(out.dtype)
     for argnum in case.differentiable:
-        gradient = case.primitive.pull_back(argnum, g, out, args, case.settings)
+        gradient = case.primitive.rule(argnum)(g, out, *args, **case.settings)
         assert gradient.dtype == np.float32, f"argument {argnum}: {gradient.dtype}"
 
 
@@ -136,8 +136,8 @@ def check_nothing_is_written(case: Case) -> None:
     g = fixed(out.shape)
     before = out.copy()
     for argnum in case.differentiable:
-        case.primitive.pull_back(argnum, g, out, args, case.settings)
-        case.primitive.pull_back(argnum, read_only(g), read_only(out), case.args, case.settings)
+        case.primitive.rule(argnum)(g, out, *args, **case.settings)
+        case.primitive.rule(argnum)(read_only(g), read_only(out), *case.args, **case.settings)
     for value, copy in zip((*args, out, g), (*case.args, before, fixed(out.shape)), strict=True):
         np.testing.assert_array_equal(value, copy)
 
@@ -148,8 +148,7 @@ def check_adjoint(case: Case) -> None:
     c = fixed(out.shape)
     left = np.sum(out * c)
     right = sum(
-        np.sum(case.args[i] * case.primitive.pull_back(i, c, out, case.args, case.settings))
-        for i in case.differentiable
+        np.sum(case.args[i] * case.primitive.rule(i)(c, out, *case.args, **case.settings)) for i in case.differentiable
     )
     assert abs(left - right) <= 1e-13 * max(np.sum(np.abs(out * c)), 1)
 
@@ -169,12 +168,12 @@ def check_reads(case: Case) -> None:
     primitive = case.primitive
     out = case()
     g = read_only(fixed(out.shape))
-    unread = [i for i in case.differentiable if i in primitive.unread]
-    args = [NotKept(arg) if i in unread else arg for i, arg in enumerate(case.args)]
-    own = out if primitive.reads_out else NotKept(out)
+    unread = [i for i in case.differentiable if not primitive.reads(i)]
+    args = [ShapeDtype(arg) if i in unread else arg for i, arg in enumerate(case.args)]
+    own = out if primitive.reads_out else ShapeDtype(out)
     for argnum in case.differentiable:
-        expected = primitive.pull_back(argnum, g, out, case.args, case.settings)
-        np.testing.assert_array_equal(primitive.pull_back(argnum, g, own, args, case.settings), expected)
+        expected = primitive.rule(argnum)(g, out, *case.args, **case.settings)
+        np.testing.assert_array_equal(primitive.rule(argnum)(g, own, *args, **case.settings), expected)
 
 
 ALL_CHECKS = [

@@ -148,8 +148,16 @@ FAULTS = [
     (behave.hang_up_in_mid_body, r"broke off after [\d,]+ of [\d,]+ bytes"),
     (behave.hang_up_in_mid_chunk, r"broke off after [\d,]+ bytes"),
     (behave.stall_in_mid_body, r"broke off after [\d,]+ of [\d,]+ bytes"),
+    (behave.trickle, r"fell below 1,024 bytes a second after [\d,]+ of [\d,]+ bytes"),
     (behave.redirect_loop, "redirects in a loop"),
+    (behave.malformed_redirect, "redirects to a malformed address"),
+    (behave.redirect_to_no_host, "redirects to a malformed address"),
+    (behave.redirect_to_a_bad_port, "redirects to a malformed address"),
+    (behave.redirect_to_no_text, "redirects to a malformed address"),
+    (behave.redirect_to_a_label_too_long, "redirects to a malformed address"),
+    (behave.redirect_elsewhere, "redirects to a malformed address"),
     (behave.never_answer, "did not answer within 0.5 s"),
+    (behave.trickling_headers, "did not answer within 0.5 s"),
 ]
 
 
@@ -194,6 +202,39 @@ def test_a_mirror_that_never_answers_is_asked_only_once(good, folder):
         assert_complete(fetch(COLLECTION, folder, [silent.url, good.url]), folder)
         assert time.monotonic() - begun < 2
         assert len(silent.asked) == 1
+
+
+@pytest.mark.parametrize("behaviour", [behave.stall_in_mid_body, behave.trickle])
+def test_a_mirror_that_stalled_is_asked_again_only_when_there_is_no_other(behaviour, good, folder):
+    with Server(PACKED, behaviour) as slow:
+        assert_complete(fetch(COLLECTION, folder, [slow.url, good.url]), folder)
+        assert slow.asked == [(BIG, None)]
+
+        for path in folder.iterdir():
+            path.unlink()
+
+        def slow_at_first(handler, body):
+            (behaviour if len(slow.asked) == 1 else behave.well)(handler, body)
+
+        slow.asked.clear()
+        slow.behaviour = slow_at_first
+        with Server({BIG: PACKED[BIG]}) as poor:
+            assert_complete(fetch(COLLECTION, folder, [slow.url, poor.url]), folder)
+        assert [name for name, _ in slow.asked] == [f"{file.name}.gz" for file in COLLECTION.files]
+
+
+def test_a_slow_mirror_is_waited_for(folder, monkeypatch):
+    monkeypatch.setattr(download, "READ_SECONDS", 0.2)
+
+    def slowly(handler, body):
+        handler.reply(200, b"", Content_Length=len(body))
+        for i in range(0, len(body), 40_000):
+            time.sleep(0.05)
+            handler.wfile.write(body[i : i + 40_000])
+
+    with Server(PACKED, slowly) as server:
+        assert_complete(fetch(COLLECTION, folder, [server.url]), folder)
+    assert len(server.asked) == 4
 
 
 def test_a_closed_port_is_passed_over(good, folder, capfd):

@@ -43,7 +43,7 @@ def of_primitive(right, rules, args, settings, argnum, kind, reason=""):
     def vjp(g, *args, **settings):
         out = primitive(*args, **settings)
         count = range(len(args))
-        return [primitive.pull_back(i, g, out, list(args), settings) if i == argnum else None for i in count]
+        return [primitive.rule(i)(g, out, *args, **settings) if i == argnum else None for i in count]
 
     return Planted(Subject(primitive.function, vjp, tuple(args), settings), argnum, kind, reason)
 

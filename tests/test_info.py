@@ -15,6 +15,7 @@ from rich.console import Console
 from tinygrad_cnn import __main__ as command_line
 from tinygrad_cnn import info, machine
 from tinygrad_cnn.machine import AVX512, NO_BLAS, Blas, Processor
+from tinygrad_cnn.ops import blas as openblas_library
 
 PLAIN = Processor("a processor", 4, frozenset({"fma", "avx2"}), {})
 WIDE = replace(PLAIN, flags=AVX512 | PLAIN.flags)
@@ -67,8 +68,12 @@ def test_openblas_is_asked():
 
 def test_a_blas_that_cannot_be_asked(monkeypatch, tmp_path):
     (tmp_path / "not a library").write_text("")
-    monkeypatch.setattr(machine, "_where_openblas_may_be", lambda: [tmp_path / "not a library", tmp_path / "nothing"])
-    monkeypatch.setattr(machine, "_openblas_library", machine._openblas_library.__wrapped__)  # looked for anew
+    monkeypatch.setattr(
+        openblas_library, "_where_openblas_may_be", lambda: [tmp_path / "not a library", tmp_path / "nothing"]
+    )
+    monkeypatch.setattr(
+        openblas_library, "_openblas_library", openblas_library._openblas_library.__wrapped__
+    )  # looked for anew
     built = {"name": "accelerate", "found": True, "version": "1"}
     monkeypatch.setattr(np, "show_config", lambda mode: {"Build Dependencies": {"blas": built}})
     assert str(machine.blas()) == "accelerate 1, kernel and threads unknown"

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
+from tinygrad_cnn import __main__ as command_line
+from tinygrad_cnn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from tinygrad_cnn.commands import train
 
 MNIST = Path(__file__).parent.parent / "examples" / "mnist.py"
 
@@ -176,6 +178,90 @@ def test_what_is_wrong_is_said_in_one_line(two_epochs, tmp_path):
         assert done.stdout == "" or options[1] == half, options
         assert done.stderr.count("\n") == 1, done.stderr
         assert expected in done.stderr, (options, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("model", value) for value in (5, None, "resnet", "--help", ["lenet"], True)),
+        *(("epochs", value) for value in ([], "x", -1, 2.5, None, True)),
+        *(("batch_size", value) for value in ("x", 0, 1.5, {})),
+        *(("lr", value) for value in (None, "x", -0.1, float("nan"), float("inf"), [0.1], np.zeros(2), "nan\n")),
+        *(("optimizer", value) for value in ({}, "sgdx", 1)),
+        *(("seed", value) for value in (-1, 1.5, "x", False)),
+        *(("data", value) for value in (3, "nist", None)),
+        *(("augment", value) for value in ("maybe", None, 1, [])),
+        ("data_dir", True),
+    ],
+)
+def test_an_edited_setting_is_checked_as_on_the_command_line(two_epochs, tmp_path, capsys, name, value):
+    saved = load_checkpoint(two_epochs)
+    path = tmp_path / "edited.npz"
+    save_checkpoint(path, {**saved, "settings": {**saved["settings"], name: value}})
+    assert command_line.main(["train", "--load", str(path), "--epochs", "3"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1 and err.startswith(f"tinygrad_cnn: the settings in {path} do not fit: ")
+    assert name.replace("_", "-") in err
+
+
+def test_settings_that_only_are_spelled_otherwise_are_taken(two_epochs, tmp_path, capsys):
+    saved = load_checkpoint(two_epochs)
+    path = tmp_path / "edited.npz"
+    settings = {**saved["settings"], "batch_size": "32", "seed": np.array(0), "lr": f"{saved['settings']['lr']}"}
+    save_checkpoint(path, {**saved, "settings": settings})
+    assert command_line.main(["train", "--load", str(path), "--batch-size", "32"]) == 0
+    assert "nothing to train: 2 epochs are done" in capsys.readouterr().out
+
+
+class Disk:
+    """Saves fail while it is full; `then` happens at each."""
+
+    def __init__(self, monkeypatch, full, then=lambda: None):
+        self.full, self.then, self.asked = full, then, 0
+        monkeypatch.setattr(train, "save_checkpoint", self.save)
+
+    def save(self, path, state):
+        self.asked += 1
+        self.then()
+        if self.asked in self.full:
+            raise CheckpointError(f"cannot write {path}: No space left on device")
+        save_checkpoint(path, state)
+
+
+FLAT = ("train", "--data", "sample", "--model", "flat", "--no-augment", "--epochs")
+
+
+def test_a_save_that_fails_does_not_end_the_training(tmp_path, capsys, monkeypatch):
+    path = str(tmp_path / "run.npz")
+    disk = Disk(monkeypatch, full={1})
+    assert command_line.main([*FLAT, "2", "--save", path]) == 0
+    out, err = capsys.readouterr()
+    assert (disk.asked, err) == (2, "")
+    assert out.count(f"not saved: cannot write {path}: No space left on device\n") == 1
+    assert f"; saved to {path}\n" in out
+    assert load_checkpoint(path)["trainer"]["loader"] == {"epoch": 2, "batch": 0}
+
+
+def test_a_last_save_that_fails_is_told_after_the_result(tmp_path, capsys, monkeypatch):
+    path = str(tmp_path / "run.npz")
+    Disk(monkeypatch, full={2})
+    assert command_line.main([*FLAT, "2", "--save", path, "--predict", "7"]) == 1
+    out, err = capsys.readouterr()
+    assert err == f"tinygrad_cnn: cannot write {path}: No space left on device\n"
+    assert re.search(r"trained, [\d.]+ s; not saved\n", out)
+    assert "true class (rows)" in out and "test #7" in "".join(out.split("\n"))
+    assert load_checkpoint(path)["trainer"]["loader"] == {"epoch": 1, "batch": 0}
+
+
+def test_ctrl_c_on_a_full_disk_does_not_pretend_that_the_run_is_saved(tmp_path, capsys, monkeypatch):
+    path = str(tmp_path / "run.npz")
+    Disk(monkeypatch, full={1}, then=lambda: signal.raise_signal(signal.SIGINT))
+    assert command_line.main([*FLAT, "3", "--save", path]) == 1
+    out, err = capsys.readouterr()
+    assert err == f"tinygrad_cnn: cannot write {path}: No space left on device\n"
+    assert re.search(r"stopped after epoch 1, [\d.]+ s; not saved\n", out)
+    assert "continue with" not in out
 
 
 def test_a_reader_that_leaves_early(two_epochs):

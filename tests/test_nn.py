@@ -253,6 +253,54 @@ def test_a_shared_module_is_applied_twice_counted_once_and_saved_under_both_name
     assert len(model) == 2
 
 
+class Meeting(nn.Module):
+    """Two members, whose names are given."""
+
+    def __init__(self, first, second):
+        (name, member), (other, twin) = first, second
+        setattr(self, name, member)
+        setattr(self, other, {**getattr(self, other, {}), **twin} if isinstance(twin, dict) else twin)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            Meeting(("d", {1: nn.Linear(1, 2)}), ("d", {"1": nn.Linear(1, 3)})),
+            r"'d\.1': Linear\(.*1.*2.*\) and Linear\(.*1.*3.*\)",
+        ),
+        (
+            Meeting(("d", {1: nn.Parameter(np.ones(2))}), ("d", {"1": nn.Buffer(np.ones(3))})),
+            r"'d\.1': Parameter\(shape=\(2,\)\) and Buffer\(shape=\(3,\)\)",
+        ),
+        (
+            Meeting(("a", nn.Linear(1, 1)), ("a.bias", nn.Parameter(np.ones(2)))),
+            r"'a\.bias': Parameter\(shape=\(2,\)\) and Parameter\(shape=\(1,\)\)",
+        ),
+        (Meeting(("a.b", nn.ReLU()), ("a", {"b": nn.Tanh()})), r"'a\.b': ReLU\(\) and Tanh\(\)"),
+    ],
+)
+def test_two_members_of_one_name_are_an_error_wherever_names_are_made(model, message):
+    whole = nn.Sequential(model)
+    for names in (whole.named_parameters, whole.named_modules, whole.state_dict, whole.parameters):
+        with pytest.raises(ValueError, match="two members have the name '0.*" + message[1:]):
+            list(names())
+    with pytest.raises(ValueError, match=message):
+        model.load_state_dict({})
+
+
+def test_children_of_one_name_are_an_error():
+    with pytest.raises(ValueError, match=r"two members have the name 'd\.1'"):
+        list(Meeting(("d", {1: nn.ReLU()}), ("d", {"1": nn.Tanh()})).named_children())
+
+
+def test_keys_that_make_one_name_are_no_matter_where_nothing_is_named():
+    layer = nn.ReLU()
+    twice = Meeting(("d", {1: layer}), ("d", {"1": layer}))
+    assert [name for name, _ in twice.named_modules()] == ["", "d.1"]
+    assert list(Meeting(("d", {1: "a"}), ("d", {"1": "b"})).named_parameters()) == []
+
+
 def test_a_module_that_is_its_own_child_ends():
     outer, inner = nn.Module(), nn.Linear(1, 1)
     outer.inner, outer.self, inner.parent = inner, outer, outer
@@ -485,7 +533,7 @@ def test_a_state_that_does_not_fit_is_refused_key_by_key_and_changes_nothing(rem
 def test_a_state_that_holds_no_numbers_changes_nothing():
     layer = nn.Linear(1, 1)
     before = layer.weight.item()
-    with pytest.raises(TypeError, match=r"bias as an array of real numbers, got .*abc"):
+    with pytest.raises(RuntimeError, match="bias has dtype <U3, expected float32"):
         layer.load_state_dict({"weight": [[before + 1]], "bias": ["abc"]})
     assert layer.weight.item() == before
 

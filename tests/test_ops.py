@@ -15,7 +15,7 @@ from references import (
 )
 
 from tinygrad_cnn import Tensor, grad, ops
-from tinygrad_cnn.graph import NotKept, Primitive
+from tinygrad_cnn.engine.graph import Primitive, ShapeDtype
 
 normal = np.random.default_rng(0).standard_normal
 
@@ -190,23 +190,23 @@ def test_vjps_of_a_bilinear_primitive_are_adjoints_one_by_one(case):
     out = case()
     c = fixed(out.shape)
     for i, x in enumerate(case.args):
-        gradient = case.primitive.pull_back(i, c, out, case.args, case.settings)
+        gradient = case.primitive.rule(i)(c, out, *case.args, **case.settings)
         np.testing.assert_allclose(np.sum(x * gradient), np.sum(out * c), rtol=1e-11, atol=1e-13)
 
 
 def test_every_primitive_has_a_case_for_each_of_its_arguments():
     tested = {(case.primitive.name, i) for case in CASES for i in case.differentiable}
     wanted = {(name, i) for name, p in PRIMITIVES.items() for i, rule in enumerate(p.rules) if rule is not None}
-    wanted |= {(name, i) for name, p in PRIMITIVES.items() for i in range(2) if p.argnum_rule is not None}
+    wanted |= {(name, i) for name, p in PRIMITIVES.items() for i in range(2) if p.joint_rule is not None}
     assert wanted <= tested, f"no case for {sorted(wanted - tested)}"
 
 
 def test_every_primitive_has_a_rule_for_each_of_its_arguments():
     for name, p in PRIMITIVES.items():
-        if name not in WITHOUT_VJP and p.argnum_rule is None:
+        if name not in WITHOUT_VJP and p.joint_rule is None:
             arguments = [a for a in inspect.signature(p).parameters.values() if a.kind is a.POSITIONAL_OR_KEYWORD]
             assert len(p.rules) == len(arguments), name
-    assert ops.argmax.rules == () and ops.argmax.argnum_rule is None
+    assert ops.argmax.rules == () and ops.argmax.joint_rule is None
 
 
 @pytest.mark.parametrize("name", [name for name, p in PRIMITIVES.items() if p.rules])
@@ -214,17 +214,19 @@ def test_whatever_is_kept_is_read_by_some_rule(name):
     """Else memory would be held for nothing."""
     p = PRIMITIVES[name]
     arguments = [a.name for a in inspect.signature(p).parameters.values() if a.kind is a.POSITIONAL_OR_KEYWORD]
-    for read in ["out"] * p.reads_out + [a for i, a in enumerate(arguments) if i not in p.unread]:
+    for read in ["out"] * p.reads_out + [a for i, a in enumerate(arguments) if p.reads(i)]:
         assert any(needs(case, read, arguments) for case in CASES if case.primitive is p), read
 
 
 def needs(case, read, arguments):
     """Whether a rule fails when the numbers of one argument, or of out, are kept from it."""
     out = case()
-    args = [NotKept(np.asarray(arg)) if name == read else arg for name, arg in zip(arguments, case.args, strict=True)]
+    args = [
+        ShapeDtype(np.asarray(arg)) if name == read else arg for name, arg in zip(arguments, case.args, strict=True)
+    ]
     for argnum in case.differentiable:
         try:
-            case.primitive.pull_back(argnum, out, NotKept(out) if read == "out" else out, args, case.settings)
+            case.primitive.rule(argnum)(out, ShapeDtype(out) if read == "out" else out, *args, **case.settings)
         except (RuntimeError, AttributeError):
             return True
     return False
@@ -305,7 +307,7 @@ def test_max_with_many_ties_against_a_loop(size, axis, ties, keepdims):
         winners = [place for place in places if x[place] == largest]
         for place in winners[:1] if ties == "first" else winners:
             expected[place] += kept[at] / (1 if ties == "first" else len(winners))
-    gradient = ops.max.pull_back(0, g, out, [x], {"axis": axis, "keepdims": keepdims, "ties": ties})
+    gradient = ops.max.rule(0)(g, out, x, axis=axis, keepdims=keepdims, ties=ties)
     np.testing.assert_allclose(gradient, expected, rtol=1e-14)
 
 

@@ -9,19 +9,19 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.graph import Node, recompute, topological_order
+from tinygrad_cnn.engine.graph import Node, recompute, topological_order
+from tinygrad_cnn.engine.recording import is_recording
 from tinygrad_cnn.models import MODELS
-from tinygrad_cnn.ops import parallel
-from tinygrad_cnn.ops.parallel import in_parts
-from tinygrad_cnn.recording import is_recording
+from tinygrad_cnn.ops import blas
+from tinygrad_cnn.ops.parallel import in_a_part, map_parts
 
-needs_control = pytest.mark.skipif(parallel._blas_threads()[1] is None, reason="NumPy's BLAS is not OpenBLAS")
+needs_control = pytest.mark.skipif(blas._thread_functions()[1] is None, reason="NumPy's BLAS is not OpenBLAS")
 
 
 @pytest.fixture(params=[2, 3])
 def threads(request, monkeypatch):
     """That many, however many processors there are."""
-    monkeypatch.setattr("tinygrad_cnn.nn.parallel.number_of_threads", lambda: request.param)
+    monkeypatch.setattr("tinygrad_cnn.ops.blas.number_of_threads", lambda: request.param)
     return request.param
 
 
@@ -80,7 +80,7 @@ def test_training_is_that_of_the_whole(threads):
 def test_gradcheck_and_second_derivatives(threads):
     weight = Tensor(fixed((3, 2)), requires_grad=True)
     x = Tensor(fixed((5, 3), 2), requires_grad=True)
-    gradcheck(lambda x, w: in_parts(lambda part: (part @ w).tanh(), x, [w], threads), [x, weight])
+    gradcheck(lambda x, w: map_parts(lambda part: (part @ w).tanh(), x, [w], threads), [x, weight])
 
     calls = []
 
@@ -92,7 +92,7 @@ def test_gradcheck_and_second_derivatives(threads):
         calls.append(len(part))
         return (part @ weight).tanh()
 
-    found = curvature(lambda: in_parts(counted, x, [weight], threads))
+    found = curvature(lambda: map_parts(counted, x, [weight], threads))
     assert len(calls) == threads + 1  # the parts, and for the recorded backward pass the whole, once for all arguments
     for one, other in zip(found, curvature(lambda: (x @ weight).tanh()), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
@@ -113,13 +113,13 @@ def test_a_second_backward_pass_with_another_cotangent(threads):
 @needs_control
 def test_a_parameter_that_is_not_used_has_a_gradient_of_zero(threads):
     used, unused = (Tensor(fixed((2, 2), seed), requires_grad=True) for seed in (1, 2))
-    out = in_parts(lambda part: part @ used, fixed((4, 2)), [used, unused], threads)
+    out = map_parts(lambda part: part @ used, fixed((4, 2)), [used, unused], threads)
     assert grad(out.sum(), [used, unused], create_graph=True)[1].tolist() == [[0, 0], [0, 0]]
     assert grad(out.sum(), [used, unused])[1].tolist() == [[0, 0], [0, 0]]
     x = Tensor(fixed((4, 2)), requires_grad=True)
-    out = in_parts(lambda part: Tensor(np.ones((len(part), 2))) @ used, x, [used], threads)
+    out = map_parts(lambda part: Tensor(np.ones((len(part), 2))) @ used, x, [used], threads)
     assert grad(out.sum(), x)[0].tolist() == [[0, 0]] * 4
-    cut_off = in_parts(lambda part: (part @ used).detach(), fixed((4, 2)), [used], threads)
+    cut_off = map_parts(lambda part: (part @ used).detach(), fixed((4, 2)), [used], threads)
     assert not cut_off.requires_grad
 
 
@@ -129,7 +129,7 @@ def test_nothing_is_recorded_inside_no_grad(threads):
     images = np.ones((5, 2, 6, 6), np.float32)
     with no_grad():
         out = model(images)
-        in_parts(lambda part: seen.append(is_recording()) or part, images, [], threads)
+        map_parts(lambda part: seen.append(is_recording()) or part, images, [], threads)
     assert not out.requires_grad and not any(seen)
     np.testing.assert_allclose(out, model(images).data, rtol=1e-6)
 
@@ -145,7 +145,7 @@ def test_what_looks_at_the_whole_batch_is_run_as_a_whole(threads):
 
 @needs_control
 def test_blas_has_its_threads_back_after_an_error_too(threads):
-    count, hold = parallel._blas_threads()
+    count, hold = blas._thread_functions()
     before = count()
     seen = []
 
@@ -159,7 +159,7 @@ def test_blas_has_its_threads_back_after_an_error_too(threads):
     try:
         for batch in (np.arange(6.0).reshape(6, 1), np.arange(6.0).reshape(6, 1)[::-1]):  # in the first part, the last
             with pytest.raises(ZeroDivisionError, match="in a part"):
-                in_parts(failing, batch, [], threads)
+                map_parts(failing, batch, [], threads)
             assert count() == 3
     finally:
         hold(before)
@@ -172,11 +172,11 @@ def test_parts_are_computed_at_the_same_time_and_in_the_callers_context(threads)
 
     def part(x):
         together.wait()
-        assert parallel.number_of_threads() == 1  # a part is not cut further
+        assert in_a_part()  # and so not cut further
         return np.exp(x)
 
     with np.errstate(over="ignore"):  # else an error here, as warnings are
-        out = in_parts(part, np.full((6, 1), 1e3), [], threads)
+        out = map_parts(part, np.full((6, 1), 1e3), [], threads)
     assert (out == np.inf).all()
 
 
@@ -184,7 +184,7 @@ def test_parts_are_computed_at_the_same_time_and_in_the_callers_context(threads)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_has_threads_of_its_own():
     def work():
-        return in_parts(lambda part: part + 1, np.zeros((4, 1)), [], 2).sum()
+        return map_parts(lambda part: part + 1, np.zeros((4, 1)), [], 2).sum()
 
     assert work() == 4
     child = os.fork()

@@ -30,7 +30,6 @@ def leaf(*numbers, dtype=np.float32):
         ([True, False], np.bool_),
         (np.arange(3), np.int64),
         (np.ones(3), np.float64),
-        (np.ones(3, np.float16), np.float16),
         (np.ones(3, np.uint8), np.uint8),
         (np.float64(1.0), np.float64),
         (np.int32(1), np.int32),
@@ -128,7 +127,7 @@ def test_sizes():
 # ---- dtypes of results
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("number", [2, 2.5, True, np.float64(2.5), np.float32(2.5), np.int64(2), np.bool_(True)])
 def test_numbers_take_the_dtype_of_the_tensor(dtype, number):
     x = leaf(1.0, 2.0, dtype=dtype)

@@ -13,6 +13,7 @@ from tinygrad_cnn.data.catalog import FASHION
 from tinygrad_cnn.model_summary import summary
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from tinygrad_cnn.random import get_rng_state
 from tinygrad_cnn.report import confusion_table, drawing, worst_mistakes
 from tinygrad_cnn.training import Trainer, predict
 
@@ -81,24 +82,97 @@ def test_the_schedule_goes_on_and_the_weights_are_averaged_after_each_step():
         np.testing.assert_array_equal(trainer.averaged.state_dict()[name], value, err_msg=name)
 
 
+def changed(path, value):
+    """A change of what stands at the path in the state, or its removal."""
+
+    def change(state):
+        *above, last = path.split("/")
+        for key in above:
+            state = state[int(key) if isinstance(state, list) else key]
+        if value is REMOVED:
+            del state[last]
+        else:
+            state[last] = value
+
+    return change
+
+
+REMOVED = object()
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("path", "value", "message"),
     [
-        ({"averaged": None}, "of a run without averaged=, unlike this one"),
-        ({"schedule": None}, "of a run without schedule=, unlike this one"),
-        ({"schedule": {"last_epoch": 1, "base_lrs": [0.05]}}, "has gone on 1 times in 4 steps"),
+        ("averaged", None, "of a run without averaged=, unlike this one"),
+        ("schedule", None, "of a run without schedule=, unlike this one"),
+        ("model", None, "of a run without model=, unlike this one"),
+        *((name, REMOVED, f"of a run without {name}=") for name in ("model", "random", "loader", "averaged")),
+        *((f"{name}", 3, f"the {name} of") for name in ("model", "optimizer", "averaged", "random")),
+        *((f"{name}", {}, f"the {name} of") for name in ("model", "optimizer", "schedule", "averaged", "random")),
+        ("schedule/last_epoch", 1, "the schedule of the state does not fit: it has gone on 1 times in 6 steps"),
+        ("schedule/base_lrs", ["x"], "the schedule of"),
+        ("schedule/base_lrs", [], "the schedule of"),
+        ("model/0.weight", REMOVED, "missing: 0.weight"),
+        ("model/0.weight", np.array("text"), "0.weight"),
+        ("model/1.num_batches_tracked", np.array(1.5), "num_batches_tracked has dtype float64, expected int64"),
+        ("optimizer/param_groups", REMOVED, "the optimizer of .*param_groups"),
+        ("optimizer/param_groups/0/lr", "x", "the optimizer of"),
+        ("optimizer/param_groups/0/lr", REMOVED, "the optimizer of"),
+        ("optimizer/state/7", {}, "the optimizer of"),
+        ("optimizer/state/0", 3, "the optimizer of"),
+        ("averaged/n_averaged", np.array([1, 2]), "the averaged of"),
+        ("loader/epoch", "x", "the schedule of"),
+        ("loader/batch", REMOVED, "the schedule of"),
+        ("loader/more", 1, "the loader of"),
+        ("random/bit_generator", "MT19937", "the random of"),
+        ("random/state/inc", "x", "the random of"),
+        ("random/uinteger", REMOVED, "the random of"),
     ],
 )
-def test_states_that_do_not_fit_change_nothing(change, message):
+def test_states_that_do_not_fit_change_nothing_bit_by_bit(tmp_path, path, value, message):
     trainer = make_trainer("sgd")
     train_until(trainer, 1)
-    state = {**trainer.state_dict(), **change}
+    for _ in range(2):
+        next(trainer.epoch())
+    save_checkpoint(tmp_path / "run.npz", trainer.state_dict())
+    state = load_checkpoint(tmp_path / "run.npz")
+    state["optimizer"]["param_groups"][0]["foreign"] = 1
+    changed(path, value)(state)
+
     fresh = make_trainer("sgd")
-    before = fresh.model.state_dict()
+    next(fresh.epoch())
+    fresh.model[0].weight.requires_grad = False
+    fresh.optimizer.param_groups[0]["lr"] = 0.125  # by hand
+    next(iter(fresh.loader))  # broken off: the next iteration begins an epoch
+    before = everything(fresh)
     with pytest.raises(ValueError, match=message):
         fresh.load_state_dict(state)
-    for name, value in before.items():
-        np.testing.assert_array_equal(fresh.model.state_dict()[name], value)
+    assert everything(fresh) == before
+    assert len(list(fresh.loader)) == 4
+
+
+def everything(trainer):
+    """Whatever could have been changed, as bytes and text."""
+    tensors = [*trainer.model._state().items(), *trainer.averaged._state().items()]
+    arrays = [(name, value.data.dtype, value.data.tobytes(), value.requires_grad) for name, value in tensors]
+    buffers = [
+        (id(tensor), name, value.dtype, value.tobytes())
+        for tensor, values in trainer.optimizer.state.items()
+        for name, value in values.items()
+    ]
+    groups = [{**group, "params": list(map(id, group["params"]))} for group in trainer.optimizer.param_groups]
+    schedule = (trainer.schedule.last_epoch, trainer.schedule.base_lrs)
+    return repr((arrays, buffers, groups, schedule, trainer.loader.state_dict(), get_rng_state()))
+
+
+@pytest.mark.parametrize("state", [None, [], 3, "text"])
+def test_what_is_no_state_at_all_is_refused(state):
+    with pytest.raises(ValueError, match="the state of a run is a dictionary, got "):
+        make_trainer("adamw").load_state_dict(state)
+
+
+def test_a_run_without_a_schedule_takes_no_state_of_one_that_has():
+    trainer = make_trainer("sgd")
     plain = Trainer(trainer.model, trainer.optimizer, trainer.loader)
     with pytest.raises(ValueError, match="of a run with schedule=, unlike this one"):
         plain.load_state_dict(trainer.state_dict())

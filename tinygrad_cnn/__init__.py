@@ -13,10 +13,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import data, functional, nn, ops, optim
-from .autograd import grad
-from .graph import primitive
+from .engine import graph
+from .engine.autograd import grad
+from .engine.graph import primitive
+from .engine.recording import enable_grad, no_grad
 from .random import get_rng_state, manual_seed, set_rng_state
-from .recording import enable_grad, no_grad
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = [
     "get_rng_state",
     "grad",
     "gradcheck",
+    "graph",
     "manual_seed",
     "nn",
     "no_grad",

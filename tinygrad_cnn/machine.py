@@ -6,16 +6,15 @@ What is not told is None, and shown as "unknown".
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from .ops.blas import openblas
 
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -134,36 +133,6 @@ def blas() -> Blas:
     return Blas(built.get("name", "unknown"), built.get("version", "unknown")) if built.get("found") else NO_BLAS
 
 
-def openblas(name: str, result: Any, *arguments: Any) -> Any:
-    """OpenBLAS's function openblas_<name>, with its C types; None if NumPy has another BLAS, or that no such function.
-
-    >>> openblas("make_coffee", ctypes.c_int) is None
-    True
-    """
-    found = _openblas_library()
-    if found is None:
-        return None
-    library, prefix, suffix = found
-    function = getattr(library, f"{prefix}openblas_{name}{suffix}", None)
-    if function is not None:
-        function.restype, function.argtypes = result, arguments
-    return function
-
-
-@functools.cache
-def _openblas_library() -> tuple[ctypes.CDLL, str, str] | None:
-    """The library, and what its builders put before and behind the names of its functions."""
-    for path in _where_openblas_may_be():
-        try:
-            library = ctypes.CDLL(str(path))
-        except OSError:
-            continue
-        for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
-            if hasattr(library, f"{prefix}openblas_get_config{suffix}"):
-                return library, prefix, suffix
-    return None
-
-
 def parse_config(config: str) -> str:
     """The version in what OpenBLAS says of itself.
 
@@ -181,14 +150,3 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
     {'OMP_NUM_THREADS': '1'}
     """
     return {name: value for name, value in sorted(environment.items()) if name.startswith(SETTINGS)}
-
-
-def _where_openblas_may_be() -> Iterator[Path]:
-    """NumPy's own module, through which one sees all that it is linked with (not on Windows), and the folders in which
-    NumPy's wheels keep their libraries."""
-    module = find_spec("numpy.linalg._umath_linalg")
-    if module and module.origin:
-        yield Path(module.origin)
-    numpy = Path(np.__file__).parent
-    for folder in (numpy.parent / "numpy.libs", numpy / ".dylibs"):
-        yield from sorted(folder.glob("*openblas*"))

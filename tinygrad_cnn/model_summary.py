@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from . import ops
-from .graph import Leaf, Node, topological_order
+from .engine.graph import Leaf, Node, topological_order
 from .nn import Module, Parameter
 from .nn.module import evaluating
 from .printing import Printed

@@ -180,7 +180,7 @@ def real_dtype(value: Any, name: str, owner: str) -> np.dtype[Any]:
         found: np.dtype[Any] = np.dtype("O" if value is None else value)  # NumPy takes None for float64
     except (TypeError, ValueError):
         found = np.dtype("O")
-    if found.kind not in "fiub":
+    if found.kind not in "iub" and found.char not in "fd":
         raise refusal(TypeError, value, name, owner, "a dtype of real numbers, such as np.float32")
     return found
 

@@ -5,6 +5,7 @@ Its methods are the functions of `tinygrad_cnn.functional`, its first argument b
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,12 +13,14 @@ import numpy as np
 
 from . import functional as F
 from . import ops
-from .autograd import run_backward
-from .cuts import note_cut
+from .engine.autograd import run_backward
+from .engine.detached import note_cut
+from .engine.graph import Array, Leaf, Node, Value
+from .engine.guards import check_dtype
+from .engine.versions import note_change
 from .functional._arguments import new_array, one_dim
 from .functional._numpy import call_outside_graph, call_ufunc
 from .functional.indexing import getitem
-from .graph import Array, Leaf, Node, Value
 from .settings import flag, real_dtype
 
 
@@ -89,8 +92,7 @@ class Tensor(Value):
 
         Assigning to it (`w.data -= 0.1 * w.grad`) changes a leaf without recording anything.
         """
-        if type(self.node) is Node:
-            note_cut(self.node, ".data")
+        self._leave_graph(".data")
         return self._array
 
     @data.setter
@@ -104,11 +106,10 @@ class Tensor(Value):
             new = new._array
         if not isinstance(new, np.ndarray):
             raise TypeError(f".data takes an array, got {type(new).__name__}")
-        leaf = self._leaf
-        if leaf is not None:
-            if new.dtype.kind != "f":
-                raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {new.dtype}")
-            leaf.mark_changed()
+        if self._leaf is not None and new.dtype.kind != "f":
+            raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {new.dtype}")
+        check_dtype(new.dtype, "an array")
+        note_change(self._array)
         self._array = new if new.flags.writeable else new.copy()
 
     @property
@@ -131,7 +132,7 @@ class Tensor(Value):
     @property
     def requires_grad(self) -> bool:
         """Whether operations on this Tensor are recorded."""
-        return self.node is not None
+        return self.node is not None and self.node.requires_grad
 
     @requires_grad.setter
     def requires_grad(self, required: bool) -> None:
@@ -193,8 +194,7 @@ class Tensor(Value):
 
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy. What is computed from it is not recorded."""
-        if type(self.node) is Node:
-            note_cut(self.node, ".numpy()")
+        self._leave_graph(".numpy()")
         return self._array
 
     def tolist(self) -> Any:
@@ -203,9 +203,13 @@ class Tensor(Value):
 
     def detach(self) -> Tensor:
         """The same array as a constant: no gradient flows through it."""
-        if type(self.node) is Node:
-            note_cut(self.node, ".detach()")
+        self._leave_graph(".detach()")
         return Tensor.wrap(self._array, None)
+
+    def _leave_graph(self, how: str) -> None:
+        """Note that the code which called the caller took this value out of its graph."""
+        if type(self.node) is Node:
+            note_cut(self.node, how, sys._getframe(2))
 
     def __reduce__(self) -> Any:
         """`copy` and `pickle` take the numbers, whether a gradient is required, and the gradient; never a graph."""
@@ -260,8 +264,7 @@ class Tensor(Value):
         return format(self.item(), spec) if self._array.size == 1 and spec else format(repr(self), spec)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if type(self.node) is Node:
-            note_cut(self.node, "np.asarray")
+        self._leave_graph("np.asarray")
         return np.array(self._array, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:

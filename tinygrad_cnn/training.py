@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import functional as F
 from .data import DataLoader
+from .engine.recording import no_grad
 from .nn import Module
 from .nn.module import evaluating
 from .optim import Optimizer
 from .optim.lr_scheduler import LRScheduler
 from .optim.swa_utils import AveragedModel
 from .random import get_rng_state, set_rng_state
-from .recording import no_grad
-from .settings import array, instance, integer, mapping
+from .settings import array, instance, integer
 
 
 class Step(NamedTuple):
@@ -82,41 +83,61 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, the package's random numbers included."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": None if self.schedule is None else self.schedule.state_dict(),
-            "loader": self.loader.state_dict(),
-            "averaged": None if self.averaged is None else self.averaged.state_dict(),
-            "random": get_rng_state(),
-        }
+        return {name: None if part is None else part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave.
 
         Raises:
-            ValueError: if that run had a schedule or an average of weights and this one has none, or the other way
-                round, or if its schedule did not go on after each step. Nothing has been changed then.
+            ValueError: if a part of the state is missing or damaged, or of another model, optimiser or loader; if that
+                run had a schedule or an average of weights and this one has none, or the other way round; or if its
+                schedule did not go on after each step. Nothing has been changed then.
         """
-        mapping(state, "state", "Trainer.load_state_dict", ["model", "optimizer", "loader", "random"])
-        for name, own in (("schedule", self.schedule), ("averaged", self.averaged)):
+        if not isinstance(state, Mapping):
+            raise ValueError(f"the state of a run is a dictionary, got {type(state).__name__}")
+        before = self.state_dict()
+        for name, own in before.items():
             given = state.get(name)
             if (given is None) != (own is None):
                 raise ValueError(f"the state is of a run with{'out' if given is None else ''} {name}=, unlike this one")
-        steps = state["loader"]["epoch"] * len(self.loader) + state["loader"]["batch"]
-        if self.schedule is not None and state["schedule"]["last_epoch"] != steps:
-            raise ValueError(
-                f"the schedule of the state has gone on {state['schedule']['last_epoch']:,} times in {steps:,} steps; "
-                "it should once after each"
-            )
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        parts = {name: part for name, part in self._parts().items() if part is not None}
+        buffers, groups = self.optimizer.state, [dict(group) for group in self.optimizer.param_groups]
+        name = "schedule"
+        try:
+            self._check_steps(state)
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+        except Exception as error:
+            for changed in parts.keys() - {"optimizer", "loader"}:
+                parts[changed].load_state_dict(before[changed])
+            self.optimizer.state = buffers
+            for group, settings in zip(self.optimizer.param_groups, groups, strict=True):
+                group.clear()  # also of settings that only the state had
+                group.update(settings)
+            reason = error if isinstance(error, (ValueError, RuntimeError)) else repr(error)
+            raise ValueError(f"the {name} of the state does not fit: {reason}") from error
+
+    def _parts(self) -> dict[str, Any]:
+        """What has a state, in the order in which states are loaded.
+
+        The schedule comes after the optimiser, whose learning rate it sets. The loader comes last: it changes nothing
+        unless its state fits, and so never has to be restored.
+        """
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "averaged": self.averaged,
+            "random": SimpleNamespace(state_dict=get_rng_state, load_state_dict=set_rng_state),
+            "loader": self.loader,
+        }
+
+    def _check_steps(self, state: Mapping[str, Any]) -> None:
         if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        self.loader.load_state_dict(state["loader"])
-        set_rng_state(state["random"])
+            steps = state["loader"]["epoch"] * len(self.loader) + state["loader"]["batch"]
+            done = state["schedule"]["last_epoch"]
+            if done != steps:
+                raise ValueError(f"it has gone on {done:,} times in {steps:,} steps; it should once after each")
 
 
 def predict(model: Module, images: np.ndarray, batch_size: int = 500) -> np.ndarray:

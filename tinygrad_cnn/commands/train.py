@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from rich.console import Console
 
 from .. import data, optim
-from ..checkpoint import load_checkpoint, save_checkpoint
+from ..checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from ..model_summary import summary
 from ..models import MODELS
 from ..nn import Module
@@ -91,7 +91,10 @@ def at_least(kind: type, least: int) -> Callable[[str], Any]:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Train as asked and show the result; the exit status: 0, or 130 if it was stopped."""
+    """Train as asked and show the result; the exit status: 0, or 130 if it was stopped.
+
+    A CheckpointError, so the exit status 1, comes at the end if what was trained last could not be saved.
+    """
     saved = load_checkpoint(options.load) if options.load is not None else None
     only_predict = options.predict is not None and saved is not None and options.epochs is None
     if options.save is not None:
@@ -115,13 +118,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
         except Exception as error:  # a file of another origin can fail in many ways
             raise Fault(f"{options.load} does not fit: {error}".replace("\n", " ")) from None
 
-    stopped = False
+    stopped, unsaved = False, None
     if not only_predict:
         console.print(summary(model, dataset.train_images.shape[1:]))
-        stopped = train(trainer, dataset, settings, options.save, console)
+        stopped, unsaved = train(trainer, dataset, settings, options.save, console)
         show_result(model, dataset, console)
     if inputs:
         show_predictions(model, inputs, dataset, console)
+    if unsaved is not None:
+        raise unsaved  # also if it was stopped: who did that counts on the file
     return 130 if stopped else 0
 
 
@@ -137,10 +142,30 @@ def run_settings(options: argparse.Namespace, saved: dict[str, Any] | None) -> d
     settings = saved.get("settings")
     if not isinstance(settings, dict) or not {*settings, "data_dir"} >= {*SETTINGS} or "trainer" not in saved:
         raise Fault(f"{options.load} is not a run that --save wrote")
+    settings = checked(settings, options.load)
     for name, value in given.items():
         if name not in ("epochs", "data_dir") and value != settings[name] and (name, value) != ("data", "auto"):
             raise Fault(f"{options.load} was trained with {spelled(name, settings[name])}, not {spelled(name, value)}")
     return {**settings, **{name: given[name] for name in ("epochs", "data_dir") if name in given}}
+
+
+class SettingsParser(argparse.ArgumentParser):
+    """The command line's own rules, for settings that come from a file."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Fault(message.replace("\n", " "))
+
+
+def checked(settings: dict[str, Any], path: str) -> dict[str, Any]:
+    """The settings of a loaded run, by the rules of the command line: somebody may have edited the file."""
+    parser = SettingsParser()
+    add_options(parser)
+    own = {name: value for name, value in settings.items() if name in SETTINGS}
+    try:
+        options = parser.parse_args([spelled(name, value).replace(" ", "=", 1) for name, value in own.items()])
+    except Fault as fault:
+        raise Fault(f"the settings in {path} do not fit: {fault}") from None
+    return {name: getattr(options, name) for name in own}
 
 
 def spelled(name: str, value: Any) -> str:
@@ -221,31 +246,46 @@ def check_writable(path: str) -> None:
 
 def train(
     trainer: Trainer, dataset: data.Dataset, settings: dict[str, Any], save: str | None, console: Console
-) -> bool:
-    """Train until the last epoch is done or the user stops; returns whether the user did."""
+) -> tuple[bool, CheckpointError | None]:
+    """Train until the last epoch is done or the user stops; returns whether the user did, and why it is not saved.
+
+    A save that fails (the disk is full, say) ends nothing: the next one may succeed.
+    """
     say = plainly(console)
     epochs, batches = settings["epochs"], len(trainer.loader)
     position = trainer.loader.state_dict()
     begun = time.perf_counter()
     if trainer.epochs_done >= epochs:
         say(f"nothing to train: {trainer.epochs_done} epochs are done; --epochs N goes on")
-        return False
+        return False, None
     if position["epoch"] or position["batch"]:
         say(f"continuing after {place(position, batches)}")
 
+    unsaved: CheckpointError | None = None
+
     def pause(seen: Seen) -> None:
+        nonlocal unsaved
         if save is not None:  # before anything is printed: nobody may be listening any more
-            save_checkpoint(save, {"settings": settings, "trainer": trainer.state_dict()})
+            try:
+                save_checkpoint(save, {"settings": settings, "trainer": trainer.state_dict()})
+                unsaved = None
+            except CheckpointError as error:
+                unsaved = error
+                say(f"not saved: {error}")
         if trainer.loader.state_dict()["batch"] == 0:
             right = predict(trainer.model, dataset.test_images).argmax(1) == dataset.test_labels
             say(f"epoch {trainer.epochs_done}/{epochs}: {seen}, test accuracy {right.mean():.2%}")
 
     stopped = train_watched(trainer, epochs, console, pause)
     what = f"stopped after {place(trainer.loader.state_dict(), batches)}" if stopped else "trained"
-    kept = f"continue with --load {save} --save {save}" if stopped else f"saved to {save}"
-    seconds = time.perf_counter() - begun
-    say(f"{what}, {seconds:.1f} s; {kept if save is not None else 'not saved (--save FILE would)'}")
-    return stopped
+    if save is None:
+        kept = "not saved (--save FILE would)"
+    elif unsaved is not None:
+        kept = "not saved"
+    else:
+        kept = f"continue with --load {save} --save {save}" if stopped else f"saved to {save}"
+    say(f"{what}, {time.perf_counter() - begun:.1f} s; {kept}")
+    return stopped, unsaved
 
 
 def place(position: dict[str, int], batches: int) -> str:

@@ -7,8 +7,11 @@ second waits, then finds the files that the first one brought.
 """
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +22,13 @@ from .cache import only_process, usable
 from .catalog import Collection, IdxFile
 from .errors import DataError, Unavailable
 from .files import LARGEST_BYTES, decode, find, shown
-from .mirrors import Knocks, mirrors_to_ask
+from .mirrors import Knocks, in_background, mirrors_to_ask
 from .progress import DownloadProgress
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
+#: A mirror that sends fewer bytes than this per second, over READ_SECONDS, is given up.
+LOWEST_RATE = 2**10
 CHUNK_BYTES = 2**16
 
 
@@ -68,6 +73,10 @@ class _DeadMirror(_MirrorFault):
     """It does not answer at all, so that it need not be asked for the remaining files."""
 
 
+class _Stalled(_MirrorFault):
+    """It answers, but so slowly that for the remaining files it is asked last."""
+
+
 class _StalePart(_MirrorFault):
     """What an earlier run left does not go together with what the mirror has."""
 
@@ -89,9 +98,7 @@ class _Download:
 
     def file(self, file: IdxFile) -> NDArray[np.uint8]:
         """Bring one file into the folder, from the first mirror that has it right."""
-        for mirror in self._mirrors:
-            if mirror in self._dead:
-                continue
+        for mirror in [mirror for mirror in self._mirrors if mirror not in self._dead]:
             try:
                 return self._file_from(mirror, file)
             except _MirrorFault as fault:
@@ -99,6 +106,9 @@ class _Download:
                 self._untold.append(f"{mirror} {fault}; going on to another mirror")
                 if isinstance(fault, _DeadMirror):
                     self._dead.add(mirror)
+                if isinstance(fault, _Stalled):
+                    self._mirrors.remove(mirror)
+                    self._mirrors.append(mirror)
         told = "".join(f"\n  {mirror} {self._complaints[mirror]}" for mirror in self._mirrors)
         raise Unavailable(
             f"{file.name}.gz is not in {shown(self._folder)}, and no mirror served it:{told}\n"
@@ -143,36 +153,62 @@ class _Download:
     def _ask(self, url: str, present: int) -> requests.Response:
         headers = {"Range": f"bytes={present}-"} if present else {}
         timeout = (CONNECT_SECONDS, READ_SECONDS)
+        ask = partial(self._session.get, url, headers=headers, stream=True, timeout=timeout)
         try:
-            return self._session.get(url, headers=headers, stream=True, timeout=timeout)
+            # The time-outs of requests count anew for every redirect and every byte of the headers.
+            return in_background(ask).result(sum(timeout))
         except requests.TooManyRedirects:
             raise _MirrorFault("redirects in a loop") from None
-        except requests.ReadTimeout:
+        except (TimeoutError, requests.ReadTimeout):
             raise _DeadMirror(f"did not answer within {READ_SECONDS:g} s") from None
+        except ValueError as error:  # some of requests, some of urllib
+            raise _MirrorFault(f"redirects to a malformed address ({error})") from None
         except OSError as error:  # as every error of requests is
             reason = getattr(next(iter(error.args), None), "reason", error)
             raise _DeadMirror(f"could not be asked ({reason})") from error
 
     def _receive(self, response: requests.Response, part: Path, present: int, total: int | None) -> None:
-        # A server that marks the packed file as packed for the way must not have it unpacked on arrival.
-        response.raw.headers.pop("Content-Encoding", None)
-        broken = False
+        fault = None
         with open(part, "ab" if present else "wb") as sink:
             try:
-                for chunk in response.iter_content(CHUNK_BYTES):
+                for chunk in _chunks(response):
                     sink.write(chunk)
                     present += len(chunk)
                     self._progress.advance(part.stem, len(chunk))
                     if present > LARGEST_BYTES:
                         break
-            except requests.RequestException:
-                broken = True
+            except _MirrorFault as caught:
+                fault = caught
         if present > LARGEST_BYTES:
             part.unlink()
             raise _MirrorFault(f"sent more than {LARGEST_BYTES:,} bytes")
-        if broken or present != (total or present):
+        if fault or present != (total or present):
             of_total = "" if total is None else f" of {total:,}"
-            raise _MirrorFault(f"broke off after {present:,}{of_total} bytes")
+            fault = fault or _MirrorFault("broke off")
+            raise type(fault)(f"{fault} after {present:,}{of_total} bytes")
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """The bytes of the body, as they arrive."""
+    # iter_content would unpack what a server marks as packed for the way, and would wait for a whole chunk: on a slow
+    # mirror for hours, since its time-out counts anew for every byte.
+    body = response.raw._original_response
+    since, arrived = time.monotonic(), 0
+    while True:
+        try:
+            chunk = body.read1(CHUNK_BYTES)
+        except TimeoutError:
+            raise _Stalled("broke off") from None
+        except (OSError, HTTPException):
+            raise _MirrorFault("broke off") from None
+        if not chunk:
+            return
+        yield chunk
+        arrived += len(chunk)
+        if (seconds := time.monotonic() - since) > READ_SECONDS:
+            if arrived < LOWEST_RATE * seconds:
+                raise _Stalled(f"fell below {LOWEST_RATE:,} bytes a second")
+            since, arrived = time.monotonic(), 0
 
 
 def _check_answer(response: requests.Response, present: int) -> None:

@@ -83,9 +83,11 @@ class DataLoader:
 
         Raises `ValueError` for anything that is no position in this loader.
         """
-        mapping(state, "state", "DataLoader.load_state_dict", ["epoch", "batch"])
-        epoch = integer(state["epoch"], "epoch", "DataLoader.load_state_dict", least=0)
-        batch = integer(state["batch"], "batch", "DataLoader.load_state_dict", least=0)
+        owner = "DataLoader.load_state_dict"
+        if len(mapping(state, "state", owner, ["epoch", "batch"])) != 2:
+            raise refusal(ValueError, list(state), "state", owner, "a dictionary with nothing but epoch and batch")
+        epoch = integer(state["epoch"], "epoch", owner, least=0)
+        batch = integer(state["batch"], "batch", owner, least=0)
         if batch >= max(len(self), 1):
             raise ValueError(
                 f"the state is epoch {epoch}, batch {batch}, but an epoch here has {len(self)} batches; "

@@ -4,8 +4,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
@@ -30,6 +32,26 @@ def mirrors_to_ask(extra: Iterable[str], usual: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(mirror.rstrip("/") + "/" for mirror in (*named, *usual)))
 
 
+Result = TypeVar("Result")
+
+
+def in_background(work: Callable[[], Result]) -> Future[Result]:
+    """What `work` returns or raises, once it does; nobody has to wait for it."""
+    outcome: Future[Result] = Future()
+    # A daemon, since a look-up that hangs must not keep the interpreter from ending.
+    threading.Thread(target=_run, args=(work, outcome), daemon=True).start()
+    return outcome
+
+
+def _run(work: Callable[[], Result], outcome: Future[Result]) -> None:
+    try:
+        outcome.set_result(work())
+    except Exception as error:
+        outcome.set_exception(error)
+    finally:
+        del outcome  # the error's traceback holds this frame: a cycle would keep sockets open
+
+
 class Knocks:
     """A connection attempt to each mirror, all at the same time.
 
@@ -40,10 +62,7 @@ class Knocks:
     def __init__(self, mirrors: Iterable[str], seconds: float) -> None:
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
-        self._outcomes: dict[str, Future[None]] = {mirror: Future() for mirror in mirrors}
-        for mirror, outcome in self._outcomes.items():
-            # A daemon, since a look-up that hangs must not keep the interpreter from ending.
-            threading.Thread(target=self._knock, args=(mirror, outcome), daemon=True).start()
+        self._outcomes = {mirror: in_background(partial(self._knock, mirror)) for mirror in mirrors}
 
     def complaint(self, mirror: str) -> str | None:
         """Why the mirror cannot be connected to, or None if it can; waits until that is known."""
@@ -55,13 +74,8 @@ class Knocks:
             return f"could not be connected to ({error})"
         return None
 
-    def _knock(self, mirror: str, outcome: Future[None]) -> None:
-        try:
-            proxy = select_proxy(mirror, get_environ_proxies(mirror))
-            url = urlsplit(prepend_scheme_if_needed(proxy, "http") if proxy else mirror)
-            port = url.port or (443 if url.scheme == "https" else 80)
-            socket.create_connection((url.hostname or "", port), self._seconds).close()
-        except Exception as error:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(None)
+    def _knock(self, mirror: str) -> None:
+        proxy = select_proxy(mirror, get_environ_proxies(mirror))
+        url = urlsplit(prepend_scheme_if_needed(proxy, "http") if proxy else mirror)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((url.hostname or "", port), self._seconds).close()

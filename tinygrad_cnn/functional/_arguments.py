@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Array, Value
-from ..recording import is_recording
+from ..engine.graph import Array, Constant, Value
+from ..engine.guards import check_dtype
+from ..engine.recording import is_recording
+from ..engine.versions import unchangeable
 from ..settings import integer, integers, one_of, refusal
 
 Dims = int | Sequence[int] | None
@@ -60,8 +62,8 @@ def as_float(input: Array) -> Array:
 
 def as_array(input: Array) -> Array:
     """What functions work on: a Tensor or an array as it is; numbers become an array, floats float32."""
-    if isinstance(input, Value) or (isinstance(input, np.ndarray) and input.dtype.kind in "fiub"):
-        return input
+    if isinstance(input, (Value, np.ndarray)):
+        return input if isinstance(input, Value) else real_array(input)
     array = new_array(input)
     return array if isinstance(input, np.generic) or array.dtype.kind != "f" else array.astype(np.float32)
 
@@ -70,11 +72,20 @@ def new_array(data: Any, dtype: Any = None) -> np.ndarray:
     """A new array of real numbers from an array, or from numbers in nested lists."""
     _reject_values(data)
     try:
-        array = np.array(data, dtype=dtype)
+        array = np.array(data if not isinstance(data, np.ndarray) else real_array(data), dtype=dtype)
     except ValueError as error:
         raise ValueError(f"expected numbers in a regular shape: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"expected a Tensor, an array or real numbers, got {type(data).__name__} of {array.dtype}")
+    check_dtype(array.dtype, type(data).__name__)
+    return array
+
+
+def real_array(array: np.ndarray) -> np.ndarray:
+    """The array, as a plain one; TypeError if it is masked, or of a dtype that no Tensor has."""
+    if type(array) is not np.ndarray:
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError("a masked array would lose its mask: fill it first, as with .filled(0)")
+        array = np.asarray(array)
+    check_dtype(array.dtype, "an array")
     return array
 
 
@@ -90,8 +101,7 @@ def operands(a: Array, b: Array) -> tuple[Array, Array]:
     """Two operands of one dtype, by PyTorch's rules where NumPy's differ.
 
     A number takes the dtype of the tensor (NumPy scalars too), and so does an integer or boolean array beside
-    a floating one. A float beside integers makes float32. An array that could still be changed is copied, for
-    the graph may need its values later.
+    a floating one. A float beside integers makes float32. Beside a recorded value an array takes part in its graph.
     """
     a_number, b_number = isinstance(a, (int, float, np.generic)), isinstance(b, (int, float, np.generic))
     if a_number and b_number:
@@ -101,11 +111,7 @@ def operands(a: Array, b: Array) -> tuple[Array, Array]:
     if a_number:
         b, a = _beside_number(b, a)
         return a, b
-    if isinstance(a, Value) or isinstance(b, Value):
-        a, b = constant(a), constant(b)
-    else:
-        _reject_other(a)
-        _reject_other(b)
+    a, b = constant(a, b), constant(b, a)
     if a.dtype != b.dtype:
         if a.dtype.kind == "f" and b.dtype.kind != "f":
             b = ops.astype(b, dtype=a.dtype)
@@ -115,26 +121,37 @@ def operands(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
-    _reject_other(array)
+    array = array_or_value(array)
     if isinstance(number, np.generic):
+        check_dtype(number.dtype, "a number")
         number = number.item()
     if isinstance(number, float) and array.dtype.kind != "f":
         array = as_float(array)
     return array, number
 
 
-def constant(operand: Array) -> Array:
-    """A Tensor as it is; of an array that could still be changed a copy, for the backward pass."""
-    _reject_other(operand)
-    if isinstance(operand, np.ndarray) and operand.flags.writeable and is_recording():
-        return operand.copy("K")
+def constant(operand: Array, beside: Array) -> Array:
+    """An operand as it takes part beside another: a constant beside a recorded value becomes part of its graph.
+
+    So the graph also holds what is computed from constants alone: how the columns of the first convolution were made.
+    """
+    operand = array_or_value(operand)
+    if isinstance(beside, Value) and beside.node is not None and is_recording():
+        if not isinstance(operand, Value):
+            return beside.wrap(unchangeable(operand), Constant())
+        if operand.node is None:
+            return beside.wrap(operand._array, Constant())
     return operand
 
 
-def _reject_other(operand: Any) -> None:
-    if not isinstance(operand, (Value, np.ndarray)):
+def array_or_value(operand: Any) -> Array:
+    """A Tensor as it is, or an array of real numbers; TypeError for anything else."""
+    if isinstance(operand, Value):
+        return operand
+    if not isinstance(operand, np.ndarray):
         kind = type(operand).__name__
         raise TypeError(f"expected a Tensor, an array or a number, got {kind}: wrap it in Tensor(...)")
+    return real_array(operand)
 
 
 def reduced(loss: Array, reduction: str, total: Any = None) -> Array:

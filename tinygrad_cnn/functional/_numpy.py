@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Value
-from ..recording import is_recording
+from ..engine.graph import Value
+from ..engine.recording import is_recording
 from .arithmetic import abs, add, div, exp, log, matmul, maximum, minimum, mul, neg, pow, sqrt, sub, tanh
 
 # np.exp(tensor) and array * tensor are recorded by these

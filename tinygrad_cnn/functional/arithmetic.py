@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..calls import composition
-from ..graph import Array
+from ..engine.calls import composition
+from ..engine.graph import Array
 from ..settings import flag, one_of, real_dtype
 from ._arguments import Dims, as_array, as_float, many_dims, new_array, one_dim, operands
 

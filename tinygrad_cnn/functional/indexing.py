@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Array, Value
+from ..engine.graph import Array, Value
 
 
 def getitem(input: Array, key: Any) -> Array:

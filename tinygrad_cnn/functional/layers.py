@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..calls import composition
-from ..graph import Array, Node, Value
+from ..engine.calls import composition
+from ..engine.graph import Array, Node, Value
 from ..random import generator as default_generator
 from ..settings import flag, instance, number, real_dtype, refusal
 from ._arguments import as_array, as_float, one_dim, operands

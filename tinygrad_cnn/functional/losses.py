@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 
 from .. import ops
-from ..calls import composition
-from ..graph import Array
+from ..engine.calls import composition
+from ..engine.graph import Array
 from ..settings import integer, number
 from ._arguments import as_array, constant, operands, reduced
 from .layers import log_softmax
@@ -57,7 +57,7 @@ def cross_entropy(
             target = target * (1 - label_smoothing) + label_smoothing / classes
         if ignore_index >= 0:
             raise ValueError("cross_entropy with probabilities as targets ignores no class: leave ignore_index out")
-        losses = _weighted_sum(ops.mul(scores, constant(target)), weights, dim)
+        losses = _weighted_sum(ops.mul(scores, constant(target, scores)), weights, dim)
         return reduced(losses, reduction)
     loss = nll_loss(scores, target, weight, ignore_index=ignore_index, reduction=reduction)
     if label_smoothing == 0:
@@ -82,7 +82,7 @@ def _weighted_sum(scores: Array, weights: Array | None, dim: int) -> Array:
 def _class_weights(weight: Array | None, classes: int, scores: Array) -> Array | None:
     if weight is None:
         return None
-    weight = constant(as_array(weight))
+    weight = constant(as_array(weight), scores)
     if weight.shape != (classes,):
         raise ValueError(f"the loss expects a weight for each of {classes} classes, got {weight.shape}")
     return weight if weight.dtype == scores.dtype else ops.astype(weight, dtype=scores.dtype)
@@ -160,7 +160,7 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     squares = ops.mul(difference, difference)
     if weight is None:
         return reduced(squares, reduction)
-    weight = constant(as_array(weight))
+    weight = constant(as_array(weight), squares)
     if weight.shape != squares.shape:
         raise ValueError(f"mse_loss expects a weight for each of {squares.shape}, got {weight.shape}")
     total = ops.sum(weight, axis=tuple(range(weight.ndim)), keepdims=False)

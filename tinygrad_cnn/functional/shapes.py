@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..calls import composition
-from ..graph import Array, Value
+from ..engine.calls import composition
+from ..engine.graph import Array, Value
 from ..settings import instance, integers, one_of, refusal
 from ._arguments import as_array, one_dim
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import ops
-from ..calls import composition
-from ..graph import Array
+from ..engine.calls import composition
+from ..engine.graph import Array
 from ..settings import flag, integer, one_of
 from ._arguments import as_array, operands, pair
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import calls
-from ..graph import Array, Event, Value, observe
+from ..engine import calls
+from ..engine.graph import Array, Value
+from ..engine.observers import Event, observe
 from ..printing import number
 from .notation import argument_name
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Leaf, Node, Primitive
+from ..engine.graph import Leaf, Node, Primitive
 
 Origin = Node | Leaf
 

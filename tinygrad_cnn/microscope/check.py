@@ -12,8 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..graph import Node
-from ..ops import parallel
+from ..engine.graph import Node
 from ..printing import Printed, number
 from .mistakes import (
     Array,
@@ -151,7 +150,7 @@ def check_graph(loss: Any) -> GraphReport:
     reading = Reading(loss)
     checked = []
     for node in reading.nodes:
-        if node not in reading.unrecorded:
+        if node.requires_grad:
             with np.errstate(all="ignore"):
                 checked.append(_check(reading, node))
     return GraphReport(checked)
@@ -159,7 +158,7 @@ def check_graph(loss: Any) -> GraphReport:
 
 def _check(reading: Reading, node: Node) -> CheckedNode:
     args = [arg.astype(np.float64) if is_float(arg) else arg for arg in reading.args(node)]
-    argnums = [i for i, parent in enumerate(node.parents) if parent is not None]
+    argnums = node.argnums
     layer = reading.layer(node)
     line = node.call.line
 
@@ -170,7 +169,7 @@ def _check(reading: Reading, node: Node) -> CheckedNode:
         where = None if line is None else str(line)
         return CheckedNode(node.primitive.name, layer.title, where, difference, kinks, note, argument, found, node)
 
-    if node.primitive.function.__module__ == parallel.__name__:
+    if node.primitive.hides_graph:
         return result(np.nan, note="not checked: it is a graph for each part; check the module within DataParallel")
     if any(np.isnan(args[i]).any() for i in argnums):
         return result(np.nan, note="not checked: its inputs hold NaN")
@@ -217,12 +216,12 @@ def _what_is_wrong(
 def subject_of(node: Node, args: Sequence[Any]) -> Subject:
     """A recorded operation and its rules, on other arrays."""
     primitive = node.primitive
-    rules = [i for i, parent in enumerate(node.parents) if parent is not None]
+    rules = node.argnums
 
     def vjp(g: Array, *arrays: Any, **settings: Any) -> list[Array | None]:
         out = np.asarray(primitive.function(*arrays, **settings))
         return [
-            np.asarray(primitive.pull_back(i, g, out, list(arrays), settings)) if i in rules else None
+            np.asarray(primitive.rule(i)(g, out, *arrays, **settings)) if i in rules else None
             for i in range(len(arrays))
         ]
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from .. import ops
-from ..graph import Leaf, Node
+from ..engine.graph import Leaf, Node
 from .axes import Origin
 from .reading import Layer, Reading
 from .spelling import written
@@ -75,7 +75,7 @@ def closed_form(reading: Reading, layer: Layer, wanted: Container[Origin] | None
         if node not in cotangents:
             continue
         for argnum, parent in enumerate(node.parents):
-            if parent is not None:
+            if parent is not None and parent.requires_grad:
                 _add(cotangents, parent, _pulled_back(reading, values, node, argnum, cotangents[node]))
     found = [origin for origin in names if origin in cotangents and (wanted is None or origin in wanted)]
     known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared

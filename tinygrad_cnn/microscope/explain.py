@@ -14,8 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from .. import ops
-from ..graph import Leaf, Node, Value
-from ..ops import parallel
+from ..engine.graph import Leaf, Node, Value
 from ..printing import Printed, duration, number, size
 from .axes import Origin
 from .closed_form import closed_form
@@ -176,7 +175,7 @@ def _path(reading: Reading, wrt: Any) -> tuple[Origin, dict[Node, None]]:
     """The tensor's place in the graph, and the operations between it and the loss, the first first."""
     if not isinstance(wrt, Value):
         raise TypeError(f"explain expects a Tensor as wrt, got {type(wrt).__name__}")
-    if wrt.node is None:
+    if wrt.node is None or not wrt.node.requires_grad:
         raise ValueError(
             f"the Tensor of shape {wrt._array.shape} requires no gradient, so that nothing was recorded for it: set "
             "requires_grad=True before the forward pass"
@@ -238,7 +237,7 @@ def _answers(reading: Reading, steps: list[Step], name: str) -> list[str]:
                     f"of {step.rule.target} for all of {', '.join(axes)}, and what is used many times receives the sum "
                     "of the gradients of its uses."
                 )
-    if any(step.node.primitive.function.__module__ == parallel.__name__ for step in steps):
+    if any(step.node.primitive.hides_graph for step in steps):
         answers.append(
             "`parallel` computes parts of the batch side by side, each by a graph of its own: to see into it, call and "
             "explain the module within nn.DataParallel."
@@ -255,7 +254,7 @@ def _factors(step: Step) -> list[str]:
     constants = {
         step.rule.inputs[str(i)]: constant_argument(arg)
         for i, (arg, parent) in enumerate(zip(step.node.args, step.node.parents, strict=True))
-        if parent is None and str(i) in step.rule.inputs
+        if not isinstance(parent, Node) and i not in step.node.argnums and str(i) in step.rule.inputs
     }
     return list(_factors_of(substituted(step.rule.term, constants), set(constants.values()), False))
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import grad
-from ..graph import Node, topological_order
+from ..engine.autograd import grad
+from ..engine.graph import Node, topological_order
 from ..tensor import Tensor
 from .check import CheckedNode, check_graph
 from .mistakes import Array, Diagnosis, Subject, check_kinks, diagnose, is_right_nearby

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Leaf, Node, Primitive, Value
-from ..recording import enable_grad
+from ..engine.graph import Constant, Leaf, Node, Primitive, Value
+from ..engine.recording import enable_grad
 from ..tensor import Tensor
 from .spelling import written
 from .terms import Term, constant, labelled, numbered, symbol, tidied
@@ -108,7 +108,7 @@ def read_rule(primitive: Primitive, argnum: int, args: Sequence[Any], out: np.nd
     term = None
     try:
         with enable_grad(), np.errstate(all="ignore"):
-            result = primitive.pull_back(argnum, g, value, given, settings)
+            result = primitive.rule(argnum)(g, value, *given, **settings)
         if isinstance(result, Value) and result.node is not None:
             term = _term(result.node, symbols, {})
     except Exception:  # a rule that works on arrays only has no formula, but a source
@@ -121,7 +121,7 @@ def _term(origin: Node | Leaf, symbols: Mapping[Leaf, Term], known: dict[Node, T
         return symbols[origin]
     if origin not in known:
         args = tuple(
-            constant(arg) if parent is None else _term(parent, symbols, known)
+            constant(arg) if parent is None or isinstance(parent, Constant) else _term(parent, symbols, known)
             for arg, parent in zip(origin.args, origin.parents, strict=True)
         )
         known[origin] = Term("", origin.primitive, args, origin.settings, origin.out.shape)
@@ -130,7 +130,7 @@ def _term(origin: Node | Leaf, symbols: Mapping[Leaf, Term], known: dict[Node, T
 
 def _source(primitive: Primitive, argnum: int) -> str:
     """The body of a rule that is a lambda, the name of one that is a function."""
-    rule = primitive.argnum_rule or (primitive.rules[argnum] if argnum < len(primitive.rules) else None)
+    rule = primitive.joint_rule or (primitive.rules[argnum] if argnum < len(primitive.rules) else None)
     if not isinstance(rule, FunctionType):
         return ""
     if rule.__name__ != "<lambda>":

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Leaf, Node
+from ..engine.graph import Leaf, Node
 from ..printing import duration, size
 from .axes import Origin
 from .closed_form import closed_form
@@ -32,7 +32,7 @@ def page(reading: Reading) -> str:
 def page_data(reading: Reading) -> dict[str, Any]:
     """What the page shows: titles, groups (layers) and nodes, in the order of the forward pass."""
     value = reading.values[reading.output]
-    walk = walk_back(reading, {*reading.leaves, *(node for node in reading.nodes if node not in reading.unrecorded)})
+    walk = walk_back(reading, {*reading.leaves, *(node for node in reading.nodes if node.requires_grad)})
     order: list[Origin] = []
     for node in reading.nodes:
         leaves = [origin for origin in reading.parents(node) if isinstance(origin, Leaf) and origin not in order]
@@ -101,13 +101,13 @@ def _node(
             "norm": _stats(walk.parts[node, i])["norm"],
         }
         for i, parent in enumerate(node.parents)
-        if parent is not None and node not in reading.unrecorded
+        if parent is not None and parent.requires_grad
     ]
     return {
         "kind": "operation",
         "op": node.primitive.name,
         "name": None,
-        "line": None if line is None or node in reading.unrecorded else str(line),
+        "line": None if line is None or not node.requires_grad else str(line),
         "forward": reading.forward(node),
         "args": [
             {"name": name, "from": None if parent is None else place[parent], "text": _constant(arg)}

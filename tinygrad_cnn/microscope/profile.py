@@ -14,7 +14,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from .. import ops
-from ..graph import Array, Event, observe
+from ..engine.graph import Array
+from ..engine.observers import Event, observe
 from ..printing import Printed, duration, scaled, size
 
 #: They compute nothing, though they may copy.

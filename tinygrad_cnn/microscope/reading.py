@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..calls import Call
-from ..graph import Leaf, Node, Value, recompute, topological_order
+from ..engine.calls import Call
+from ..engine.graph import Constant, Leaf, Node, Value, recompute, topological_order
 from .axes import Axes, Origin
 from .notation import Rule, forward_notation, read_rule
-from .unrecorded import find_unrecorded
 
 
 @dataclass(eq=False)
@@ -43,12 +42,11 @@ class Reading:
 
     Attributes:
         nodes: the operations, layer by layer, the first first.
-        leaves: where the graph begins.
+        leaves: where the graph begins, and a gradient is wanted.
         values: the value of each of them, computed again where it was not kept.
         layers: in the order in which they were called.
-        inputs: where the unrecorded operations begin.
-        unrecorded: operations on constants alone, of layers that begin with one. They are not in the graph, as no
-            gradient is needed of them, but tell what a layer computes (the columns of the first convolution).
+        inputs: the constants that are the first argument of an operation, such as the images. Other constants (a mask,
+            a divisor) are shown as the numbers that they are.
     """
 
     def __init__(self, output: Any, variables: Mapping[str, Any] | None = None) -> None:
@@ -62,13 +60,17 @@ class Reading:
         order = topological_order([output.node])[::-1]
         self.output = output.node
         self.nodes = [origin for origin in order if isinstance(origin, Node)]
-        self.leaves = [origin for origin in order if isinstance(origin, Leaf)]
+        self.leaves = [origin for origin in order if type(origin) is Leaf]
+        self.inputs: list[Leaf] = []
         self.values: dict[Origin, np.ndarray] = {}
         self.values |= {node: value for node, value in recompute([output.node]).items()}
         for node in self.nodes:
             for arg, parent in zip(node.args, node.parents, strict=True):
                 if isinstance(parent, Leaf):
                     self.values[parent] = arg
+            first = node.parents[0]
+            if isinstance(first, Constant) and node.args[0].dtype.kind == "f" and first not in self.inputs:
+                self.inputs.append(first)
         self.layers: list[Layer] = []
         self._layer_of: dict[Call, Layer] = {}
         titles: Counter[str] = Counter()
@@ -81,18 +83,6 @@ class Reading:
                 self._layer_of[node.call] = layer
                 self.layers.append(layer)
             self._layer_of[node.call].nodes.append(node)
-        self.unrecorded: set[Node] = set()
-        self.inputs: list[Leaf] = []
-        self._made: dict[tuple[Node, int], Origin] = {}
-        for layer in self.layers:
-            found = find_unrecorded(layer.call, layer.nodes)
-            if found is not None:
-                self.unrecorded |= set(found.nodes) - set(layer.nodes)
-                layer.nodes = found.nodes
-                self._layer_of |= {node.call: layer for node in found.nodes}
-                self._made |= found.made
-                self.values |= found.values
-                self.inputs.append(found.input)
         self._names = self._leaf_names(variables or {})
         self.nodes = [node for layer in self.layers for node in layer.nodes]
         self.users: dict[Origin, list[Node]] = {}
@@ -113,8 +103,10 @@ class Reading:
         ]
 
     def parents(self, node: Node) -> list[Origin | None]:
-        """Where the arguments of a node come from, operations that were not recorded included."""
-        return [parent or self._made.get((node, i)) for i, parent in enumerate(node.parents)]
+        """Where the arguments of a node come from; None for numbers, and for constants that are no input."""
+        return [
+            None if isinstance(parent, Constant) and parent not in self.inputs else parent for parent in node.parents
+        ]
 
     def rule(self, node: Node, argnum: int) -> Rule:
         """What the rule of a node for an argument computes, with the names of the axes."""
@@ -141,7 +133,7 @@ class Reading:
         held: dict[Node, np.ndarray] = {}
         counted: set[int] = set()  # memory by its owner; a parameter's is its own
         for node in self.nodes:
-            if node in self.unrecorded:
+            if not node.requires_grad:
                 continue
             if isinstance(node.out, np.ndarray):
                 held[node] = node.out

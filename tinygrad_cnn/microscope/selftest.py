@@ -17,7 +17,7 @@ from rich.text import Text
 
 from .. import functional as F
 from .. import ops
-from ..graph import Array, Primitive
+from ..engine.graph import Array, Primitive
 from ..tensor import Tensor
 from .check import check_graph
 from .gradcheck import GradcheckError, gradcheck

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from ..calls import Call
-from ..graph import Leaf, Node
-from ..whole_file import whole_file
+from ..engine.calls import Call
+from ..engine.graph import Leaf, Node
+from ..whole_file import atomic_write
 from .axes import Origin
 from .page import page
 from .reading import Layer, Reading, variables
@@ -68,13 +67,8 @@ def show(loss: Any, *, unfold: Unfold = False, format: str | None = None, file: 
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all; what is no ordinary file (a device) is written to as it is."""
-    target = Path(os.path.realpath(file))
     try:
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
-            return
-        with whole_file(target) as opened:
+        with atomic_write(file) as opened:
             opened.write(text.encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(file)) from None
@@ -124,7 +118,7 @@ def _layer_label(reading: Reading, layer: Layer) -> Text:
         label.append(f"  with {', '.join(leaves)}", "green")
     if sources:
         label.append(f"  from {', '.join(dict.fromkeys(sources))}", "dim")
-    recorded = sum(node not in reading.unrecorded for node in layer.nodes)
+    recorded = sum(node.requires_grad for node in layer.nodes)
     label.append(f"  {recorded} operation{'s' * (recorded != 1)}", "dim")
     return label
 
@@ -144,7 +138,7 @@ def _node_label(reading: Reading, node: Node) -> Text:
     ]
     label = Text(f"{number[node]:>3} ", "dim") + Text(node.primitive.name) + Text(f"  {reading.shape(node, node)}")
     label.append(f"  of {', '.join(sources)}", "dim")
-    if node in reading.unrecorded:
+    if not node.requires_grad:
         label.append("  not recorded: needs no gradient", "dim italic")
     return label
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Primitive
+from ..engine.graph import Primitive
 from .terms import Term, is_transposition
 
 SUM, OVER, PRODUCT, SIGN, ATOM = range(5)  # how tightly a formula holds together

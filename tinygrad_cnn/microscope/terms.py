@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Primitive
+from ..engine.graph import Primitive
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..graph import Array, Event, Node, backpropagate, observe
+from ..engine.graph import Array, Node, backpropagate
+from ..engine.observers import Event, observe
 from .axes import Origin
 from .reading import Reading
 

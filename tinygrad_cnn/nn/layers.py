@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from ..engine.graph import Array
 from ..functional._arguments import REDUCTIONS, as_array, pair
 from ..functional.windows import _Grid
-from ..graph import Array
 from ..random import generator
 from ..settings import flag, integer, number, one_of
 from .module import Buffer, Module, Parameter

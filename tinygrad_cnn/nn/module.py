@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ..calls import run_module
+from ..engine.calls import run_module
 from ..settings import array, flag, instance, mapping
 from ..tensor import Tensor
 
@@ -111,20 +111,16 @@ class Module:
     # ---- what it holds
 
     def _members(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
-        """What of this kind is among the attributes, with its name."""
+        """Attributes of this type, and what of it is in lists, tuples and dictionaries, with their names."""
         return (member for name, value in vars(self).items() for member in _found(kind, name, value))
 
     def _all_members(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
-        """What of this kind is here and in the modules below, each once."""
-        return _each_once(
-            (_joined(path, name), member)
-            for path, module in self.named_modules()
-            for name, member in module._members(kind)
-        )
+        """Those of this module and of the modules below it, each once."""
+        return _each_once((name, member) for name, member in _walk(self) if isinstance(member, kind))
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """This module (its name is empty) and all modules below it, each once."""
-        return _each_once(_walk(self, "", ()))
+        return self._all_members(Module)
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules below it, each once."""
@@ -132,7 +128,7 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules right below this one, each once, with their names."""
-        return _each_once(self._members(Module))
+        return _each_once(_distinct(self._members(Module)))
 
     def children(self) -> Iterator[Module]:
         """The modules right below this one, each once."""
@@ -213,17 +209,25 @@ class Module:
 
         Raises:
             RuntimeError: naming the keys that are missing, unexpected (both unless strict=False) or of another
-                shape. Nothing has been changed then.
+                shape or kind of numbers. Nothing has been changed then.
         """
         own = self._state()
         owner = f"{type(self).__name__}.load_state_dict"
-        given = {name: array(value, name, owner) for name, value in mapping(state_dict, "state_dict", owner).items()}
+        given = {
+            name: array(value, name, owner, real=False)
+            for name, value in mapping(state_dict, "state_dict", owner).items()
+        }
         keys = Keys([name for name in own if name not in given], [name for name in given if name not in own])
         common = [name for name in own if name in given]
         problems = [
             f"{name} has shape {given[name].shape}, expected {own[name].shape}"
             for name in common
             if given[name].shape != own[name].shape
+        ]
+        problems += [
+            f"{name} has dtype {given[name].dtype}, expected {own[name].dtype}"
+            for name in common
+            if not np.can_cast(given[name].dtype, own[name].dtype, "same_kind")
         ]
         if strict:
             problems += [f"missing: {name}" for name in keys.missing_keys]
@@ -236,12 +240,7 @@ class Module:
         return keys
 
     def _state(self) -> dict[str, Tensor]:
-        return {
-            _joined(path, name): member
-            for path, module in _walk(self, "", ())
-            for kind in (Parameter, Buffer)
-            for name, member in module._members(kind)
-        }
+        return {name: member for name, member in _walk(self) if not isinstance(member, Module)}
 
     # ---- showing it
 
@@ -268,13 +267,37 @@ def _found(kind: type[Any], name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _found(kind, f"{name}.{key}", part)
 
 
-def _walk(module: Module, path: str, above: tuple[Module, ...]) -> Iterator[tuple[str, Module]]:
-    """The module and all below it, under every name they have; none inside itself."""
-    if any(module is one for one in above):
+def _walk(module: Module) -> Iterator[tuple[str, Any]]:
+    """The module and all modules, parameters and buffers below it, under every name they have."""
+    return _distinct(_below(module, "", ()))
+
+
+def _below(module: Module, path: str, above: tuple[Module, ...]) -> Iterator[tuple[str, Any]]:
+    if any(module is one for one in above):  # a module inside itself
         return
     yield path, module
+    for kind in (Parameter, Buffer):
+        for name, tensor in module._members(kind):
+            yield _joined(path, name), tensor
     for name, child in module._members(Module):
-        yield from _walk(child, _joined(path, name), (*above, module))
+        yield from _below(child, _joined(path, name), (*above, module))
+
+
+def _distinct(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The same; raises ValueError where a name stands for two members, one of which would not be saved."""
+    seen: dict[str, Any] = {}
+    for name, member in named:
+        if seen.setdefault(name, member) is not member:
+            raise ValueError(
+                f"two members have the name {name!r}: {_described(seen[name])} and {_described(member)}; rename an "
+                "attribute, or a key of a dictionary (1 and '1' make the same name)"
+            )
+        yield name, member
+
+
+def _described(member: Module | Tensor) -> str:
+    settings = member.extra_repr() if isinstance(member, Module) else f"shape={member.shape}"
+    return f"{type(member).__name__}({settings})"
 
 
 def _each_once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

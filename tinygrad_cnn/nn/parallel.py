@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..graph import Array
-from ..ops.parallel import in_parts, number_of_threads
+from ..engine.graph import Array
+from ..ops import blas
+from ..ops.parallel import in_a_part, map_parts
 from ..settings import instance
 from .layers import BatchNorm2d, Dropout
 from .module import Module
@@ -14,10 +15,16 @@ class DataParallel(Module):
 
     The same results to rounding, and for large work a fifth less time and more; for a step of less than some 10 ms it
     takes longer, as threads that wait for each other take time. As many parts are made as BLAS has threads
-    (OPENBLAS_NUM_THREADS). The module has to compute each element of the batch by itself. One with layers that do not,
-    BatchNorm2d and Dropout in training mode, is run as a whole, and so is any where NumPy's BLAS is not OpenBLAS.
+    (OPENBLAS_NUM_THREADS).
 
+    The module has to compute each element of the batch by itself, and return one Tensor. One with layers that do not,
+    BatchNorm2d and Dropout in training mode, is run as a whole, and so is any where NumPy's BLAS is not OpenBLAS.
     The graph shows it as one operation, `parallel`; the layers in it are seen without this wrapper.
+
+    Raises:
+        RuntimeError: if `forward` draws random numbers of the package, or uses a Tensor that requires a gradient and is
+            no parameter of the module: a gradient would be wrong.
+        TypeError: if it does not return one result for each element of the batch.
 
     >>> import numpy as np
     >>> from tinygrad_cnn import nn
@@ -32,7 +39,7 @@ class DataParallel(Module):
         self.module = instance(module, "module", "DataParallel", Module)
 
     def forward(self, input: Array) -> Array:
-        count = min(number_of_threads(), len(input))
+        count = 1 if in_a_part() else min(blas.number_of_threads(), len(input))
         if count < 2 or any(isinstance(one, (BatchNorm2d, Dropout)) and one.training for one in self.module.modules()):
             return self.module(input)
-        return in_parts(self.module, input, list(self.module.parameters()), count)
+        return map_parts(self.module, input, list(self.module.parameters()), count)

@@ -5,7 +5,7 @@ This is why the gradient of a bias is a sum: the bias was stretched over the bat
 
 import numpy as np
 
-from ..graph import Array, primitive
+from ..engine.graph import Array, primitive
 from .shapes import reshape
 
 

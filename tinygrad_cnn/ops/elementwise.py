@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, primitive
+from ..engine.graph import Array, primitive
 from .broadcasting import unbroadcast
-from .memory import LARGE, from_outermost, room
+from .memory import LARGE, from_outermost, output_buffer
 
 
 @primitive
@@ -16,7 +16,7 @@ def add(a: Array, b: Array) -> Array:
     >>> float(add(2.0, 3.0))
     5.0
     """
-    return np.add(a, b, out=room(a, b))
+    return np.add(a, b, out=output_buffer(a, b))
 
 
 add.defvjp(
@@ -33,7 +33,7 @@ def sub(a: Array, b: Array) -> Array:
     >>> float(sub(2.0, 3.0))
     -1.0
     """
-    return np.subtract(a, b, out=room(a, b))
+    return np.subtract(a, b, out=output_buffer(a, b))
 
 
 sub.defvjp(
@@ -50,7 +50,7 @@ def mul(a: Array, b: Array) -> Array:
     >>> float(mul(2.0, 3.0))
     6.0
     """
-    return np.multiply(a, b, out=room(a, b))
+    return np.multiply(a, b, out=output_buffer(a, b))
 
 
 mul.defvjp(
@@ -67,7 +67,7 @@ def div(a: Array, b: Array) -> Array:
     >>> float(div(3.0, 2.0))
     1.5
     """
-    return np.true_divide(a, b, out=room(a, b))
+    return np.true_divide(a, b, out=output_buffer(a, b))
 
 
 div.defvjp(
@@ -84,7 +84,7 @@ def exp(x: Array) -> Array:
     >>> float(exp(0.0))
     1.0
     """
-    return np.exp(x, out=room(x))
+    return np.exp(x, out=output_buffer(x))
 
 
 exp.defvjp(
@@ -100,7 +100,7 @@ def log(x: Array) -> Array:
     >>> float(log(1.0))
     0.0
     """
-    return np.log(x, out=room(x))
+    return np.log(x, out=output_buffer(x))
 
 
 log.defvjp(
@@ -116,7 +116,7 @@ def sqrt(x: Array) -> Array:
     >>> float(sqrt(9.0))
     3.0
     """
-    return np.sqrt(x, out=room(x))
+    return np.sqrt(x, out=output_buffer(x))
 
 
 sqrt.defvjp(
@@ -132,7 +132,7 @@ def tanh(x: Array) -> Array:
     >>> float(tanh(0.0))
     0.0
     """
-    return np.tanh(x, out=room(x))
+    return np.tanh(x, out=output_buffer(x))
 
 
 tanh.defvjp(
@@ -165,7 +165,7 @@ def relu(x: Array) -> Array:
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return np.maximum(x, _zeros(x), out=room(x))
+    return np.maximum(x, _zeros(x), out=output_buffer(x))
 
 
 relu.defvjp(
@@ -191,7 +191,7 @@ def maximum(a: Array, b: Array) -> Array:
     >>> maximum(np.array([1.0, 5.0]), 3.0)
     array([3., 5.])
     """
-    return np.maximum(a, b, out=room(a, b))
+    return np.maximum(a, b, out=output_buffer(a, b))
 
 
 maximum.defvjp(

@@ -1,10 +1,12 @@
 """Primitives that pick elements out of an array or put them into a larger one."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..graph import Array, primitive
+from ..engine.graph import Array, primitive
 from .memory import empty
 
 
@@ -101,12 +103,10 @@ def concatenate(*arrays: Array, axis: int) -> Array:
     return np.concatenate(arrays, axis)
 
 
-def _own_part(argnum: int, g: Array, out: Array, *arrays: Array, axis: int) -> Array:
-    start = 0
-    for array in arrays[:argnum]:
-        start += array.shape[axis]
-    part = slice(start, start + arrays[argnum].shape[axis])
-    return index(g, key=(*[slice(None)] * axis, part))
+def _own_parts(argnums: Sequence[int], g: Array, out: Array, *arrays: Array, axis: int) -> list[Array]:
+    ends = list(itertools.accumulate(array.shape[axis] for array in arrays))
+    before = [slice(None)] * axis
+    return [index(g, key=(*before, slice(ends[i] - arrays[i].shape[axis], ends[i]))) for i in argnums]
 
 
-concatenate.defvjp_argnum(_own_part, reads=())
+concatenate.defvjp_argnums(_own_parts, reads=())

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..graph import Array, primitive
+from ..engine.graph import Array, primitive
 from .broadcasting import unbroadcast
 from .memory import empty
 

@@ -2,8 +2,8 @@
 
 Fresh memory is slow: the system hands it out page by page, which takes longer than most of what NumPy then
 does with it, and takes it back when the array dies. A training step makes arrays of the same sizes as the
-step before. So large results are written into buffers that are kept here, and a buffer whose arrays are all
-gone (its reference count tells) is given out again. What anybody can still reach is never given out.
+step before. So large results are written into buffers. Every result and every view of it keeps alive one array
+that owns the buffer; when that array dies, a weak reference to it says so, and the buffer waits for its next use.
 
 `memory.enabled = False` switches this off: the same results, in fresh memory.
 """
@@ -12,68 +12,94 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 import threading
+import weakref
+from collections import deque
 from typing import Any
 
 import numpy as np
 
-#: Whether buffers are used again. It takes exact reference counts, which only CPython with its lock has.
-enabled: bool = getattr(sys, "_is_gil_enabled", lambda: True)() and sys.implementation.name == "cpython"
+enabled = True  #: Whether buffers are used again.
 
 LARGE = 1 << 16  # bytes; smaller memory the allocator itself uses again
-MOST_IDLE = 1 << 28  # bytes that may wait for their next use
+MOST = 1 << 29  # bytes of all buffers, in use or not; what goes beyond is fresh memory
 LINE = 64  # bytes of a cache line; every buffer begins with one
 
-Buffer = tuple[np.ndarray, int]  # the memory, and where in it the first cache line begins
 
-
-class _Thread(threading.local):
-    """The buffers of a thread, by size, and how many it has made."""
+class _Buffers:
+    """The buffers of the process: those in use, and those that wait."""
 
     def __init__(self) -> None:
-        self.buffers: dict[int, list[Buffer]] = {}
-        self.made = 0
+        self.in_use: dict[int, tuple[weakref.ref[np.ndarray], memoryview]] = {}  # by the id of the weak reference
+        self.returned: deque[weakref.ref[np.ndarray]] = deque()  # whose arrays died since the last look
+        self.idle: dict[int, list[memoryview]] = {}  # by size, the sizes and the buffers used last at the end
+        self.bytes = self.made = 0
+        self.lock = threading.Lock()
+
+    def lend(self, size: int) -> np.ndarray | None:
+        """A buffer of at least this size, as an array of bytes that owns it; None if fresh memory has to do."""
+        if not self.lock.acquire(blocking=False):
+            return None  # another thread is here
+        try:
+            self.take_back()
+            buffer = self._fitting(size) or self._new(size)
+            if buffer is None:
+                return None
+            owner = np.frombuffer(buffer, np.uint8)
+            # the callback is C code: it may run anywhere, and an interrupt that arrives in it would be lost
+            reference = weakref.ref(owner, self.returned.append)
+            self.in_use[id(reference)] = reference, buffer
+            return owner
+        finally:
+            self.lock.release()
+
+    def take_back(self) -> None:
+        """Let buffers wait whose arrays died."""
+        while self.returned:
+            _, buffer = self.in_use.pop(id(self.returned.popleft()))
+            same_size = self.idle[buffer.nbytes] = self.idle.pop(buffer.nbytes, [])
+            same_size.append(buffer)
+
+    def _fitting(self, size: int) -> memoryview | None:
+        """A buffer that waits, of this size or up to twice of it, as larger ones would lie idle."""
+        fitting = size
+        while fitting <= 2 * size:
+            if same_size := self.idle.get(fitting):
+                return same_size.pop()
+            fitting += _step(fitting)
+        return None
+
+    def _new(self, size: int) -> memoryview | None:
+        for waiting in list(self.idle.values()):
+            while waiting and self.bytes + size > MOST:
+                self.bytes -= waiting.pop(0).nbytes
+        if self.bytes + size > MOST:
+            return None
+        memory = np.empty(size + LINE, np.uint8)
+        begin = -memory.__array_interface__["data"][0] % LINE
+        self.bytes += size
+        self.made += 1
+        # no array, as a view of a view would keep alive this one, and not its owner
+        return memoryview(memory.data)[begin : begin + size]
 
 
-_thread = _Thread()
+_buffers = _Buffers()
 
 
-def _find(buffers: list[Buffer], references: int) -> Buffer | None:
-    """The latest of the buffers with so many references; who has it counts as one, so no other call finds it."""
-    for memory, start in reversed(buffers):
-        if sys.getrefcount(memory) == references:
-            return memory, start
-    return None
-
-
-# the references to a buffer that nobody uses: those of its list and of `_find`
-_UNUSED = next(count for count in range(10) if _find([(np.empty(0), 0)], count))
+def _step(size: int) -> int:
+    """From one size of buffers to the next: four for each power of two, so that nearly equal results share them."""
+    return 1 << (size.bit_length() - 3)
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array whose elements are still to be written; a large one in a buffer used before, if one of up to twice the
-    size is free.
+    """An array whose elements are still to be written; a large one in a buffer used before, if one is free.
 
     >>> empty((2, 3), np.float32).shape
     (2, 3)
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < LARGE or not enabled:
-        return np.empty(shape, dtype)
-    step = 1 << (size.bit_length() - 3)
-    size += -size % step  # four sizes for each power of two, so that results of nearly the same size share buffers
-    buffer, fitting = None, size
-    while buffer is None and fitting <= 2 * size:  # the next larger ones as well, as they would lie idle
-        buffer = _find(_thread.buffers.get(fitting, []), _UNUSED)
-        fitting += 1 << (fitting.bit_length() - 3)
-    if buffer is None:
-        _give_back(MOST_IDLE - size)
-        memory = np.empty(size + LINE, np.uint8)
-        buffer = memory, -memory.__array_interface__["data"][0] % LINE
-        _thread.buffers.setdefault(size, []).append(buffer)
-        _thread.made += 1
-    return np.ndarray(shape, dtype, *buffer)
+    owner = _buffers.lend(size + -size % _step(size)) if size >= LARGE and enabled else None
+    return np.empty(shape, dtype) if owner is None else np.ndarray(shape, dtype, owner)
 
 
 def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
@@ -103,7 +129,7 @@ def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
-def room(*operands: Any) -> np.ndarray | None:
+def output_buffer(*operands: Any) -> np.ndarray | None:
     """Where to put an elementwise result, as `out=`; None if it is small, or not simply of the operands' dtype."""
     for operand in operands:
         if isinstance(operand, np.ndarray) and operand.nbytes >= LARGE // 8:  # a mask for numbers of eight bytes
@@ -136,7 +162,7 @@ def _reaches(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def buffers_made() -> int:
-    """How many buffers this thread has made so far: a step like the one before makes none.
+    """How many buffers have been made so far: a step like the one before makes none.
 
     >>> before = buffers_made()
     >>> for _ in range(3):
@@ -144,25 +170,11 @@ def buffers_made() -> int:
     >>> buffers_made() - before <= 1
     True
     """
-    return _thread.made
+    return _buffers.made
 
 
 def idle_bytes() -> int:
-    """How much of this thread's memory waits for its next use."""
-    return sum(size * sum(map(_is_idle, buffers)) for size, buffers in _thread.buffers.items())
-
-
-def _is_idle(buffer: Buffer) -> bool:
-    return _find([buffer], _UNUSED) is not None
-
-
-def _give_back(most: int) -> None:
-    """Let the system have idle buffers until those that stay take no more than `most` bytes."""
-    excess = idle_bytes() - most
-    for size, buffers in list(_thread.buffers.items()):
-        for i in reversed(range(len(buffers))):
-            if excess > 0 and _is_idle(buffers[i]):
-                del buffers[i]
-                excess -= size
-        if not buffers:
-            del _thread.buffers[size]
+    """How much memory waits for its next use."""
+    with _buffers.lock:
+        _buffers.take_back()
+        return sum(size * len(waiting) for size, waiting in _buffers.idle.items())

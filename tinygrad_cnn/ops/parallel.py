@@ -8,25 +8,26 @@ another waits for memory. BLAS is held to one thread meanwhile, as its own threa
 from __future__ import annotations
 
 import contextvars
-import ctypes
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar, cast
+from contextlib import nullcontext
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..graph import Array, Leaf, Node, Primitive, Value, backpropagate
-from ..machine import openblas
-from ..recording import enable_grad, is_recording, no_grad
+from ..engine.graph import Array, Leaf, Node, Primitive, Value, backpropagate, topological_order
+from ..engine.recording import enable_grad, is_recording, no_grad
+from ..engine.versions import unchangeable
+from ..random import get_rng_state
+from . import blas
 
 T = TypeVar("T")
 
 
-def in_parts(function: Callable[[Array], Array], batch: Array, parameters: Sequence[Value], count: int) -> Array:
+def map_parts(function: Callable[[Array], Array], batch: Array, parameters: Sequence[Value], count: int) -> Array:
     """function(batch), of a function that computes each element of the batch by itself, recorded as one operation.
 
     Args:
@@ -38,31 +39,39 @@ def in_parts(function: Callable[[Array], Array], batch: Array, parameters: Seque
         (N, ...), the results of the parts one after another. Its VJP carries the cotangent back through what each
         part recorded, and adds up what reaches the parameters.
     """
-    given = [batch, *parameters]
-    array, origin = (batch._array, batch.node) if isinstance(batch, Value) else (batch, None)
+    array, origin = (batch._array, batch.node) if isinstance(batch, Value) else (unchangeable(batch), None)
+    given: list[Any] = [batch if isinstance(batch, Value) else array, *parameters]
     bounds = [len(array) * i // count for i in range(count + 1)]
     parts = [slice(bounds[i], bounds[i + 1]) for i in range(count)]
     leaves: set[Node | Leaf] = {parameter.node for parameter in parameters if parameter.node is not None}
-    recorded: list[tuple[Leaf, Value]] | None = None
-    latest: tuple[Any, dict[Any, Any]] = None, {}  # a cotangent, and what it brought to whom, found in one pass
+    recorded: list[tuple[Leaf, Array]] | None = None
 
-    def forward(recording: bool) -> list[tuple[Leaf, Value]]:
+    def forward(recording: bool) -> list[tuple[Leaf, Array]]:
         """For each part the leaf where it begins, and its result."""
 
-        def one(part: slice) -> tuple[Leaf, Value]:
+        def one(part: slice) -> tuple[Leaf, Array]:
             begin = Leaf()
             with enable_grad() if recording else no_grad():
-                return begin, function(array[part] if origin is None else batch.wrap(array[part], begin))
+                out = function(array[part] if origin is None else batch.wrap(array[part], begin))
+            _check_part(out, part.stop - part.start, {*leaves, begin}, begin.order)
+            return begin, out
 
-        return _side_by_side([functools.partial(one, part) for part in parts])
+        before = get_rng_state()
+        results = run_in_threads([functools.partial(one, part) for part in parts])
+        if get_rng_state() != before:
+            raise RuntimeError(
+                "DataParallel cannot cut a batch whose forward pass draws random numbers (as functional.dropout does), "
+                "since another pass would draw others: use nn.Dropout, or call the module itself"
+            )
+        return results
 
     def backward(g: np.ndarray) -> dict[Any, Any]:
         """What reaches the parameters and the batch."""
         nonlocal recorded
         recorded, used = None, recorded or forward(recording=True)
-        found = _side_by_side(
+        found = run_in_threads(
             [
-                functools.partial(backpropagate, {cast(Node, out.node): g[part]}, {*leaves, begin})
+                functools.partial(backpropagate, {out.node: g[part]}, {*leaves, begin})
                 for part, (begin, out) in zip(parts, used, strict=True)
             ]
         )
@@ -85,46 +94,76 @@ def in_parts(function: Callable[[Array], Array], batch: Array, parameters: Seque
         wanted = leaves if origin is None else {*leaves, origin}
         return backpropagate({whole.node: g}, wanted, retain_graph=True, wrap=g.wrap)
 
-    def rule(argnum: int, g: Array, out: Array, *args: Array) -> Array:
-        nonlocal latest
-        if latest[0] is not g:
-            latest = g, backward_recorded(args[0], g) if isinstance(g, Value) else backward(g)
-        node, reached = given[argnum].node, latest[1]
-        return reached[node] if node in reached else np.zeros(args[argnum].shape, args[argnum].dtype)
+    def rule(argnums: Sequence[int], g: Array, out: Array, *args: Array) -> list[Array]:
+        reached = backward_recorded(args[0], g) if isinstance(g, Value) else backward(g)
+        nothing: list[Array] = [np.zeros(args[i].shape, args[i].dtype) for i in argnums]
+        if isinstance(g, Value):
+            nothing = [g.wrap(zeros, None) for zeros in nothing]
+        return [reached.get(given[i].node, zeros) for i, zeros in zip(argnums, nothing, strict=True)]
 
     def parallel(batch: Array, *parameters: Array) -> Array:
         return np.concatenate([np.asarray(out) for _, out in recorded or forward(recording=False)])
 
     primitive = Primitive(parallel)
-    primitive.defvjp_argnum(rule)
+    primitive.defvjp_argnums(rule)
+    primitive.hides_graph = True
     recorded = forward(is_recording())
     depends = all(isinstance(out, Value) and out.node is not None for _, out in recorded)
     with nullcontext() if depends else no_grad():
         return primitive(*given)
 
 
+def _check_part(out: Any, count: int, leaves: set[Any], begun: int) -> None:
+    """Raise an error unless a part gave what can be joined, by way of the given leaves alone."""
+    shape = getattr(out, "shape", None)
+    if not isinstance(out, (Value, np.ndarray)) or shape is None or shape[:1] != (count,):
+        what = f"{type(out).__name__} {shape or ''}".strip()
+        raise TypeError(
+            f"DataParallel joins one result for each element of the batch; for {count} of them forward gave {what}: "
+            "call the module itself"
+        )
+    if isinstance(out, Value) and out.node is not None:
+        for origin in topological_order([out.node]):
+            if origin.requires_grad and origin.order < begun and origin not in leaves:
+                raise RuntimeError(
+                    "DataParallel cannot cut a batch whose forward pass uses a Tensor that requires a gradient and is "
+                    f"no parameter of the module ({origin!r}): make it a parameter, or call the module itself"
+                )
+
+
 # ---- threads
 
 
-def number_of_threads() -> int:
-    """How many parts pay: as many as BLAS has threads, so that its settings (OPENBLAS_NUM_THREADS) count here too.
-
-    One within a part, where BLAS has but one, and where it cannot be held to one: only OpenBLAS can.
-    """
-    count, hold = _blas_threads()
-    return 1 if hold is None else int(count())
+class _Here(threading.local):
+    in_part = False
 
 
-def _side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
+_here = _Here()
+
+
+def in_a_part() -> bool:
+    """Whether this thread computes a part of a batch now, which is not cut any further."""
+    return _here.in_part
+
+
+def run_in_threads(works: Sequence[Callable[[], T]]) -> list[T]:
     """The results of all, the first computed by this thread and each other one by another.
 
     Each in a copy of this thread's context, in which NumPy keeps how errors are handled (np.errstate).
     """
-    with _one_blas_thread():
-        own, *others = works
-        futures = [_pool(len(others)).submit(contextvars.copy_context().run, work) for work in others]
+
+    def part(work: Callable[[], T]) -> T:
+        _here.in_part = True
         try:
-            first = own()
+            return work()
+        finally:
+            _here.in_part = False
+
+    with blas.one_thread():
+        own, *others = works
+        futures = [_pool(len(others)).submit(contextvars.copy_context().run, part, work) for work in others]
+        try:
+            first = part(own)
         finally:
             results = [future.result() for future in futures]
     return [first, *results]
@@ -132,39 +171,9 @@ def _side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
 
 @functools.cache
 def _pool(workers: int) -> ThreadPoolExecutor:
-    """Threads that stay, with the memory that they use again."""
+    """Threads that stay."""
     return ThreadPoolExecutor(workers, "tinygrad_cnn")
 
 
 if hasattr(os, "register_at_fork"):  # a forked process has no threads but the one that forked
     os.register_at_fork(after_in_child=_pool.cache_clear)
-
-_lock = threading.Lock()
-_holders: list[int] = []  # for each thread that holds BLAS to one thread now: how many it had before
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """BLAS on the calling thread alone; it has its threads back when nobody is in such a block any more."""
-    count, hold = _blas_threads()
-    if hold is None:
-        yield
-        return
-    with _lock:
-        _holders.append(count() if not _holders else _holders[0])
-        hold(1)
-    try:
-        yield
-    finally:
-        with _lock:
-            before = _holders.pop()
-            if not _holders:
-                hold(before)
-
-
-@functools.cache
-def _blas_threads() -> tuple[Any, Any]:
-    """OpenBLAS's functions that tell and set its number of threads; None, None if NumPy has another BLAS."""
-    count = openblas("get_num_threads", ctypes.c_int)
-    hold = openblas("set_num_threads", None, ctypes.c_int)
-    return (count, hold) if count and hold else (None, None)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..graph import Array, primitive
+from ..engine.graph import Array, primitive
 from .broadcasting import sum, with_ones
 from .elementwise import exp, mul
-from .memory import empty, from_outermost, inverse, room
+from .memory import empty, from_outermost, inverse, output_buffer
 from .shapes import reshape
 
 # up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
@@ -33,7 +33,7 @@ def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
     for i in from_outermost(x.strides):  # so the first slices, of all the others, are long runs of memory
         if i in axis and x.shape[i] > 1:
             one, two, *others = (out[(*[slice(None)] * i, slice(k, k + 1))] for k in range(x.shape[i]))
-            out = np.maximum(one, two, out=room(one, two))
+            out = np.maximum(one, two, out=output_buffer(one, two))
             for other in others:
                 np.maximum(out, other, out=out)
     if out is x:  # there was nothing to compare, and a result is not its argument

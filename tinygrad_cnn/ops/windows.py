@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from ..graph import Array, primitive
+from ..engine.graph import Array, primitive
 from .memory import empty
 
 Pair = tuple[int, int]

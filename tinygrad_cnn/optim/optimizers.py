@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..cuts import take_cuts
+from ..engine.detached import take_cuts
 from ..settings import flag, instance, mapping, number, numbers
 from ..tensor import Tensor
 

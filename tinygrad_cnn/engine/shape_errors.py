@@ -1,4 +1,4 @@
-"""What is said of arrays that do not go together."""
+"""Error texts for arrays whose shapes do not go together."""
 
 from __future__ import annotations
 

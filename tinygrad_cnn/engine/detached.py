@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from types import FrameType
 from typing import NamedTuple
 
 from .calls import Place, line_at, users_place
@@ -30,10 +31,10 @@ class Cut(NamedTuple):
 _latest: deque[Cut] = deque(maxlen=32)
 
 
-def note_cut(node: Node, how: str) -> None:
-    """Remember that the user took the value of a recorded operation out; called by what the user called."""
+def note_cut(node: Node, how: str, frame: FrameType) -> None:
+    """Remember that the code in this frame, if it is the user's, took the value of a recorded operation out."""
     if is_recording() and node.out is not None:
-        place = users_place(2)
+        place = users_place(frame)
         if place is not None:
             _latest.append(Cut(how, place, weakref.ref(node), node.call.kind or node.primitive.name, node.out.shape))
 

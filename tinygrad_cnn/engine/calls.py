@@ -1,4 +1,4 @@
-"""On whose behalf an operation is computed: the module, the function, and the line of the user's source.
+"""Where an operation was recorded: in which module, in which function, and on which line of the user's source.
 
 Every recorded operation keeps its `Call`, so that a graph can be read by layers and by lines. The engine itself reads
 none of it.
@@ -6,7 +6,6 @@ none of it.
 
 from __future__ import annotations
 
-import copy
 import functools
 import itertools
 import linecache
@@ -18,14 +17,11 @@ from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-import numpy as np
-
 P = ParamSpec("P")
 R = TypeVar("R")
-Given: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 NAME = __name__.partition(".")[0] + "."
-PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class Line(NamedTuple):
@@ -58,29 +54,17 @@ def line_at(place: Place | None) -> Line | None:
 class Call:
     """One call of a module, of a composed function, or of nothing but one operation.
 
-    Attributes:
-        outer: the call that it was made within.
-        given: its arguments, if the first one is a constant. What is computed from constants alone is not recorded; to
-            see it, one has to call again.
+    `outer` is the call that it was made within.
     """
 
-    __slots__ = ("_closed", "_kind", "_owner", "_place", "given", "outer")
+    __slots__ = ("_closed", "_kind", "_owner", "_place", "outer")
 
-    def __init__(
-        self,
-        owner: Any,
-        kind: type | None,
-        outer: Call | None,
-        place: Place | None,
-        closed: bool,
-        given: Given | None,
-    ) -> None:
+    def __init__(self, owner: Any, kind: type | None, outer: Call | None, place: Place | None, closed: bool) -> None:
         self._owner = owner  # a function, or None; of a module a weak reference, as a module may keep what it computes
         self._kind = kind  # the class of the module
         self.outer = outer
         self._place = place
         self._closed = closed  # whether no code of the user runs within it, so that nothing need be looked for
-        self.given = given
 
     @property
     def module(self) -> Any:
@@ -98,21 +82,6 @@ class Call:
         return self._owner.__name__ if isinstance(self._owner, FunctionType) else None
 
     @property
-    def can_be_repeated(self) -> bool:
-        """Whether what was called is still there."""
-        return self.function is not None or self.module is not None
-
-    def again(self, input: Any) -> Any:
-        """The call for another first argument; constants that it may change (running statistics) are copied."""
-        (_, *others), settings = self.given  # type: ignore[misc]
-        called = self._owner
-        if self.function is None:
-            called = copy.copy(self.module)
-            vars(called).update(_with_copies(vars(called)))
-        copies = _with_copies(dict(enumerate(others)))
-        return called(input, *copies.values(), **_with_copies(settings))
-
-    @property
     def line(self) -> Line | None:
         """The innermost line outside of this package that led here; None if there was none."""
         return line_at(self._place)
@@ -120,14 +89,6 @@ class Call:
     def chain(self) -> list[Call]:
         """This call and those that it was made within, the outermost first."""
         return [*(self.outer.chain() if self.outer is not None else ()), self]
-
-
-def _with_copies(values: dict[Any, Any]) -> dict[Any, Any]:
-    """The same with copies of arrays, and of tensors that require no gradient."""
-    return {
-        key: copy.deepcopy(value) if isinstance(value, np.ndarray) or getattr(value, "node", key) is None else value
-        for key, value in values.items()
-    }
 
 
 class _Running(threading.local):
@@ -138,13 +99,11 @@ _running = _Running()
 
 
 def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """module.forward(*args, **settings); what is recorded meanwhile is recorded on its behalf."""
+    """module.forward(*args, **settings); what is recorded meanwhile is recorded as its own."""
     outer = _running.call
-    place = outer._place if outer is not None and outer._closed else _place(sys._getframe(2))
+    place = outer._place if outer is not None and outer._closed else _users_place()
     kind = type(module)
-    _running.call = Call(
-        weakref.ref(module), kind, outer, place, kind.__module__.startswith(NAME), _given(args, settings)
-    )
+    _running.call = Call(weakref.ref(module), kind, outer, place, kind.__module__.startswith(NAME))
     try:
         return module.forward(*args, **settings)
     finally:
@@ -165,7 +124,7 @@ def composition(function: Callable[P, R]) -> Callable[P, R]:
         outer = _running.call
         if outer is not None and outer._closed:
             return function(*args, **settings)
-        _running.call = Call(function, None, outer, _place(sys._getframe(1)), True, _given(args, settings))
+        _running.call = Call(function, None, outer, _users_place(), True)
         try:
             return function(*args, **settings)
         finally:
@@ -176,32 +135,24 @@ def composition(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def _given(args: tuple[Any, ...], settings: dict[str, Any]) -> Given | None:
-    """The arguments, if the first one is an array, or a Tensor that requires no gradient."""
-    if args and (isinstance(args[0], np.ndarray) or getattr(args[0], "node", args) is None):
-        return args, settings
-    return None
-
-
-def users_place(depth: int) -> Place | None:
-    """Where the user's code is, if it is what called, so many frames up; None if this package did."""
-    frame = sys._getframe(depth + 1)
-    return None if frame.f_code.co_filename.startswith(PACKAGE) else (frame.f_code, frame.f_lasti)
-
-
 def current() -> Call:
-    """What an operation that is recorded now is recorded on behalf of."""
+    """The call that an operation which is recorded now belongs to."""
     call = _running.call
-    if call is not None and call._closed:
-        return call
-    return Call(None, None, call, _place(sys._getframe(3)), True, None)  # above Node and Primitive
+    return call if call is not None and call._closed else Call(None, None, call, _users_place(), True)
 
 
-def _place(frame: FrameType | None) -> Place | None:
+def _users_place() -> Place | None:
     """Where the innermost frame outside of this package is."""
-    while frame is not None:
-        code = frame.f_code
-        if not code.co_filename.startswith(PACKAGE):
-            return code, frame.f_lasti
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_ours(frame):
         frame = frame.f_back
-    return None
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def users_place(frame: FrameType) -> Place | None:
+    """Where a frame is, if it runs code of the user; None if it runs code of this package."""
+    return None if _is_ours(frame) else (frame.f_code, frame.f_lasti)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(PACKAGE)

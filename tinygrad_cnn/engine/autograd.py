@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..settings import array, refusal
 from .graph import Array, Leaf, Node, Value, backpropagate
-from .settings import array, refusal
+
+_adding = threading.Lock()  # two backward passes may reach one leaf at the same time
 
 
 def run_backward(output: Array, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
@@ -28,16 +31,16 @@ def run_backward(output: Array, gradient: Any = None, retain_graph: bool = False
     found = backpropagate(
         {node: seed}, retain_graph=retain_graph or create_graph, wrap=output.wrap if create_graph else None
     )
-    for leaf, new in found.items():
-        if isinstance(leaf, Leaf):
-            new = _own(new, output)
-            before = leaf.grad
-            if before is None:
-                leaf.grad = new
-            elif before.node is None and new.node is None:  # not as an operation, of which observers would be told
-                leaf.grad = output.wrap(before._array + new._array, None)
-            else:
-                leaf.grad = before + new
+    with _adding:
+        for leaf, new in found.items():
+            if type(leaf) is Leaf:
+                leaf.grad = _own(new, output) if leaf.grad is None else _sum(leaf.grad, new)
+
+
+def _sum(before: Array, new: Array) -> Array:
+    if before.node is None and not isinstance(new, Value):  # not as an operation, of which observers would be told
+        return before.wrap(before._array + new, None)
+    return before + new
 
 
 def grad(
@@ -83,7 +86,7 @@ def grad(
     if len(grad_outputs) != len(outputs):
         raise ValueError(f"grad expects one of grad_outputs per output: {len(outputs)}, got {len(grad_outputs)}")
     for position, tensor in enumerate(inputs):
-        if tensor.node is None:
+        if tensor.node is None or not tensor.node.requires_grad:
             raise RuntimeError(f"input {position} of grad does not require a gradient: set requires_grad=True")
     seeds: dict[Node | Leaf, Array] = {}
     for output, gradient in zip(outputs, grad_outputs, strict=True):
@@ -123,7 +126,7 @@ def _own(gradient: Array, like: Value) -> Array:
 
 def _seed(output: Array, gradient: Any, create_graph: bool) -> tuple[Node | Leaf, Array]:
     """Where a backward pass starts, and its cotangent: a Tensor if it is to be recorded, else an array."""
-    if output.node is None:
+    if output.node is None or not output.node.requires_grad:
         raise RuntimeError(
             "backward from a Tensor that does not depend on anything that requires a gradient: "
             "set requires_grad=True on the inputs, and compute outside no_grad()"

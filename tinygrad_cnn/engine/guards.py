@@ -1,0 +1,116 @@
+"""What the engine refuses, so that no wrong number passes silently, and the errors that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import versions
+from .shape_errors import describe_mismatch
+
+
+def check_dtype(dtype: np.dtype[Any], what: str) -> None:
+    """Raise TypeError unless it is float32, float64, an integer or a boolean dtype."""
+    if dtype.kind not in "iub" and dtype.char not in "fd":
+        way_out = ": convert it to float32 or float64, with .astype(np.float32)" if dtype.kind == "f" else ""
+        raise TypeError(f"expected a Tensor, an array or real numbers, got {what} of {dtype}{way_out}")
+
+
+def check_rules(primitive: Any, rules: Sequence[Any]) -> None:
+    """Raise TypeError unless there is a function or None for each of the first arguments."""
+    count = len(primitive.arguments)
+    if not 1 <= len(rules) <= count or not all(rule is None or callable(rule) for rule in rules):
+        raise TypeError(
+            f"{primitive.name}.defvjp takes a function (or None) for each of the {count} array arguments of "
+            f"{primitive.name}{primitive.__signature__}, got {len(rules)}"
+        )
+
+
+def check_reads(primitive: Any, read: set[str], names: Sequence[str]) -> None:
+    """Raise TypeError unless each name is `out` or one of the arguments."""
+    if not read <= set(names):
+        raise TypeError(f"the rules of {primitive.name!r} can read {', '.join(names)}; got reads={sorted(read)}")
+
+
+def refuse_setting(primitive: Any, name: str, setting: Any) -> NoReturn:
+    """Raise the error of a Tensor that was given by keyword."""
+    raise TypeError(
+        f"primitive {primitive.name!r} was given a {type(setting).__name__} as its setting {name!r}: arrays go "
+        "by position, a setting has no gradient"
+    )
+
+
+def checked_result(primitive: Any, arrays: list[Any], settings: dict[str, Any]) -> np.ndarray:
+    """What a primitive computes, as one array that may be made read-only without changing an argument."""
+    try:
+        out: Any = primitive.compute(arrays, settings)
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise
+        names = [argument.name for argument in primitive.arguments]
+        raise ValueError(describe_mismatch(primitive.name, names, arrays, str(error))) from error
+    if not isinstance(out, np.ndarray):
+        if isinstance(out, (tuple, list)):
+            raise TypeError(f"primitive {primitive.name!r} returned a {type(out).__name__}: a primitive has one array")
+        out = np.asarray(out)
+    if out.dtype.char not in "fd":
+        check_dtype(out.dtype, f"from primitive {primitive.name!r} a result")
+    result: np.ndarray = out
+    return result.view() if any([out is array for array in arrays]) else result
+
+
+def no_rule(primitive: Any, argnum: int) -> NoReturn:
+    """Raise the error of an argument without a rule."""
+    raise RuntimeError(
+        f"primitive {primitive.name!r} has no VJP for its argument {argnum}, which requires a gradient: "
+        f"define it with {primitive.name}.defvjp(...), or pass the argument as an array or .detach() it"
+    )
+
+
+def explain_failed_rule(error: Exception, primitive: Any, argnums: Sequence[int]) -> None:
+    """Add to an error raised by a rule which rule it was, and what rules are given."""
+    which = f"argument {argnums[0]}" if len(argnums) == 1 else f"arguments {', '.join(map(str, argnums))}"
+    error.add_note(
+        f"(in the VJP of {primitive.name!r} for its {which}, called with the cotangent g, which is read-only, the "
+        "value out, the arguments by position and the settings by keyword)"
+    )
+
+
+def checked_gradient(gradient: Any, node: Any, argnum: int, arg: Any, recorded: bool) -> Any:
+    """What a rule returned, in the dtype of the argument; an error if it has another shape, or should be recorded."""
+    if getattr(gradient, "shape", None) != arg.shape:
+        returned, way_out = f"a {type(gradient).__name__}", "return the cotangent of the argument, an array"
+        if hasattr(gradient, "shape"):
+            returned = f"shape {gradient.shape}"
+            way_out = "one that was broadcast takes the sum over the stretched axes, ops.unbroadcast(g, argument)"
+        raise RuntimeError(
+            f"the VJP of {node.primitive.name!r} for its argument {argnum} returned {returned}, but the argument has "
+            f"shape {arg.shape}: {way_out}"
+        )
+    if recorded and not hasattr(gradient, "node"):
+        raise RuntimeError(
+            f"the VJP of {node.primitive.name!r} for its argument {argnum} returned an array that was not recorded "
+            "(create_graph=True), so second derivatives would lose a part: compute it from g with operators, methods "
+            "and primitives, not by writing into an array"
+        )
+    return gradient if gradient.dtype == arg.dtype else gradient.astype(arg.dtype)
+
+
+def check_still_valid(nodes: Iterable[Any]) -> None:
+    """Raise RuntimeError if one of the nodes was freed, or if memory that it uses was changed since it was recorded."""
+    for node in nodes:
+        if node.args is None:
+            raise RuntimeError(
+                f"the graph through {node.primitive.name!r} was freed by an earlier backward pass: "
+                "pass retain_graph=True to the earlier one to go through it twice"
+            )
+        if node.order < versions.latest_change:
+            for arg in node.args:
+                if isinstance(arg, np.ndarray) and versions.changed_at(arg) > node.order:
+                    raise RuntimeError(
+                        f"an input of {node.primitive.name!r} was changed (an optimiser's step, or assigning to .data "
+                        "of it or of a Tensor that shares its memory) after it had been recorded, so the gradient "
+                        "would be wrong: run the forward pass again, or change it after backward()"
+                    )

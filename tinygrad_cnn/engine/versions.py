@@ -1,0 +1,61 @@
+"""When memory was changed that a recorded operation may still need.
+
+A backward pass uses the values that an operation was recorded with. If a parameter has been changed in place since
+then, whatever shares its memory has changed too: a transpose, what `.detach()` gave. So changes are noted for the array
+that owns the memory, not for the Tensor that was changed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+import numpy as np
+
+#: The next moment: one count for recording and for changes, so that it tells what came first.
+now = itertools.count(1).__next__
+
+_changes: dict[int, tuple[weakref.ref[Any], int]] = {}  # by the id of the owner: it, and when it was last changed
+latest_change = 0
+
+
+def note_change(array: np.ndarray) -> None:
+    """Whatever was recorded before this moment, and uses the memory of this array, used other numbers."""
+    global latest_change
+    latest_change = now()
+    owner = _owner(array)
+    key = id(owner)
+    known = _changes.get(key)
+    reference = known[0] if known is not None else weakref.ref(owner, lambda _: _changes.pop(key, None))
+    _changes[key] = reference, latest_change
+
+
+def changed_at(array: np.ndarray) -> int:
+    """When the memory of an array was last changed, as far as was noted; 0 if never."""
+    known = _changes.get(id(_owner(array)))
+    return 0 if known is None else known[1]
+
+
+def unchangeable(array: np.ndarray) -> np.ndarray:
+    """The array itself if nobody can write into it, not even through an array that it is a view of; else a copy.
+
+    >>> numbers = np.arange(3.0)
+    >>> unchangeable(numbers) is numbers, unchangeable(np.broadcast_to(numbers, (2, 3))).flags.writeable
+    (False, False)
+    """
+    view: Any = array
+    while isinstance(view, np.ndarray) and not view.flags.writeable:
+        view = view.base
+        if view is None:
+            return array
+    copy = array.copy("K")
+    copy.setflags(write=False)
+    return copy
+
+
+def _owner(array: Any) -> Any:
+    """The array that owns the memory which this one is a view of."""
+    while hasattr(getattr(array, "base", None), "base"):  # what is no array (bytes, say) has none
+        array = array.base
+    return array

@@ -1,0 +1,98 @@
+"""The BLAS library that NumPy multiplies matrices with, where it is OpenBLAS: its functions, and its threads."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def openblas(name: str, result: Any, *arguments: Any) -> Any:
+    """OpenBLAS's function openblas_<name>, with its C types; None if NumPy has another BLAS, or that no such function.
+
+    >>> openblas("make_coffee", ctypes.c_int) is None
+    True
+    """
+    found = _openblas_library()
+    if found is None:
+        return None
+    library, prefix, suffix = found
+    function = getattr(library, f"{prefix}openblas_{name}{suffix}", None)
+    if function is not None:
+        function.restype, function.argtypes = result, arguments
+    return function
+
+
+@functools.cache
+def _openblas_library() -> tuple[ctypes.CDLL, str, str] | None:
+    """The library, and what its builders put before and behind the names of its functions."""
+    for path in _where_openblas_may_be():
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError:
+            continue
+        for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
+            if hasattr(library, f"{prefix}openblas_get_config{suffix}"):
+                return library, prefix, suffix
+    return None
+
+
+def _where_openblas_may_be() -> Iterator[Path]:
+    """NumPy's own module, through which one sees all that it is linked with (not on Windows), and the folders in which
+    NumPy's wheels keep their libraries."""
+    module = find_spec("numpy.linalg._umath_linalg")
+    if module and module.origin:
+        yield Path(module.origin)
+    numpy = Path(np.__file__).parent
+    for folder in (numpy.parent / "numpy.libs", numpy / ".dylibs"):
+        yield from sorted(folder.glob("*openblas*"))
+
+
+# ---- threads
+
+_lock = threading.Lock()
+_held: list[int] = []  # for each thread that holds BLAS to one thread now: how many it had before
+
+
+def number_of_threads() -> int:
+    """How many threads BLAS has, so that its settings (OPENBLAS_NUM_THREADS) count here too.
+
+    One where it cannot be held to one: only OpenBLAS can.
+    """
+    count, hold = _thread_functions()
+    with _lock:
+        return 1 if hold is None else _held[0] if _held else int(count())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """BLAS on the calling thread alone; it has its threads back when nobody is in such a block any more."""
+    count, hold = _thread_functions()
+    if hold is None:
+        yield
+        return
+    with _lock:
+        _held.append(count() if not _held else _held[0])
+        hold(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            before = _held.pop()
+            if not _held:
+                hold(before)
+
+
+@functools.cache
+def _thread_functions() -> tuple[Any, Any]:
+    """OpenBLAS's functions that tell and set its number of threads; None, None if NumPy has another BLAS."""
+    count = openblas("get_num_threads", ctypes.c_int)
+    hold = openblas("set_num_threads", None, ctypes.c_int)
+    return (count, hold) if count and hold else (None, None)
