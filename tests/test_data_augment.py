@@ -161,13 +161,13 @@ def test_the_input_is_not_written_to_and_its_shape_and_dtype_are_kept(images):
     [
         (np.zeros((1, 1, 4, 4)), {}, TypeError, "float32 images, found float64"),
         (np.zeros((4, 4), np.float32), {}, ValueError, r"\(N, C, H, W\), found \(4, 4\)"),
-        (IMAGES, {"shift": -1}, ValueError, "shift=-1"),
-        (IMAGES, {"rotate": -1}, ValueError, "rotate=-1"),
-        (IMAGES, {"scale": 1}, ValueError, "a scale below 1 .*scale=1,"),
-        (IMAGES, {"bend": -1}, ValueError, "bend=-1"),
-        (IMAGES, {"rotate": float("nan")}, ValueError, "rotate=nan"),
-        (IMAGES, {"shift": float("inf")}, ValueError, "shift=inf"),
-        (IMAGES, {"shear": 90}, ValueError, "a shear below 90, .*shear=90"),
+        (IMAGES, {"shift": -1}, ValueError, "shift as a number of at least 0, got -1"),
+        (IMAGES, {"rotate": -1}, ValueError, "rotate as a number of at least 0, got -1"),
+        (IMAGES, {"scale": 1}, ValueError, "scale as a number of at least 0 and below 1, got 1"),
+        (IMAGES, {"bend": -1}, ValueError, "bend as a number of at least 0, got -1"),
+        (IMAGES, {"rotate": float("nan")}, ValueError, "rotate as a number.* got nan"),
+        (IMAGES, {"shift": float("inf")}, ValueError, "shift as a number.* got inf"),
+        (IMAGES, {"shear": 90}, ValueError, "shear as a number of at least 0 and below 90, got 90"),
     ],
 )
 def test_wrong_arguments_are_refused(images, amounts, error, message):

@@ -182,7 +182,7 @@ def test_the_sample_asks_neither_the_network_nor_the_cache(no_network, tmp_path)
 
 
 def test_a_wrong_name_is_an_error_that_lists_the_right_ones():
-    with pytest.raises(ValueError, match=r"'cifar'; there are 'auto', 'mnist', 'fashion' and 'sample'"):
+    with pytest.raises(ValueError, match=r"load expects name as .auto., .mnist., .fashion. or .sample., got 'cifar'"):
         load("cifar")
 
 

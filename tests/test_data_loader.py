@@ -123,10 +123,10 @@ def test_loading_a_state_forgets_a_loop_that_was_broken_off():
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"epoch": 0}, r"keys 'epoch' and 'batch', found \['epoch'\]"),
+        ({"epoch": 0}, r"a dictionary with the keys epoch, batch, got \['epoch'\]"),
         ({"epoch": 0, "batch": 4}, "epoch 0, batch 4, but an epoch here has 4 batches"),
-        ({"epoch": 0, "batch": -1}, "batch -1"),
-        ({"epoch": -1, "batch": 0}, "epoch -1"),
+        ({"epoch": 0, "batch": -1}, "batch as an integer of at least 0, got -1"),
+        ({"epoch": -1, "batch": 0}, "epoch as an integer of at least 0, got -1"),
     ],
 )
 def test_a_state_of_another_loader_is_refused(state, message):
@@ -143,8 +143,8 @@ def test_a_state_of_another_loader_is_refused(state, message):
         ((IMAGES, np.float32(1)), {}, ValueError, "same first length"),
         ((), {}, ValueError, "same first length"),
         (IMAGES, {}, TypeError, "tuple of arrays such as .images, labels., not ndarray"),
-        ((IMAGES,), {"batch_size": 0}, ValueError, "batch_size is 0"),
-        ((IMAGES,), {"seed": -1}, ValueError, "seed is -1"),
+        ((IMAGES,), {"batch_size": 0}, ValueError, "batch_size as an integer of at least 1, got 0"),
+        ((IMAGES,), {"seed": -1}, ValueError, "seed as an integer of at least 0, got -1"),
     ],
 )
 def test_wrong_arguments_are_refused(arrays, options, error, message):

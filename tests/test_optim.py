@@ -256,15 +256,19 @@ WRONG = {
         ValueError,
         "given to Adam twice",
     ),
-    "lr": (lambda: SGD([parameter(1.0)], lr=-1), ValueError, "SGD expects lr of at least 0, got -1"),
-    "lr of a group": (lambda: SGD([{"params": [parameter(1.0)], "lr": -1}]), ValueError, "lr of at least 0"),
-    "lr NaN": (lambda: Adam([parameter(1.0)], lr=math.nan), ValueError, "lr of at least 0, got nan"),
-    "momentum": (lambda: SGD([parameter(1.0)], momentum=-0.1), ValueError, "momentum of at least 0"),
+    "lr": (lambda: SGD([parameter(1.0)], lr=-1), ValueError, "SGD expects lr as a number of at least 0, got -1"),
+    "lr of a group": (lambda: SGD([{"params": [parameter(1.0)], "lr": -1}]), ValueError, "number of at least 0"),
+    "lr NaN": (lambda: Adam([parameter(1.0)], lr=math.nan), ValueError, "lr as a number of at least 0, got nan"),
+    "momentum": (lambda: SGD([parameter(1.0)], momentum=-0.1), ValueError, "momentum as a number of at least 0"),
     "weight decay": (lambda: AdamW([parameter(1.0)], weight_decay=-1), ValueError, "AdamW expects weight_decay"),
-    "eps": (lambda: Adam([parameter(1.0)], eps=-1), ValueError, "eps of at least 0"),
-    "beta of 1": (lambda: Adam([parameter(1.0)], betas=(0.9, 1.0)), ValueError, "two betas from 0 to below 1"),
-    "beta below 0": (lambda: Adam([parameter(1.0)], betas=(-0.1, 0.9)), ValueError, "two betas"),
-    "one beta": (lambda: Adam([parameter(1.0)], betas=(0.9,)), ValueError, "two betas"),
+    "eps": (lambda: Adam([parameter(1.0)], eps=-1), ValueError, "eps as a number of at least 0"),
+    "beta of 1": (
+        lambda: Adam([parameter(1.0)], betas=(0.9, 1.0)),
+        ValueError,
+        "betas as a number of at least 0 and below 1",
+    ),
+    "beta below 0": (lambda: Adam([parameter(1.0)], betas=(-0.1, 0.9)), ValueError, "each of the betas"),
+    "one beta": (lambda: Adam([parameter(1.0)], betas=(0.9,)), ValueError, "betas as a list of 2 numbers"),
     "nesterov": (lambda: SGD([parameter(1.0)], nesterov=True), ValueError, "nesterov expects a momentum"),
     "nesterov and dampening": (
         lambda: SGD([parameter(1.0)], momentum=0.9, dampening=0.1, nesterov=True),
@@ -396,7 +400,7 @@ MISMATCHES = {
     "shape of the same size": (lambda s: changed(s, ["state", 0, "exp_avg"], np.ones((3, 2))), r"shape \(3, 2\)"),
     "a number as array": (lambda s: changed(s, ["state", 1, "exp_avg"], np.ones(())), r"exp_avg of shape \(\)"),
     "position": (lambda s: changed(s, ["state", 3], {}), "parameter 3, Adam has 3"),
-    "setting": (lambda s: changed(s, ["param_groups", 0, "lr"], -1.0), "lr of at least 0"),
+    "setting": (lambda s: changed(s, ["param_groups", 0, "lr"], -1.0), "lr as a number of at least 0"),
     "another kind": (lambda s: SGD(parameters()).state_dict(), "is not of Adam: it has no betas, eps"),
 }
 
@@ -564,17 +568,20 @@ def test_a_schedule_is_made_anew_on_a_loaded_optimiser_from_the_initial_rates():
 
 
 BAD_SCHEDULES = {
-    "step_size": (lambda: StepLR(two_groups(), 0), "step_size of at least 1, got 0"),
-    "T_max": (lambda: CosineAnnealingLR(two_groups(), 0), "T_max of at least 1, got 0"),
+    "step_size": (lambda: StepLR(two_groups(), 0), "step_size as an integer of at least 1, got 0"),
+    "T_max": (lambda: CosineAnnealingLR(two_groups(), 0), "T_max as an integer of at least 1, got 0"),
     "no length": (lambda: OneCycleLR(two_groups(), 1.0, epochs=3), "total_steps, or epochs and steps_per_epoch"),
-    "no steps": (lambda: OneCycleLR(two_groups(), 1.0, 0), "total_steps of at least 1 .* got 0"),
-    "pct_start": (lambda: OneCycleLR(two_groups(), 1.0, 5, pct_start=1.1), "pct_start from 0 to 1, got 5 and 1.1"),
+    "no steps": (lambda: OneCycleLR(two_groups(), 1.0, 0), "total_steps as an integer of at least 1, got 0"),
+    "pct_start": (
+        lambda: OneCycleLR(two_groups(), 1.0, 5, pct_start=1.1),
+        "pct_start as a number of at least 0 and at most 1, got 1.1",
+    ),
     "strategy": (lambda: OneCycleLR(two_groups(), 1.0, 5, anneal_strategy="cosine"), "'cosine'"),
-    "rates": (lambda: OneCycleLR(two_groups(), [1.0], 5), "max_lr for each of 2 groups, got 1"),
+    "rates": (lambda: OneCycleLR(two_groups(), [1.0], 5), "max_lr as a list of 2 numbers"),
     "no momentum": (lambda: OneCycleLR(Optimizer([parameter(1.0)], {"lr": 1.0}), 1.0, 5), "cycle_momentum=False"),
     "groups": (
         lambda: StepLR(SGD([parameter(1.0)]), 1).load_state_dict(StepLR(two_groups(), 1).state_dict()),
-        "of 2 groups, the optimiser has 1",
+        "base_lrs as a list of 1 numbers",
     ),
 }
 

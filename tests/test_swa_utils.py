@@ -103,7 +103,7 @@ def test_a_parameter_that_is_a_single_number():
 
 
 def test_a_decay_that_cannot_be():
-    with pytest.raises(ValueError, match="decay from 0 to below 1, got 1"):
+    with pytest.raises(ValueError, match="decay as a number of at least 0 and below 1, got 1"):
         get_ema_avg_fn(1)
 
 

@@ -115,7 +115,7 @@ REMOVED = object()
         ("model/0.weight", REMOVED, "missing: 0.weight"),
         ("model/0.weight", np.array("text"), "0.weight"),
         ("model/1.num_batches_tracked", np.array(1.5), "num_batches_tracked has dtype float64, expected int64"),
-        ("optimizer/param_groups", REMOVED, "the optimizer of .*'param_groups'"),
+        ("optimizer/param_groups", REMOVED, "the optimizer of .*param_groups"),
         ("optimizer/param_groups/0/lr", "x", "the optimizer of"),
         ("optimizer/param_groups/0/lr", REMOVED, "the optimizer of"),
         ("optimizer/state/7", {}, "the optimizer of"),

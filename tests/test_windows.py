@@ -434,17 +434,22 @@ ERRORS = {
         r'conv2d with padding="same" expects stride 1, got \(2, 2\)',
     ),
     "unknown padding": (lambda: F.conv2d(IMAGES, FILTERS, padding="full"), "got 'full'"),
-    "negative padding": (lambda: F.conv2d(IMAGES, FILTERS, padding=-1), "padding of at least 0, got -1"),
-    "no stride": (lambda: F.conv2d(IMAGES, FILTERS, stride=0), "conv2d expects stride of at least 1, got 0"),
+    "negative padding": (lambda: F.conv2d(IMAGES, FILTERS, padding=-1), "padding as an integer of at least 0, got -1"),
+    "no stride": (
+        lambda: F.conv2d(IMAGES, FILTERS, stride=0),
+        "conv2d expects stride as an integer of at least 1, got 0",
+    ),
     "three strides": (lambda: F.conv2d(IMAGES, FILTERS, stride=(1, 2, 3)), "one integer or two"),
-    "broken stride": (lambda: F.conv2d(IMAGES, FILTERS, stride=(1.5, 1)), "one integer or two"),
     "pool too large": (lambda: F.max_pool2d(IMAGES, 6), "max_pool2d cannot lay a window of 6×6"),
     "pool padded too much": (
         lambda: F.max_pool2d(IMAGES, 3, padding=2),
         r"padding of at most half the kernel \(3, 3\), got \(2, 2\)",
     ),
     "pool of two dimensions": (lambda: F.avg_pool2d(np.zeros((5, 6)), 2), r"avg_pool2d expects images.*got \(5, 6\)"),
-    "divisor": (lambda: F.avg_pool2d(IMAGES, 2, divisor_override=0), "cannot divide by divisor_override=0"),
+    "divisor": (
+        lambda: F.avg_pool2d(IMAGES, 2, divisor_override=0),
+        "divisor_override as an integer of at least 1, got 0",
+    ),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import settings
 from .tensor import Tensor
 from .whole_file import atomic_write
 
@@ -34,8 +35,8 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     ...     load_checkpoint(f"{folder}/run.npz")
     {'epoch': 3, 'weights': [array([1., 1.])]}
     """
-    if not isinstance(state, Mapping):
-        raise TypeError(f"a checkpoint is a dictionary, got {type(state).__name__}: save {{'state': ...}}")
+    path = settings.path(path, "path", "save_checkpoint")
+    settings.mapping(state, "state", "save_checkpoint")
     arrays: dict[str, Any] = {}
     try:
         tree = json.dumps(_without_arrays(state, "", arrays))
@@ -53,6 +54,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises CheckpointError, naming the file, whatever is wrong with it.
     """
+    path = settings.path(path, "path", "load_checkpoint")
     try:
         with zipfile.ZipFile(path) as file:
             members = file.infolist()

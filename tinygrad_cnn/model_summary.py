@@ -16,6 +16,7 @@ from .engine.graph import Leaf, Node, topological_order
 from .nn import Module, Parameter
 from .nn.module import evaluating
 from .printing import Printed
+from .settings import instance, integers
 from .tensor import Tensor
 
 
@@ -68,8 +69,8 @@ def summary(model: Module, input_shape: int | Sequence[int]) -> Summary:
     >>> summary(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), (1, 2, 2))[1]
     Layer(name='1', kind='Linear', output_shape=(3,), parameters=15, multiply_adds=12)
     """
-    input_shape = (input_shape,) if isinstance(input_shape, int) else input_shape
-    parameter = next(model.parameters(), None)
+    input_shape = integers(input_shape, "input_shape", "summary", least=0)
+    parameter = next(instance(model, "model", "summary", Module).parameters(), None)
     zeros = np.zeros((1, *input_shape), np.float32 if parameter is None else parameter.dtype)
     watched = [
         (name, module)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .settings import integer, mapping
+
 _generator = np.random.default_rng()
 
 
@@ -22,7 +24,7 @@ def manual_seed(seed: int) -> np.random.Generator:
     True
     """
     global _generator
-    _generator = np.random.default_rng(seed)
+    _generator = np.random.default_rng(integer(seed, "seed", "manual_seed", least=0))
     return _generator
 
 
@@ -38,4 +40,5 @@ def get_rng_state() -> dict[str, Any]:
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Continue from a state that `get_rng_state` gave."""
+    mapping(state, "state", "set_rng_state", ["bit_generator", "state", "has_uint32", "uinteger"])
     _generator.bit_generator.state = state

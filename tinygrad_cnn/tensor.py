@@ -18,15 +18,18 @@ from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
 from .engine.guards import check_dtype
 from .engine.versions import note_change
-from .functional._arguments import new_array
+from .functional._arguments import new_array, one_dim
 from .functional._numpy import call_outside_graph, call_ufunc
 from .functional.indexing import getitem
+from .settings import flag, real_dtype
 
 
 def _comparison(ufunc: np.ufunc) -> Callable[[Any, Array], Any]:
     """A comparison of a Tensor with a Tensor, an array or a number: an array of booleans."""
 
     def compare(self: Tensor, other: Array) -> Any:
+        if other is None or isinstance(other, str):
+            return NotImplemented  # then == is False, and < an error, as of all objects that cannot be compared
         return ufunc(self._array, np.asarray(other))
 
     return compare
@@ -73,11 +76,12 @@ class Tensor(Value):
             raise TypeError(
                 "Tensor(tensor) would lose the graph: use the tensor itself, or .detach() for a constant of its value"
             )
+        dtype = None if dtype is None else real_dtype(dtype, "dtype", "Tensor")
         array = new_array(data, dtype)
         from_numbers = dtype is None and not hasattr(data, "dtype") and array.dtype.kind != "b"
         self._array = array.astype(np.float32) if from_numbers else array
         self.node = None
-        if requires_grad:
+        if flag(requires_grad, "requires_grad", "Tensor"):
             self.requires_grad = True
 
     # ---- what it holds
@@ -134,7 +138,7 @@ class Tensor(Value):
     def requires_grad(self, required: bool) -> None:
         if isinstance(self.node, Node):
             raise RuntimeError("only of a leaf can requires_grad be set: use .detach() for a copy without history")
-        if not required:
+        if not flag(required, "requires_grad", "Tensor"):
             self._frozen, self.node = self._leaf, None
         elif self.dtype.kind != "f":
             raise TypeError(
@@ -176,7 +180,7 @@ class Tensor(Value):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or its length along `dim`."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.shape[one_dim(dim, self.ndim)]
 
     def numel(self) -> int:
         """The number of elements."""
@@ -229,6 +233,8 @@ class Tensor(Value):
         return f"Tensor({body}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
     def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("a Tensor without dimensions has no length: use .item() for its number")
         return len(self._array)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -237,7 +243,11 @@ class Tensor(Value):
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self._array)
+        if self._array.size != 1:
+            raise ValueError(
+                f"whether a Tensor of shape {self.shape} is true is ambiguous: ask .numpy().any() or .numpy().all()"
+            )
+        return bool(self.item())
 
     def __float__(self) -> float:
         return float(self.item())
@@ -354,7 +364,7 @@ class Tensor(Value):
 
     def astype(self, dtype: Any) -> Array:
         """The same numbers in another dtype; floating-point ones keep their gradient."""
-        return ops.astype(self, dtype=np.dtype(dtype))
+        return ops.astype(self, dtype=real_dtype(dtype, "dtype", "astype"))
 
     def float(self) -> Array:
         """As float32."""

@@ -17,6 +17,7 @@ from .optim import Optimizer
 from .optim.lr_scheduler import LRScheduler
 from .optim.swa_utils import AveragedModel
 from .random import get_rng_state, set_rng_state
+from .settings import array, instance, integer
 
 
 class Step(NamedTuple):
@@ -53,8 +54,11 @@ class Trainer:
         schedule: LRScheduler | None = None,
         averaged: AveragedModel | None = None,
     ) -> None:
-        self.model, self.optimizer, self.loader = model, optimizer, loader
-        self.schedule, self.averaged = schedule, averaged
+        self.model = instance(model, "model", "Trainer", Module)
+        self.optimizer = instance(optimizer, "optimizer", "Trainer", Optimizer)
+        self.loader: DataLoader = instance(loader, "loader", "Trainer", DataLoader)
+        self.schedule = None if schedule is None else instance(schedule, "schedule", "Trainer", LRScheduler)
+        self.averaged = None if averaged is None else instance(averaged, "averaged", "Trainer", AveragedModel)
 
     @property
     def epochs_done(self) -> int:
@@ -143,6 +147,9 @@ def predict(model: Module, images: np.ndarray, batch_size: int = 500) -> np.ndar
     >>> predict(nn.Linear(2, 3), np.zeros((5, 2), np.float32)).shape
     (5, 3)
     """
-    with evaluating(model), no_grad():
+    images, batch_size = array(images, "images", "predict"), integer(batch_size, "batch_size", "predict", least=1)
+    if images.ndim == 0:
+        raise ValueError("predict expects images (N, ...), got one number")
+    with evaluating(instance(model, "model", "predict", Module)), no_grad():
         starts = range(0, max(len(images), 1), batch_size)
         return np.concatenate([F.softmax(model(images[i : i + batch_size]), dim=1).numpy() for i in starts])

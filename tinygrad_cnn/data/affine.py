@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ..settings import array, flag, instance, number
+
 KNOTS = 5  # along each axis, of the fields by which images are bent
 
 
@@ -35,16 +37,18 @@ def augment(
     >>> augment(images, np.random.default_rng(0)).shape
     (64, 1, 28, 28)
     """
+    images = array(images, "images", "augment")
     if images.dtype != np.float32:
         raise TypeError(f"augment takes float32 images, found {images.dtype}; convert with astype(np.float32)")
     if images.ndim != 4:
         raise ValueError(f"augment takes images of shape (N, C, H, W), found {images.shape}")
-    amounts = {"shift": shift, "rotate": rotate, "scale": scale, "shear": shear, "bend": bend}
-    if not all(0 <= amount < np.inf for amount in amounts.values()) or scale >= 1 or shear >= 90:
-        told = ", ".join(f"{name}={amount}" for name, amount in amounts.items())
-        raise ValueError(f"augment takes amounts of at least 0, a scale below 1 and a shear below 90, found {told}")
+    instance(rng, "rng", "augment", np.random.Generator)
+    for name, amount in {"shift": shift, "rotate": rotate, "bend": bend}.items():
+        number(amount, name, "augment", least=0)
+    number(scale, "scale", "augment", least=0, below=1)
+    number(shear, "shear", "augment", least=0, below=90)
     count = len(images)
-    if flip:
+    if flag(flip, "flip", "augment"):
         mirrored = rng.random(count) < 0.5
         images = np.where(mirrored[:, np.newaxis, np.newaxis, np.newaxis], images[..., ::-1], images)
     return warp(

@@ -4,11 +4,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..settings import one_of, path
 from .cache import cache_folder
 from .catalog import FASHION, MNIST, Collection
 from .errors import Unavailable
@@ -68,11 +68,9 @@ def load(name: str = "auto", *, data_dir: str | os.PathLike[str] | None = None, 
             raise ValueError('the sample is part of the package; leave out data_dir, or load("mnist")')
         return _sample("from the package")
     collections = {"auto": MNIST, "mnist": MNIST, "fashion": FASHION}
-    if name not in collections:
-        raise ValueError(f"no dataset is called {name!r}; there are 'auto', 'mnist', 'fashion' and 'sample'")
-    collection = collections[name]
+    collection = collections[one_of(name, "name", "load", (*collections, "sample"))]
     if data_dir is not None:
-        folder, arrays = read_folder(collection, Path(data_dir).expanduser())
+        folder, arrays = read_folder(collection, path(data_dir, "data_dir", "load").expanduser())
         return _dataset(collection, arrays, f"from {shown(folder)}")
     try:
         return _cached(collection, mirrors)

@@ -1,11 +1,12 @@
 """Batches of arrays, in an order that is a function of the seed."""
 
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..settings import array, flag, instance, integer, mapping, refusal
 
 Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 
@@ -46,20 +47,18 @@ class DataLoader:
     ) -> None:
         if not isinstance(arrays, (tuple, list)):
             raise TypeError(f"arrays is a tuple of arrays such as (images, labels), not {type(arrays).__name__}")
-        shapes = [np.shape(array) for array in arrays]
+        self._arrays = tuple(array(one, "each of the arrays", "DataLoader", real=False) for one in arrays)
+        shapes = [one.shape for one in self._arrays]
         if () in shapes or len({shape[0] for shape in shapes}) != 1:
             raise ValueError(f"arrays need the same first length; their shapes are {shapes}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; it must be at least 0")
-        self._arrays = tuple(np.asarray(array) for array in arrays)
         self._count: int = shapes[0][0]
-        self._batch_size = batch_size
-        self._shuffle = shuffle
-        self._drop_last = drop_last
-        self._seed = seed
-        self._transform = transform
+        self._batch_size = integer(batch_size, "batch_size", "DataLoader", least=1)
+        self._shuffle = flag(shuffle, "shuffle", "DataLoader")
+        self._drop_last = flag(drop_last, "drop_last", "DataLoader")
+        self._seed = integer(seed, "seed", "DataLoader", least=0)
+        self._transform: Transform | None = None
+        if transform is not None:
+            self._transform = instance(transform, "transform", "DataLoader", Callable)
         self._epoch = 0
         self._batch = 0
         self._begun = False
@@ -84,10 +83,12 @@ class DataLoader:
 
         Raises `ValueError` for anything that is no position in this loader.
         """
-        if set(state) != {"epoch", "batch"}:
-            raise ValueError(f"the state needs the keys 'epoch' and 'batch', found {sorted(state)}")
-        epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
-        if epoch < 0 or not 0 <= batch < max(len(self), 1):
+        owner = "DataLoader.load_state_dict"
+        if len(mapping(state, "state", owner, ["epoch", "batch"])) != 2:
+            raise refusal(ValueError, list(state), "state", owner, "a dictionary with nothing but epoch and batch")
+        epoch = integer(state["epoch"], "epoch", owner, least=0)
+        batch = integer(state["batch"], "batch", owner, least=0)
+        if batch >= max(len(self), 1):
             raise ValueError(
                 f"the state is epoch {epoch}, batch {batch}, but an epoch here has {len(self)} batches; "
                 "the state belongs to other arrays or another batch_size"
@@ -103,7 +104,11 @@ class DataLoader:
             arrays = [array[picked] for array in self._arrays]
             if self._transform is not None:
                 rng = np.random.default_rng([self._seed, epoch, batch + 1])
-                arrays[0] = self._transform(arrays[0], rng)
+                changed = self._transform(arrays[0], rng)
+                arrays[0] = array(changed, "what transform returns", "DataLoader", real=False)
+                if arrays[0].shape[:1] != picked.shape:
+                    wanted = f"an array of the {len(picked)} images that it was given"
+                    raise refusal(ValueError, changed, "what transform returns", "DataLoader", wanted)
             self._epoch, self._batch = epoch, batch + 1
             if self._batch == len(self):
                 self._epoch, self._batch, self._begun = epoch + 1, 0, False

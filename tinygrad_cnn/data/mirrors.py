@@ -12,11 +12,16 @@ from urllib.parse import urlsplit
 
 from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 
+from ..settings import instance
+
 
 def mirrors_to_ask(extra: Iterable[str], usual: Iterable[str]) -> list[str]:
     """The `extra` mirrors, those of `$TINYGRAD_CNN_MIRRORS`, then the usual ones; each once."""
     if isinstance(extra, str):
         raise TypeError(f"mirrors is a tuple of base URLs; write mirrors=({extra!r},)")
+    extra = [
+        instance(mirror, "each of the mirrors", "load", str) for mirror in instance(extra, "mirrors", "load", Iterable)
+    ]
     from_environment = os.environ.get("TINYGRAD_CNN_MIRRORS", "").split(",")
     named = [mirror.strip() for mirror in (*extra, *from_environment) if mirror.strip()]
     for mirror in named:

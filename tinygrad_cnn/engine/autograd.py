@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..settings import array, refusal
 from .graph import Array, Leaf, Node, Value, backpropagate
 
 _adding = threading.Lock()  # two backward passes may reach one leaf at the same time
@@ -74,8 +75,8 @@ def grad(
     >>> slope.item(), curvature.item()
     (27.0, 18.0)
     """
-    outputs = [outputs] if isinstance(outputs, Value) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Value) else list(inputs)
+    outputs = _tensors(outputs, "outputs")
+    inputs = _tensors(inputs, "inputs")
     if not outputs or not inputs:
         raise ValueError(f"grad expects outputs and inputs, got {len(outputs)} and {len(inputs)}")
     if grad_outputs is None:
@@ -109,6 +110,14 @@ def grad(
     return tuple(gradients)
 
 
+def _tensors(given: Any, name: str) -> list[Any]:
+    tensors = list(given) if isinstance(given, Iterable) and not isinstance(given, Value) else [given]
+    for tensor in tensors:
+        if not isinstance(tensor, Value):
+            raise refusal(TypeError, tensor, name, "grad", "a Tensor or several")
+    return tensors
+
+
 def _own(gradient: Array, like: Value) -> Array:
     """A recorded gradient as it is, any other copied: a rule may hand one array to several leaves."""
     recorded = isinstance(gradient, Value) and gradient.node is not None
@@ -130,6 +139,7 @@ def _seed(output: Array, gradient: Any, create_graph: bool) -> tuple[Node | Leaf
             )
         gradient = np.ones(output.shape, output.dtype)
     if not isinstance(gradient, Value):
+        gradient = array(gradient, "gradient", "backward")
         gradient = output.wrap(np.array(gradient, output.dtype), None)  # a copy: a recorded pass needs it unchanged
     if gradient.shape != output.shape:
         raise RuntimeError(f"the gradient of a Tensor of shape {output.shape} was given shape {gradient.shape}")

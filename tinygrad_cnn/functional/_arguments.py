@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,14 +13,17 @@ from ..engine.graph import Array, Constant, Value
 from ..engine.guards import check_dtype
 from ..engine.recording import is_recording
 from ..engine.versions import unchangeable
+from ..settings import integer, integers, one_of, refusal
 
 Dims = int | Sequence[int] | None
+REDUCTIONS = ("mean", "sum", "none")
 
 
 def one_dim(dim: int, ndim: int) -> int:
     """A dimension counted from the front: -1 of 3 is 2. A 0-d tensor has, as in PyTorch, one dimension."""
     room = max(ndim, 1)
-    dim = operator.index(dim)
+    if type(dim) is not int:
+        dim = integer(dim, "dim", "the function")
     if not -room <= dim < room:
         raise np.exceptions.AxisError(
             f"dim {dim} is out of range for {ndim} dimensions: expected {-room} to {room - 1}"
@@ -31,7 +33,7 @@ def one_dim(dim: int, ndim: int) -> int:
 
 def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     """Dimensions to reduce, in order, counted from the front; None and () mean all of them."""
-    named = [dim] if isinstance(dim, (int, np.integer)) else dim or ()
+    named = () if dim is None else integers(dim, "dim", "the function")
     if not named:
         return tuple(range(ndim))
     dims = [one_dim(d, ndim) for d in named]
@@ -46,14 +48,10 @@ def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[in
         return value, value
     if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
         return value
-    numbers = tuple(value) if isinstance(value, (Sequence, np.ndarray)) else (value, value)
-    if len(numbers) == 1:
-        numbers *= 2
-    if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) for n in numbers):
-        raise ValueError(f"{op} expects {name} as one integer or two (height, width), got {value!r}")
-    if min(numbers) < least:
-        raise ValueError(f"{op} expects {name} of at least {least}, got {value!r}")
-    return int(numbers[0]), int(numbers[1])
+    numbers = integers(value, name, op, least=least)
+    if len(numbers) not in (1, 2):
+        raise refusal(ValueError, value, name, op, "one integer or two (height, width)")
+    return numbers[0], numbers[-1]
 
 
 def as_float(input: Array) -> Array:
@@ -158,10 +156,8 @@ def array_or_value(operand: Any) -> Array:
 
 def reduced(loss: Array, reduction: str, total: Any = None) -> Array:
     """The losses of a batch as `reduction` asks: "none", "sum", or "mean" over `total` (default: all)."""
-    if reduction == "none":
+    if one_of(reduction, "reduction", "the loss", REDUCTIONS) == "none":
         return loss
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     result = ops.sum(loss, axis=tuple(range(loss.ndim)), keepdims=False)
     if reduction == "sum":
         return result

@@ -10,7 +10,8 @@ import numpy as np
 from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
-from ._arguments import Dims, as_array, as_float, many_dims, one_dim, operands
+from ..settings import flag, one_of, real_dtype
+from ._arguments import Dims, as_array, as_float, many_dims, new_array, one_dim, operands
 
 
 def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
@@ -54,10 +55,8 @@ def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> Arra
         dtype = np.dtype(np.float32 if rounding_mode is None else np.float64)  # float64: exact before it is rounded
         a, b = ops.astype(as_array(a), dtype=dtype), ops.astype(as_array(b), dtype=dtype)
     quotient = ops.div(a, b)
-    if rounding_mode is None:
+    if one_of(rounding_mode, "rounding_mode", "div", (None, "trunc", "floor")) is None:
         return quotient
-    if rounding_mode not in ("trunc", "floor"):
-        raise ValueError(f'rounding_mode must be None, "trunc" or "floor", got {rounding_mode!r}')
     values = np.asarray(quotient)
     rounded = np.trunc(values) if rounding_mode == "trunc" else np.floor(values)
     if whole:
@@ -186,7 +185,7 @@ def where(condition: Array, input: Array, other: Array) -> Array:
     >>> where(np.array([True, False]), 1.0, 2.0)
     array([1., 2.], dtype=float32)
     """
-    condition = np.array(condition)  # a copy: the backward pass needs it unchanged
+    condition = new_array(condition)  # a copy: the backward pass needs it unchanged
     if condition.dtype != bool:
         raise TypeError(f"where expects a condition of booleans, got {condition.dtype}: compare first, as in x > 0")
     return ops.where(condition, *operands(input, other))
@@ -229,8 +228,8 @@ def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = N
     """
     input = as_array(input)
     if dtype is not None:
-        input = ops.astype(input, dtype=np.dtype(dtype))
-    return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=keepdim)
+        input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "sum"))
+    return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "sum"))
 
 
 @composition
@@ -268,7 +267,9 @@ def max(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
         return maximum(input, dim)
     input, dim = as_array(input), int(dim)
     axis = (one_dim(dim, input.ndim),) if input.ndim else ()
-    return ValuesAndIndices(ops.max(input, axis=axis, keepdims=keepdim, ties="first"), argmax(input, dim, keepdim))
+    return ValuesAndIndices(
+        ops.max(input, axis=axis, keepdims=flag(keepdim, "keepdim", "max"), ties="first"), argmax(input, dim, keepdim)
+    )
 
 
 def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
@@ -282,7 +283,7 @@ def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
         return ops.argmax(ops.reshape(input, shape=(-1,)), axis=0, keepdims=False)
     if input.ndim == 0:
         return ops.argmax(ops.reshape(input, shape=(1,)), axis=one_dim(dim, 0), keepdims=False)
-    return ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=keepdim)
+    return ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "argmax"))
 
 
 def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
@@ -292,4 +293,4 @@ def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
     7.0
     """
     input = as_array(input)
-    return ops.max(input, axis=many_dims(dim, input.ndim), keepdims=keepdim, ties="share")
+    return ops.max(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "amax"), ties="share")

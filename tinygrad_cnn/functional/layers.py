@@ -11,6 +11,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array, Node, Value
 from ..random import generator as default_generator
+from ..settings import flag, instance, number, real_dtype, refusal
 from ._arguments import as_array, as_float, one_dim, operands
 from .arithmetic import matmul
 
@@ -53,7 +54,9 @@ def log_softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
 
 
 def _floating(input: Array, dim: int, dtype: Any) -> tuple[Array, int]:
-    input = as_float(input) if dtype is None else ops.astype(as_array(input), dtype=np.dtype(dtype))
+    input = (
+        as_float(input) if dtype is None else ops.astype(as_array(input), dtype=real_dtype(dtype, "dtype", "softmax"))
+    )
     return input, one_dim(dim, input.ndim)
 
 
@@ -99,8 +102,12 @@ def _linear_mismatch(input: Array, weight: Array) -> str:
     message = f"linear expects {weight.shape[-1]} features, got {input.shape[-1] if input.ndim else 'a number'}"
     node = input.node if isinstance(input, Value) else None
     if isinstance(node, Node) and node.primitive is ops.reshape and node.args is not None:
-        return f"{message}: the input was {node.args[0].shape} before it was flattened to {input.shape}"
-    return f"{message}: the input is {input.shape}, the weights are {weight.shape}"
+        message += f": the input was {node.args[0].shape} before it was flattened to {input.shape}"
+    else:
+        message += f": the input is {input.shape}, the weights are {weight.shape}"
+    if math.prod(input.shape) == weight.shape[-1]:  # Flatten took the channels for the batch
+        message += "; if that is one image, it lacks its batch axis: pass image[None]"
+    return message
 
 
 @composition
@@ -118,12 +125,13 @@ def dropout(
     >>> dropout(np.ones(4), p=0.5, generator=np.random.default_rng(0))
     array([2., 2., 2., 0.])
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout expects a probability p between 0 and 1, got {p}")
-    input = as_array(input)
-    if not training or p == 0:
+    input, p = as_array(input), number(p, "p", "dropout", least=0, most=1)
+    if generator is None:
+        generator = default_generator()
+    instance(generator, "generator", "dropout", np.random.Generator)
+    if not flag(training, "training", "dropout") or p == 0:
         return input
-    draws = (generator or default_generator()).random(input.shape, np.float32)
+    draws = generator.random(input.shape, np.float32)
     kept = (draws >= p).astype(input.dtype)
     if p < 1:
         kept /= 1 - p
@@ -165,14 +173,20 @@ def batch_norm(
     input = as_float(input)
     if input.ndim < 2:
         raise ValueError(f"batch_norm expects (N, C) or (N, C, ...), got {input.shape}")
+    training = flag(training, "training", "batch_norm")
+    momentum = number(momentum, "momentum", "batch_norm", least=0, most=1)
+    eps = number(eps, "eps", "batch_norm", least=0)
     channels = input.shape[1]
-    settings = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for name, setting in settings.items():
-        if setting is not None and setting.shape != (channels,):
+    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    arrays = {name: None if one is None else as_array(one) for name, one in given.items()}
+    for name, one in arrays.items():
+        if one is not None and one.shape != (channels,):
             raise ValueError(
-                f"batch_norm expects {name} of shape ({channels},), one per channel of {input.shape}, "
-                f"got {setting.shape}"
+                f"batch_norm expects {name} of shape ({channels},), one per channel of {input.shape}, got {one.shape}"
             )
+        if training and one is not None and name.startswith("running") and not _can_be_updated(given[name]):
+            raise refusal(TypeError, given[name], name, "batch_norm", "a floating-point array, to update it in place")
+    running_mean, running_var, weight, bias = arrays.values()
     per_channel = (1, channels, *[1] * (input.ndim - 2))
     if training:
         axis = (0, *range(2, input.ndim))
@@ -195,6 +209,11 @@ def batch_norm(
     else:
         out = ops.mul(centred, ops.div(ops.reshape(weight, shape=per_channel), scale))
     return out if bias is None else ops.add(out, ops.reshape(bias, shape=per_channel))
+
+
+def _can_be_updated(running: Any) -> bool:
+    values = np.asarray(running)
+    return isinstance(running, (Value, np.ndarray)) and values.dtype.kind == "f" and values.flags.writeable
 
 
 def _update(running: Array | None, batch: np.ndarray, momentum: float) -> None:

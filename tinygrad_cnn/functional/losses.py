@@ -9,6 +9,7 @@ import numpy as np
 from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
+from ..settings import integer, number
 from ._arguments import as_array, constant, operands, reduced
 from .layers import log_softmax
 
@@ -45,8 +46,8 @@ def cross_entropy(
     input, target = as_array(input), as_array(target)
     if input.ndim == 0:
         raise ValueError("cross_entropy expects scores (N, C), (C) or (N, C, ...), got a number")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy expects label_smoothing between 0 and 1, got {label_smoothing}")
+    label_smoothing = number(label_smoothing, "label_smoothing", "cross_entropy", least=0, most=1)
+    ignore_index = integer(ignore_index, "ignore_index", "cross_entropy")
     dim = 1 if input.ndim > 1 else 0
     classes = input.shape[dim]
     scores = log_softmax(input, dim)
@@ -111,7 +112,7 @@ def nll_loss(
             f"cross_entropy) floating-point probabilities of the input's shape; got {target.dtype} targets "
             f"{target.shape} for an input {input.shape}"
         )
-    classes = input.shape[dim]
+    classes, ignore_index = input.shape[dim], integer(ignore_index, "ignore_index", "the loss")
     target = np.array(target)  # a copy: the backward pass needs these indices unchanged
     counted = target != ignore_index
     all_counted = counted.all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array, Value
+from ..settings import instance, integers, one_of, refusal
 from ._arguments import as_array, one_dim
 
 
@@ -21,20 +22,19 @@ def reshape(input: Array, *shape: Any) -> Array:
     (3, 4)
     """
     input = as_array(input)
-    wanted = _flat(shape)
+    wanted = given = _flat(shape, "shape", "reshape")
     size = math.prod(input.shape)
     known = math.prod(n for n in wanted if n != -1)
     if wanted.count(-1) == 1 and known > 0 and size % known == 0:
         wanted = tuple(size // known if n == -1 else n for n in wanted)
     if min(wanted, default=0) < 0 or math.prod(wanted) != size:
-        raise ValueError(f"cannot reshape {input.shape}, {size} elements, to {_flat(shape)}")
+        raise ValueError(f"cannot reshape {input.shape}, {size} elements, to {given}")
     return ops.reshape(input, shape=wanted)
 
 
-def _flat(numbers: tuple[Any, ...]) -> tuple[int, ...]:
-    if len(numbers) == 1 and not isinstance(numbers[0], (int, np.integer)):
-        numbers = tuple(numbers[0])
-    return tuple(int(n) for n in numbers)
+def _flat(given: tuple[Any, ...], name: str, owner: str) -> tuple[int, ...]:
+    """Integers that were given one by one, or in one sequence."""
+    return integers(given[0] if len(given) == 1 else given, name, owner)
 
 
 def permute(input: Array, *dims: Any) -> Array:
@@ -44,9 +44,10 @@ def permute(input: Array, *dims: Any) -> Array:
     (4, 2, 3)
     """
     input = as_array(input)
-    axes = tuple(one_dim(d, input.ndim) for d in _flat(dims))
+    given = _flat(dims, "dims", "permute")
+    axes = tuple(one_dim(d, input.ndim) for d in given)
     if sorted(axes) != list(range(input.ndim)):
-        raise ValueError(f"permute expects each of the {input.ndim} dimensions once, got {_flat(dims)}")
+        raise ValueError(f"permute expects each of the {input.ndim} dimensions once, got {given}")
     return ops.permute(input, axes=axes)
 
 
@@ -85,10 +86,8 @@ def squeeze(input: Array, dim: int | Sequence[int] | None = None) -> Array:
     ((3,), (3, 1))
     """
     input = as_array(input)
-    if dim is None:
-        named = set(range(input.ndim))
-    else:
-        named = {one_dim(d, input.ndim) for d in ([dim] if isinstance(dim, (int, np.integer)) else dim)}
+    dims = range(input.ndim) if dim is None else integers(dim, "dim", "squeeze")
+    named = {one_dim(d, input.ndim) for d in dims}
     shape = tuple(n for i, n in enumerate(input.shape) if not (n == 1 and i in named))
     return ops.reshape(input, shape=shape)
 
@@ -143,7 +142,7 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
 def _same_dtype(tensors: Sequence[Array], op: str) -> list[Array]:
     if isinstance(tensors, (Value, np.ndarray)):
         raise TypeError(f"{op} expects the tensors in a list: {op}([a, b])")
-    tensors = [as_array(tensor) for tensor in tensors]
+    tensors = [as_array(tensor) for tensor in instance(tensors, "tensors", op, Iterable)]
     if not tensors:
         raise ValueError(f"{op} expects at least one tensor, got none")
     floating = [tensor.dtype for tensor in tensors if tensor.dtype.kind == "f"]
@@ -168,17 +167,19 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float |
     (array([0, 1, 2, 3, 0, 0]), array([2, 1, 2, 3, 2, 1]))
     """
     input = as_array(input)
+    pad = integers(pad, "pad", "pad")
+    one_of(mode, "mode", "pad", ("constant", *BORDERS))
+    if not isinstance(value, (int, float, np.number, type(None))):  # also NaN and infinity
+        raise refusal(TypeError, value, "value", "pad", "a number")
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise ValueError(
             f"pad expects two widths for each dimension, from the last one on, got {len(pad)} widths "
             f"for {input.ndim} dimensions"
         )
-    pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
+    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
     widths = ((0, 0),) * (input.ndim - len(pairs)) + tuple(reversed(pairs))
     if any(before + n + after < 0 for n, (before, after) in zip(input.shape, widths, strict=True)):
-        raise ValueError(f"pad {tuple(pad)} cuts off more than there is: the input has shape {input.shape}")
-    if mode != "constant" and mode not in BORDERS:
-        raise ValueError(f'pad mode must be "constant", "reflect", "replicate" or "circular", got {mode!r}')
+        raise ValueError(f"pad {pad} cuts off more than there is: the input has shape {input.shape}")
     if mode != "constant" and value is not None:
         raise ValueError(f"pad mode {mode!r} takes no value")
     if mode in ("constant", "circular") and min(map(min, widths), default=0) < 0:

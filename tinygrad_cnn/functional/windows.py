@@ -14,6 +14,7 @@ import numpy as np
 from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
+from ..settings import flag, integer, one_of
 from ._arguments import as_array, operands, pair
 
 Size = int | Sequence[int]
@@ -61,6 +62,8 @@ def conv2d(
            [4., 6., 6., 4.]])
     """
     input, weight = operands(as_array(input), as_array(weight))
+    bias = None if bias is None else as_array(bias)
+    groups = integer(groups, "groups", "conv2d", least=1)
     _check_conv2d(input, weight, bias, groups)
     if input.ndim == 3:
         one = conv2d(ops.reshape(input, shape=(1, *input.shape)), weight, bias, stride, padding, dilation, groups)
@@ -138,12 +141,12 @@ def _around(widths: list[Pair]) -> tuple[Pair, ...]:
 
 def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) -> None:
     if input.ndim not in (3, 4) or weight.ndim != 4:
+        hint = ": one grey image has an axis for its channel and one for the batch, image[None, None]"
         raise ValueError(
             "conv2d expects images (N, C, H, W) or (C, H, W) and filters (F, C / groups, KH, KW), "
-            f"got images {input.shape} and filters {weight.shape}"
-            + (": a grey image needs an axis for its one channel, image[None]" if input.ndim == 2 else "")
+            f"got images {input.shape} and filters {weight.shape}{hint if input.ndim == 2 else ''}"
         )
-    if groups < 1 or weight.shape[0] % groups:
+    if weight.shape[0] % groups:
         raise ValueError(f"conv2d expects a number of filters that groups divides: {weight.shape[0]} / {groups}")
     channels, expected = input.shape[-3], weight.shape[1] * groups
     if channels != expected:
@@ -193,7 +196,7 @@ def max_pool2d(
         "max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode, -np.inf
     )
     largest = _to_images(ops.max(windows, axis=(1, 3), keepdims=False, ties="first"), input)
-    if not return_indices:
+    if not flag(return_indices, "return_indices", "max_pool2d"):
         return largest
     out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
     flat = ops.reshape(
@@ -237,8 +240,9 @@ def avg_pool2d(
     array([[ 2.5,  4.5],
            [10.5, 12.5]])
     """
-    if divisor_override == 0:
-        raise ValueError("avg_pool2d cannot divide by divisor_override=0")
+    if divisor_override is not None:
+        divisor_override = integer(divisor_override, "divisor_override", "avg_pool2d", least=1)
+    count_include_pad = flag(count_include_pad, "count_include_pad", "avg_pool2d")
     windows, grid, edges = _pooling_windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode, 0)
     total = ops.sum(windows, axis=(1, 3), keepdims=False)
     if divisor_override is not None:
@@ -275,13 +279,11 @@ def _pooling_windows(
     if input.ndim not in (3, 4):
         raise ValueError(f"{op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
     grid = _Grid.of(op, kernel_size, kernel_size if stride is None or stride == () else stride, dilation)
-    edges = pair(padding, "padding", op, 0)
-    if any(2 * edge > kernel for edge, kernel in zip(edges, grid.kernel, strict=True)):
-        raise ValueError(f"{op} expects a padding of at most half the kernel {grid.kernel}, got {edges}")
+    edges = grid.edges(padding)
     if input.ndim == 3:
         input = ops.reshape(input, shape=(1, *input.shape))
     widths = [(edge, edge) for edge in edges]
-    if ceil_mode:
+    if flag(ceil_mode, "ceil_mode", op):
         widths = [(edge, edge + grid.overhang(axis, input.shape[axis + 2], edge)) for axis, edge in enumerate(edges)]
     grid.check_fits(input, widths)
     images = ops.permute(input, axes=HCWN)
@@ -321,15 +323,20 @@ class _Grid(NamedTuple):
     def padding(self, padding: Size | str) -> list[Pair]:
         """Padding before and after, for height and width."""
         if isinstance(padding, str):
-            if padding == "valid":
+            if one_of(padding, "padding", self.op, ("same", "valid")) == "valid":
                 return [(0, 0), (0, 0)]
-            if padding != "same":
-                raise ValueError(f'{self.op} expects padding as numbers, "same" or "valid", got {padding!r}')
             if self.stride != (1, 1):
                 raise ValueError(f'{self.op} with padding="same" expects stride 1, got {self.stride}')
             spare = [self.extent(axis) - 1 for axis in (0, 1)]
             return [(n // 2, n - n // 2) for n in spare]
         return [(n, n) for n in pair(padding, "padding", self.op, 0)]
+
+    def edges(self, padding: Size) -> Pair:
+        """Padding of pooling, which may be half a window and no more."""
+        edges = pair(padding, "padding", self.op, 0)
+        if any(2 * edge > kernel for edge, kernel in zip(edges, self.kernel, strict=True)):
+            raise ValueError(f"{self.op} expects a padding of at most half the kernel {self.kernel}, got {edges}")
+        return edges
 
     def overhang(self, axis: int, size: int, edge: int) -> int:
         """How much further than its padding the last window reaches when sizes are rounded up."""

@@ -10,11 +10,13 @@ import numpy as np
 
 from .. import functional as F
 from ..engine.graph import Array
-from ..functional._arguments import pair
+from ..functional._arguments import REDUCTIONS, as_array, pair
+from ..functional.windows import _Grid
 from ..random import generator
+from ..settings import flag, integer, number, one_of
 from .module import Buffer, Module, Parameter
 
-Size = int | tuple[int, int]
+Size = int | tuple[int, ...]
 
 
 def _uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
@@ -31,9 +33,10 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        self.in_features, self.out_features = in_features, out_features
-        self.weight = _uniform((out_features, in_features), in_features)
-        self.bias = _uniform((out_features,), in_features) if bias else None
+        self.in_features = integer(in_features, "in_features", "Linear", least=0)
+        self.out_features = integer(out_features, "out_features", "Linear", least=0)
+        self.weight = _uniform((self.out_features, self.in_features), self.in_features)
+        self.bias = _uniform((self.out_features,), self.in_features) if flag(bias, "bias", "Linear") else None
 
     def forward(self, input: Array) -> Array:
         return F.linear(input, self.weight, self.bias)
@@ -60,20 +63,21 @@ class Conv2d(Module):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        self.in_channels = integer(in_channels, "in_channels", "Conv2d", least=0)
+        self.out_channels = integer(out_channels, "out_channels", "Conv2d", least=0)
+        self.groups = integer(groups, "groups", "Conv2d", least=1)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
                 f"Conv2d expects groups that divide both channels: {in_channels} and {out_channels} / {groups}"
             )
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size = pair(kernel_size, "kernel_size", "Conv2d", 1)
-        self.stride = pair(stride, "stride", "Conv2d", 1)
+        grid = _Grid.of("Conv2d", kernel_size, stride, dilation)
+        grid.padding(padding)  # refuses what does not go with the kernel and the stride
+        self.kernel_size, self.stride, self.dilation = grid.kernel, grid.stride, grid.dilation
         self.padding = padding if isinstance(padding, str) else pair(padding, "padding", "Conv2d", 0)
-        self.dilation = pair(dilation, "dilation", "Conv2d", 1)
-        self.groups = groups
-        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         fan_in = math.prod(shape[1:])
         self.weight = _uniform(shape, fan_in)
-        self.bias = _uniform((out_channels,), fan_in) if bias else None
+        self.bias = _uniform((self.out_channels,), fan_in) if flag(bias, "bias", "Conv2d") else None
 
     def forward(self, input: Array) -> Array:
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
@@ -102,8 +106,10 @@ class MaxPool2d(Module):
         *,  # here PyTorch has return_indices, which makes the layer return a pair
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride in (None, ()) else stride
+        self.padding, self.dilation = padding, dilation
+        self.ceil_mode = flag(ceil_mode, "ceil_mode", "MaxPool2d")
+        _Grid.of("MaxPool2d", kernel_size, self.stride, dilation).edges(padding)  # refuses what cannot be
 
     def forward(self, input: Array) -> Array:
         return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
@@ -131,9 +137,13 @@ class AvgPool2d(Module):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.ceil_mode = padding, ceil_mode
-        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride in (None, ()) else stride
+        self.padding, self.ceil_mode = padding, flag(ceil_mode, "ceil_mode", "AvgPool2d")
+        self.count_include_pad = flag(count_include_pad, "count_include_pad", "AvgPool2d")
+        self.divisor_override = divisor_override
+        if divisor_override is not None:
+            integer(divisor_override, "divisor_override", "AvgPool2d", least=1)
+        _Grid.of("AvgPool2d", kernel_size, self.stride, 1).edges(padding)
 
     def forward(self, input: Array) -> Array:
         return F.avg_pool2d(
@@ -169,17 +179,22 @@ class BatchNorm2d(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
-        self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
-        self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
-        self.running_mean = Buffer(np.zeros(num_features, np.float32)) if track_running_stats else None
-        self.running_var = Buffer(np.ones(num_features, np.float32)) if track_running_stats else None
-        self.num_batches_tracked = Buffer(np.array(0)) if track_running_stats else None
+        self.num_features = integer(num_features, "num_features", "BatchNorm2d", least=0)
+        self.eps = number(eps, "eps", "BatchNorm2d", least=0)
+        self.momentum = None if momentum is None else number(momentum, "momentum", "BatchNorm2d", least=0, most=1)
+        self.affine = flag(affine, "affine", "BatchNorm2d")
+        self.track_running_stats = flag(track_running_stats, "track_running_stats", "BatchNorm2d")
+        self.weight = Parameter(np.ones(num_features, np.float32)) if self.affine else None
+        self.bias = Parameter(np.zeros(num_features, np.float32)) if self.affine else None
+        self.running_mean = Buffer(np.zeros(num_features, np.float32)) if self.track_running_stats else None
+        self.running_var = Buffer(np.ones(num_features, np.float32)) if self.track_running_stats else None
+        self.num_batches_tracked = Buffer(np.array(0)) if self.track_running_stats else None
 
     def forward(self, input: Array) -> Array:
-        if len(input.shape) != 4:
-            raise ValueError(f"BatchNorm2d expects images (N, C, H, W), got {input.shape}")
+        input = as_array(input)
+        if input.ndim != 4:
+            hint = ": one image needs a batch axis, image[None]" if input.ndim == 3 else ""
+            raise ValueError(f"BatchNorm2d expects images (N, C, H, W), got {input.shape}{hint}")
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.data += 1
@@ -211,9 +226,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout expects a probability p between 0 and 1, got {p}")
-        self.p = p
+        self.p = number(p, "p", "Dropout", least=0, most=1)
 
     def forward(self, input: Array) -> Array:
         return F.dropout(input, self.p, self.training)
@@ -230,7 +243,8 @@ class Flatten(Module):
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim = integer(start_dim, "start_dim", "Flatten")
+        self.end_dim = integer(end_dim, "end_dim", "Flatten")
 
     def forward(self, input: Array) -> Array:
         return F.flatten(input, self.start_dim, self.end_dim)
@@ -288,7 +302,9 @@ class CrossEntropyLoss(Module):
         label_smoothing: float = 0.0,
     ) -> None:
         self.weight = None if weight is None else Buffer(weight)
-        self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
+        self.ignore_index = integer(ignore_index, "ignore_index", "CrossEntropyLoss")
+        self.reduction = one_of(reduction, "reduction", "CrossEntropyLoss", REDUCTIONS)
+        self.label_smoothing = number(label_smoothing, "label_smoothing", "CrossEntropyLoss", least=0, most=1)
 
     def forward(self, input: Array, target: Array) -> Array:
         return F.cross_entropy(
@@ -335,7 +351,7 @@ class Sequential(Module):
     def __getitem__(self, index: int | slice) -> Module:
         if isinstance(index, slice):
             return Sequential(dict(list(self._steps().items())[index]))
-        return list(self._steps().values())[index]
+        return list(self._steps().values())[integer(index, "index", "Sequential")]
 
     def _steps(self) -> dict[str, Module]:
         return dict(self._members(Module))  # one that stands here twice is applied twice

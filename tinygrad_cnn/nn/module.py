@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..engine.calls import run_module
+from ..settings import array, flag, instance, mapping
 from ..tensor import Tensor
 
 
@@ -94,7 +95,7 @@ class Module:
 
     def register_buffer(self, name: str, tensor: Any) -> None:
         """Set an attribute that is saved with the module, but not trained."""
-        setattr(self, name, Buffer(tensor))
+        setattr(self, instance(name, "name", "register_buffer", str), Buffer(tensor))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # layer.weight = 0.5 * layer.weight would make a Tensor of it, which is neither trained nor saved
@@ -155,6 +156,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Into training mode: dropout drops, batch norm uses the batch."""
+        mode = flag(mode, "mode", "train")
         for module in self.modules():
             module.training = mode
         return self
@@ -210,7 +212,11 @@ class Module:
                 shape or kind of numbers. Nothing has been changed then.
         """
         own = self._state()
-        given = {name: np.asarray(value) for name, value in state_dict.items()}
+        owner = f"{type(self).__name__}.load_state_dict"
+        given = {
+            name: array(value, name, owner, real=False)
+            for name, value in mapping(state_dict, "state_dict", owner).items()
+        }
         keys = Keys([name for name in own if name not in given], [name for name in given if name not in own])
         common = [name for name in own if name in given]
         problems = [
@@ -229,8 +235,8 @@ class Module:
         if problems:
             raise RuntimeError("\n  ".join([f"the state does not fit {type(self).__name__}:", *problems]))
         converted = {name: given[name].astype(own[name].dtype) for name in common}
-        for name, array in converted.items():
-            own[name].data = array
+        for name, values in converted.items():
+            own[name].data = values
         return keys
 
     def _state(self) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..engine.graph import Array
 from ..ops import blas
 from ..ops.parallel import in_a_part, map_parts
+from ..settings import instance
 from .layers import BatchNorm2d, Dropout
 from .module import Module
 
@@ -35,7 +36,7 @@ class DataParallel(Module):
     """
 
     def __init__(self, module: Module) -> None:
-        self.module = module
+        self.module = instance(module, "module", "DataParallel", Module)
 
     def forward(self, input: Array) -> Array:
         count = 1 if in_a_part() else min(blas.number_of_threads(), len(input))

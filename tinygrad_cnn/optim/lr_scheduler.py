@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..settings import flag, instance, integer, mapping, number, numbers, one_of
 from .optimizers import Optimizer
 
 
@@ -13,12 +14,16 @@ class LRScheduler:
     """Sets the settings of an optimiser's groups as a function of the number of steps taken."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+        self.optimizer = instance(optimizer, "optimizer", self._name, Optimizer)
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = 0
         self._apply()
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
 
     def step(self) -> None:
         """Go on by one step."""
@@ -42,12 +47,12 @@ class LRScheduler:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
-        if len(state_dict["base_lrs"]) != len(self.optimizer.param_groups):
-            raise ValueError(
-                f"the state is of {len(state_dict['base_lrs'])} groups, the optimiser has "
-                f"{len(self.optimizer.param_groups)}"
-            )
-        self.last_epoch, self.base_lrs = state_dict["last_epoch"], list(state_dict["base_lrs"])
+        owner = f"{self._name}.load_state_dict"
+        state_dict = mapping(state_dict, "state_dict", owner, ["last_epoch", "base_lrs"])
+        last_epoch = integer(state_dict["last_epoch"], "last_epoch", owner, least=0)
+        groups = len(self.optimizer.param_groups)
+        self.base_lrs = list(numbers(state_dict["base_lrs"], "base_lrs", owner, count=groups, least=0))
+        self.last_epoch = last_epoch
         self._apply()
 
 
@@ -67,9 +72,8 @@ class StepLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        if step_size < 1:
-            raise ValueError(f"StepLR expects a step_size of at least 1, got {step_size}")
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size = integer(step_size, "step_size", "StepLR", least=1)
+        self.gamma = number(gamma, "gamma", "StepLR", least=0)
         super().__init__(optimizer)
 
     def _lr(self, base: float) -> float:
@@ -90,9 +94,8 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        if T_max < 1:
-            raise ValueError(f"CosineAnnealingLR expects T_max of at least 1, got {T_max}")
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max = integer(T_max, "T_max", "CosineAnnealingLR", least=1)
+        self.eta_min = number(eta_min, "eta_min", "CosineAnnealingLR", least=0)
         super().__init__(optimizer)
 
     def _lr(self, base: float) -> float:
@@ -135,29 +138,26 @@ class OneCycleLR(LRScheduler):
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
     ) -> None:
-        groups = optimizer.param_groups
-        max_lrs = list(max_lr) if isinstance(max_lr, Sequence) else [max_lr] * len(groups)
-        if len(max_lrs) != len(groups):
-            raise ValueError(f"OneCycleLR expects max_lr for each of {len(groups)} groups, got {len(max_lrs)}")
+        groups = instance(optimizer, "optimizer", "OneCycleLR", Optimizer).param_groups
+        max_lrs = max_lr if isinstance(max_lr, list | tuple) else [max_lr] * len(groups)
+        max_lrs = numbers(max_lrs, "max_lr", "OneCycleLR", count=len(groups), least=0)
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR expects total_steps, or epochs and steps_per_epoch")
-            total_steps = epochs * steps_per_epoch
-        if total_steps < 1 or not 0 <= pct_start <= 1:
-            raise ValueError(
-                "OneCycleLR expects total_steps of at least 1 and pct_start from 0 to 1, "
-                f"got {total_steps} and {pct_start}"
-            )
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f'OneCycleLR expects anneal_strategy "cos" or "linear", got {anneal_strategy!r}')
-        if cycle_momentum and not optimizer.defaults.keys() & {"momentum", "betas"}:
+            epochs = integer(epochs, "epochs", "OneCycleLR", least=1)
+            total_steps = epochs * integer(steps_per_epoch, "steps_per_epoch", "OneCycleLR", least=1)
+        self.total_steps = integer(total_steps, "total_steps", "OneCycleLR", least=1)
+        self.peak = number(pct_start, "pct_start", "OneCycleLR", least=0, most=1) * self.total_steps - 1
+        self.anneal_strategy = one_of(anneal_strategy, "anneal_strategy", "OneCycleLR", ("cos", "linear"))
+        self.cycle_momentum = flag(cycle_momentum, "cycle_momentum", "OneCycleLR")
+        self.base_momentum = number(base_momentum, "base_momentum", "OneCycleLR", least=0, below=1)
+        self.max_momentum = number(max_momentum, "max_momentum", "OneCycleLR", least=0, below=1)
+        self.div_factor = number(div_factor, "div_factor", "OneCycleLR", above=0)
+        self.final_div_factor = number(final_div_factor, "final_div_factor", "OneCycleLR", above=0)
+        if self.cycle_momentum and not optimizer.defaults.keys() & {"momentum", "betas"}:
             raise ValueError("OneCycleLR finds no momentum or betas to cycle: pass cycle_momentum=False")
-        self.total_steps, self.peak = total_steps, pct_start * total_steps - 1
-        self.anneal_strategy, self.cycle_momentum = anneal_strategy, cycle_momentum
-        self.base_momentum, self.max_momentum = base_momentum, max_momentum
-        self.div_factor, self.final_div_factor = div_factor, final_div_factor
         for group, highest in zip(groups, max_lrs, strict=True):
-            group["initial_lr"] = highest / div_factor
+            group["initial_lr"] = highest / self.div_factor
         super().__init__(optimizer)
 
     def step(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..engine.detached import take_cuts
+from ..settings import flag, instance, mapping, number, numbers
 from ..tensor import Tensor
 
 
@@ -19,28 +21,33 @@ class Optimizer:
     `params` holds Tensors, or dictionaries {"params": Tensors, ...settings of this group}.
     """
 
+    #: how each setting is checked, wherever it comes from: an argument, a group, or a state that is loaded
+    settings: ClassVar[Mapping[str, Callable[[Any, str, str], Any]]] = {
+        **dict.fromkeys(["lr", "initial_lr", "momentum", "weight_decay", "eps"], partial(number, least=0)),
+        "betas": partial(numbers, count=2, least=0, below=1),
+        "dampening": number,
+        "nesterov": flag,
+    }
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         known: set[Tensor] = set()
-        if not isinstance(params, Iterable):
-            raise TypeError(f"{self._name} expects Tensors, got {type(params).__name__}: pass model.parameters()")
-        groups = _listed(params)
+        groups = self._listed(params)
         if not any(isinstance(group, Mapping) for group in groups):
             groups = [{"params": groups}]
         for group in groups:
             if not isinstance(group, Mapping) or "params" not in group:
                 raise TypeError(f'{self._name} expects Tensors, or dictionaries with "params", got {group!r}')
-            tensors = _listed(group["params"])
+            tensors = self._listed(group["params"])
             for tensor in tensors:
                 if not isinstance(tensor, Tensor) or not tensor.is_leaf:
                     raise TypeError(f"{self._name} changes leaf Tensors, got {tensor!r}")
                 if tensor in known:
                     raise ValueError(f"a parameter of shape {tensor.shape} was given to {self._name} twice")
                 known.add(tensor)
-            self.param_groups.append({**defaults, **group, "params": tensors})
-            self._check_settings(self.param_groups[-1])
+            self.param_groups.append(self._checked({**defaults, **group, "params": tensors}))
         if not known:
             raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
         #: what no gradient has reached so far, with the names by which it is reported
@@ -55,13 +62,14 @@ class Optimizer:
     def _name(self) -> str:
         return type(self).__name__
 
-    def _check_settings(self, group: Mapping[str, Any]) -> None:
-        for name in ("lr", "momentum", "weight_decay", "eps"):
-            if not group.get(name, 0) >= 0:
-                raise ValueError(f"{self._name} expects {name} of at least 0, got {group[name]}")
-        betas = group.get("betas", (0, 0))
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{self._name} expects two betas from 0 to below 1, got {betas}")
+    def _listed(self, params: Any) -> list[Any]:
+        if not isinstance(params, Iterable):
+            raise TypeError(f"{self._name} expects Tensors, got {type(params).__name__}: pass model.parameters()")
+        return [params] if isinstance(params, Tensor) else list(params)
+
+    def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        checks = ((name, check) for name, check in self.settings.items() if name in group)
+        return {**group, **{name: check(group[name], name, self._name) for name, check in checks}}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -125,26 +133,32 @@ class Optimizer:
             ValueError: if the state is of another kind of optimiser, or of other parameters. Nothing has been
                 changed then.
         """
-        given = state_dict["param_groups"]
-        sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (given, self.param_groups))
+        owner = f"{self._name}.load_state_dict"
+        state_dict = mapping(state_dict, "state_dict", owner, ["state", "param_groups"])
+        given = [
+            mapping(group, "each of the param_groups", owner, ["params"])
+            for group in instance(state_dict["param_groups"], "param_groups", owner, list)
+        ]
+        sizes = [len(instance(group["params"], "params", owner, list)) for group in given]
+        own_sizes = [len(group["params"]) for group in self.param_groups]
         if sizes != own_sizes:
             raise ValueError(f"the state is of groups of {sizes} parameters, {self._name} has {own_sizes}")
         for group in given:
             lacking = [name for name in self.defaults if name not in group]
             if lacking:
                 raise ValueError(f"the state is not of {self._name}: it has no {', '.join(lacking)}")
-            self._check_settings(group)
+        given = [self._checked(group) for group in given]
         tensors = {
-            position: tensor
+            str(position): tensor  # JSON makes strings of keys
             for new, group in zip(given, self.param_groups, strict=True)
             for position, tensor in zip(new["params"], group["params"], strict=True)
         }
         state = {}
-        for position, values in state_dict["state"].items():
-            tensor = tensors.get(int(position))  # JSON makes strings of keys
+        for position, values in mapping(state_dict["state"], "state", owner).items():
+            tensor = tensors.get(str(position))
             if tensor is None:
                 raise ValueError(f"the state has a parameter {position}, {self._name} has {len(tensors)}")
-            for name, value in values.items():
+            for name, value in mapping(values, f"state of parameter {position}", owner).items():
                 if isinstance(value, np.ndarray) and value.shape != tensor.shape:
                     raise ValueError(
                         f"the state has {name} of shape {value.shape} for parameter {position}, of shape {tensor.shape}"
@@ -153,10 +167,6 @@ class Optimizer:
         self.state = state
         for new, group in zip(given, self.param_groups, strict=True):
             group.update({name: value for name, value in new.items() if name != "params"})
-
-
-def _listed(params: Any) -> list[Any]:
-    return [params] if isinstance(params, Tensor) else list(params)
 
 
 def _copied(state: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
@@ -188,10 +198,11 @@ class SGD(Optimizer):
         settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
         super().__init__(params, {**settings, "nesterov": nesterov})
 
-    def _check_settings(self, group: Mapping[str, Any]) -> None:
-        super()._check_settings(group)
+    def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        group = super()._checked(group)
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError("SGD with nesterov expects a momentum above 0 and no dampening")
+        return group
 
     def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         direction = grad + group["weight_decay"] * values if group["weight_decay"] else grad

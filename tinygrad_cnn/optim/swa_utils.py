@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..nn.module import Buffer, Module
+from ..settings import instance, number
 from ..tensor import Tensor
 
 AvgFn = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
@@ -38,9 +39,9 @@ class AveragedModel(Module):
     """
 
     def __init__(self, model: Module, *, avg_fn: AvgFn | None = None, use_buffers: bool = False) -> None:
-        self.module = copy.deepcopy(model)
+        self.module = copy.deepcopy(instance(model, "model", "AveragedModel", Module))
         self.n_averaged = Buffer(np.array(0))
-        self.avg_fn = _equally if avg_fn is None else avg_fn
+        self.avg_fn = instance(_equally if avg_fn is None else avg_fn, "avg_fn", "AveragedModel", Callable)
         self.use_buffers = use_buffers
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -53,7 +54,7 @@ class AveragedModel(Module):
             ValueError: if the model has other parameters or buffers than the one that was copied. Nothing has been
                 changed then.
         """
-        own, given = _named(self.module), _named(model)
+        own, given = _named(self.module), _named(instance(model, "model", "update_parameters", Module))
         if {name: t.shape for name, t in own.items()} != {name: t.shape for name, t in given.items()}:
             raise ValueError(
                 f"update_parameters expects a model such as the one that was copied, with {_shapes(own)}; "
@@ -78,8 +79,7 @@ def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
     >>> average(np.array([1.0]), np.array([2.0]), 5)
     array([1.25])
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"get_ema_avg_fn expects a decay from 0 to below 1, got {decay}")
+    decay = number(decay, "decay", "get_ema_avg_fn", least=0, below=1)
     return lambda average, current, count: average + (1 - decay) * (current - average)
 
 

@@ -1,0 +1,195 @@
+"""The checks of settings that the whole package shares: each returns the setting as plain Python has it, or refuses it.
+
+A refusal reads `StepLR expects step_size as an integer of at least 1, got 'x'`. It is a TypeError for a setting of the
+wrong kind, and a ValueError for one of the right kind that is out of range. NumPy's numbers, and arrays and Tensors of
+one element, count as the number they hold; True and False are no numbers, and no setting may be NaN or infinite.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import reprlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# what a refusal shows as it is; of anything else it names the type
+SHOWN = (str, bytes, int, float, complex, list, tuple, dict, set, np.generic, type(None))
+
+
+def refusal(kind: type[Exception], value: Any, name: str, owner: str, wanted: str) -> Exception:
+    """The error for a setting that is not what its owner wants.
+
+    >>> refusal(TypeError, "x", "lr", "SGD", "a number")
+    TypeError("SGD expects lr as a number, got 'x'")
+    """
+    got = reprlib.repr(value) if isinstance(value, SHOWN) else type(value).__name__
+    if isinstance(value, np.ndarray):
+        got += f" of shape {value.shape}"
+    return kind(f"{owner} expects {name} as {wanted}, got {got}")
+
+
+def integer(value: Any, name: str, owner: str, *, least: int | None = None) -> int:
+    """An integer, of at least `least`.
+
+    >>> integer(np.int64(3), "step_size", "StepLR", least=1)
+    3
+    """
+    found = value if type(value) is int else _python_number(value)
+    if isinstance(found, int) and (least is None or found >= least):
+        return found
+    wanted = "an integer" if least is None else f"an integer of at least {least}"
+    raise refusal(ValueError if isinstance(found, int) else TypeError, value, name, owner, wanted)
+
+
+def integers(value: Any, name: str, owner: str, *, least: int | None = None) -> tuple[int, ...]:
+    """One integer or a sequence of them, as a tuple.
+
+    >>> integers(3, "dim", "sum"), integers([0, -1], "dim", "sum")
+    ((3,), (0, -1))
+    """
+    return tuple(integer(one, name, owner, least=least) for one in (value if _is_sequence(value) else [value]))
+
+
+def number(
+    value: Any,
+    name: str,
+    owner: str,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """A finite number, of at least `least`, above `above`, at most `most` and below `below`.
+
+    >>> number(np.float32(0.5), "p", "Dropout", least=0, most=1)
+    0.5
+    """
+    found = value if type(value) is float else _python_number(value)
+    if found is None or not (least <= found <= most and above < found < below):
+        bounds = {"of at least": least, "above": above, "at most": most, "below": below}
+        told = " and ".join(f"{words} {bound}" for words, bound in bounds.items() if math.isfinite(bound))
+        wanted = f"a number {told}" if told else "a finite number"
+        raise refusal(TypeError if found is None else ValueError, value, name, owner, wanted)
+    return found
+
+
+def numbers(value: Any, name: str, owner: str, *, count: int, **bounds: float) -> tuple[float, ...]:
+    """A sequence of `count` numbers, each within the same bounds.
+
+    >>> numbers([0.9, 0.999], "betas", "Adam", count=2, least=0, below=1)
+    (0.9, 0.999)
+    """
+    if not _is_sequence(value) or len(value) != count:
+        kind = ValueError if _is_sequence(value) else TypeError
+        raise refusal(kind, value, name, owner, f"a list of {count} numbers")
+    return tuple(number(one, f"each of the {name}", owner, **bounds) for one in value)
+
+
+def flag(value: Any, name: str, owner: str) -> bool:
+    """True or False; 1 and 0 will do.
+
+    >>> flag(np.True_, "shuffle", "DataLoader")
+    True
+    """
+    if type(value) is bool:
+        return value
+    if not isinstance(value, (int, np.integer, np.bool_)) or value not in (0, 1):
+        raise refusal(TypeError, value, name, owner, "True or False")
+    return bool(value)
+
+
+def one_of(value: Any, name: str, owner: str, choices: Sequence[str | None]) -> Any:
+    """One of the choices: strings, or None if it is among them.
+
+    >>> one_of("sum", "reduction", "cross_entropy", ("mean", "sum", "none"))
+    'sum'
+    """
+    if (value is None or isinstance(value, str)) and value in choices:
+        return value
+    *others, last = ("None" if choice is None else f'"{choice}"' for choice in choices)
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise refusal(kind, value, name, owner, f"{', '.join(others)} or {last}")
+
+
+def instance(value: Any, name: str, owner: str, kind: Any) -> Any:
+    """An object of a class.
+
+    >>> instance(np.random, "generator", "dropout", np.random.Generator)
+    Traceback (most recent call last):
+    TypeError: dropout expects generator as a Generator, got module
+    """
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        raise refusal(TypeError, value, name, owner, f"{article} {kind.__name__}")
+    return value
+
+
+def mapping(value: Any, name: str, owner: str, keys: Sequence[str] = ()) -> Mapping[Any, Any]:
+    """A dictionary that has these keys.
+
+    >>> mapping({"epoch": 0, "batch": 3}, "state", "DataLoader", keys=["epoch", "batch"])
+    {'epoch': 0, 'batch': 3}
+    """
+    if not isinstance(value, Mapping):
+        raise refusal(TypeError, value, name, owner, "a dictionary")
+    if not value.keys() >= set(keys):
+        raise refusal(ValueError, list(value), name, owner, f"a dictionary with the keys {', '.join(keys)}")
+    return value
+
+
+def array(value: Any, name: str, owner: str, *, real: bool = True) -> np.ndarray:
+    """An array, also from nested lists of a regular shape; of real numbers, unless `real` is False.
+
+    >>> array([[1, 2]], "images", "predict").shape
+    (1, 2)
+    """
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        raise refusal(ValueError, value, name, owner, "an array, or nested lists of a regular shape") from None
+    if real and found.dtype.kind not in "fiub":
+        raise refusal(TypeError, value, name, owner, "an array of real numbers")
+    return found
+
+
+def path(value: Any, name: str, owner: str) -> Path:
+    """A path, which is not empty.
+
+    >>> path("runs/lenet.npz", "path", "save_checkpoint").name
+    'lenet.npz'
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise refusal(TypeError, value, name, owner, "a path")
+    if value == "":  # which pathlib takes for the current folder
+        raise refusal(ValueError, value, name, owner, "a path that is not empty")
+    return Path(value)
+
+
+def real_dtype(value: Any, name: str, owner: str) -> np.dtype[Any]:
+    """The dtype of real numbers, integers or booleans.
+
+    >>> real_dtype("float64", "dtype", "sum")
+    dtype('float64')
+    """
+    try:
+        found: np.dtype[Any] = np.dtype("O" if value is None else value)  # NumPy takes None for float64
+    except (TypeError, ValueError):
+        found = np.dtype("O")
+    if found.kind not in "iub" and found.char not in "fd":
+        raise refusal(TypeError, value, name, owner, "a dtype of real numbers, such as np.float32")
+    return found
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, (list, tuple, range)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _python_number(value: Any) -> int | float | None:
+    """The Python number that this is or holds, if it is one."""
+    found = value.item() if getattr(value, "shape", None) in ((), (1,)) else value
+    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
