@@ -34,7 +34,7 @@ from rich.progress import track
 from rich.table import Table
 
 import tinygrad_cnn
-from tinygrad_cnn import machine
+from tinygrad_cnn.commands import machine
 
 STEP = Path(__file__).with_name("benchmark_step.py")
 WORKS = {"train": "training step", "infer": "inference"}

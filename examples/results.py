@@ -30,8 +30,9 @@ from results_rows import HELD_OUT, ROWS, Row, spelled, trainer_of
 from rich.console import Console
 
 import tinygrad_cnn
-from tinygrad_cnn import data, machine, manual_seed, nn
+from tinygrad_cnn import data, manual_seed, nn
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
+from tinygrad_cnn.commands import machine
 from tinygrad_cnn.commands.fault import Fault, exit_status
 from tinygrad_cnn.commands.train import at_least, plainly
 from tinygrad_cnn.commands.watched import Seen, train_watched

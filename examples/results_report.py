@@ -14,8 +14,8 @@ from xml.sax.saxutils import escape
 from rich import box
 from rich.table import Table
 
+from tinygrad_cnn.checkpoint import atomic_write
 from tinygrad_cnn.commands.fault import Fault
-from tinygrad_cnn.whole_file import atomic_write
 
 Record = dict[str, Any]
 

@@ -16,9 +16,8 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, whole_file
-from tinygrad_cnn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from tinygrad_cnn.whole_file import atomic_write
+from tinygrad_cnn import Tensor, checkpoint
+from tinygrad_cnn.checkpoint import CheckpointError, atomic_write, load_checkpoint, save_checkpoint
 
 
 def test_nested_state_comes_back(tmp_path):
@@ -265,7 +264,7 @@ def test_threads_that_save_one_path_do_not_disturb_each_other(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from tinygrad_cnn.whole_file import atomic_write
+from tinygrad_cnn.checkpoint import atomic_write
 with atomic_write(sys.argv[1]) as file:
     file.write(b"half")
     file.flush()
@@ -300,14 +299,14 @@ def test_what_a_killed_run_left_is_removed_and_what_a_live_one_writes_is_not(tmp
 
 def test_a_part_that_is_taken_for_abandoned_before_it_is_locked_is_written_anew(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
-    lock, calls = whole_file.fcntl.flock, itertools.count()
+    lock, calls = checkpoint.fcntl.flock, itertools.count()
 
     def late(file, operation):
         if next(calls) == 0:
-            whole_file._remove_abandoned_parts(path)
+            checkpoint._remove_abandoned_parts(path)
         lock(file, operation)
 
-    monkeypatch.setattr(whole_file.fcntl, "flock", late)
+    monkeypatch.setattr(checkpoint.fcntl, "flock", late)
     with atomic_write(path) as file:
         file.write(b"whole")
     assert path.read_bytes() == b"whole"
@@ -318,7 +317,7 @@ def test_where_there_are_no_locks_parts_stay_and_files_are_written(tmp_path, mon
     def unsupported(*_):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(whole_file.fcntl, "flock", unsupported)
+    monkeypatch.setattr(checkpoint.fcntl, "flock", unsupported)
     (tmp_path / ".a.txt.1.part").write_bytes(b"half")
     with atomic_write(tmp_path / "a.txt") as file:
         file.write(b"whole")

@@ -9,9 +9,7 @@ import tinygrad_cnn
 
 # a new module needs a place here
 FLOORS = {
-    "printing": 0,
     "settings": 0,
-    "whole_file": 0,
     "random": 1,
     "engine": 1,
     "ops": 2,
@@ -22,12 +20,8 @@ FLOORS = {
     "checkpoint": 5,
     "optim": 6,
     "microscope": 6,
-    "model_summary": 6,
     "models": 6,
-    "report": 6,
-    "machine": 6,
     "training": 7,
-    "info": 7,
     "commands": 8,
     "__main__": 9,
     "__init__": 10,

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tinygrad_cnn import Tensor, data, manual_seed, nn, optim
+from tinygrad_cnn import Tensor, data, manual_seed, nn, optim, summary
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
+from tinygrad_cnn.commands.report import confusion_table, drawing, worst_mistakes
 from tinygrad_cnn.data.catalog import FASHION
-from tinygrad_cnn.model_summary import summary
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from tinygrad_cnn.random import get_rng_state
-from tinygrad_cnn.report import confusion_table, drawing, worst_mistakes
 from tinygrad_cnn.training import Trainer, predict
 
 OPTIMIZERS = {

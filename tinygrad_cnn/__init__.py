@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .microscope.gradcheck import GradcheckError, gradcheck
     from .microscope.profile import profile
     from .microscope.show import show
-    from .model_summary import summary
+    from .microscope.summary import summary
 
 __version__ = "0.1.0"
 
@@ -57,18 +57,17 @@ __all__ = [
     "summary",
 ]
 
-# the tools take as long to import as all the rest, and most programs use none of them
+# they take as long to import as all the rest, and most programs use none of them
 _TOOLS = {
-    **dict.fromkeys(["AnomalyError", "GradcheckError", "check_graph", "detect_anomaly"], "microscope"),
-    **dict.fromkeys(["explain", "gradcheck", "profile", "show"], "microscope"),
-    "summary": "model_summary",
+    *("AnomalyError", "GradcheckError", "check_graph", "detect_anomaly", "explain", "gradcheck", "profile", "show"),
+    "summary",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _TOOLS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_TOOLS[name]}", __name__), name)
+    return getattr(importlib.import_module(".microscope", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from .commands import look, train
 from .commands.fault import exit_status
-from .info import show_info
+from .commands.info import show_info
 from .microscope.selftest import selftest
 
 

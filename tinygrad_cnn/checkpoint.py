@@ -1,18 +1,26 @@
-"""Nested states of arrays, numbers and strings in one `.npz` file, without pickle, written all or not at all."""
+"""Nested states of arrays, numbers and strings in one `.npz` file, without pickle, in an atomic write."""
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import secrets
+import shutil
+import sys
 import zipfile
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from . import settings
 from .tensor import Tensor
-from .whole_file import atomic_write
+
+if sys.platform != "win32":
+    import fcntl
 
 
 class CheckpointError(Exception):
@@ -115,3 +123,71 @@ def _with_arrays(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if isinstance(tree, list):
         return [_with_arrays(value, arrays) for value in tree]
     return tree
+
+
+# ---- atomic writes
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to; what was at `path` stays as it was until the block is left without an error.
+
+    A symbolic link stays one, and the file that it points at is replaced; an existing file's permissions are kept.
+    What is no ordinary file (a device, a pipe) cannot be replaced, and is written to directly.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "a.txt"
+    ...     with atomic_write(path) as file:
+    ...         _ = file.write(b"whole")
+    ...     path.read_bytes(), len(list(Path(folder).iterdir()))
+    (b'whole', 1)
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with open(target, "wb") as device:
+            yield device
+        return
+    _remove_abandoned_parts(target)
+    with _new_part(target) as (part, file):
+        with suppress(FileNotFoundError):
+            shutil.copymode(target, part)  # before anything is written that others may not read
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        if sys.platform == "win32":
+            file.close()  # an open file cannot be renamed there
+        os.replace(part, target)
+
+
+# A killed process leaves its part behind. Its age does not tell: a slow or suspended process may still be writing an
+# old one. Nor does a process id: in the next container, another process has the same. So whoever writes a part holds a
+# lock on it, which the system releases when the process ends, however it ends; a part without a lock is abandoned. (On
+# Windows no lock is needed: a file that is open cannot be removed.)
+
+
+@contextmanager
+def _new_part(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    while True:
+        part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+        try:
+            with open(part, "xb") as file:
+                if sys.platform != "win32":
+                    with suppress(OSError):  # some file systems have no locks; there nothing is removed either
+                        fcntl.flock(file, fcntl.LOCK_EX)
+                if part.exists():  # else another save took it for abandoned before it was locked
+                    yield part, file
+                    return
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _remove_abandoned_parts(target: Path) -> None:
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        with suppress(OSError):  # it is locked, or not ours to remove, or somebody else removed it
+            if sys.platform == "win32":
+                part.unlink()
+            else:
+                with open(part, "r+b") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    part.unlink()

@@ -15,13 +15,13 @@ from rich.console import Console
 
 from .. import data, optim
 from ..checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from ..model_summary import summary
+from ..microscope.summary import summary
 from ..models import MODELS
 from ..nn import Module
 from ..random import manual_seed
-from ..report import confusion_table, drawing, side_by_side, worst_mistakes
 from ..training import Trainer, predict
 from .fault import Fault
+from .report import confusion_table, drawing, side_by_side, worst_mistakes
 from .watched import Seen, train_watched
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {

@@ -6,6 +6,7 @@ from .explain import Explanation, explain
 from .gradcheck import GradcheckError, gradcheck
 from .profile import Profile, profile
 from .show import show
+from .summary import summary
 
 __all__ = [
     "AnomalyError",
@@ -19,4 +20,5 @@ __all__ = [
     "gradcheck",
     "profile",
     "show",
+    "summary",
 ]

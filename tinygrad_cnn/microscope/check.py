@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ..engine.graph import Node
-from ..printing import Printed, number
 from .mistakes import (
     Array,
     Diagnosis,
@@ -26,6 +25,7 @@ from .mistakes import (
     sides,
 )
 from .notation import argument_name
+from .printing import Printed, number
 from .reading import Reading
 
 #: Accepted is a difference of so much of the sum of absolute terms.

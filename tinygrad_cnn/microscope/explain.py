@@ -15,10 +15,10 @@ from rich.text import Text
 
 from .. import ops
 from ..engine.graph import Leaf, Node, Value
-from ..printing import Printed, duration, number, size
 from .axes import Origin
 from .closed_form import closed_form
 from .notation import Rule, letters
+from .printing import Printed, duration, number, size
 from .reading import Reading, variables
 from .terms import Term, constant_argument, substituted
 from .walk import Walk, forward_seconds, walk_back

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Leaf, Node
-from ..printing import duration, size
 from .axes import Origin
 from .closed_form import closed_form
 from .notation import letters
+from .printing import duration, size
 from .reading import Reading
 from .walk import Walk, forward_seconds, walk_back
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from .. import ops
 from ..engine.graph import Array
 from ..engine.observers import Event, observe
-from ..printing import Printed, duration, scaled, size
+from .printing import Printed, duration, scaled, size
 
 #: They compute nothing, though they may copy.
 REARRANGING = (ops.astype, ops.broadcast_to, ops.concatenate, ops.im2col, ops.index, ops.pad, ops.permute, ops.reshape)

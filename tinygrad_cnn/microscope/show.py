@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from ..checkpoint import atomic_write
 from ..engine.calls import Call
 from ..engine.graph import Leaf, Node
-from ..whole_file import atomic_write
 from .axes import Origin
 from .page import page
 from .reading import Layer, Reading, variables

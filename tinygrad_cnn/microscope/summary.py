@@ -11,13 +11,13 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
-from . import ops
-from .engine.graph import Leaf, Node, topological_order
-from .nn import Module, Parameter
-from .nn.module import evaluating
+from .. import ops
+from ..engine.graph import Leaf, Node, topological_order
+from ..nn import Module, Parameter
+from ..nn.module import evaluating
+from ..settings import instance, integers
+from ..tensor import Tensor
 from .printing import Printed
-from .settings import instance, integers
-from .tensor import Tensor
 
 
 @dataclass(frozen=True)

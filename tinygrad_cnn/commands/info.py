@@ -16,9 +16,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..ops import memory
 from . import machine
 from .machine import Blas, Processor
-from .ops import memory
 
 PRODUCT = 1024  # rows and columns
 LARGE, IN_CACHE = 1 << 26, 1 << 17  # bytes: more than caches hold, and what a core's own cache holds twice
@@ -120,12 +120,12 @@ def kernel_advice(processor: Processor, blas: Blas, product: float, settings: Ma
 
 def product_with(coretype: str) -> tuple[str, float] | None:
     """The kernel and the `product_speed` of a new Python for which OpenBLAS is told a core type; None if it fails."""
-    program = "from tinygrad_cnn import info, machine; print(machine.blas().kernel, info.product_speed())"
+    program = "from tinygrad_cnn.commands import info, machine; print(machine.blas().kernel, info.product_speed())"
     try:
         done = subprocess.run(
             [sys.executable, "-c", program],
             env={**os.environ, CORETYPE: coretype},
-            cwd=Path(__file__).parent.parent,  # where the package is found, installed or not
+            cwd=Path(__file__).parents[2],  # where the package is found, installed or not
             capture_output=True,
             text=True,
             timeout=30,
