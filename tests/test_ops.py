@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -51,8 +52,10 @@ CASES = [
     *(case(ops.pow, positive(2, 3), exponent) for exponent in (0.5, -0.5, 2.5)),
     case(ops.pow, 2.0, normal((2, 3))),
     *(case(op, normal(shape)) for op in (ops.exp, ops.tanh, ops.sigmoid) for shape in ((2, 3), (), (0,))),
+    *(case(op, normal(shape)) for op in (ops.expm1, ops.sin, ops.cos, ops.erf) for shape in ((2, 3), (), (0,))),
+    case(ops.erf, np.array([-7.0, -4.5, -2.0, -0.3, 0.0, 0.4, 1.0, 3.9, 4.1, 6.5])),
     case(ops.sigmoid, np.array([-40.0, -10.0, 10.0, 40.0])),
-    *(case(op, positive(*shape)) for op in (ops.log, ops.sqrt) for shape in ((2, 3), (), (0,))),
+    *(case(op, positive(*shape)) for op in (ops.log, ops.log1p, ops.sqrt) for shape in ((2, 3), (), (0,))),
     *(case(ops.relu, apart(*shape)) for shape in ((2, 3), (), (0,))),
     *(case(ops.maximum, apart(*a, seed=1), apart(*b, seed=2, offset=0.05)) for a, b in BROADCASTING),
     case(ops.maximum, apart(2, 3), 0.05),
@@ -60,7 +63,10 @@ CASES = [
     case(ops.maximum, apart(2, 3), apart(3, offset=0.05), ties="first"),
     *(case(ops.minimum, apart(*a, seed=1), apart(*b, seed=2, offset=0.05)) for a, b in BROADCASTING),
     case(ops.minimum, apart(2, 3), 0.05, ties="first"),
-    *(case(ops.rounded, np.array([0.2, 1.3, -0.7, 2.1, -1.2]), how=how) for how in ("floor", "ceil", "trunc", "rint")),
+    *(
+        case(ops.rounded, np.array([0.2, 1.3, -0.7, 2.1, -1.2]), how=how)
+        for how in ("floor", "ceil", "trunc", "rint", "sign")
+    ),
     *(case(ops.where, KEPT, normal(a), normal(b)) for a, b in (((2, 3), (2, 3)), ((3,), (2, 1)), ((), (2, 3)))),
     case(ops.where, KEPT[0], normal((2, 3)), normal((2, 3))),
     case(ops.where, KEPT, normal((2, 3)), 0.5),
@@ -117,6 +123,8 @@ CASES = [
         for ties in ("first", "share")
     ),
     case(ops.max, apart(), axis=(), keepdims=False, ties="first"),
+    *(case(ops.cumsum, normal((2, 3, 4)), axis=axis) for axis in (0, 1, 2)),
+    case(ops.cumsum, normal((0, 3)), axis=0),
     *(case(ops.log_softmax, 2 * normal((3, 4)), axis=axis) for axis in (0, 1)),
     case(ops.log_softmax, np.array([900.0, 901.0, -900.0]), axis=0),
     *(
@@ -149,6 +157,7 @@ LINEAR = {
     ops.broadcast_to,
     ops.col2im,
     ops.concatenate,
+    ops.cumsum,
     ops.im2col,
     ops.index,
     ops.pad,
@@ -162,7 +171,7 @@ LINEAR = {
 BILINEAR = {ops.mul, ops.matmul}
 
 PRIMITIVES = {name: value for name, value in vars(ops).items() if isinstance(value, Primitive)}
-WITHOUT_VJP = {"argmax", "compare", "winners"}
+WITHOUT_VJP = {"argmax", "argsort", "compare", "winners"}
 
 
 def names(cases):
@@ -333,6 +342,21 @@ def test_special_values_are_computed_as_numpy_does():
         np.testing.assert_allclose(ops.sigmoid(x), 1 / (1 + np.exp(-x)), rtol=1e-15)
         np.testing.assert_array_equal(ops.pow(x, 2), np.power(x, 2))
         np.testing.assert_array_equal(ops.where(x > 0, x, 0.0), np.where(x > 0, x, 0.0))
+
+
+def test_erf_to_the_last_digits():
+    x = np.concatenate([np.linspace(-8, 8, 4001), [np.inf, -np.inf, np.nan, -0.0]])
+    exact = np.array([math.erf(one) for one in x])
+    np.testing.assert_allclose(ops.erf(x), exact, rtol=1e-15, atol=1e-16)
+    np.testing.assert_allclose(ops.erf(x.astype(np.float32)), exact, rtol=4e-7)
+    assert ops.erf(np.array(1e-300)) > 0
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_argsort_keeps_the_order_of_equal_elements(descending):
+    x = np.random.default_rng(0).integers(0, 4, (3, 20))
+    expected = [sorted(range(20), key=lambda i: -row[i] if descending else row[i]) for row in x]
+    assert ops.argsort(x, axis=1, descending=descending).tolist() == expected
 
 
 def test_sigmoid_keeps_the_digits_of_both_tails():

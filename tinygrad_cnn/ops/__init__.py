@@ -9,9 +9,13 @@ from .elementwise import (
     add,
     astype,
     compare,
+    cos,
     div,
+    erf,
     exp,
+    expm1,
     log,
+    log1p,
     maximum,
     minimum,
     mul,
@@ -19,6 +23,7 @@ from .elementwise import (
     relu,
     rounded,
     sigmoid,
+    sin,
     sqrt,
     sub,
     tanh,
@@ -26,7 +31,7 @@ from .elementwise import (
 )
 from .indexing import ARRAY, concatenate, index, pad, scatter
 from .linalg import matmul
-from .reductions import argmax, log_softmax, max, winners
+from .reductions import argmax, argsort, cumsum, log_softmax, max, winners
 from .shapes import permute, reshape
 from .windows import col2im, im2col
 
@@ -34,16 +39,22 @@ __all__ = [
     "ARRAY",
     "add",
     "argmax",
+    "argsort",
     "astype",
     "broadcast_to",
     "col2im",
     "compare",
     "concatenate",
+    "cos",
+    "cumsum",
     "div",
+    "erf",
     "exp",
+    "expm1",
     "im2col",
     "index",
     "log",
+    "log1p",
     "log_softmax",
     "matmul",
     "max",
@@ -58,6 +69,7 @@ __all__ = [
     "rounded",
     "scatter",
     "sigmoid",
+    "sin",
     "sqrt",
     "sub",
     "sum",

@@ -1,5 +1,6 @@
 """Primitives that act on each element by itself, and broadcast."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from ..engine.graph import Array, primitive
 from .broadcasting import unbroadcast
+from .error_function import error_function
 from .memory import LARGE, from_outermost, output_buffer
 
 
@@ -116,6 +118,22 @@ exp.defvjp(
 
 
 @primitive
+def expm1(x: Array) -> Array:
+    """eˣ - 1. A primitive because for small x the difference loses its digits.
+
+    >>> float(expm1(1e-20))
+    1e-20
+    """
+    return np.expm1(x, out=output_buffer(x))
+
+
+expm1.defvjp(
+    lambda g, out, x: mul(g, out + 1),
+    reads=("out",),
+)
+
+
+@primitive
 def log(x: Array) -> Array:
     """The natural logarithm. A primitive because it is the inverse of one.
 
@@ -127,6 +145,22 @@ def log(x: Array) -> Array:
 
 log.defvjp(
     lambda g, out, x: g / x,
+    reads=("x",),
+)
+
+
+@primitive
+def log1p(x: Array) -> Array:
+    """log(1 + x). A primitive because for small x the sum loses the digits of x.
+
+    >>> float(log1p(1e-20))
+    1e-20
+    """
+    return np.log1p(x, out=output_buffer(x))
+
+
+log1p.defvjp(
+    lambda g, out, x: g / (1 + x),
     reads=("x",),
 )
 
@@ -144,6 +178,52 @@ def sqrt(x: Array) -> Array:
 sqrt.defvjp(
     lambda g, out, x: g / (2 * out),
     reads=("out",),
+)
+
+
+@primitive
+def sin(x: Array) -> Array:
+    """The sine of an angle in radians. A primitive because no finite composition of the others is one.
+
+    >>> float(sin(0.0))
+    0.0
+    """
+    return np.sin(x, out=output_buffer(x))
+
+
+@primitive
+def cos(x: Array) -> Array:
+    """The cosine of an angle in radians. A primitive because sin(x + π/2) rounds the angle; it is the slope of `sin`.
+
+    >>> float(cos(0.0))
+    1.0
+    """
+    return np.cos(x, out=output_buffer(x))
+
+
+sin.defvjp(
+    lambda g, out, x: mul(g, cos(x)),
+    reads=("x",),
+)
+cos.defvjp(
+    lambda g, out, x: -mul(g, sin(x)),
+    reads=("x",),
+)
+
+
+@primitive
+def erf(x: Array) -> Array:
+    """The error function, 2/√π · ∫₀ˣ e^(-t²) dt. A primitive because that integral has no closed form.
+
+    >>> [round(float(y), 6) for y in erf(np.array([0.0, 1.0, -5.0]))]
+    [0.0, 0.842701, -1.0]
+    """
+    return error_function(np.asarray(x))
+
+
+erf.defvjp(
+    lambda g, out, x: mul(g, exp(-(x * x)) * (2 / math.sqrt(math.pi))),
+    reads=("x",),
 )
 
 
@@ -269,7 +349,7 @@ where.defvjp(
 
 @primitive
 def rounded(x: Array, *, how: str) -> Array:
-    """x rounded down ("floor"), up ("ceil"), towards zero ("trunc") or to the nearest even ("rint").
+    """x rounded down ("floor"), up ("ceil"), towards zero ("trunc") or to the nearest even ("rint"); or its "sign".
 
     A primitive because no composition is constant between two steps. Its derivative is zero, at the steps too.
 
@@ -279,7 +359,7 @@ def rounded(x: Array, *, how: str) -> Array:
     return ROUNDINGS[how](x)
 
 
-ROUNDINGS = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint}
+ROUNDINGS = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "sign": np.sign}
 
 rounded.defvjp(
     lambda g, out, x, *, how: where(np.False_, g, 0.0),  # not 0 · g, which is NaN where g is infinite

@@ -9,6 +9,7 @@ import numpy as np
 from ..engine.graph import Array, primitive
 from .broadcasting import sum, with_ones
 from .elementwise import astype, exp, mul
+from .indexing import index
 from .memory import empty, from_outermost, inverse, output_buffer
 from .shapes import reshape
 
@@ -113,6 +114,43 @@ def argmax(x: Array, *, axis: int, keepdims: bool) -> Array:
     array([1, 0])
     """
     return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+@primitive
+def argsort(x: Array, *, axis: int, descending: bool) -> Array:
+    """The places of the elements in their order; equal ones stay in theirs, NaN is larger than all.
+
+    A primitive without a VJP: a place is an integer.
+
+    >>> argsort(np.array([3, 1, 3, 2]), axis=0, descending=True)
+    array([0, 2, 3, 1])
+    """
+    if not descending:
+        return np.argsort(x, axis=axis, kind="stable")
+    return np.flip(x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+
+
+@primitive
+def cumsum(x: Array, *, axis: int) -> Array:
+    """The sums of the first 1, 2, 3, ... elements along an axis.
+
+    A primitive because a product with a triangular matrix would take n² multiplications. An element is in its own
+    sum and in all that follow, so that its cotangent is the sum from the other end.
+
+    >>> cumsum(np.array([1, 2, 3]), axis=0)
+    array([1, 3, 6])
+    """
+    return np.cumsum(x, axis=axis)
+
+
+def _backwards(x: Array, axis: int) -> Array:
+    return index(x, key=(*[slice(None)] * axis, slice(None, None, -1)))
+
+
+cumsum.defvjp(
+    lambda g, out, x, *, axis: _backwards(cumsum(_backwards(g, axis), axis=axis), axis),
+    reads=(),
+)
 
 
 @primitive
