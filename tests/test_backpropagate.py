@@ -1,5 +1,6 @@
 """The backward pass: what is visited, added up, freed and refused, and its own graph."""
 
+import gc
 import sys
 
 import numpy as np
