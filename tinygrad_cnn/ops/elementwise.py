@@ -111,10 +111,7 @@ def exp(x: Array) -> Array:
     return np.exp(x, out=output_buffer(x))
 
 
-exp.defvjp(
-    lambda g, out, x: mul(g, out),
-    reads=("out",),
-)
+exp.defvjp(lambda g, out, x: mul(g, out), reads=("out",))
 
 
 @primitive
@@ -143,10 +140,7 @@ def log(x: Array) -> Array:
     return np.log(x, out=output_buffer(x))
 
 
-log.defvjp(
-    lambda g, out, x: g / x,
-    reads=("x",),
-)
+log.defvjp(lambda g, out, x: g / x, reads=("x",))
 
 
 @primitive
@@ -175,10 +169,7 @@ def sqrt(x: Array) -> Array:
     return np.sqrt(x, out=output_buffer(x))
 
 
-sqrt.defvjp(
-    lambda g, out, x: g / (2 * out),
-    reads=("out",),
-)
+sqrt.defvjp(lambda g, out, x: g / (2 * out), reads=("out",))
 
 
 @primitive
@@ -237,10 +228,7 @@ def tanh(x: Array) -> Array:
     return np.tanh(x, out=output_buffer(x))
 
 
-tanh.defvjp(
-    lambda g, out, x: g * (1 - out * out),
-    reads=("out",),
-)
+tanh.defvjp(lambda g, out, x: g * (1 - out * out), reads=("out",))
 
 
 @primitive
@@ -254,10 +242,7 @@ def sigmoid(x: Array) -> Array:
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
-sigmoid.defvjp(
-    lambda g, out, x: g * out * (1 - out),
-    reads=("out",),
-)
+sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
 
 
 @primitive
@@ -270,10 +255,7 @@ def relu(x: Array) -> Array:
     return np.maximum(x, _zeros(x), out=output_buffer(x))
 
 
-relu.defvjp(
-    lambda g, out, x: mul(g, compare(out, 0, how="not <=")),
-    reads=("out",),
-)
+relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
 
 
 def _zeros(x: Array) -> Any:
@@ -407,7 +389,4 @@ def astype(x: Array, *, dtype: Any) -> Array:
     return x.astype(dtype)
 
 
-astype.defvjp(
-    lambda g, out, x, *, dtype: astype(g, dtype=x.dtype),
-    reads=(),
-)
+astype.defvjp(lambda g, out, x, *, dtype: astype(g, dtype=x.dtype), reads=())
