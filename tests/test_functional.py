@@ -1,5 +1,6 @@
 """Every function: its values against NumPy or a plain reference, its first and second derivatives, its errors."""
 
+import math
 import warnings
 
 import numpy as np
@@ -55,6 +56,10 @@ def bn_training(x, *rest):
 def dropped(x, p=0.4):
     """Dropout with the same draws in every call."""
     return F.dropout(x, p, generator=np.random.default_rng(0))
+
+
+def dropped_channels(x):
+    return F.dropout2d(x, 0.4, generator=np.random.default_rng(0))
 
 
 # for each function: (a function of Tensors or arrays, its inputs, the same in NumPy)
@@ -330,8 +335,393 @@ CASES = {
         (lambda x, y: F.where(KEPT[0], x, y), [normal((2, 1)), normal(())], lambda x, y: np.where(KEPT[0], x, y)),
     ],
 }
+# ---- what came later: the same table
+
+
+def erf(x):
+    return np.vectorize(math.erf)(x)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def normed(x, axes, weight=1.0, bias=0.0, eps=1e-5):
+    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps) * weight + bias
+
+
+def lrn(x, size, alpha, beta, k):
+    squares = np.zeros(x.shape)
+    for c in range(x.shape[1]):
+        squares[:, c] = (x[:, max(c - size // 2, 0) : c + (size - 1) // 2 + 1] ** 2).sum(1)
+    return x / (k + alpha * squares / size) ** beta
+
+
+def adaptive(x, out, reduce):
+    pooled = np.zeros((*x.shape[:-2], *out))
+    for i, j in np.ndindex(*out):
+        rows = slice(i * x.shape[-2] // out[0], -(-(i + 1) * x.shape[-2] // out[0]))
+        columns = slice(j * x.shape[-1] // out[1], -(-(j + 1) * x.shape[-1] // out[1]))
+        pooled[..., i, j] = reduce(x[..., rows, columns], axis=(-2, -1))
+    return pooled
+
+
+def conv_transpose2d_loops(x, w, bias=None, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), groups=1, dilation=1):
+    n, channels, height, width = x.shape
+    _, each, kernel_h, kernel_w = w.shape
+    full = [(m - 1) * s + dilation * (k - 1) + 1 + o for m, s, k, o in
+            zip((height, width), stride, (kernel_h, kernel_w), output_padding, strict=True)]  # fmt: skip
+    out = np.zeros((n, each * groups, *full))
+    for c, f, i, j, p, q in np.ndindex(channels, each, height, width, kernel_h, kernel_w):
+        filter = c // (channels // groups) * each + f
+        out[:, filter, i * stride[0] + p * dilation, j * stride[1] + q * dilation] += x[:, c, i, j] * w[c, f, p, q]
+    out = out[:, :, padding[0] : full[0] - padding[0], padding[1] : full[1] - padding[1]]
+    return out if bias is None else out + bias[:, None, None]
+
+
+def unfold_loops(x, kernel, stride, padding, dilation):
+    x = np.pad(x, [(0, 0), (0, 0), (padding, padding), (padding, padding)])
+    reach = [dilation * (k - 1) for k in kernel]
+    rows, columns = (range(0, n - r, stride) for n, r in zip(x.shape[2:], reach, strict=True))
+    windows = [
+        x[:, :, i : i + reach[0] + 1 : dilation, j : j + reach[1] + 1 : dilation].reshape(len(x), -1)
+        for i in rows
+        for j in columns
+    ]
+    return np.stack(windows, -1)
+
+
+def bilinear_loops(x, size, aligned):
+    out = np.zeros((*x.shape[:-2], *size))
+    for at in np.ndindex(*size):
+        places = []
+        for i, n, count in zip(at, x.shape[-2:], size, strict=True):
+            place = i * (n - 1) / max(count - 1, 1) if aligned else max((i + 0.5) * n / count - 0.5, 0)
+            low = int(place)
+            places.append([(low, 1 - place + low), (min(low + 1, n - 1), place - low)])
+        for row, share in places[0]:
+            for column, other in places[1]:
+                out[..., at[0], at[1]] += share * other * x[..., row, column]
+    return out
+
+
+def logits(x, t, w=1.0):
+    return -(w * t * np.log(sigmoid(x)) + (1 - t) * np.log(1 - sigmoid(x)))
+
+
+CHANCES = 1 / (1 + np.exp(-normal((4, 3))))
+TARGETS = 1 / (1 + np.exp(-normal((4, 3))))
+IMAGES = normal((2, 3, 4, 5))
+LINES = normal((2, 4, 6))
+SORTED = apart(3, 4, seed=3)
+ONE_BY_ONE = {  # functions of one element
+    "ceil": (F.ceil, APART, np.ceil),
+    "celu": (lambda x: F.celu(x, 0.7), APART, lambda x: np.where(x > 0, x, 0.7 * np.expm1(np.minimum(x, 0) / 0.7))),
+    "cos": (F.cos, X, np.cos),
+    "elu": (lambda x: F.elu(x, 0.7), APART, lambda x: np.where(x > 0, x, 0.7 * np.expm1(np.minimum(x, 0)))),
+    "erf": (F.erf, X, erf),
+    "expm1": (F.expm1, X, np.expm1),
+    "floor": (F.floor, APART, np.floor),
+    "gelu": (F.gelu, X, lambda x: x * (1 + erf(x / np.sqrt(2))) / 2),
+    "hardsigmoid": (F.hardsigmoid, 3 * APART, lambda x: np.clip(x + 3, 0, 6) / 6),
+    "hardswish": (F.hardswish, 3 * APART, lambda x: x * np.clip(x + 3, 0, 6) / 6),
+    "hardtanh": (lambda x: F.hardtanh(x, -0.45, 1.2), APART, lambda x: np.clip(x, -0.45, 1.2)),
+    "leaky_relu": (lambda x: F.leaky_relu(x, 0.2), APART, lambda x: np.where(x > 0, x, 0.2 * x)),
+    "log1p": (F.log1p, positive(3), np.log1p),
+    "logsigmoid": (F.logsigmoid, APART, lambda x: -np.log1p(np.exp(-x))),
+    "mish": (F.mish, X, lambda x: x * np.tanh(np.log1p(np.exp(x)))),
+    "reciprocal": (F.reciprocal, positive(3), np.reciprocal),
+    "relu6": (F.relu6, 3 * APART, lambda x: np.clip(x, 0, 6)),
+    "round": (F.round, APART + 0.03, np.round),
+    "rsqrt": (F.rsqrt, positive(3), lambda x: 1 / np.sqrt(x)),
+    "selu": (
+        F.selu, APART,
+        lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
+    ),
+    "sign": (F.sign, APART, np.sign),
+    "silu": (F.silu, X, lambda x: x * sigmoid(x)),
+    "sin": (F.sin, X, np.sin),
+    "softplus": (F.softplus, X, lambda x: np.log1p(np.exp(x))),
+    "softsign": (F.softsign, APART, lambda x: x / (1 + np.abs(x))),
+    "square": (F.square, X, np.square),
+}  # fmt: skip
+MORE = {
+    **{name: [(function, [x], reference)] for name, (function, x, reference) in ONE_BY_ONE.items()},
+    "adaptive_avg_pool1d": [(lambda x: F.adaptive_avg_pool1d(x, 2), [LINES], lambda x: x.reshape(2, 4, 2, 3).mean(3))],
+    "adaptive_avg_pool2d": [
+        (lambda x: F.adaptive_avg_pool2d(x, 1), [IMAGES], lambda x: x.mean((2, 3), keepdims=True)),
+        (lambda x: F.adaptive_avg_pool2d(x, (2, None)), [IMAGES], lambda x: adaptive(x, (2, 5), np.mean)),
+        (lambda x: F.adaptive_avg_pool2d(x, (3, 7)), [IMAGES[0]], lambda x: adaptive(x, (3, 7), np.mean)),
+    ],
+    "adaptive_max_pool2d": [
+        (lambda x: F.adaptive_max_pool2d(x, (3, 2)), [apart(2, 2, 4, 5)], lambda x: adaptive(x, (3, 2), np.max)),
+        (lambda x: F.adaptive_max_pool2d(x, 2, True)[0], [apart(2, 4, 4)], lambda x: adaptive(x, (2, 2), np.max)),
+    ],
+    "amin": [(lambda x: F.amin(x, (0, 2)), [APART], lambda x: x.min((0, 2)))],
+    "avg_pool1d": [
+        (
+            lambda x: F.avg_pool1d(x, 3, 2, 1, count_include_pad=False), [LINES],
+            lambda x: avg_pool2d_loops(x[:, :, None], kernel=(1, 3), stride=(1, 2), padding=(0, 1),
+                                       count_include_pad=False)[0][:, :, 0],
+        ),
+    ],
+    "binary_cross_entropy": [
+        (F.binary_cross_entropy, [CHANCES, TARGETS], lambda x, t: -np.mean(t * np.log(x) + (1 - t) * np.log(1 - x))),
+        (
+            lambda x, t, w: F.binary_cross_entropy(x, t, w, reduction="sum"), [CHANCES, TARGETS, normal(3)],
+            lambda x, t, w: -np.sum(w * (t * np.log(x) + (1 - t) * np.log(1 - x))),
+        ),
+    ],
+    "binary_cross_entropy_with_logits": [
+        (F.binary_cross_entropy_with_logits, [normal((4, 3)), TARGETS], lambda x, t: logits(x, t).mean()),
+        (
+            lambda x, t, w, p: F.binary_cross_entropy_with_logits(x, t, w, reduction="none", pos_weight=p),
+            [normal((4, 3)), TARGETS, normal(3), positive(3)],
+            lambda x, t, w, p: w * logits(x, t, p),
+        ),
+    ],
+    "bmm": [(F.bmm, [normal((2, 3, 4)), normal((2, 4, 2))], np.matmul)],
+    "channel_shuffle": [
+        (lambda x: F.channel_shuffle(x, 2), [normal((1, 6, 1, 2))], lambda x: x[:, [0, 3, 1, 4, 2, 5]]),
+    ],
+    "chunk": [(lambda x: F.chunk(x, 3, -1)[1], [X], lambda x: x[..., 2:])],
+    "conv1d": [
+        (
+            lambda x, w, b: F.conv1d(x, w, b, 2, 1, 1, 2), [LINES, normal((2, 2, 3)), normal(2)],
+            lambda x, w, b: conv2d_loops(x[:, :, None], w[:, :, None], b, (1, 2), (0, 1), 1, 2)[:, :, 0],
+        ),
+        (
+            lambda x, w: F.conv1d(x, w, padding="same"), [LINES, normal((2, 4, 3))],
+            lambda x, w: conv2d_loops(x[:, :, None], w[:, :, None], padding="same")[:, :, 0],
+        ),
+    ],
+    "conv_transpose2d": [
+        (F.conv_transpose2d, [IMAGES, normal((3, 2, 2, 3))], conv_transpose2d_loops),
+        (
+            lambda x, w, b: F.conv_transpose2d(x, w, b, (2, 3), 1, (1, 2), 2, 2),
+            [normal((1, 4, 3, 2)), normal((4, 2, 3, 2)), normal(4)],
+            lambda x, w, b: conv_transpose2d_loops(x, w, b, (2, 3), (1, 1), (1, 2), 2, 2),
+        ),
+        (
+            lambda x, w: F.conv_transpose2d(x, w, stride=2)[0], [normal((2, 2, 2)), normal((2, 1, 2, 2))],
+            lambda x, w: conv_transpose2d_loops(x[None], w, stride=(2, 2))[0, 0],
+        ),
+    ],
+    "cosine_similarity": [
+        (
+            lambda x, y: F.cosine_similarity(x, y, dim=2), [X, normal((3, 4))],
+            lambda x, y: (x * y).sum(2) / np.sqrt((x * x).sum(2) * (y * y).sum(1)),
+        ),
+    ],
+    "cumsum": [(lambda x: F.cumsum(x, -2), [X], lambda x: x.cumsum(1))],
+    "dot": [(F.dot, [normal(3), normal(3)], np.dot)],
+    "dropout2d": [(dropped_channels, [IMAGES], dropped_channels)],
+    "einsum": [
+        (lambda *x, e=equation: F.einsum(e, *x), list(map(normal, shapes)), lambda *x, e=equation: np.einsum(e, *x))
+        for equation, shapes in (
+            ("ij,jk->ik", ((2, 3), (3, 4))),
+            ("bhid,bhjd->bhij", ((2, 2, 3, 4), (2, 2, 5, 4))),
+            ("nchw->c", ((2, 3, 2, 2),)),
+            ("ii->i", ((3, 3),)),
+            ("ii", ((3, 3),)),
+            ("iji,j", ((2, 3, 2), (3,))),
+            ("ba", ((2, 3),)),
+            ("...ij,...jk->...ik", ((2, 1, 2, 3), (4, 3, 2))),
+            ("i,j,k->kij", ((2,), (3,), (2,))),
+            ("ij,jk,kl->il", ((2, 3), (3, 2), (2, 4))),
+            ("ij,ij->", ((2, 3), (2, 3))),
+        )
+    ],
+    "embedding": [
+        (lambda w: F.embedding([[2, 0], [2, 1]], w), [normal((3, 2))], lambda w: w[[[2, 0], [2, 1]]]),
+    ],
+    "expand": [(lambda x: F.expand(x, 5, -1, 3), [normal((2, 1))], lambda x: np.broadcast_to(x, (5, 2, 3)))],
+    "expand_as": [(lambda x: F.expand_as(x, np.ones((2, 3))), [normal(3)], lambda x: np.broadcast_to(x, (2, 3)))],
+    "flip": [(lambda x: F.flip(x, (0, -1)), [X], lambda x: np.flip(x, (0, 2)))],
+    "fold": [
+        (
+            lambda x: F.fold(x, (3, 4), 2, padding=1, stride=2), [normal((1, 8, 6))],
+            lambda x: sum(
+                np.array([[[[x[0, 4 * c + 2 * p + q, 3 * i + j]
+                             if (2 * i + p - 1, 2 * j + q - 1) == (y, z) else 0.0
+                             for z in range(4)] for y in range(3)] for c in range(2)]])
+                for p, q, i, j in np.ndindex(2, 2, 2, 3)
+            ),
+        ),
+    ],
+    "gather": [
+        (lambda x: F.gather(x, 1, np.array([[0, 0], [3, 1]])), [normal((3, 4))],
+         lambda x: np.take_along_axis(x[:2], np.array([[0, 0], [3, 1]]), 1)),
+    ],
+    "glu": [(lambda x: F.glu(x, 2), [X], lambda x: x[..., :2] * sigmoid(x[..., 2:]))],
+    "group_norm": [
+        (
+            lambda x, w, b: F.group_norm(x, 2, w, b), [normal((2, 4, 3)), normal(4), normal(4)],
+            lambda x, w, b: normed(x.reshape(2, 2, 2, 3), (2, 3)).reshape(2, 4, 3) * w[:, None] + b[:, None],
+        ),
+        (lambda x: F.group_norm(x, 1, eps=0.1), [normal((2, 4))], lambda x: normed(x, 1, eps=0.1)),
+    ],
+    "huber_loss": [
+        (
+            lambda x, y: F.huber_loss(x, y, delta=0.7, reduction="none"), [apart(2, 3), np.zeros((2, 3))],
+            lambda x, y: np.where(abs(x - y) < 0.7, (x - y) ** 2 / 2, 0.7 * (abs(x - y) - 0.35)),
+        ),
+    ],
+    "index_select": [(lambda x: F.index_select(x, 1, np.array([2, 0, 2])), [X], lambda x: x[:, [2, 0, 2]])],
+    "instance_norm": [
+        (
+            lambda x, w, b: F.instance_norm(x, weight=w, bias=b), [IMAGES, normal(3), normal(3)],
+            lambda x, w, b: normed(x, (2, 3), w[:, None, None], b[:, None, None]),
+        ),
+        (lambda x, m, v: F.instance_norm(x, m, v, use_input_stats=False), [LINES, normal(4), positive(4)], bn),
+    ],
+    "interpolate": [
+        (lambda x: F.interpolate(x, scale_factor=2), [IMAGES], lambda x: x.repeat(2, 2).repeat(2, 3)),
+        (lambda x: F.interpolate(x, size=(3, 7)), [IMAGES], lambda x: x[:, :, [0, 1, 2]][..., [0, 0, 1, 2, 2, 3, 4]]),
+        (lambda x: F.interpolate(x, size=8), [LINES], lambda x: x[..., [0, 0, 1, 2, 3, 3, 4, 5]]),
+        (lambda x: F.interpolate(x, 2, mode="area"), [IMAGES], lambda x: adaptive(x, (2, 2), np.mean)),
+        *(
+            (
+                lambda x, a=aligned, s=size: F.interpolate(x, s, mode="bilinear", align_corners=a), [IMAGES],
+                lambda x, a=aligned, s=size: bilinear_loops(x, s, a),
+            )
+            for aligned in (True, False)
+            for size in ((8, 10), (3, 7), (1, 1))
+        ),
+    ],
+    "kl_div": [
+        (F.kl_div, [normal((4, 3)), TARGETS], lambda x, t: np.mean(t * (np.log(t) - x))),
+        (
+            lambda x, t: F.kl_div(x, t, reduction="batchmean", log_target=True), [normal((4, 3)), normal((4, 3))],
+            lambda x, t: np.sum(np.exp(t) * (t - x)) / 4,
+        ),
+    ],
+    "l1_loss": [
+        (F.l1_loss, [apart(2, 3), np.zeros((2, 3))], lambda x, y: np.mean(abs(x - y))),
+        (
+            lambda x, y, w: F.l1_loss(x, y, weight=w), [apart(4), np.zeros(4), positive(4)],
+            lambda x, y, w: np.sum(w * abs(x - y)) / w.sum(),
+        ),
+    ],
+    "layer_norm": [
+        (lambda x, w, b: F.layer_norm(x, (4,), w, b), [X, normal(4), normal(4)], lambda x, w, b: normed(x, 2, w, b)),
+        (lambda x, w: F.layer_norm(x, [3, 4], w), [X, normal((3, 4))], lambda x, w: normed(x, (1, 2), w)),
+    ],
+    "local_response_norm": [
+        (
+            lambda x: F.local_response_norm(x, 3, 0.5, 0.75, 2.0), [normal((2, 4, 2))],
+            lambda x: lrn(x, 3, 0.5, 0.75, 2.0),
+        ),
+        (lambda x: F.local_response_norm(x, 2, 0.5), [normal((1, 3, 2))], lambda x: lrn(x, 2, 0.5, 0.75, 1.0)),
+    ],
+    "logsumexp": [
+        (lambda x: F.logsumexp(x, 1), [X], lambda x: np.log(np.exp(x).sum(1))),
+        (lambda x: F.logsumexp(x, (0, 2), True), [X], lambda x: np.log(np.exp(x).sum((0, 2), keepdims=True))),
+    ],
+    "lp_pool2d": [
+        (
+            lambda x: F.lp_pool2d(x, 2, (2, 1), 1), [positive(1, 2, 3, 2)],
+            lambda x: np.sqrt(x[:, :, :-1] ** 2 + x[:, :, 1:] ** 2),
+        ),
+    ],
+    "masked_fill": [(lambda x: F.masked_fill(x, KEPT, 2.0), [normal((2, 3))], lambda x: np.where(KEPT, 2.0, x))],
+    "max_pool1d": [
+        (
+            lambda x: F.max_pool1d(x, 3, 2, 1), [apart(2, 2, 6)],
+            lambda x: max_pool2d_loops(x[:, :, None], kernel=(1, 3), stride=(1, 2), padding=(0, 1))[0][:, :, 0],
+        ),
+    ],
+    "min": [
+        (F.min, [APART], np.min),
+        (lambda x: F.min(x, 1).values, [APART], lambda x: x.min(1)),
+        (F.min, [APART, apart(4, offset=0.05)], np.minimum),
+    ],
+    "mm": [(F.mm, [normal((2, 3)), normal((3, 4))], np.matmul)],
+    "movedim": [
+        (lambda x: F.movedim(x, 0, -1), [X], lambda x: np.moveaxis(x, 0, -1)),
+        (lambda x: F.movedim(x, (0, 1), (1, 2)), [X], lambda x: np.moveaxis(x, (0, 1), (1, 2))),
+    ],
+    "mv": [(F.mv, [normal((2, 3)), normal(3)], np.matmul)],
+    "narrow": [(lambda x: F.narrow(x, 1, 1, 2), [X], lambda x: x[:, 1:3])],
+    "norm": [
+        (F.norm, [X], lambda x: np.sqrt((x * x).sum())),
+        (lambda x: F.norm(x, 1, -1), [APART], lambda x: abs(x).sum(-1)),
+        (lambda x: F.norm(x, 3, (0, 1), True), [APART], lambda x: (abs(x) ** 3).sum((0, 1), keepdims=True) ** (1 / 3)),
+        (lambda x: F.norm(x, np.inf, 0), [APART + 0.05], lambda x: abs(x).max(0)),
+        (lambda x: F.norm(x, -np.inf, 0), [APART + 0.05], lambda x: abs(x).min(0)),
+    ],
+    "normalize": [
+        (F.normalize, [X], lambda x: x / np.sqrt((x * x).sum(1, keepdims=True))),
+        (lambda x: F.normalize(x, eps=100.0), [X], lambda x: x / 100),
+    ],
+    "outer": [(F.outer, [normal(2), normal(3)], np.outer)],
+    "pixel_shuffle": [
+        (
+            lambda x: F.pixel_shuffle(x, 2), [normal((2, 8, 2, 3))],
+            lambda x: x.reshape(2, 2, 2, 2, 2, 3).transpose(0, 1, 4, 2, 5, 3).reshape(2, 2, 4, 6),
+        ),
+    ],
+    "pixel_unshuffle": [
+        (lambda x: F.pixel_unshuffle(F.pixel_shuffle(x, 3), 3), [normal((9, 2, 1))], lambda x: x),
+    ],
+    "prelu": [
+        (F.prelu, [APART, normal(3)], lambda x, w: np.where(x > 0, x, w[:, None] * x)),
+        (F.prelu, [apart(3), normal(1)], lambda x, w: np.where(x > 0, x, w * x)),
+    ],
+    "prod": [
+        (F.prod, [X[0]], np.prod),
+        (lambda x: F.prod(x, 1), [X], lambda x: x.prod(1)),
+        (lambda x: F.prod(x, 2, True), [X * (APART > 0.3)], lambda x: x.prod(2, keepdims=True)),
+    ],
+    "repeat": [(lambda x: F.repeat(x, 2, 1, 3), [normal((2, 3))], lambda x: np.tile(x, (2, 1, 3)))],
+    "repeat_interleave": [
+        (lambda x: F.repeat_interleave(x, 3, 1), [X], lambda x: x.repeat(3, 1)),
+        (lambda x: F.repeat_interleave(x, 2), [X], lambda x: x.repeat(2)),
+    ],
+    "roll": [
+        (lambda x: F.roll(x, (1, -2), (0, 2)), [X], lambda x: np.roll(x, (1, -2), (0, 2))),
+        (lambda x: F.roll(x, 5), [X], lambda x: np.roll(x, 5)),
+    ],
+    "select": [(lambda x: F.select(x, 1, -1), [X], lambda x: x[:, -1])],
+    "smooth_l1_loss": [
+        (
+            lambda x, y: F.smooth_l1_loss(x, y, beta=0.7, reduction="sum"), [apart(2, 3), np.zeros((2, 3))],
+            lambda x, y: np.sum(np.where(abs(x - y) < 0.7, (x - y) ** 2 / 1.4, abs(x - y) - 0.35)),
+        ),
+    ],
+    "sort": [
+        (lambda x: F.sort(x).values, [SORTED], lambda x: np.sort(x)),
+        (lambda x: F.sort(x, 0, True)[0], [SORTED], lambda x: np.sort(x, 0)[::-1]),
+    ],
+    "split": [
+        (lambda x: F.split(x, 2, 1)[1], [X], lambda x: x[:, 2:]),
+        (lambda x: F.split(x, [1, 3], -1)[1], [X], lambda x: x[..., 1:]),
+    ],
+    "std": [(lambda x: F.std(x, 1), [X], lambda x: x.std(1, ddof=1))],
+    "topk": [
+        (lambda x: F.topk(x, 2).values, [SORTED], lambda x: np.sort(x)[:, :1:-1]),
+        (lambda x: F.topk(x, 1, 0, largest=False)[0], [SORTED], lambda x: x.min(0, keepdims=True)),
+    ],
+    "unbind": [(lambda x: F.unbind(x, 1)[2], [X], lambda x: x[:, 2])],
+    "unflatten": [(lambda x: F.unflatten(x, 2, (2, -1)), [X], lambda x: x.reshape(2, 3, 2, 2))],
+    "unfold": [
+        (lambda x: F.unfold(x, (2, 3), 1, 1, 2), [IMAGES], lambda x: unfold_loops(x, (2, 3), 2, 1, 1)),
+        (lambda x: F.unfold(x, 2, 2), [IMAGES[0]], lambda x: unfold_loops(x[None], (2, 2), 1, 0, 2)[0]),
+    ],
+    "upsample": [(lambda x: F.upsample(x, scale_factor=3), [LINES], lambda x: x.repeat(3, 2))],
+    "var": [
+        (F.var, [X], lambda x: x.var(ddof=1)),
+        (lambda x: F.var(x, (0, 2), keepdim=True, correction=0), [X], lambda x: x.var((0, 2), keepdims=True)),
+    ],
+    "var_mean": [
+        (lambda x: F.var_mean(x, 1, unbiased=False)[0], [X], lambda x: x.var(1)),
+        (lambda x: F.var_mean(x, 1)[1], [X], lambda x: x.mean(1)),
+    ],
+    "view_as": [(lambda x: F.view_as(x, np.ones((6, 4))), [X], lambda x: x.reshape(6, 4))],
+}  # fmt: skip
+CASES |= MORE
 CONSTANT = {"constant_values": 3.0}
-NOT_DIFFERENTIABLE = {"argmax"}
+NOT_DIFFERENTIABLE = {"all", "any", "argmax", "argmin", "argsort", "one_hot"}
 
 FLAT = [pytest.param(*case, id=f"{name}-{i}") for name, cases in CASES.items() for i, case in enumerate(cases)]
 

@@ -4,77 +4,52 @@ Each is a composition of the primitives in `tinygrad_cnn.ops` and holds no deriv
 and on plain arrays as well (it then returns an array).
 """
 
-from .arithmetic import (
-    abs,
-    add,
-    amax,
-    argmax,
-    clamp,
-    div,
-    exp,
-    log,
-    matmul,
-    max,
-    maximum,
-    mean,
-    minimum,
-    mul,
-    neg,
-    pow,
-    sigmoid,
-    sqrt,
-    sub,
-    sum,
-    tanh,
-    where,
+# fmt: off
+# ruff: noqa: I001  (the names in lines, rather than one a line)
+from .activations import (
+    celu, elu, gelu, glu, hardsigmoid, hardswish, hardtanh, leaky_relu, log_softmax, logsigmoid, mish, prelu, relu,
+    relu6, selu, silu, softmax, softplus, softsign,
 )
-from .layers import batch_norm, dropout, linear, log_softmax, relu, softmax
-from .losses import cross_entropy, mse_loss, nll_loss
+from .adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool1d, lp_pool2d, max_pool1d
+from .arithmetic import (
+    abs, add, ceil, clamp, cos, div, erf, exp, expm1, floor, log, log1p, maximum, minimum, mul, neg, pow, reciprocal,
+    round, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh, where,
+)
+from .indexing import embedding, gather, index_select, masked_fill, one_hot
+from .layers import dropout, dropout2d, linear
+from .losses import (
+    binary_cross_entropy, binary_cross_entropy_with_logits, cosine_similarity, cross_entropy, huber_loss, kl_div,
+    l1_loss, mse_loss, nll_loss, smooth_l1_loss,
+)
+from .normalisation import batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, normalize
+from .products import bmm, dot, einsum, matmul, mm, mv, outer
+from .reductions import (
+    all, amax, amin, any, argmax, argmin, argsort, cumsum, logsumexp, max, mean, min, norm, prod, sort, std, sum,
+    topk, var, var_mean,
+)
+from .resizing import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle, upsample
 from .shapes import cat, flatten, pad, permute, reshape, squeeze, stack, transpose, unsqueeze
+from .transposed import conv1d, conv_transpose2d, fold, unfold
+from .views import (
+    chunk, expand, expand_as, flip, movedim, narrow, repeat, repeat_interleave, roll, select, split, unbind,
+    unflatten, view_as,
+)
 from .windows import avg_pool2d, conv2d, max_pool2d
 
 __all__ = [
-    "abs",
-    "add",
-    "amax",
-    "argmax",
-    "avg_pool2d",
-    "batch_norm",
-    "cat",
-    "clamp",
-    "conv2d",
-    "cross_entropy",
-    "div",
-    "dropout",
-    "exp",
-    "flatten",
-    "linear",
-    "log",
-    "log_softmax",
-    "matmul",
-    "max",
-    "max_pool2d",
-    "maximum",
-    "mean",
-    "minimum",
-    "mse_loss",
-    "mul",
-    "neg",
-    "nll_loss",
-    "pad",
-    "permute",
-    "pow",
-    "relu",
-    "reshape",
-    "sigmoid",
-    "softmax",
-    "sqrt",
-    "squeeze",
-    "stack",
-    "sub",
-    "sum",
-    "tanh",
-    "transpose",
-    "unsqueeze",
-    "where",
+    "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "all", "amax", "amin", "any",
+    "argmax", "argmin", "argsort", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "bmm", "cat", "ceil", "celu", "channel_shuffle", "chunk", "clamp", "conv1d",
+    "conv2d", "conv_transpose2d", "cos", "cosine_similarity", "cross_entropy", "cumsum", "div", "dot", "dropout",
+    "dropout2d", "einsum", "elu", "embedding", "erf", "exp", "expand", "expand_as", "expm1", "flatten", "flip",
+    "floor", "fold", "gather", "gelu", "glu", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "huber_loss",
+    "index_select", "instance_norm", "interpolate", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
+    "local_response_norm", "log", "log1p", "log_softmax", "logsigmoid", "logsumexp", "lp_pool2d", "masked_fill",
+    "matmul", "max", "max_pool1d", "max_pool2d", "maximum", "mean", "min", "minimum", "mish", "mm", "movedim",
+    "mse_loss", "mul", "mv", "narrow", "neg", "nll_loss", "norm", "normalize", "one_hot", "outer", "pad", "permute",
+    "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod", "reciprocal", "relu", "relu6", "repeat",
+    "repeat_interleave", "reshape", "roll", "round", "rsqrt", "select", "selu", "sigmoid", "sign", "silu", "sin",
+    "smooth_l1_loss", "softmax", "softplus", "softsign", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "sub", "sum", "tanh", "topk", "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "upsample", "var",
+    "var_mean", "view_as", "where",
 ]

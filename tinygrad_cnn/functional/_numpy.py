@@ -9,20 +9,43 @@ import numpy as np
 
 from ..engine.graph import Value
 from ..engine.recording import is_recording
-from .arithmetic import abs, add, div, exp, log, matmul, maximum, minimum, mul, neg, pow, sqrt, sub, tanh
+from .arithmetic import (
+    abs,
+    add,
+    cos,
+    div,
+    exp,
+    expm1,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow,
+    sin,
+    sqrt,
+    square,
+    sub,
+    tanh,
+)
+from .products import matmul
 
 # np.exp(tensor) and array * tensor are recorded by these
 UFUNCS: dict[np.ufunc, Any] = {
     np.absolute: abs,
     np.add: add,
+    np.cos: cos,
     np.divide: div,
     np.equal: lambda a, b: b == a,
     np.exp: exp,
+    np.expm1: expm1,
     np.greater: lambda a, b: b < a,
     np.greater_equal: lambda a, b: b <= a,
     np.less: lambda a, b: b > a,
     np.less_equal: lambda a, b: b >= a,
     np.log: log,
+    np.log1p: log1p,
     np.matmul: matmul,
     np.maximum: maximum,
     np.minimum: minimum,
@@ -30,7 +53,9 @@ UFUNCS: dict[np.ufunc, Any] = {
     np.negative: neg,
     np.not_equal: lambda a, b: b != a,
     np.power: pow,
+    np.sin: sin,
     np.sqrt: sqrt,
+    np.square: square,
     np.subtract: sub,
     np.tanh: tanh,
 }

@@ -1,17 +1,16 @@
-"""Arithmetic, element by element and over dimensions, with PyTorch's names."""
+"""Arithmetic, element by element, with PyTorch's names."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+import builtins
 
 import numpy as np
 
 from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
-from ..settings import flag, one_of, real_dtype
-from ._arguments import Dims, as_array, as_float, detached, factors, inspected, many_dims, one_dim, operands
+from ..settings import integer, one_of
+from ._arguments import as_array, as_float, inspected, operands
 
 
 def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
@@ -139,6 +138,125 @@ def sigmoid(input: Array) -> Array:
     return ops.sigmoid(as_float(input))
 
 
+def square(input: Array) -> Array:
+    """input · input.
+
+    >>> float(square(3.0))
+    9.0
+    """
+    return mul(input, input)
+
+
+@composition
+def rsqrt(input: Array) -> Array:
+    """1 / √input.
+
+    >>> float(rsqrt(4.0))
+    0.5
+    """
+    return ops.div(1.0, ops.sqrt(as_float(input)))
+
+
+def reciprocal(input: Array) -> Array:
+    """1 / input.
+
+    >>> float(reciprocal(4.0))
+    0.25
+    """
+    return ops.div(1.0, as_float(input))
+
+
+def expm1(input: Array) -> Array:
+    """e to the power input, less one; exact for small input.
+
+    >>> float(expm1(0.0))
+    0.0
+    """
+    return ops.expm1(as_float(input))
+
+
+def log1p(input: Array) -> Array:
+    """log(1 + input), exact for small input.
+
+    >>> float(log1p(0.0))
+    0.0
+    """
+    return ops.log1p(as_float(input))
+
+
+def sin(input: Array) -> Array:
+    """The sine of an angle in radians.
+
+    >>> float(sin(0.0))
+    0.0
+    """
+    return ops.sin(as_float(input))
+
+
+def cos(input: Array) -> Array:
+    """The cosine of an angle in radians.
+
+    >>> float(cos(0.0))
+    1.0
+    """
+    return ops.cos(as_float(input))
+
+
+def erf(input: Array) -> Array:
+    """The error function, 2/√π · ∫₀ˣ e^(-t²) dt.
+
+    >>> float(erf(0.0))
+    0.0
+    """
+    return ops.erf(as_float(input))
+
+
+def sign(input: Array) -> Array:
+    """1, 0 or -1; the gradient is zero.
+
+    >>> sign(np.array([-2.0, 0.0, 3.0]))
+    array([-1.,  0.,  1.])
+    """
+    return _step(input, "sign")
+
+
+def floor(input: Array) -> Array:
+    """Rounded down; the gradient is zero.
+
+    >>> float(floor(-1.5))
+    -2.0
+    """
+    return _step(input, "floor")
+
+
+def ceil(input: Array) -> Array:
+    """Rounded up; the gradient is zero.
+
+    >>> float(ceil(-1.5))
+    -1.0
+    """
+    return _step(input, "ceil")
+
+
+def round(input: Array, *, decimals: int = 0) -> Array:
+    """Rounded to so many decimals, halves to the even neighbour; the gradient is zero.
+
+    >>> float(round(2.5)), float(round(np.array(0.125), decimals=2))
+    (2.0, 0.12)
+    """
+    if integer(decimals, "decimals", "round") == 0:
+        return _step(input, "rint")
+    factor = float(10 ** builtins.abs(decimals))
+    if decimals < 0:
+        return mul(_step(div(input, factor), "rint"), factor)
+    return div(_step(mul(input, factor), "rint"), factor)
+
+
+def _step(input: Array, how: str) -> Array:
+    input = as_array(input)
+    return ops.rounded(input, how=how) if input.dtype.kind == "f" or how == "sign" else input
+
+
 def maximum(input: Array, other: Array) -> Array:
     """The larger of both, element by element; NaN where either is.
 
@@ -186,108 +304,3 @@ def where(condition: Array, input: Array, other: Array) -> Array:
     if condition.dtype != bool:
         raise TypeError(f"where expects a condition of booleans, got {condition.dtype}: compare first, as in x > 0")
     return ops.where(condition, *operands(input, other))
-
-
-def matmul(input: Array, other: Array) -> Array:
-    """The matrix product; a vector counts as a row on the left and as a column on the right.
-
-    (K) @ (K) -> (), (M, K) @ (K) -> (M), (..., M, K) @ (..., K, N) -> (..., M, N) with broadcast batches.
-    Raises ValueError where the inner lengths differ, or for a number on either side.
-
-    >>> matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
-    array(11.)
-    """
-    a, b = factors(input, other, "matmul")
-    if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"matmul expects at least one dimension on both sides, got {a.shape} @ {b.shape}: use *")
-    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
-    if a.shape[-1] != inner:
-        raise ValueError(
-            f"matmul expects {a.shape[-1]} rows on the right, one per column on the left, got {inner}: "
-            f"{a.shape} @ {b.shape}"
-        )
-    row, column = a.ndim == 1, b.ndim == 1
-    if not (row or column):
-        return ops.matmul(a, b)
-    product = ops.matmul(
-        ops.reshape(a, shape=(1, *a.shape)) if row else a,
-        ops.reshape(b, shape=(*b.shape, 1)) if column else b,
-    )
-    shape = product.shape[:-2] + (() if row else product.shape[-2:-1]) + (() if column else product.shape[-1:])
-    return ops.reshape(product, shape=shape)
-
-
-def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    """The sum over `dim` (one, several, or all dimensions).
-
-    >>> sum(np.ones((2, 3)), dim=0)
-    array([2., 2., 2.])
-    """
-    input = as_array(input)
-    if dtype is not None:
-        input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "sum"))
-    return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "sum"))
-
-
-@composition
-def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    """The mean over `dim` (one, several, or all dimensions).
-
-    >>> float(mean(np.array([1.0, 3.0])))
-    2.0
-    """
-    input = as_array(input)
-    if dtype is None and input.dtype.kind != "f":
-        raise TypeError(f"mean expects floating-point numbers, got {input.dtype}: pass dtype=np.float32")
-    count = math.prod(input.shape[d] for d in many_dims(dim, input.ndim))
-    return ops.div(sum(input, dim, keepdim, dtype=dtype), count or np.nan)
-
-
-class ValuesAndIndices(NamedTuple):
-    """The largest elements along a dimension, and where they are."""
-
-    values: Array
-    indices: Array
-
-
-def max(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
-    """The largest element; along a dimension `(values, indices)`; or, of two tensors, the larger of each pair.
-
-    Over everything, equal winners share the gradient; along a dimension the first takes it.
-
-    >>> max(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
-    ValuesAndIndices(values=array([5., 7.]), indices=array([1, 0]))
-    """
-    if dim is None:
-        return amax(input)
-    if not isinstance(dim, (int, np.integer)):
-        return maximum(input, dim)
-    input, dim = as_array(input), int(dim)
-    axis = (one_dim(dim, input.ndim),) if input.ndim else ()
-    return ValuesAndIndices(
-        ops.max(input, axis=axis, keepdims=flag(keepdim, "keepdim", "max"), ties="first"), argmax(input, dim, keepdim)
-    )
-
-
-def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-    """The index of the largest element, the first of equal ones; of the flattened input if dim is None.
-
-    >>> argmax(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
-    array([1, 0])
-    """
-    input = as_array(input)
-    if dim is None:
-        return detached(ops.argmax(ops.reshape(input, shape=(-1,)), axis=0, keepdims=False))
-    if input.ndim == 0:
-        return detached(ops.argmax(ops.reshape(input, shape=(1,)), axis=one_dim(dim, 0), keepdims=False))
-    return detached(ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "argmax")))
-
-
-def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
-    """The largest element over `dim` (one, several, or all dimensions); equal winners share the gradient.
-
-    >>> float(amax(np.array([[1.0, 5.0], [7.0, 2.0]])))
-    7.0
-    """
-    input = as_array(input)
-    return ops.max(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "amax"), ties="share")

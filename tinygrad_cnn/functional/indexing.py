@@ -1,4 +1,4 @@
-"""What `tensor[key]` does."""
+"""Picking elements: what `tensor[key]` does, and functions with PyTorch's names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.calls import composition
 from ..engine.graph import Array, Value
+from ..settings import integer, refusal
+from ._arguments import as_array, constant, detached, inspected, one_dim, operands
+from .reductions import along
 
 
 def getitem(input: Array, key: Any) -> Array:
@@ -46,3 +50,110 @@ def _part(part: Any) -> Any:
     if isinstance(part, np.integer) or (_is_array(part) and part.ndim == 0 and part.dtype.kind in "iu"):
         return int(part)
     return part._array if isinstance(part, Value) and part.node is None else part  # so that it is copied
+
+
+def masked_fill(input: Array, mask: Array, value: Any) -> Array:
+    """`value` where the mask is true, else the input.
+
+    >>> masked_fill(np.array([1.0, 2.0]), np.array([True, False]), -np.inf)
+    array([-inf,   2.])
+    """
+    mask = as_array(mask)
+    if mask.dtype != bool:
+        raise TypeError(f"masked_fill expects a mask of booleans, got {mask.dtype}: compare first, as in x == 0")
+    filling, input = operands(value, as_array(input))
+    return ops.where(mask, filling, input)
+
+
+def gather(input: Array, dim: int, index: Array) -> Array:
+    """At each place of `index` the element that has the index there along `dim`, and the same place otherwise.
+
+    >>> gather(np.array([[1, 2], [3, 4]]), 1, np.array([[1], [0]]))
+    array([[2],
+           [3]])
+    """
+    input = as_array(input)
+    index = _indices(index, "index", "gather")
+    axis = one_dim(dim, input.ndim)
+    if input.ndim == 0 and index.shape in ((), (1,)):
+        return ops.reshape(input, shape=index.shape)
+    if 0 in index.shape:
+        return ops.reshape(ops.index(input, key=(slice(0, 0),) * input.ndim), shape=index.shape)
+    fits = input.ndim == index.ndim and all(
+        n <= m for i, (n, m) in enumerate(zip(index.shape, input.shape, strict=True)) if i != axis
+    )
+    if not fits:
+        raise ValueError(f"gather expects an index no longer than {input.shape} but along dim {dim}: {index.shape}")
+    _check_range(index, input.shape[axis], "gather")
+    return along(input, constant(index, input), axis)
+
+
+def index_select(input: Array, dim: int, index: Array) -> Array:
+    """The parts at the indices along `dim`.
+
+    >>> index_select(np.array([[1, 2, 3]]), 1, np.array([2, 0]))
+    array([[3, 1]])
+    """
+    input = as_array(input)
+    index = _indices(index, "index", "index_select")
+    axis = one_dim(dim, input.ndim)
+    if index.ndim > 1:
+        raise ValueError(f"index_select expects a vector of indices, got {index.shape}")
+    if input.ndim == 0:
+        return input
+    _check_range(index, input.shape[axis], "index_select")
+    rows = ops.reshape(index, shape=(-1,)) if index.ndim == 0 else index
+    return ops.index(input, rows, key=(*[slice(None)] * axis, ops.ARRAY))
+
+
+def one_hot(tensor: Array, num_classes: int = -1) -> Array:
+    """1 at the class, 0 elsewhere: (...) -> (..., num_classes); by default as many as the largest class asks for.
+
+    >>> one_hot(np.array([2, 0]))
+    array([[0, 0, 1],
+           [1, 0, 0]])
+    """
+    classes = _indices(tensor, "tensor", "one_hot")
+    count = integer(num_classes, "num_classes", "one_hot", least=-1)
+    if count == -1:
+        count = int(inspected(classes).max(initial=-1)) + 1
+    _check_range(classes, count, "one_hot")
+    column = ops.reshape(classes, shape=(*classes.shape, 1))
+    return ops.astype(ops.compare(column, np.arange(count), how="=="), dtype=np.dtype(np.int64))
+
+
+@composition
+def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Array:
+    """The rows of the weight at the indices: (...), (K, D) -> (..., D). The row `padding_idx` gets no gradient.
+
+    >>> embedding(np.array([1, 0]), np.array([[0.5, 1.0], [2.0, 3.0]]))
+    array([[2. , 3. ],
+           [0.5, 1. ]])
+    """
+    indices, weight = _indices(input, "input", "embedding"), as_array(weight)
+    if weight.ndim != 2:
+        raise ValueError(f"embedding expects weights (K, D), one row for each index, got {weight.shape}")
+    _check_range(indices, len(weight), "embedding")
+    rows = ops.index(weight, indices, key=ops.ARRAY)
+    if padding_idx is None:
+        return rows
+    padding = integer(padding_idx, "padding_idx", "embedding", least=-len(weight))
+    if padding >= len(weight):
+        raise ValueError(f"embedding expects padding_idx below {len(weight)}, the number of rows, got {padding}")
+    is_padding = ops.compare(ops.reshape(indices, shape=(*indices.shape, 1)), padding % len(weight), how="==")
+    return ops.where(is_padding, ops.index(detached(weight), key=padding), rows)
+
+
+def _indices(given: Any, name: str, owner: str) -> Array:
+    """An array of integers."""
+    indices = as_array(np.asarray(given) if isinstance(given, (list, tuple, int)) else given)
+    if indices.dtype.kind not in "iu":
+        raise refusal(TypeError, given, name, owner, f"a tensor of integers (it holds {indices.dtype})")
+    return indices
+
+
+def _check_range(indices: Array, length: int, owner: str) -> None:
+    numbers = inspected(indices)
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= length):
+        wrong = numbers[(numbers < 0) | (numbers >= length)]
+        raise IndexError(f"{owner}: index {wrong.flat[0]} is out of range for {length}")

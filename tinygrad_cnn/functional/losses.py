@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import warnings
 from typing import NamedTuple
 
@@ -10,9 +11,12 @@ import numpy as np
 from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
-from ..settings import integer, number
-from ._arguments import as_array, constant, inspected, operands, reduced
-from .layers import log_softmax
+from ..settings import flag, integer, number, one_of
+from ._arguments import REDUCTIONS, as_array, as_float, constant, inspected, one_dim, operands, reduced
+from .activations import log_softmax, logsigmoid
+from .arithmetic import abs
+from .normalisation import normalize
+from .reductions import sum
 
 
 @composition
@@ -160,6 +164,29 @@ def _check_classes(target: np.ndarray, classes: int, ignore_index: int) -> bool:
     return bool(counted.all())
 
 
+def _pair(op: str, input: Array, target: Array) -> tuple[Array, Array]:
+    """Input and target of one dtype; shapes that differ are broadcast, with a warning."""
+    input, target = operands(as_array(input), as_array(target))
+    if input.shape != target.shape:
+        warnings.warn(
+            f"{op} broadcasts an input {input.shape} and a target {target.shape}: reshape one of them "
+            "to the shape of the other if they should be compared element by element",
+            stacklevel=4,  # above this function, the loss, and what makes a composition of it
+        )
+    return input, target
+
+
+def _weighted(op: str, losses: Array, weight: Array | None, reduction: str) -> Array:
+    """The losses, times weights if there are any; the mean is then over the sum of the weights."""
+    if weight is None:
+        return reduced(losses, reduction)
+    weight = constant(as_array(weight), losses)
+    if weight.shape != losses.shape:
+        raise ValueError(f"{op} expects a weight for each of {losses.shape}, got {weight.shape}")
+    total = ops.sum(weight, axis=tuple(range(weight.ndim)), keepdims=False)
+    return reduced(ops.mul(losses, weight), reduction, total=total)
+
+
 @composition
 def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None) -> Array:
     """(input - target)², times `weight` if given (then the mean is over the sum of the weights).
@@ -169,19 +196,144 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     >>> float(mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
     2.0
     """
-    input, target = operands(as_array(input), as_array(target))
-    if input.shape != target.shape:
-        warnings.warn(
-            f"mse_loss broadcasts an input {input.shape} and a target {target.shape}: reshape one of them "
-            "to the shape of the other if they should be compared element by element",
-            stacklevel=3,  # above this function and what makes a composition of it
+    difference = ops.sub(*_pair("mse_loss", input, target))
+    return _weighted("mse_loss", ops.mul(difference, difference), weight, reduction)
+
+
+@composition
+def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None) -> Array:
+    """|input - target|; shapes and `weight` as in `mse_loss`.
+
+    >>> float(l1_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
+    1.0
+    """
+    return _weighted("l1_loss", abs(ops.sub(*_pair("l1_loss", input, target))), weight, reduction)
+
+
+@composition
+def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta: float = 1.0) -> Array:
+    """d² / (2·beta) where d = |input - target| is below beta, d - beta/2 beyond (Girshick, 2015).
+
+    >>> float(smooth_l1_loss(np.array([1.0, 2.0]), np.array([1.5, 4.0])))
+    0.8125
+    """
+    beta = number(beta, "beta", "smooth_l1_loss", least=0)
+    size = abs(ops.sub(*_pair("smooth_l1_loss", input, target)))
+    if beta == 0:
+        return reduced(size, reduction)
+    parabola = ops.mul(ops.mul(size, size), 0.5 / beta)
+    return reduced(ops.where(ops.compare(size, beta, how="<"), parabola, ops.sub(size, beta / 2)), reduction)
+
+
+@composition
+def huber_loss(
+    input: Array, target: Array, reduction: str = "mean", delta: float = 1.0, weight: Array | None = None
+) -> Array:
+    """d² / 2 where d = |input - target| is at most delta, delta · (d - delta/2) beyond (Huber, 1964).
+
+    >>> float(huber_loss(np.array([1.0, 2.0]), np.array([1.5, 4.0])))
+    0.8125
+    """
+    delta = number(delta, "delta", "huber_loss", above=0)
+    size = abs(ops.sub(*_pair("huber_loss", input, target)))
+    parabola, line = ops.mul(ops.mul(size, size), 0.5), ops.mul(ops.sub(size, delta / 2), delta)
+    return _weighted("huber_loss", ops.where(ops.compare(size, delta, how="<="), parabola, line), weight, reduction)
+
+
+@composition
+def binary_cross_entropy(input: Array, target: Array, weight: Array | None = None, *, reduction: str = "mean") -> Array:
+    """-(target · log input + (1 - target) · log(1 - input)) for probabilities; a logarithm is at least -100.
+
+    The weight, which broadcasts, is a factor of each loss. From scores, `binary_cross_entropy_with_logits` is exact.
+
+    >>> float(binary_cross_entropy(np.array([0.5]), np.array([1.0])))  # log 2
+    0.6931471805599453
+    """
+    input, target = _probabilities("binary_cross_entropy", input, target)
+    numbers = inspected(input)
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 1):
+        raise ValueError(
+            "binary_cross_entropy expects probabilities from 0 to 1: take the sigmoid of scores first, or "
+            "binary_cross_entropy_with_logits"
         )
-    difference = ops.sub(input, target)
-    squares = ops.mul(difference, difference)
-    if weight is None:
-        return reduced(squares, reduction)
-    weight = constant(as_array(weight), squares)
-    if weight.shape != squares.shape:
-        raise ValueError(f"mse_loss expects a weight for each of {squares.shape}, got {weight.shape}")
-    total = ops.sum(weight, axis=tuple(range(weight.ndim)), keepdims=False)
-    return reduced(ops.mul(squares, weight), reduction, total=total)
+    hit = ops.mul(target, _held_log(input))
+    miss = ops.mul(ops.sub(1.0, target), _held_log(ops.sub(1.0, input)))
+    return reduced(_times(ops.mul(ops.add(hit, miss), -1), weight), reduction)
+
+
+def _held_log(p: Array) -> Array:
+    """log p, and -100 for 0, without a gradient there."""
+    some = ops.compare(p, 0, how="not <=")
+    return ops.where(some, ops.maximum(ops.log(ops.where(some, p, 1.0)), -100.0, ties="first"), -100.0)
+
+
+@composition
+def binary_cross_entropy_with_logits(
+    input: Array,
+    target: Array,
+    weight: Array | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Array | None = None,
+) -> Array:
+    """`binary_cross_entropy` of sigmoid(input), exact for large scores; `pos_weight` is a factor of the ones.
+
+    >>> float(binary_cross_entropy_with_logits(np.array([0.0, 1000.0]), np.array([1.0, 1.0]), reduction="sum"))
+    0.6931471805599453
+    """
+    input, target = _probabilities("binary_cross_entropy_with_logits", input, target)
+    hit = ops.mul(target, logsigmoid(input))
+    if pos_weight is not None:
+        hit = ops.mul(*operands(hit, as_array(pos_weight)))
+    miss = ops.mul(ops.sub(1.0, target), logsigmoid(ops.mul(input, -1)))
+    return reduced(_times(ops.mul(ops.add(hit, miss), -1), weight), reduction)
+
+
+def _probabilities(op: str, input: Array, target: Array) -> tuple[Array, Array]:
+    input, target = operands(as_float(input), as_array(target))
+    if input.shape != target.shape:
+        raise ValueError(f"{op} expects targets of the shape of the input, {input.shape}, got {target.shape}")
+    return input, target
+
+
+def _times(losses: Array, weight: Array | None) -> Array:
+    return losses if weight is None else ops.mul(*operands(losses, as_array(weight)))
+
+
+@composition
+def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: bool = False) -> Array:
+    """target · (log target - input): how far a distribution is from one whose logarithm is the input.
+
+    "batchmean" divides the sum by the length of the batch, which is the mathematical definition. With `log_target`
+    the target is a logarithm as well.
+
+    >>> float(kl_div(np.log([[0.5, 0.5]]), np.array([[0.0, 1.0]]), reduction="batchmean"))  # log 2
+    0.6931471805599453
+    """
+    input, target = operands(as_float(input), as_array(target))
+    one_of(reduction, "reduction", "kl_div", (*REDUCTIONS, "batchmean"))
+    if flag(log_target, "log_target", "kl_div"):
+        losses = ops.mul(ops.exp(target), ops.sub(target, input))
+    else:
+        some = ops.compare(target, 0, how="not <=")  # 0 · log 0 is 0
+        information = ops.where(some, ops.mul(target, ops.log(ops.where(some, target, 1.0))), 0.0)
+        losses = ops.sub(information, ops.mul(target, input))
+    if reduction != "batchmean":
+        return reduced(losses, reduction)
+    return ops.div(reduced(losses, "sum"), losses.shape[0] if losses.ndim else 1)
+
+
+@composition
+def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-8) -> Array:
+    """Σ x1 · x2 / (‖x1‖ · ‖x2‖) over `dim`, each norm being at least eps.
+
+    >>> cosine_similarity(np.array([[3.0, 4.0]]), np.array([[4.0, 3.0]]))
+    array([0.96])
+    """
+    x1, x2 = operands(as_float(x1), as_float(x2))
+    axis = one_dim(dim, builtins.max(x1.ndim, x2.ndim))
+    shape = np.broadcast_shapes(x1.shape, x2.shape)
+    units = [
+        normalize(one if one.shape == shape else ops.broadcast_to(one, shape=shape), 2.0, axis, eps) for one in (x1, x2)
+    ]
+    return sum(ops.mul(*units), axis)

@@ -22,7 +22,7 @@ def reshape(input: Array, *shape: Any) -> Array:
     (3, 4)
     """
     input = as_array(input)
-    wanted = given = _flat(shape, "shape", "reshape")
+    wanted = given = flat(shape, "shape", "reshape")
     size = math.prod(input.shape)
     known = math.prod(n for n in wanted if n != -1)
     if wanted.count(-1) == 1 and known > 0 and size % known == 0:
@@ -32,22 +32,22 @@ def reshape(input: Array, *shape: Any) -> Array:
     return ops.reshape(input, shape=wanted)
 
 
-def _flat(given: tuple[Any, ...], name: str, owner: str) -> tuple[int, ...]:
+def flat(given: tuple[Any, ...], name: str, owner: str) -> tuple[int, ...]:
     """Integers that were given one by one, or in one sequence."""
     return integers(given[0] if len(given) == 1 else given, name, owner)
 
 
-def permute(input: Array, *dims: Any) -> Array:
-    """The dimensions in another order (numbers or one tuple).
+def permute(input: Array, *given: Any, dims: Any = ()) -> Array:
+    """The dimensions in another order (numbers or one tuple; also as `dims=`).
 
     >>> permute(np.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
     input = as_array(input)
-    given = _flat(dims, "dims", "permute")
-    axes = tuple(one_dim(d, input.ndim) for d in given)
+    order = flat(given or (dims,), "dims", "permute")
+    axes = tuple(one_dim(d, input.ndim) for d in order)
     if sorted(axes) != list(range(input.ndim)):
-        raise ValueError(f"permute expects each of the {input.ndim} dimensions once, got {given}")
+        raise ValueError(f"permute expects each of the {input.ndim} dimensions once, got {order}")
     return ops.permute(input, axes=axes)
 
 

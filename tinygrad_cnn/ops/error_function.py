@@ -45,7 +45,7 @@ def error_function(x: np.ndarray) -> np.ndarray:
         if inside.any():
             out[inside] = np.copysign(within(size[inside]), flat[inside])
     out[np.isnan(flat)] = np.nan
-    return out.reshape(x.shape)
+    return np.reshape(out, x.shape)
 
 
 def _small(size: Any) -> Any:

@@ -1,0 +1,186 @@
+"""Pooling to a size that is asked for, and other pooling that is composed of the common one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..engine.calls import composition
+from ..engine.graph import Array
+from ..settings import flag, integer, number
+from ._arguments import as_array, detached, pair
+from .arithmetic import abs
+from .windows import Size, avg_pool2d, max_pool2d
+
+
+def _output_size(op: str, input: Array, output_size: Any) -> tuple[int, ...]:
+    """Height and width of the output; None keeps that of the input."""
+    if input.ndim not in (3, 4):
+        raise ValueError(f"{op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
+    sizes = output_size if isinstance(output_size, (list, tuple)) else (output_size, output_size)
+    kept = [n if size is None else size for size, n in zip(sizes, input.shape[-2:], strict=False)]
+    return pair(kept if len(sizes) == 2 else sizes, "output_size", op, 1)
+
+
+def _bounds(length: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where windows begin and end that cover `length` evenly: they overlap where they do not divide it."""
+    i = np.arange(count)
+    return i * length // count, -(-(i + 1) * length // count)
+
+
+@composition
+def adaptive_avg_pool2d(input: Array, output_size: Any) -> Array:
+    """The mean of each of OH × OW windows that cover the image evenly: (N, C, H, W) -> (N, C, OH, OW).
+
+    >>> adaptive_avg_pool2d(np.arange(6.0).reshape(1, 2, 3), 1)
+    array([[[2.5]]])
+    """
+    input = as_array(input)
+    out = _output_size("adaptive_avg_pool2d", input, output_size)
+    height, width = input.shape[-2:]
+    if height % out[0] == width % out[1] == 0:  # no windows overlap
+        parts = (*input.shape[:-2], out[0], height // out[0], out[1], width // out[1])
+        total = ops.sum(ops.reshape(input, shape=parts), axis=(input.ndim - 1, input.ndim + 1), keepdims=False)
+        return ops.div(total, height * width / math.prod(out))
+    down, right = (_averaging(n, count).astype(input.dtype) for n, count in zip((height, width), out, strict=True))
+    return ops.matmul(ops.matmul(down, input), right.T)
+
+
+def _averaging(length: int, count: int) -> np.ndarray:
+    """The matrix (count, length) that takes the mean of each window."""
+    starts, ends = _bounds(length, count)
+    places = np.arange(length)
+    inside = (places >= starts[:, None]) & (places < ends[:, None])
+    return np.asarray(inside / inside.sum(1, keepdims=True))
+
+
+@composition
+def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest element of each of OH × OW windows that cover the image evenly: (N, C, H, W) -> (N, C, OH, OW).
+
+    Of equal ones the first takes the gradient. With `return_indices` also where it is: row · W + column.
+
+    >>> adaptive_max_pool2d(np.arange(6.0).reshape(1, 2, 3), 1)
+    array([[[5.]]])
+    """
+    input = as_array(input)
+    out = _output_size("adaptive_max_pool2d", input, output_size)
+    places = []
+    for n, count in zip(input.shape[-2:], out, strict=True):
+        starts, ends = _bounds(n, count)
+        inside = starts[:, None] + np.arange((ends - starts).max())
+        places.append(np.minimum(inside, ends[:, None] - 1))  # a short window has its last place several times
+    rows, columns = places[0][:, None, :, None], places[1][:, None, :]  # (OH, 1, KH, 1), (OW, 1, KW)
+    windows = ops.index(input, rows, columns, key=(..., ops.ARRAY, ops.ARRAY))  # (..., OH, OW, KH, KW)
+    axes = (input.ndim, input.ndim + 1)
+    largest = ops.max(windows, axis=axes, keepdims=False, ties="first")
+    if not flag(return_indices, "return_indices", "adaptive_max_pool2d"):
+        return largest
+    within = ops.argmax(ops.reshape(windows, shape=(*largest.shape, -1)), axis=largest.ndim, keepdims=False)
+    flat = np.broadcast_to(rows * input.shape[-1] + columns, windows.shape[-4:]).reshape(*out, -1)
+    window = np.arange(out[0])[:, None], np.arange(out[1])
+    return largest, detached(ops.index(flat, *window, within, key=(ops.ARRAY,) * 3))
+
+
+@composition
+def lp_pool2d(
+    input: Array, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Array:
+    """(Σ input^p) ^ (1/p) over every window, with p = norm_type; windows as in `avg_pool2d`.
+
+    >>> lp_pool2d(np.array([[[3.0, 4.0]]]), 2, (1, 2))
+    array([[[5.]]])
+    """
+    p = number(norm_type, "norm_type", "lp_pool2d", above=0)
+    kernel = pair(kernel_size, "kernel_size", "lp_pool2d", 1)
+    means = avg_pool2d(ops.pow(as_array(input), p), kernel, stride, 0, ceil_mode)
+    # so a negative sum, of odd powers, is 0, as in PyTorch
+    positive = ops.mul(ops.rounded(means, how="sign"), ops.relu(abs(means)))
+    return ops.pow(ops.mul(positive, math.prod(kernel)), 1 / p)
+
+
+def _as_image(op: str, input: Array) -> Array:
+    """Lines (N, C, L) or (C, L) as images of height one."""
+    input = as_array(input)
+    if input.ndim not in (2, 3):
+        raise ValueError(f"{op} expects lines (N, C, L) or (C, L), got {input.shape}")
+    return ops.reshape(input, shape=(*input.shape[:-1], 1, input.shape[-1]))
+
+
+def _as_line(image: Array) -> Array:
+    return ops.reshape(image, shape=(*image.shape[:-2], image.shape[-1]))
+
+
+def _across(value: Any, name: str, op: str, least: int, height: int = 1) -> tuple[int, int]:
+    """A setting of a line as one of an image of height one."""
+    value = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+    return height, integer(value, name, op, least=least)
+
+
+@composition
+def max_pool1d(
+    input: Array,
+    kernel_size: int,
+    stride: int | None = None,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of every window of lines: (N, C, L) -> (N, C, OL), as `max_pool2d`.
+
+    >>> max_pool1d(np.array([[1.0, 3.0, 2.0, 0.0]]), 2)
+    array([[3., 2.]])
+    """
+    step = kernel_size if stride is None else stride
+    pooled = max_pool2d(
+        _as_image("max_pool1d", input),
+        _across(kernel_size, "kernel_size", "max_pool1d", 1),
+        _across(step, "stride", "max_pool1d", 1),
+        _across(padding, "padding", "max_pool1d", 0, height=0),
+        _across(dilation, "dilation", "max_pool1d", 1),
+        ceil_mode,
+        return_indices,
+    )
+    return tuple(map(_as_line, pooled)) if isinstance(pooled, tuple) else _as_line(pooled)
+
+
+@composition
+def avg_pool1d(
+    input: Array,
+    kernel_size: int,
+    stride: int | None = None,
+    padding: int = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Array:
+    """The mean of every window of lines: (N, C, L) -> (N, C, OL), as `avg_pool2d`.
+
+    >>> avg_pool1d(np.array([[1.0, 3.0, 2.0, 0.0]]), 2)
+    array([[2., 1.]])
+    """
+    step = kernel_size if stride is None else stride
+    pooled = avg_pool2d(
+        _as_image("avg_pool1d", input),
+        _across(kernel_size, "kernel_size", "avg_pool1d", 1),
+        _across(step, "stride", "avg_pool1d", 1),
+        _across(padding, "padding", "avg_pool1d", 0, height=0),
+        ceil_mode,
+        count_include_pad,
+    )
+    return _as_line(pooled)
+
+
+@composition
+def adaptive_avg_pool1d(input: Array, output_size: int | Sequence[int]) -> Array:
+    """The mean of each of OL windows that cover the line evenly: (N, C, L) -> (N, C, OL).
+
+    >>> adaptive_avg_pool1d(np.array([[1.0, 3.0, 2.0, 0.0]]), 1)
+    array([[1.5]])
+    """
+    size = _across(output_size, "output_size", "adaptive_avg_pool1d", 1)
+    return _as_line(adaptive_avg_pool2d(_as_image("adaptive_avg_pool1d", input), size))

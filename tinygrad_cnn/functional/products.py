@@ -1,0 +1,221 @@
+"""Products of vectors and matrices, with PyTorch's names."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..engine.calls import composition
+from ..engine.graph import Array
+from ..settings import instance
+from ._arguments import as_array, factors, operands
+from .arithmetic import mul
+
+
+def matmul(input: Array, other: Array) -> Array:
+    """The matrix product; a vector counts as a row on the left and as a column on the right.
+
+    (K) @ (K) -> (), (M, K) @ (K) -> (M), (..., M, K) @ (..., K, N) -> (..., M, N) with broadcast batches.
+    Raises ValueError where the inner lengths differ, or for a number on either side.
+
+    >>> matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    array(11.)
+    """
+    a, b = factors(input, other, "matmul")
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"matmul expects at least one dimension on both sides, got {a.shape} @ {b.shape}: use *")
+    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if a.shape[-1] != inner:
+        raise ValueError(
+            f"matmul expects {a.shape[-1]} rows on the right, one per column on the left, got {inner}: "
+            f"{a.shape} @ {b.shape}"
+        )
+    row, column = a.ndim == 1, b.ndim == 1
+    if not (row or column):
+        return ops.matmul(a, b)
+    product = ops.matmul(
+        ops.reshape(a, shape=(1, *a.shape)) if row else a,
+        ops.reshape(b, shape=(*b.shape, 1)) if column else b,
+    )
+    shape = product.shape[:-2] + (() if row else product.shape[-2:-1]) + (() if column else product.shape[-1:])
+    return ops.reshape(product, shape=shape)
+
+
+def _exactly(op: str, input: Array, other: Array, *ndims: int) -> tuple[Array, Array]:
+    a, b = as_array(input), as_array(other)
+    if (a.ndim, b.ndim) != ndims:
+        raise ValueError(
+            f"{op} expects tensors of {ndims[0]} and {ndims[1]} dimensions, got {a.shape} and {b.shape}: "
+            "matmul takes any"
+        )
+    return a, b
+
+
+def mm(input: Array, mat2: Array) -> Array:
+    """The matrix product (M, K) @ (K, N) -> (M, N).
+
+    >>> mm(np.eye(2), np.ones((2, 1))).shape
+    (2, 1)
+    """
+    return matmul(*_exactly("mm", input, mat2, 2, 2))
+
+
+def bmm(input: Array, mat2: Array) -> Array:
+    """The matrix products (B, M, K) @ (B, K, N) -> (B, M, N).
+
+    >>> bmm(np.ones((5, 2, 3)), np.ones((5, 3, 4))).shape
+    (5, 2, 4)
+    """
+    a, b = _exactly("bmm", input, mat2, 3, 3)
+    if a.shape[0] != b.shape[0]:
+        raise ValueError(f"bmm expects batches of one length, got {a.shape} and {b.shape}")
+    return matmul(a, b)
+
+
+def mv(input: Array, vec: Array) -> Array:
+    """A matrix with a vector: (M, K) @ (K) -> (M).
+
+    >>> mv(np.ones((2, 3)), np.ones(3))
+    array([3., 3.])
+    """
+    return matmul(*_exactly("mv", input, vec, 2, 1))
+
+
+def dot(input: Array, tensor: Array) -> Array:
+    """Σ input · tensor of two vectors.
+
+    >>> float(dot(np.array([1.0, 2.0]), np.array([3.0, 4.0])))
+    11.0
+    """
+    return matmul(*_exactly("dot", input, tensor, 1, 1))
+
+
+@composition
+def outer(input: Array, vec2: Array) -> Array:
+    """All products of elements of two vectors: (M), (N) -> (M, N).
+
+    >>> outer(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    array([[3., 4.],
+           [6., 8.]])
+    """
+    a, b = _exactly("outer", input, vec2, 1, 1)
+    return mul(ops.reshape(a, shape=(-1, 1)), b)
+
+
+@composition
+def einsum(equation: str, *operands: Array) -> Array:
+    """Einstein's sums: `"ij,jk->ik"` multiplies matrices, `"ii->i"` takes a diagonal, `"nchw->c"` sums three axes.
+
+    Operands are taken two at a time from the left; each pair is one matrix product over the letters that are in no
+    other operand and not in the result. `...` stands for axes that broadcast.
+
+    >>> einsum("ij,jk->ik", np.ones((2, 3)), np.ones((3, 4))).shape
+    (2, 4)
+    """
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    arrays = [as_array(one) for one in operands]
+    inputs, output = _letters(instance(equation, "equation", "einsum", str), [one.shape for one in arrays])
+    pairs = [_distinct(array, letters, output) for array, letters in zip(arrays, inputs, strict=True)]
+    array, letters = pairs[0]
+    for i, (other, its_letters) in enumerate(pairs[1:], 1):
+        needed = set(output).union(*(later for _, later in pairs[i + 1 :]))
+        array, letters = _contract(array, letters, other, its_letters, needed)
+    array, letters = _without(array, letters, set(output))
+    return _rearranged(array, letters, output)
+
+
+def _letters(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], str]:
+    """A letter for each axis of each operand, and of the result; axes under `...` have capitals that are free."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(shapes):
+        raise ValueError(f"einsum {equation!r} names {len(terms)} operands, got {len(shapes)}")
+    free = [letter for letter in string.ascii_letters[::-1] if letter not in equation]
+    inputs, most = [], 0
+    for term, shape in zip(terms, shapes, strict=True):
+        missing = len(shape) - len(term.replace("...", ""))
+        if missing < 0 or (missing and "..." not in term):
+            raise ValueError(f"einsum {equation!r} names the axes {term!r} of an operand of shape {shape}")
+        most = max(most, missing)
+        inputs.append(term.replace("...", "".join(free[:missing][::-1])))
+    dots = "".join(free[:most][::-1])
+    letters = "".join(inputs)
+    if not arrow:
+        right = "..." + "".join(sorted(one for one in set(letters) - set(dots) if letters.count(one) == 1))
+    output = right.replace("...", dots)
+    unknown = set(output) - set(letters)
+    if unknown or len(set(output)) < len(output) or (letters and not letters.isalpha()):
+        raise ValueError(
+            f"einsum cannot make {right!r} of {left!r}: each letter of the result once, and of the operands"
+        )
+    sizes: dict[str, int] = {}
+    for term, shape in zip(inputs, shapes, strict=True):
+        for letter, n in zip(term, shape, strict=True):
+            if sizes.setdefault(letter, n) not in (n, 1) and n != 1:
+                raise ValueError(f"einsum {equation!r}: {letter!r} is {sizes[letter]} and {n} in operands of {shapes}")
+            sizes[letter] = max(sizes[letter], n)
+    return inputs, output
+
+
+def _distinct(array: Array, letters: str, output: str) -> tuple[Array, str]:
+    """The diagonal where a letter stands twice."""
+    for letter in set(letters):
+        while letters.count(letter) > 1:
+            first, second = letters.index(letter), letters.rindex(letter)
+            array = _rearranged(
+                array,
+                range(len(letters)),
+                [  # both axes to the front
+                    first,
+                    second,
+                    *(i for i in range(len(letters)) if i not in (first, second)),
+                ],
+            )
+            places = np.arange(array.shape[0])
+            array = ops.index(array, places, places, key=(ops.ARRAY, ops.ARRAY))
+            letters = letter + "".join(one for i, one in enumerate(letters) if i not in (first, second))
+    return array, letters
+
+
+def _without(array: Array, letters: str, kept: set[str]) -> tuple[Array, str]:
+    """The sum over the axes whose letters are not kept."""
+    gone = tuple(i for i, letter in enumerate(letters) if letter not in kept)
+    summed = ops.sum(array, axis=gone, keepdims=False) if gone else array
+    return summed, "".join(letter for letter in letters if letter in kept)
+
+
+def _rearranged(array: Array, names: Sequence[Any], wanted: Sequence[Any]) -> Array:
+    axes = tuple(list(names).index(name) for name in wanted)
+    return array if axes == tuple(range(array.ndim)) else ops.permute(array, axes=axes)
+
+
+def _contract(a: Array, of_a: str, b: Array, of_b: str, needed: set[str]) -> tuple[Array, str]:
+    """The product of two operands, summed over the letters that are not needed any more: one matrix product."""
+    a, b = operands(a, b)
+    a, of_a = _without(a, of_a, needed | set(of_b))
+    b, of_b = _without(b, of_b, needed | set(of_a))
+    size_a, size_b = dict(zip(of_a, a.shape, strict=True)), dict(zip(of_b, b.shape, strict=True))
+    both = [letter for letter in of_a if letter in of_b]
+    # an axis of length one beside a longer one is stretched, which a product of matrices cannot sum over
+    stretched = [letter for letter in both if size_a[letter] != size_b[letter] and letter not in needed]
+    if stretched:
+        most = {one: max(size_a[one], size_b[one]) for one in stretched}
+        a = ops.broadcast_to(a, shape=tuple(most.get(one, n) for one, n in size_a.items()))
+        b = ops.broadcast_to(b, shape=tuple(most.get(one, n) for one, n in size_b.items()))
+    summed = [letter for letter in both if letter not in needed]
+    batch = [letter for letter in both if letter in needed]
+    rows, columns = ([one for one in own if one not in other] for own, other in ((of_a, of_b), (of_b, of_a)))
+    a, b = _rearranged(a, of_a, [*batch, *rows, *summed]), _rearranged(b, of_b, [*batch, *summed, *columns])
+    n, cut, end = len(batch), len(batch) + len(rows), len(batch) + len(summed)
+    lengths, widths = a.shape[n:cut], b.shape[end:]
+    inner = math.prod(b.shape[n:end])
+    a = ops.reshape(a, shape=(*a.shape[:n], math.prod(lengths), inner))
+    b = ops.reshape(b, shape=(*b.shape[:n], inner, math.prod(widths)))
+    product = ops.matmul(a, b)
+    return ops.reshape(product, shape=(*product.shape[:n], *lengths, *widths)), "".join([*batch, *rows, *columns])

@@ -1,0 +1,363 @@
+"""Sums, means, extremes, norms and orders over dimensions, with PyTorch's names."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import ops
+from ..engine.calls import composition
+from ..engine.graph import Array
+from ..settings import flag, integer, number, real_dtype
+from ._arguments import Dims, as_array, as_float, detached, many_dims, one_dim
+from .arithmetic import abs, maximum, minimum, neg
+
+
+def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+    """The sum over `dim` (one, several, or all dimensions).
+
+    >>> sum(np.ones((2, 3)), dim=0)
+    array([2., 2., 2.])
+    """
+    input = as_array(input)
+    if dtype is not None:
+        input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "sum"))
+    return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "sum"))
+
+
+@composition
+def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+    """The mean over `dim` (one, several, or all dimensions).
+
+    >>> float(mean(np.array([1.0, 3.0])))
+    2.0
+    """
+    input = as_array(input)
+    if dtype is None and input.dtype.kind != "f":
+        raise TypeError(f"mean expects floating-point numbers, got {input.dtype}: pass dtype=np.float32")
+    count = math.prod(input.shape[d] for d in many_dims(dim, input.ndim))
+    return ops.div(sum(input, dim, keepdim, dtype=dtype), count or np.nan)
+
+
+class ValuesAndIndices(NamedTuple):
+    """The largest elements along a dimension, and where they are."""
+
+    values: Array
+    indices: Array
+
+
+def max(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
+    """The largest element; along a dimension `(values, indices)`; or, of two tensors, the larger of each pair.
+
+    Over everything, equal winners share the gradient; along a dimension the first takes it.
+
+    >>> max(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
+    ValuesAndIndices(values=array([5., 7.]), indices=array([1, 0]))
+    """
+    if dim is None:
+        return amax(input)
+    if not isinstance(dim, (int, np.integer)):
+        return maximum(input, dim)
+    input, dim = as_array(input), int(dim)
+    axis = (one_dim(dim, input.ndim),) if input.ndim else ()
+    return ValuesAndIndices(
+        ops.max(input, axis=axis, keepdims=flag(keepdim, "keepdim", "max"), ties="first"), argmax(input, dim, keepdim)
+    )
+
+
+def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+    """The index of the largest element, the first of equal ones; of the flattened input if dim is None.
+
+    >>> argmax(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
+    array([1, 0])
+    """
+    input = as_array(input)
+    if dim is None:
+        return detached(ops.argmax(ops.reshape(input, shape=(-1,)), axis=0, keepdims=False))
+    if input.ndim == 0:
+        return detached(ops.argmax(ops.reshape(input, shape=(1,)), axis=one_dim(dim, 0), keepdims=False))
+    return detached(ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "argmax")))
+
+
+def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
+    """The largest element over `dim` (one, several, or all dimensions); equal winners share the gradient.
+
+    >>> float(amax(np.array([[1.0, 5.0], [7.0, 2.0]])))
+    7.0
+    """
+    input = as_array(input)
+    return ops.max(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "amax"), ties="share")
+
+
+@composition
+def amin(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
+    """The smallest element over `dim` (one, several, or all dimensions); equal winners share the gradient.
+
+    >>> float(amin(np.array([[1.0, 5.0], [7.0, 2.0]])))
+    1.0
+    """
+    return neg(amax(_negated(input), dim, keepdim))
+
+
+def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+    """The index of the smallest element, the first of equal ones; of the flattened input if dim is None.
+
+    >>> argmin(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
+    array([0, 1])
+    """
+    return argmax(_negated(input), dim, keepdim)
+
+
+@composition
+def min(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
+    """The smallest element; along a dimension `(values, indices)`; or, of two tensors, the smaller of each pair.
+
+    Gradients as for `max`.
+
+    >>> min(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
+    ValuesAndIndices(values=array([1., 2.]), indices=array([0, 1]))
+    """
+    if dim is None:
+        return amin(input)
+    if not isinstance(dim, (int, np.integer)):
+        return minimum(input, dim)
+    values, indices = max(_negated(input), dim, keepdim)
+    return ValuesAndIndices(neg(values), indices)
+
+
+def _negated(input: Array) -> Array:
+    input = as_array(input)
+    return neg(input if input.dtype.kind == "f" else ops.astype(input, dtype=np.dtype(np.int64)))
+
+
+@composition
+def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+    """The product over one dimension, or of all elements: halves are multiplied until one is left.
+
+    >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), dim=0)
+    array([3., 8.])
+    """
+    input = as_array(input)
+    if dtype is not None:
+        input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "prod"))
+    elif input.dtype.kind != "f":
+        input = ops.astype(input, dtype=np.dtype(np.int64))
+    if dim is None:
+        input, dim = ops.reshape(input, shape=(-1,)), 0
+    axis = one_dim(dim, input.ndim)
+    if input.ndim == 0:
+        return input
+    before, after = input.shape[:axis], input.shape[axis + 1 :]
+    if input.shape[axis] == 0:
+        return ops.add(sum(input, axis, keepdim), 1)
+    whole = (slice(None),) * axis
+    while (n := input.shape[axis]) > 1:
+        product = ops.mul(*(ops.index(input, key=(*whole, slice(i, n - n % 2, 2))) for i in (0, 1)))
+        rest = [ops.index(input, key=(*whole, slice(n - 1, n)))] if n % 2 else []
+        input = ops.concatenate(product, *rest, axis=axis) if rest else product
+    return input if flag(keepdim, "keepdim", "prod") else ops.reshape(input, shape=(*before, *after))
+
+
+@composition
+def var(
+    input: Array,
+    dim: Dims = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Array:
+    """The variance over `dim`: Σ (input - mean)² / (n - correction), the correction being 1, or 0 if not unbiased.
+
+    >>> float(var(np.array([1.0, 3.0]))), float(var(np.array([1.0, 3.0]), correction=0))
+    (2.0, 1.0)
+    """
+    return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
+
+
+@composition
+def std(
+    input: Array,
+    dim: Dims = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Array:
+    """The square root of `var`.
+
+    >>> float(std(np.array([1.0, 3.0]), correction=0))
+    1.0
+    """
+    return ops.sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+
+
+@composition
+def var_mean(
+    input: Array,
+    dim: Dims = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Array, Array]:
+    """`var` and `mean` in one.
+
+    >>> [float(one) for one in var_mean(np.array([1.0, 3.0]))]
+    [2.0, 2.0]
+    """
+    input = as_array(input)
+    if isinstance(dim, bool):  # var(input, unbiased)
+        dim, unbiased = None, bool(dim)
+    if correction is None:
+        correction = 1 if flag(unbiased, "unbiased", "var") else 0
+    average = mean(input, dim, keepdim=True)
+    centred = ops.sub(input, average)
+    squares = sum(ops.mul(centred, centred), dim, keepdim)
+    count = math.prod(input.shape[d] for d in many_dims(dim, input.ndim))
+    divisor = builtins.max(count - number(correction, "correction", "var"), 0)
+    average = ops.reshape(average, shape=squares.shape)
+    return ops.mul(squares, math.inf) if divisor == 0 else ops.div(squares, divisor), average
+
+
+@composition
+def norm(input: Array, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> Array:
+    """(Σ |input|^p) ^ (1/p) over `dim`; the largest |input| for p = inf, the smallest for -inf. "fro" is 2.
+
+    Where all elements are 0 the gradient is 0.
+
+    >>> float(norm(np.array([3.0, 4.0]))), float(norm(np.array([3.0, -4.0]), p=1))
+    (5.0, 7.0)
+    """
+    input = as_float(input)
+    if p == "fro" or p is None:
+        p = 2
+    if isinstance(p, str):
+        raise ValueError(f'norm expects p as a number or "fro", got {p!r}: of matrices there is no other norm here')
+    if math.isinf(p):
+        return amax(abs(input), dim, keepdim) if p > 0 else amin(abs(input), dim, keepdim)
+    p = number(p, "p", "norm")
+    if p == 0:
+        return sum(ops.rounded(abs(input), how="sign"), dim, keepdim)
+    if p == 1:
+        return sum(abs(input), dim, keepdim)
+    total = sum(ops.mul(input, input) if p == 2 else _positive_power(abs(input), p), dim, keepdim)
+    return _positive_power(total, 1 / p)
+
+
+def _positive_power(base: Array, exponent: float) -> Array:
+    """base ^ exponent for base ≥ 0, its gradient at 0 being 0, where that of a root would be infinite."""
+    some = ops.compare(base, 0, how="not <=")
+    safe = ops.where(some, base, 1.0)
+    power = ops.sqrt(safe) if exponent == 0.5 else ops.pow(safe, exponent)
+    return ops.where(some, power, 0.0 if exponent > 0 else math.inf)
+
+
+@composition
+def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
+    """log Σ exp(input) over `dim`, without overflow.
+
+    >>> float(logsumexp(np.array([1000.0, 1000.0]), dim=0))  # 1000 + log 2
+    1000.6931471805599
+    """
+    input = as_float(input)
+    largest = amax(input, dim, keepdim=True)
+    # of infinities the differences would be NaN
+    shift = ops.where(ops.compare(abs(largest), math.inf, how="<"), largest, 0.0)
+    total = sum(ops.exp(ops.sub(input, shift)), dim, keepdim)
+    return ops.add(ops.log(total), ops.reshape(shift, shape=total.shape))
+
+
+def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
+    """The sums of the first 1, 2, 3, ... elements along `dim`.
+
+    >>> cumsum(np.array([1.0, 2.0, 3.0]), dim=0)
+    array([1., 3., 6.])
+    """
+    input = as_array(input)
+    if dtype is not None:
+        input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "cumsum"))
+    axis = one_dim(dim, input.ndim)
+    return ops.cumsum(input, axis=axis) if input.ndim else input
+
+
+def argsort(input: Array, dim: int = -1, descending: bool = False, stable: bool = True) -> Array:
+    """The indices that sort along `dim`; equal elements stay in their order.
+
+    >>> argsort(np.array([3.0, 1.0, 2.0]))
+    array([1, 2, 0])
+    """
+    input = as_array(input)
+    axis = one_dim(dim, input.ndim)
+    if input.ndim == 0:
+        return detached(ops.argmax(ops.reshape(input, shape=(1,)), axis=0, keepdims=False))
+    return detached(ops.argsort(input, axis=axis, descending=flag(descending, "descending", "sort")))
+
+
+@composition
+def sort(input: Array, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesAndIndices:
+    """The elements in order along `dim`, and the indices that they had; equal ones stay in their order.
+
+    >>> sort(np.array([3.0, 1.0, 2.0]))
+    ValuesAndIndices(values=array([1., 2., 3.]), indices=array([1, 2, 0]))
+    """
+    input = as_array(input)
+    return _picked(input, one_dim(dim, input.ndim), descending, None)
+
+
+@composition
+def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
+    """The k largest elements along `dim` (or smallest), and where they are; always sorted.
+
+    >>> topk(np.array([3.0, 1.0, 2.0]), 2)
+    ValuesAndIndices(values=array([3., 2.]), indices=array([0, 2]))
+    """
+    input = as_array(input)
+    axis, k = one_dim(dim, input.ndim), integer(k, "k", "topk", least=0)
+    if k > (input.shape[axis] if input.ndim else 1):
+        raise ValueError(f"topk expects k of at most the length of dim {dim}, got {k} for {input.shape}")
+    return _picked(input, axis, flag(largest, "largest", "topk"), k)
+
+
+def _picked(input: Array, axis: int, descending: bool, k: int | None) -> ValuesAndIndices:
+    if input.ndim == 0:
+        return ValuesAndIndices(ops.reshape(input, shape=()), argsort(input))
+    order = ops.argsort(input, axis=axis, descending=flag(descending, "descending", "sort"))
+    if k is not None:
+        order = ops.index(order, key=(*[slice(None)] * axis, slice(0, k)))
+    return ValuesAndIndices(along(input, order, axis), detached(order))
+
+
+def along(input: Array, indices: Array, axis: int) -> Array:
+    """At each place of the indices the element that has the index there along `axis`, and the same place otherwise."""
+    ndim = input.ndim
+    places = [np.arange(n).reshape(n, *[1] * (ndim - i - 1)) for i, n in enumerate(indices.shape)]
+    places[axis] = indices
+    return ops.index(input, *places, key=(ops.ARRAY,) * ndim)
+
+
+def all(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+    """Whether all elements are true, or other than 0; over one dimension or all.
+
+    >>> bool(all(np.array([True, False])))
+    False
+    """
+    input = as_array(input)
+    return detached(
+        ops.compare(sum(ops.compare(input, 0, how="=="), dim, flag(keepdim, "keepdim", "all")), 0, how="==")
+    )
+
+
+def any(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+    """Whether some element is true, or other than 0; over one dimension or all.
+
+    >>> bool(any(np.array([True, False])))
+    True
+    """
+    input = as_array(input)
+    return detached(
+        ops.compare(sum(ops.compare(input, 0, how="!="), dim, flag(keepdim, "keepdim", "any")), 0, how="!=")
+    )

@@ -1,0 +1,163 @@
+"""Images of another size, and pixels exchanged for channels, composed of primitives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..engine.calls import composition
+from ..engine.graph import Array
+from ..settings import flag, integer, integers, number, one_of, refusal
+from ._arguments import as_array
+from .adaptive import _averaging
+from .views import repeat_interleave
+
+LINEAR = ("linear", "bilinear", "bicubic")
+MODES = ("nearest", "nearest-exact", *LINEAR, "area")
+
+
+@composition
+def interpolate(
+    input: Array,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Array:
+    """Images (N, C, H, W), or lines (N, C, L), at another size.
+
+    Args:
+        size: the new height and width; one number for both.
+        scale_factor: or by what to multiply them, rounded down.
+        mode: "nearest", "nearest-exact", "bilinear", "bicubic", "area" (means, as `adaptive_avg_pool2d`); for lines
+            "linear".
+        align_corners: whether the middles of the corner pixels stay where they are, or (by default) the corners.
+        recompute_scale_factor: whether distances follow from the rounded sizes rather than from `scale_factor`.
+
+    >>> interpolate(np.array([[[1.0, 2.0]]]), scale_factor=2), interpolate(np.array([[[0.0, 4.0]]]), 4, mode="linear")
+    (array([[[1., 1., 2., 2.]]]), array([[[0., 1., 3., 4.]]]))
+    """
+    input = as_array(input)
+    one_of(mode, "mode", "interpolate", MODES)
+    if input.ndim != (3 if mode == "linear" else 4 if mode in LINEAR else input.ndim) or input.ndim not in (3, 4):
+        raise ValueError(
+            f'interpolate(mode="{mode}") expects images (N, C, H, W) or lines (N, C, L), got {input.shape}'
+        )
+    if flag(antialias, "antialias", "interpolate"):
+        raise ValueError("interpolate has no antialias: shrink with avg_pool2d, or pass antialias=False")
+    if align_corners is not None and mode not in LINEAR:
+        raise ValueError(f'interpolate takes align_corners in the modes {", ".join(LINEAR)}, got mode="{mode}"')
+    aligned = align_corners is not None and flag(align_corners, "align_corners", "interpolate")
+    lengths = input.shape[2:]
+    sizes, scales = _sizes(lengths, size, scale_factor, bool(recompute_scale_factor))
+    for axis, (n, count, scale) in enumerate(zip(lengths, sizes, scales, strict=True), 2):
+        if mode.startswith("nearest"):
+            offset = 0.5 if mode == "nearest-exact" else 0.0
+            places = np.minimum(((np.arange(count) + offset) * scale).astype(int), n - 1)
+            if count % n == 0 and np.array_equal(places, np.arange(count) // (count // n)):
+                input = repeat_interleave(input, count // n, axis)
+            else:
+                input = ops.index(input, places, key=(*[slice(None)] * axis, ops.ARRAY))
+            continue
+        by_mode = _averaging(n, count) if mode == "area" else _weights(n, count, scale, aligned, mode == "bicubic")
+        matrix = by_mode.astype(input.dtype)
+        input = ops.matmul(input, matrix.T) if axis == input.ndim - 1 else ops.matmul(matrix, input)
+    return input
+
+
+def _sizes(lengths: tuple[int, ...], size: Any, scale_factor: Any, recompute: bool) -> tuple[list[int], list[float]]:
+    """The new lengths, and how far apart in the old ones the new pixels are."""
+    if (size is None) == (scale_factor is None):
+        raise ValueError(f"interpolate expects size or scale_factor, got size={size} and scale_factor={scale_factor}")
+    given = scale_factor if size is None else size
+    each = list(given) if isinstance(given, (list, tuple)) else [given] * len(lengths)
+    if len(each) != len(lengths):
+        name = "scale_factor" if size is None else "size"
+        raise refusal(ValueError, given, name, "interpolate", f"one number, or {len(lengths)}")
+    if size is not None:
+        sizes = list(integers(each, "size", "interpolate", least=1))
+        return sizes, [n / count for n, count in zip(lengths, sizes, strict=True)]
+    factors = [number(one, "scale_factor", "interpolate", above=0) for one in each]
+    sizes = [max(int(n * factor), 0) for n, factor in zip(lengths, factors, strict=True)]
+    if not all(sizes):
+        raise ValueError(f"interpolate would leave nothing of {lengths} with scale_factor={scale_factor}")
+    if recompute:
+        return sizes, [n / count for n, count in zip(lengths, sizes, strict=True)]
+    return sizes, [1 / factor for factor in factors]
+
+
+def _weights(n: int, count: int, scale: float, aligned: bool, cubic: bool) -> np.ndarray:
+    """The matrix (count, n): how much each old pixel is in each new one."""
+    i = np.arange(count)
+    at = i * ((n - 1) / (count - 1) if count > 1 else 0.0) if aligned else (i + 0.5) * scale - 0.5
+    if not cubic:
+        at = np.maximum(at, 0)
+    first = np.floor(at).astype(int)
+    t = at - first
+    shares = {0: 1 - t, 1: t}
+    if cubic:  # Keys, 1981, with a = -0.75
+        near = {offset: (1.25 * d - 2.25) * d * d + 1 for offset, d in ((0, t), (1, 1 - t))}
+        far = {offset: ((-0.75 * d + 3.75) * d - 6) * d + 3 for offset, d in ((-1, 1 + t), (2, 2 - t))}
+        shares = near | far
+    matrix = np.zeros((count, n))
+    for offset, share in shares.items():
+        np.add.at(matrix, (i, np.clip(first + offset, 0, n - 1)), share)
+    return matrix
+
+
+upsample = interpolate
+
+
+@composition
+def pixel_shuffle(input: Array, upscale_factor: int) -> Array:
+    """Channels as pixels: (..., C·r², H, W) -> (..., C, H·r, W·r) (Shi et al., 2016).
+
+    >>> pixel_shuffle(np.arange(4.0).reshape(4, 1, 1), 2)
+    array([[[0., 1.],
+            [2., 3.]]])
+    """
+    input, r = as_array(input), integer(upscale_factor, "upscale_factor", "pixel_shuffle", least=1)
+    if input.ndim < 3 or input.shape[-3] % (r * r):
+        raise ValueError(f"pixel_shuffle expects (..., C·{r * r}, H, W), got {input.shape}")
+    *batch, channels, height, width = input.shape
+    b = len(batch)
+    parts = ops.reshape(input, shape=(*batch, channels // (r * r), r, r, height, width))
+    parts = ops.permute(parts, axes=(*range(b), b, b + 3, b + 1, b + 4, b + 2))
+    return ops.reshape(parts, shape=(*batch, channels // (r * r), height * r, width * r))
+
+
+@composition
+def pixel_unshuffle(input: Array, downscale_factor: int) -> Array:
+    """Pixels as channels: (..., C, H·r, W·r) -> (..., C·r², H, W); undoes `pixel_shuffle`.
+
+    >>> pixel_unshuffle(np.arange(4.0).reshape(1, 2, 2), 2).ravel()
+    array([0., 1., 2., 3.])
+    """
+    input, r = as_array(input), integer(downscale_factor, "downscale_factor", "pixel_unshuffle", least=1)
+    if input.ndim < 3 or input.shape[-1] % r or input.shape[-2] % r:
+        raise ValueError(f"pixel_unshuffle expects (..., C, H·{r}, W·{r}), got {input.shape}")
+    *batch, channels, height, width = input.shape
+    b = len(batch)
+    parts = ops.reshape(input, shape=(*batch, channels, height // r, r, width // r, r))
+    parts = ops.permute(parts, axes=(*range(b), b, b + 2, b + 4, b + 1, b + 3))
+    return ops.reshape(parts, shape=(*batch, channels * r * r, height // r, width // r))
+
+
+@composition
+def channel_shuffle(input: Array, groups: int) -> Array:
+    """The channels of groups side by side, those of one place in every group together (Zhang et al., 2018).
+
+    >>> channel_shuffle(np.arange(4.0).reshape(1, 4, 1, 1), 2).ravel()
+    array([0., 2., 1., 3.])
+    """
+    input, groups = as_array(input), integer(groups, "groups", "channel_shuffle", least=1)
+    if input.ndim < 3 or input.shape[1] % groups:
+        raise ValueError(f"channel_shuffle expects (N, C, ...) with channels that {groups} divides, got {input.shape}")
+    n, channels, *rest = input.shape
+    parts = ops.reshape(input, shape=(n, groups, channels // groups, *rest))
+    parts = ops.permute(parts, axes=(0, 2, 1, *range(3, parts.ndim)))
+    return ops.reshape(parts, shape=input.shape)

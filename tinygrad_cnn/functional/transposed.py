@@ -1,0 +1,188 @@
+"""Convolution of lines, the transpose of convolution, and windows as columns, composed of primitives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np  # noqa: F401 (for the examples in docstrings)
+
+from .. import ops
+from ..engine.calls import composition
+from ..engine.graph import Array
+from ..settings import integer
+from ._arguments import as_array, factors, pair
+from .adaptive import _across, _as_image, _as_line
+from .windows import HCWN, NCHW, Pair, Size, _Grid, _padded, _parts, conv2d
+
+
+@composition
+def conv_transpose2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Array:
+    """The transpose of `conv2d` as a linear map: each pixel adds a multiple of the filters to a larger image.
+
+    Args:
+        input: images, (N, C, H, W), or one image (C, H, W).
+        weight: filters, (C, F / groups, KH, KW).
+        bias: one number per filter, (F,).
+        padding: so much is cut off on each side.
+        output_padding: so much is added at the bottom and on the right; less than the stride or the dilation.
+
+    Returns:
+        (N, F, OH, OW) with OH = (H - 1)·stride - 2·padding + dilation·(KH - 1) + output_padding + 1.
+
+    >>> conv_transpose2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)))[0, 0]
+    array([[1., 2., 1.],
+           [2., 4., 2.],
+           [1., 2., 1.]])
+    """
+    op = "conv_transpose2d"
+    input, weight = factors(input, weight, op)
+    groups = integer(groups, "groups", op, least=1)
+    if input.ndim not in (3, 4) or weight.ndim != 4 or input.shape[-3] != weight.shape[0] or weight.shape[0] % groups:
+        raise ValueError(
+            f"{op} expects images (N, C, H, W) or (C, H, W), filters (C, F / groups, KH, KW) and groups that divide C; "
+            f"got images {input.shape}, filters {weight.shape} and groups={groups}"
+        )
+    if input.ndim == 3:
+        batch = ops.reshape(input, shape=(1, *input.shape))
+        one = conv_transpose2d(batch, weight, bias, stride, padding, output_padding, groups, dilation)
+        return ops.reshape(one, shape=one.shape[1:])
+    grid = _Grid.of(op, weight.shape[2:], stride, dilation)
+    cut, more = pair(padding, "padding", op, 0), pair(output_padding, "output_padding", op, 0)
+    if any(more[axis] >= max(grid.stride[axis], grid.dilation[axis]) for axis in (0, 1)):
+        raise ValueError(
+            f"{op} expects output_padding below the stride {grid.stride} or the dilation {grid.dilation}, got {more}"
+        )
+    images = ops.permute(input, axes=HCWN)
+    parts = [
+        _spread(ops.index(images, key=(slice(None), part)) if groups > 1 else images,
+                ops.index(weight, key=part) if groups > 1 else weight, grid)
+        for part in _parts(weight.shape[0], groups)
+    ]  # fmt: skip
+    pixels = parts[0] if groups == 1 else ops.concatenate(*parts, axis=1)
+    pixels = _cut(pixels, cut, more)
+    if bias is not None:
+        bias = as_array(bias)
+        if bias.shape != (pixels.shape[1],):
+            raise ValueError(f"{op} expects a bias for each filter, ({pixels.shape[1]},), got {bias.shape}")
+        pixels = ops.add(pixels, ops.reshape(bias, shape=(-1, 1, 1)))
+    return ops.permute(pixels, axes=NCHW)
+
+
+def _spread(images: Array, weight: Array, grid: _Grid) -> Array:
+    """(H, C, W, N) with filters (C, F, KH, KW): a column for each pixel, put where a convolution would read it."""
+    height, channels, width, n = images.shape
+    _, filters, kernel_h, kernel_w = weight.shape
+    rows = ops.reshape(ops.permute(weight, axes=(2, 1, 3, 0)), shape=(kernel_h * filters * kernel_w, channels))
+    columns = ops.matmul(rows, ops.reshape(images, shape=(height, channels, width * n)))
+    columns = ops.reshape(columns, shape=(height, kernel_h, filters, kernel_w, width, n))
+    image = ((height - 1) * grid.stride[0] + grid.extent(0), (width - 1) * grid.stride[1] + grid.extent(1))
+    return ops.col2im(columns, image=image, stride=grid.stride, dilation=grid.dilation)
+
+
+def _cut(pixels: Array, before: Pair, more: Pair) -> Array:
+    """(H, C, W, N) without a border, but so much longer at the end."""
+    ends = [pixels.shape[2 * axis] - before[axis] + more[axis] for axis in (0, 1)]
+    if any(end <= start for start, end in zip(before, ends, strict=True)):
+        raise ValueError(f"a padding of {before} cuts off all of an image of {pixels.shape[0]}×{pixels.shape[2]}")
+    beyond = [max(ends[axis] - pixels.shape[2 * axis], 0) for axis in (0, 1)]
+    pixels = _padded(pixels, ((0, beyond[0]), (0, 0), (0, beyond[1]), (0, 0)))
+    if before == (0, 0) == more:
+        return pixels
+    return ops.index(pixels, key=(slice(before[0], ends[0]), slice(None), slice(before[1], ends[1])))
+
+
+@composition
+def conv1d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Array:
+    """Convolve lines with filters: (N, C, L), (F, C / groups, K) -> (N, F, OL), as `conv2d`.
+
+    >>> conv1d(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, -1.0]]]))
+    array([[[-1., -1.]]])
+    """
+    weight = as_array(weight)
+    if weight.ndim != 3:
+        raise ValueError(f"conv1d expects filters (F, C / groups, K), got {weight.shape}")
+    image = conv2d(
+        _as_image("conv1d", input),
+        _as_image("conv1d", weight),
+        bias,
+        _across(stride, "stride", "conv1d", 1),
+        padding if isinstance(padding, str) else _across(padding, "padding", "conv1d", 0, height=0),
+        _across(dilation, "dilation", "conv1d", 1),
+        groups,
+    )
+    return _as_line(image)
+
+
+@composition
+def unfold(input: Array, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Array:
+    """Every window of images as a column: (N, C, H, W) -> (N, C·KH·KW, number of windows).
+
+    >>> unfold(np.arange(4.0).reshape(1, 1, 2, 2), (1, 2))[0]
+    array([[0., 2.],
+           [1., 3.]])
+    """
+    images = as_array(input)
+    if images.ndim == 3:
+        one = unfold(ops.reshape(images, shape=(1, *images.shape)), kernel_size, dilation, padding, stride)
+        return ops.reshape(one, shape=one.shape[1:])
+    if images.ndim != 4:
+        raise ValueError(f"unfold expects images (N, C, H, W) or (C, H, W), got {images.shape}")
+    grid = _Grid.of("unfold", kernel_size, stride, dilation)
+    edges = pair(padding, "padding", "unfold", 0)
+    widths = [(edge, edge) for edge in edges]
+    grid.check_fits(images, widths)
+    pixels = _padded(ops.permute(images, axes=HCWN), (widths[0], (0, 0), widths[1], (0, 0)))
+    windows = ops.im2col(pixels, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation)
+    out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
+    columns = ops.permute(windows, axes=(5, 2, 1, 3, 0, 4))
+    return ops.reshape(columns, shape=(n, channels * kernel_h * kernel_w, out_h * out_w))
+
+
+@composition
+def fold(
+    input: Array, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
+) -> Array:
+    """Columns put back as the windows of images, added up where they overlap: the transpose of `unfold`.
+
+    (N, C·KH·KW, number of windows) -> (N, C, *output_size).
+
+    >>> fold(np.ones((1, 2, 2)), (1, 3), (1, 2))[0, 0]
+    array([[1., 2., 1.]])
+    """
+    columns = as_array(input)
+    if columns.ndim == 2:
+        one = fold(ops.reshape(columns, shape=(1, *columns.shape)), output_size, kernel_size, dilation, padding, stride)
+        return ops.reshape(one, shape=one.shape[1:])
+    grid = _Grid.of("fold", kernel_size, stride, dilation)
+    size, edges = pair(output_size, "output_size", "fold", 1), pair(padding, "padding", "fold", 0)
+    padded = (size[0] + 2 * edges[0], size[1] + 2 * edges[1])
+    out = [(padded[axis] - grid.extent(axis)) // grid.stride[axis] + 1 for axis in (0, 1)]
+    each = grid.kernel[0] * grid.kernel[1]
+    if columns.ndim != 3 or columns.shape[1] % each or min(out) < 1 or columns.shape[2] != out[0] * out[1]:
+        raise ValueError(
+            f"fold expects columns (N, C·{each}, {max(out[0], 0) * max(out[1], 0)}) for images of {size} with "
+            f"windows of {grid.kernel}, got {columns.shape}"
+        )
+    n, channels = columns.shape[0], columns.shape[1] // each
+    windows = ops.reshape(columns, shape=(n, channels, *grid.kernel, *out))
+    pixels = ops.col2im(
+        ops.permute(windows, axes=(4, 2, 1, 3, 5, 0)), image=padded, stride=grid.stride, dilation=grid.dilation
+    )
+    return ops.permute(_cut(pixels, edges, (0, 0)), axes=NCHW)

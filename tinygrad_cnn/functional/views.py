@@ -1,0 +1,236 @@
+"""Stretching, cutting, turning and repeating, with PyTorch's names: no number is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..engine.calls import composition
+from ..engine.graph import Array
+from ..settings import integer, integers
+from ._arguments import as_array, inspected, one_dim
+from .shapes import flat, permute, reshape
+
+
+def expand(input: Array, *sizes: Any) -> Array:
+    """Axes of length one stretched, new ones before the first (numbers or one tuple); -1 leaves an axis as it is.
+
+    >>> expand(np.ones((3, 1)), -1, 4).shape, expand(np.ones(3), 2, 3).shape
+    ((3, 4), (2, 3))
+    """
+    input = as_array(input)
+    given = flat(sizes, "sizes", "expand")
+    new = len(given) - input.ndim
+    wanted = tuple(input.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(given))
+    fits = new >= 0 and all(n in (1, m) for n, m in zip(input.shape, wanted[new:], strict=True))
+    if not fits or min(wanted, default=0) < 0:
+        raise ValueError(f"expand cannot stretch {input.shape} to {given}: only axes of length 1 can be stretched")
+    return ops.broadcast_to(input, shape=wanted)
+
+
+def expand_as(input: Array, other: Array) -> Array:
+    """Stretched to the shape of another tensor.
+
+    >>> expand_as(np.ones(3), np.ones((2, 3))).shape
+    (2, 3)
+    """
+    return expand(input, as_array(other).shape)
+
+
+def view_as(input: Array, other: Array) -> Array:
+    """Under the shape of another tensor.
+
+    >>> view_as(np.ones(6), np.ones((2, 3))).shape
+    (2, 3)
+    """
+    return reshape(input, as_array(other).shape)
+
+
+@composition
+def repeat(input: Array, *repeats: Any) -> Array:
+    """So many copies along each axis, one after another (numbers or one tuple); new axes come first.
+
+    >>> repeat(np.array([1, 2]), 2, 2)
+    array([[1, 2, 1, 2],
+           [1, 2, 1, 2]])
+    """
+    input = as_array(input)
+    counts = flat(repeats, "repeats", "repeat")
+    new = len(counts) - input.ndim
+    if new < 0 or min(counts, default=0) < 0:
+        raise ValueError(f"repeat expects a number of copies for each axis of {input.shape}, got {counts}")
+    sizes = (*[1] * new, *input.shape)
+    apart = ops.reshape(input, shape=tuple(one for n in sizes for one in (1, n)))
+    copies = ops.broadcast_to(apart, shape=tuple(one for pair in zip(counts, sizes, strict=True) for one in pair))
+    return ops.reshape(copies, shape=tuple(count * n for count, n in zip(counts, sizes, strict=True)))
+
+
+@composition
+def repeat_interleave(input: Array, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Array:
+    """Each element so many times in a row along `dim`, or of the flattened input; one number, or one for each.
+
+    >>> repeat_interleave(np.array([1, 2]), 2)
+    array([1, 1, 2, 2])
+    """
+    input = as_array(input)
+    if dim is None or input.ndim == 0:
+        input, dim = ops.reshape(input, shape=(-1,)), 0
+    axis = one_dim(dim, input.ndim)
+    if np.ndim(repeats):
+        counts = integers(inspected(repeats).tolist(), "repeats", "repeat_interleave", least=0)
+        places = np.repeat(np.arange(input.shape[axis]), counts)
+        return ops.index(input, places, key=(*[slice(None)] * axis, ops.ARRAY))
+    count = integer(repeats, "repeats", "repeat_interleave", least=0)
+    before, n, after = input.shape[:axis], input.shape[axis], input.shape[axis + 1 :]
+    copies = ops.broadcast_to(ops.reshape(input, shape=(*before, n, 1, *after)), shape=(*before, n, count, *after))
+    return ops.reshape(copies, shape=(*before, n * count, *after))
+
+
+def narrow(input: Array, dim: int, start: int, length: int) -> Array:
+    """`length` elements along `dim`, from `start` on.
+
+    >>> narrow(np.arange(5), 0, 1, 3)
+    array([1, 2, 3])
+    """
+    input = as_array(input)
+    axis = one_dim(dim, input.ndim)
+    n = input.shape[axis]
+    start, length = integer(start, "start", "narrow"), integer(length, "length", "narrow", least=0)
+    if not -n <= start <= n or start % (n + (start == n)) + length > n:
+        raise ValueError(f"narrow cannot take {length} from {start} on along dim {dim} of {input.shape}")
+    start += n * (start < 0)
+    return _slice(input, axis, start, start + length)
+
+
+def _slice(input: Array, axis: int, start: int, end: int) -> Array:
+    return ops.index(input, key=(*[slice(None)] * axis, slice(start, end)))
+
+
+def select(input: Array, dim: int, index: int) -> Array:
+    """The part at one index along `dim`, without that dimension.
+
+    >>> select(np.array([[1, 2], [3, 4]]), 1, 0)
+    array([1, 3])
+    """
+    input = as_array(input)
+    axis, index = one_dim(dim, input.ndim), integer(index, "index", "select")
+    if not -input.shape[axis] <= index < input.shape[axis]:
+        raise IndexError(f"select: index {index} is out of range for dim {dim} of {input.shape}")
+    return ops.index(input, key=(*[slice(None)] * axis, index))
+
+
+def unbind(input: Array, dim: int = 0) -> tuple[Array, ...]:
+    """All parts along `dim`, without that dimension.
+
+    >>> unbind(np.array([[1, 2], [3, 4]]))
+    (array([1, 2]), array([3, 4]))
+    """
+    input = as_array(input)
+    return tuple(select(input, dim, i) for i in range(input.shape[one_dim(dim, input.ndim)]))
+
+
+def split(input: Array, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Array, ...]:
+    """Parts of one length along `dim` (the last may be shorter), or of the lengths that are given.
+
+    >>> split(np.arange(5), 2)
+    (array([0, 1]), array([2, 3]), array([4]))
+    """
+    input = as_array(input)
+    axis = one_dim(dim, input.ndim)
+    n = input.shape[axis]
+    if isinstance(split_size_or_sections, (list, tuple)):
+        sizes = integers(split_size_or_sections, "split_size_or_sections", "split", least=0)
+        if sum(sizes) != n:
+            raise ValueError(f"split expects lengths that add up to {n}, dim {dim} of {input.shape}; got {sizes}")
+    else:
+        size = integer(split_size_or_sections, "split_size_or_sections", "split", least=1 if n else 0)
+        sizes = tuple(min(size, n - start) for start in range(0, n, size or 1)) or (0,)
+    ends = np.cumsum(sizes).tolist()
+    return tuple(_slice(input, axis, end - size, end) for size, end in zip(sizes, ends, strict=True))
+
+
+def chunk(input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
+    """At most so many parts of one length along `dim`; the last may be shorter.
+
+    >>> [len(part) for part in chunk(np.arange(5), 2)]
+    [3, 2]
+    """
+    input = as_array(input)
+    chunks = integer(chunks, "chunks", "chunk", least=1)
+    n = input.shape[one_dim(dim, input.ndim)]
+    return split(input, -(-n // chunks), dim) if n else split(input, [0] * chunks, dim)
+
+
+def flip(input: Array, *given: Any, dims: Any = ()) -> Array:
+    """In reverse order along the dimensions (numbers or one tuple; also as `dims=`).
+
+    >>> flip(np.array([1, 2, 3]), 0)
+    array([3, 2, 1])
+    """
+    input = as_array(input)
+    turned = [one_dim(d, input.ndim) for d in flat(given or (dims,), "dims", "flip")]
+    if len(set(turned)) < len(turned):
+        raise ValueError(f"flip expects each dimension once, got {given or dims}")
+    return ops.index(input, key=tuple(slice(None, None, -1 if i in turned else 1) for i in range(input.ndim)))
+
+
+@composition
+def roll(input: Array, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Array:
+    """Shifted along the dimensions, what leaves at the end coming back at the start; by default flattened meanwhile.
+
+    >>> roll(np.array([1, 2, 3]), 1)
+    array([3, 1, 2])
+    """
+    input = as_array(input)
+    steps = integers(shifts, "shifts", "roll")
+    if dims is None:
+        return ops.reshape(roll(ops.reshape(input, shape=(-1,)), steps[0], 0), shape=input.shape)
+    axes = integers(dims, "dims", "roll")
+    if len(steps) != len(axes):
+        raise ValueError(f"roll expects a shift for each dimension, got {steps} and {axes}")
+    for step, dim in zip(steps, axes, strict=True):
+        axis = one_dim(dim, input.ndim)
+        n = input.shape[axis]
+        if n and step % n:
+            parts = _slice(input, axis, n - step % n, n), _slice(input, axis, 0, n - step % n)
+            input = ops.concatenate(*parts, axis=axis)
+    return input
+
+
+def movedim(input: Array, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
+    """Dimensions at other places; the others stay in their order.
+
+    >>> movedim(np.zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
+    input = as_array(input)
+    given, places = integers(source, "source", "movedim"), integers(destination, "destination", "movedim")
+    old = [one_dim(d, input.ndim) for d in given]
+    new = [one_dim(d, input.ndim) for d in places]
+    if len(old) != len(new) or len(set(old)) < len(old) or len(set(new)) < len(new):
+        raise ValueError(f"movedim expects as many places as dimensions, each once, got {given} and {places}")
+    order = [i for i in range(input.ndim) if i not in old]
+    for place, axis in sorted(zip(new, old, strict=True)):
+        order.insert(place, axis)
+    return permute(input, order)
+
+
+def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Array:
+    """One dimension as several; one -1 is worked out.
+
+    >>> unflatten(np.zeros((2, 6)), 1, (3, -1)).shape
+    (2, 3, 2)
+    """
+    input = as_array(input)
+    axis = one_dim(dim, input.ndim)
+    wanted = list(integers(sizes, "sizes", "unflatten"))
+    n, known = input.shape[axis], math.prod(size for size in wanted if size != -1)
+    if wanted.count(-1) == 1 and known:
+        wanted[wanted.index(-1)] = n // known
+    if math.prod(wanted) != n:
+        raise ValueError(f"unflatten cannot make {tuple(sizes)} of {n}, dim {dim} of {input.shape}")
+    return ops.reshape(input, shape=(*input.shape[:axis], *wanted, *input.shape[axis + 1 :]))
