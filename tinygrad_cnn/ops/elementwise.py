@@ -304,7 +304,7 @@ minimum.defvjp(
 
 
 def _share(own: Array, other: Array, how: str, ties: str, first: bool, dtype: Any) -> Array:
-    """What one of two values has of their extreme: 1 where it is that alone, else 0, and its part of a tie."""
+    """The share of one value in the extreme of both: 1 where it wins, 0 where it loses, and its part of a tie."""
     if ties == "first":
         return compare(own, other, how=f"{how}=" if first else how)
     won, tied = compare(own, other, how=how), compare(own, other, how="==")

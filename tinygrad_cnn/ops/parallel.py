@@ -25,7 +25,7 @@ def map_parts(
 
     Args:
         batch: a value or an array, (N, ...).
-        parameters: the leaves that the function uses beside.
+        parameters: the other leaves that the function uses.
         count: into how many parts the batch is cut, at most N.
         run: computes the parts, each of which may be computed by another thread.
 
@@ -41,7 +41,7 @@ def map_parts(
     recorded: list[tuple[Leaf, Array]] | None = None
 
     def forward(recording: bool) -> list[tuple[Leaf, Array]]:
-        """For each part the leaf where it begins, and its result."""
+        """For each part, the leaf where its graph begins, and its result."""
 
         def one(part: slice) -> tuple[Leaf, Array]:
             begin = Leaf()
@@ -60,7 +60,7 @@ def map_parts(
         return results
 
     def backward(g: np.ndarray) -> dict[Any, Any]:
-        """What reaches the parameters and the batch."""
+        """The gradients of the parameters and of the batch."""
         nonlocal recorded
         recorded, used = None, recorded or forward(recording=True)
         found = run(
@@ -83,7 +83,7 @@ def map_parts(
         return totals
 
     def backward_recorded(batch: Array, g: Value) -> dict[Any, Any]:
-        """The same as values, with a graph of the backward pass: for that the batch goes through as a whole."""
+        """The gradients with a graph of their own; for that the batch goes through as a whole."""
         whole = function(batch)
         wanted = leaves if origin is None else {*leaves, origin}
         return backpropagate({whole.node: g}, wanted, retain_graph=True, wrap=g.wrap)
