@@ -485,6 +485,7 @@ MORE = {
         (lambda x: F.channel_shuffle(x, 2), [normal((1, 6, 1, 2))], lambda x: x[:, [0, 3, 1, 4, 2, 5]]),
     ],
     "chunk": [(lambda x: F.chunk(x, 3, -1)[1], [X], lambda x: x[..., 2:])],
+    "clone": [(F.clone, [X], lambda x: x)],
     "conv1d": [
         (
             lambda x, w, b: F.conv1d(x, w, b, 2, 1, 1, 2), [LINES, normal((2, 2, 3)), normal(2)],
@@ -721,7 +722,9 @@ MORE = {
 }  # fmt: skip
 CASES |= MORE
 CONSTANT = {"constant_values": 3.0}
-NOT_DIFFERENTIABLE = {"all", "any", "argmax", "argmin", "argsort", "one_hot"}
+COMPARISONS = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater}
+COMPARISONS |= {"ge": np.greater_equal}
+NOT_DIFFERENTIABLE = {"all", "any", "argmax", "argmin", "argsort", "isnan", "one_hot", *COMPARISONS}
 
 FLAT = [pytest.param(*case, id=f"{name}-{i}") for name, cases in CASES.items() for i, case in enumerate(cases)]
 

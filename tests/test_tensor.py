@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from references import fixed
 
-from tinygrad_cnn import Tensor, grad, nn, no_grad
+from tinygrad_cnn import Tensor, grad, manual_seed, nn, no_grad
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.recording import is_recording
 from tinygrad_cnn.functional._numpy import UFUNCS
@@ -195,7 +195,7 @@ def test_operators_and_their_reflections():
     np.testing.assert_array_equal(Tensor(fixed((2, 3, 4))).mT, fixed((2, 3, 4)).mT)
 
 
-def test_comparisons_are_arrays_of_booleans():
+def test_comparisons_are_tensors_of_booleans():
     a, b = np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])
     for left, right in ((Tensor(a), Tensor(b)), (Tensor(a), b), (a, Tensor(b)), (leaf(*a), Tensor(b))):
         for result, expected in (
@@ -206,7 +206,7 @@ def test_comparisons_are_arrays_of_booleans():
             (left == right, a == b),
             (left != right, a != b),
         ):
-            assert type(result) is np.ndarray and result.dtype == bool
+            assert type(result) is Tensor and result.dtype == bool and not result.requires_grad
             np.testing.assert_array_equal(result, expected)
     assert (Tensor([1.0, 2.0]) > 1).tolist() == [False, True]
 
@@ -222,13 +222,12 @@ def test_numpy_functions_record(ufunc):
     x = Tensor(arrays[0], requires_grad=True)
     result = ufunc(x, *arrays[1:])
     np.testing.assert_allclose(result, ufunc(*arrays), rtol=1e-15)
-    assert isinstance(result, Tensor) == (result.dtype != bool)
+    assert isinstance(result, Tensor)
     if ufunc.nin == 2:
         reflected = ufunc(arrays[1], x)
         np.testing.assert_allclose(reflected, ufunc(arrays[1], arrays[0]), rtol=1e-15)
-        assert isinstance(reflected, Tensor) == (reflected.dtype != bool)
-    if isinstance(result, Tensor):
-        assert result.requires_grad
+        assert isinstance(reflected, Tensor)
+    assert result.requires_grad == (result.dtype != bool)
 
 
 def test_a_numpy_scalar_on_the_left_records_and_keeps_float32():
@@ -283,13 +282,91 @@ def test_an_array_can_be_changed_by_a_tensor_without_history():
 def test_in_place_operators_leave_no_parameter_behind():
     p = leaf(1.0, 2.0)
     for change in ("p -= 1", "p += 1", "p *= 2", "p /= 2"):
-        with pytest.raises(RuntimeError, match=r"write p\.data [-+*/]= \.\.\."):
+        with pytest.raises(RuntimeError, match=r"not changed by [-+*/]= while.*inside `with no_grad\(\):`"):
             exec(change, {"p": p})
     y = p * 1
     y += 1  # another Tensor under the same name
     assert y.tolist() == [2.0, 3.0]
     with pytest.raises(TypeError, match="not changed in place"):
         y[0] = 1
+
+
+def test_inside_no_grad_a_leaf_is_changed_as_tutorials_do():
+    w, before = leaf(1.0, 2.0), leaf(1.0, 2.0)
+    same, memory = w, w.data
+    (w * w).sum().backward()
+    with no_grad():
+        w -= 0.5 * w.grad
+        w.grad.zero_()
+    assert w is same and w.requires_grad and np.shares_memory(w.data, memory)
+    assert w.tolist() == [0.0, 0.0] and w.grad.tolist() == [0.0, 0.0]
+    with no_grad():
+        assert w.copy_(before) is w and w.tolist() == [1.0, 2.0]
+        assert w.add_(1).mul_(w).sub_([1.0, 1.0] * np.ones(2)).div_(2, rounding_mode=None).tolist() == [1.5, 4.0]
+        assert w.fill_(3).tolist() == [3.0, 3.0] and w.clamp_(max=1).tolist() == [1.0, 1.0]
+        assert w.masked_fill_(np.array([True, False]), 7.0).tolist() == [7.0, 1.0]
+        manual_seed(0)
+        assert 2 <= w.uniform_(2, 3).min().item() <= w.max().item() <= 3 and w.normal_(5, 0).tolist() == [5.0, 5.0]
+    assert w.dtype == np.float32
+
+
+@pytest.mark.parametrize("method", ["add_", "mul_", "copy_", "fill_", "uniform_", "normal_", "zero_"])
+def test_a_leaf_or_a_result_is_not_changed_in_place_while_operations_are_recorded(method):
+    args = () if method == "zero_" else (1.0,)
+    w = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match=rf"not changed by \.{method} while.*no_grad"):
+        getattr(w, method)(*args)
+    for value in (w * 2, (w * 2).detach()):
+        with pytest.raises(RuntimeError, match=rf"\.{method} would change the value of a recorded operation"):
+            getattr(value, method)(*args)
+    assert w.tolist() == [1.0, 2.0]
+
+
+def test_a_change_in_place_is_noticed_by_graphs():
+    for change in (lambda w: w.add_(1), lambda w: w.zero_(), lambda w: w.__isub__(1)):
+        w, x = leaf(1.0, 2.0), Tensor([3.0, 4.0])
+        for changed in (w, x):
+            loss = (w * x).sum()
+            with no_grad():
+                change(changed)
+            with pytest.raises(RuntimeError, match="was changed"):
+                loss.backward()
+
+
+def test_constants_are_changed_in_place_under_all_their_names():
+    total = Tensor([0.0, 0.0])
+    same = total
+    total += np.ones(2)
+    total *= 3
+    assert same is total and same.tolist() == [3.0, 3.0]
+    total += leaf(1.0, 1.0)  # a result of a graph: another Tensor
+    assert total.requires_grad and same.tolist() == [3.0, 3.0]
+    with pytest.raises(RuntimeError, match=r"cannot put a result of shape \(3, 2\) into a Tensor of shape \(2,\)"):
+        same += np.ones((3, 2))
+    with pytest.raises(RuntimeError, match="cannot put float32 into a Tensor of int64"):
+        Tensor(np.array([1, 2])).add_(0.5)
+
+
+def test_conversions():
+    x = leaf(1.0, 2.0)
+    assert x.to("cpu") is x.to(x.device) is x.cpu() is x.contiguous() is x and not x.is_cuda
+    assert x.to(np.float64).dtype == x.to("cpu", "float64").dtype == x.to(Tensor(np.ones(1))).dtype == np.float64
+    assert [x.long().dtype, x.int().dtype, x.bool().dtype] == [np.int64, np.int32, np.bool_]
+    assert x.type(np.float64).type_as(x).dtype == np.float32 and x.dim() == 1 and x.is_floating_point()
+    assert grad(x.to(np.float64).sum(), x)[0].dtype == np.float32
+    for call in (lambda: x.to("cuda"), lambda: x.to("cuda:0"), x.cuda, lambda: x.to(device="mps")):
+        with pytest.raises(RuntimeError, match="NumPy computes on the CPU"):
+            call()
+    with pytest.raises(TypeError, match="to expects dtype as a dtype of real numbers"):
+        x.to(5)
+    assert x.reshape(2, 1).t().shape == (1, 2)
+
+
+def test_logic():
+    a, b = Tensor([True, True, False]), Tensor([True, False, False])
+    assert ((a & b).tolist(), (a | b).tolist(), (a ^ b).tolist()) == ([1, 0, 0], [1, 1, 0], [0, 1, 0])
+    assert (~a).tolist() == [False, False, True] and not a.all() and a.any()
+    assert (leaf(1.0, 2.0) == [1.0, 3.0]).float().mean().item() == (leaf(1.0, 2.0) == [1.0, 3.0]).mean().item() == 0.5
 
 
 def test_operands_that_make_no_sense():

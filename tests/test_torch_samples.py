@@ -91,7 +91,7 @@ FUNCTIONS |= {
             *("expm1", "flip", "floor", "gather", "index_select", "log1p", "logsumexp", "masked_fill", "mm", "movedim"),
             *("mv", "narrow", "norm", "outer", "prod", "reciprocal", "repeat", "repeat_interleave", "roll", "round"),
             *("rsqrt", "select", "sign", "sin", "sort", "split", "square", "std", "topk", "unbind", "unflatten", "var"),
-            *("var_mean", "view_as", "expand_as"),
+            *("var_mean", "view_as", "expand_as", "clone", "eq", "ne", "lt", "le", "gt", "ge", "isnan"),
         )
     },
     **{

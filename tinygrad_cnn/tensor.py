@@ -5,6 +5,7 @@ Its methods are the functions of `tinygrad_cnn.functional`, its first argument b
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,36 +17,73 @@ from . import ops
 from .engine.autograd import run_backward
 from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
-from .engine.recording import is_recording
+from .engine.recording import is_recording, no_grad
 from .engine.versions import note_change
 from .functional._arguments import new_array, one_dim, real_array
 from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
 from .functional.indexing import getitem
-from .settings import flag, real_dtype
+from .random import generator as default_generator
+from .settings import flag, number, real_dtype
 
 
-def _comparison(ufunc: np.ufunc) -> Callable[[Any, Array], Any]:
-    """A comparison of a Tensor with a Tensor, an array or a number: an array of booleans."""
+def _without_gradient(ufunc: np.ufunc) -> Callable[..., Any]:
+    """An operator whose result has no gradient (a comparison, or logic): a Tensor of booleans or of integers."""
 
-    def compare(self: Tensor, other: Array) -> Any:
-        if other is None or isinstance(other, str):
+    def operator(self: Tensor, *others: Array) -> Any:
+        if any(other is None or isinstance(other, str) for other in others):
             return NotImplemented  # then == is False, and < an error, as of all objects that cannot be compared
-        return ufunc(self._array, np.asarray(other))
+        arrays = (other._array if isinstance(other, Tensor) else np.asarray(other) for other in others)
+        return Tensor.wrap(np.asarray(ufunc(self._array, *arrays)), None)
 
-    return compare
+    return operator
 
 
 def _in_place(symbol: str, function: Callable[..., Any]) -> Callable[[Any, Array], Any]:
-    """x += y as x = x + y; but p -= step would give the name p to another Tensor, and leave the parameter alone."""
+    """x += y: what takes part in no graph is changed, or a leaf inside `no_grad()`; of a result it is x = x + y."""
 
     def update(self: Tensor, other: Array) -> Any:
-        if isinstance(self.node, Leaf):
-            raise RuntimeError(
-                f"a leaf that requires a gradient is not changed by {symbol}: write p.data {symbol} ..., unrecorded"
-            )
-        return function(self, other)
+        takes_part = isinstance(other, Tensor) and other.node is not None and is_recording()
+        if isinstance(self.node, Node) or (self.node is None and (takes_part or not self._array.flags.writeable)):
+            return function(self, other)
+        return self._change(symbol, lambda: function(self.detach(), other))
 
     return update
+
+
+def _method_in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """x.add_(y) and the like: x itself becomes what the function gives."""
+
+    def method(self: Tensor, *args: Any, **settings: Any) -> Tensor:
+        return self._change(f".{name}", lambda: function(self.detach(), *args, **settings))
+
+    method.__name__, method.__doc__ = name, f"`{name[:-1]}` of this Tensor in place, unrecorded; returns the Tensor."
+    return method
+
+
+class device:
+    """Where a Tensor is: `device("cpu")`, and there is no other.
+
+    >>> str(device("cpu"))
+    'cpu'
+    """
+
+    def __init__(self, type: Any = "cpu", index: int | None = None) -> None:
+        self.type = str(type).partition(":")[0]
+        self.index = index
+        if self.type != "cpu":
+            raise RuntimeError(f'NumPy computes on the CPU, there is no device {str(type)!r} here: use device("cpu")')
+
+    def __repr__(self) -> str:
+        return f"device(type={self.type!r})"
+
+    def __str__(self) -> str:
+        return self.type
+
+    def __eq__(self, other: object) -> bool:
+        return str(other).partition(":")[0] == "cpu"
+
+    def __hash__(self) -> int:
+        return hash("cpu")
 
 
 class Tensor(Value):
@@ -177,7 +215,7 @@ class Tensor(Value):
         """The shape, or its length along `dim`."""
         return self.shape if dim is None else self.shape[one_dim(dim, self.ndim)]
 
-    def numel(self) -> int:
+    def numel(self) -> builtins.int:
         """The number of elements."""
         return self._array.size
 
@@ -214,6 +252,61 @@ class Tensor(Value):
             )
         return _restored, (type(self), self._array, self.requires_grad, self.grad)
 
+    # ---- changing it in place, unrecorded
+
+    def _change(self, how: str, compute: Callable[[], Any]) -> Tensor:
+        """New numbers in the memory of this Tensor; graphs that used the old ones notice."""
+        if isinstance(self.node, Node) or not self._array.flags.writeable:
+            raise RuntimeError(
+                f"{how} would change the value of a recorded operation, which may be needed for a gradient: use what "
+                "the function without _ returns, or change a .detach().clone()"
+            )
+        if self.requires_grad and is_recording():
+            raise RuntimeError(
+                f"a leaf that requires a gradient is not changed by {how} while operations are recorded: write it "
+                "inside `with no_grad():`"
+            )
+        with no_grad():
+            new = np.asarray(compute())
+        if new.shape != self.shape and np.broadcast_shapes(new.shape, self.shape) != self.shape:
+            raise RuntimeError(f"{how} cannot put a result of shape {new.shape} into a Tensor of shape {self.shape}")
+        if not np.can_cast(new.dtype, self.dtype, "same_kind"):
+            raise RuntimeError(f"{how} cannot put {new.dtype} into a Tensor of {self.dtype}")
+        note_change(self._array)
+        self._array[...] = new
+        return self
+
+    add_ = _method_in_place("add_", F.add)
+    sub_ = _method_in_place("sub_", F.sub)
+    mul_ = _method_in_place("mul_", F.mul)
+    div_ = _method_in_place("div_", F.div)
+    clamp_ = _method_in_place("clamp_", F.clamp)
+    masked_fill_ = _method_in_place("masked_fill_", F.masked_fill)
+
+    def copy_(self, other: Array) -> Tensor:
+        """Take over the numbers of another Tensor, broadcast; returns this Tensor."""
+        return self._change(".copy_", lambda: np.asarray(other).astype(self.dtype))
+
+    def fill_(self, value: Any) -> Tensor:
+        """One number everywhere; returns this Tensor."""
+        return self._change(".fill_", lambda: np.asarray(value).astype(self.dtype))
+
+    def zero_(self) -> Tensor:
+        """Zero everywhere; returns this Tensor."""
+        return self._change(".zero_", lambda: np.zeros((), self.dtype))
+
+    def uniform_(self, a: Any = 0.0, b: Any = 1.0, *, generator: np.random.Generator | None = None) -> Tensor:
+        """Random numbers between a and b; returns this Tensor."""
+        source = generator or default_generator()
+        bounds = number(a, "a", "uniform_"), number(b, "b", "uniform_")
+        return self._change(".uniform_", lambda: source.uniform(*bounds, self.shape).astype(self.dtype))
+
+    def normal_(self, mean: Any = 0.0, std: Any = 1.0, *, generator: np.random.Generator | None = None) -> Tensor:
+        """Normal random numbers; returns this Tensor."""
+        source = generator or default_generator()
+        mean, std = number(mean, "mean", "normal_"), number(std, "std", "normal_", least=0)
+        return self._change(".normal_", lambda: source.normal(mean, std, self.shape).astype(self.dtype))
+
     # ---- differentiation
 
     backward = run_backward
@@ -227,7 +320,7 @@ class Tensor(Value):
             return f"Tensor({body}{dtype}, from={self.node.primitive.name})"
         return f"Tensor({body}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
-    def __len__(self) -> int:
+    def __len__(self) -> builtins.int:
         if self.ndim == 0:
             raise TypeError("a Tensor without dimensions has no length: use .item() for its number")
         return len(self._array)
@@ -304,46 +397,106 @@ class Tensor(Value):
     def __rmatmul__(self, other: Array) -> Array:
         return F.matmul(other, self)
 
-    __lt__ = _comparison(np.less)
-    __le__ = _comparison(np.less_equal)
-    __gt__ = _comparison(np.greater)
-    __ge__ = _comparison(np.greater_equal)
-    __eq__ = _comparison(np.equal)
-    __ne__ = _comparison(np.not_equal)
+    __lt__ = _without_gradient(np.less)
+    __le__ = _without_gradient(np.less_equal)
+    __gt__ = _without_gradient(np.greater)
+    __ge__ = _without_gradient(np.greater_equal)
+    __eq__ = _without_gradient(np.equal)
+    __ne__ = _without_gradient(np.not_equal)
+    __and__ = __rand__ = _without_gradient(np.bitwise_and)
+    __or__ = __ror__ = _without_gradient(np.bitwise_or)
+    __xor__ = __rxor__ = _without_gradient(np.bitwise_xor)
+    __invert__ = _without_gradient(np.invert)
     __hash__ = object.__hash__
 
     # ---- functions as methods
 
     abs = F.abs
     add = F.add
+    all = F.all
     amax = F.amax
+    amin = F.amin
+    any = F.any
     argmax = F.argmax
-    clamp = F.clamp
+    argmin = F.argmin
+    argsort = F.argsort
+    bmm = F.bmm
+    ceil = F.ceil
+    chunk = F.chunk
+    clamp = clip = F.clamp
+    clone = F.clone
+    cos = F.cos
+    cumsum = F.cumsum
     div = F.div
+    dot = F.dot
+    eq = F.eq
+    erf = F.erf
     exp = F.exp
+    expand = F.expand
+    expand_as = F.expand_as
+    expm1 = F.expm1
     flatten = F.flatten
+    flip = F.flip
+    floor = F.floor
+    gather = F.gather
+    ge = F.ge
+    gt = F.gt
+    index_select = F.index_select
+    isnan = F.isnan
+    le = F.le
     log = F.log
+    log1p = F.log1p
     log_softmax = F.log_softmax
+    logsumexp = F.logsumexp
+    lt = F.lt
+    masked_fill = F.masked_fill
     matmul = F.matmul
     max = F.max
     maximum = F.maximum
     mean = F.mean
+    min = F.min
     minimum = F.minimum
+    mm = F.mm
+    movedim = F.movedim
     mul = F.mul
+    mv = F.mv
+    narrow = F.narrow
+    ne = F.ne
     neg = F.neg
+    norm = F.norm
+    outer = F.outer
     permute = F.permute
     pow = F.pow
+    prod = F.prod
+    reciprocal = F.reciprocal
     relu = F.relu
+    repeat = F.repeat
+    repeat_interleave = F.repeat_interleave
     reshape = view = F.reshape
+    roll = F.roll
+    round = F.round
+    rsqrt = F.rsqrt
+    select = F.select
     sigmoid = F.sigmoid
+    sign = F.sign
+    sin = F.sin
     softmax = F.softmax
+    sort = F.sort
+    split = F.split
     sqrt = F.sqrt
+    square = F.square
     squeeze = F.squeeze
+    std = F.std
     sub = F.sub
     sum = F.sum
     tanh = F.tanh
-    transpose = F.transpose
+    topk = F.topk
+    transpose = swapaxes = F.transpose
+    unbind = F.unbind
+    unflatten = F.unflatten
     unsqueeze = F.unsqueeze
+    var = F.var
+    view_as = F.view_as
 
     def where(self, condition: Array, other: Array) -> Array:
         """This Tensor where the condition holds, else `other`."""
@@ -363,6 +516,78 @@ class Tensor(Value):
         """The same numbers in another dtype; floating-point ones keep their gradient."""
         return ops.astype(self, dtype=real_dtype(dtype, "dtype", "astype"))
 
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Array:
+        """In another dtype, or on the device of another Tensor, all in one: `x.to("cpu")`, `x.to(np.float64)`."""
+        check_ignored(ignored, "to", ("non_blocking", "memory_format"))
+        dtype = real_dtype(dtype, "dtype", "to") if dtype is not None else self.dtype
+        for one in args:
+            if isinstance(one, Tensor):
+                dtype = one.dtype
+            elif isinstance(one, (str, _device)) and not _is_dtype(one):
+                _device(one)
+            elif not isinstance(one, (bool, type(None))):
+                dtype = real_dtype(one, "dtype", "to")
+        if device is not None:
+            _device(device)
+        return self if dtype == self.dtype and not copy else self.astype(dtype)
+
+    def type(self, dtype: Any) -> Array:
+        """The same numbers in another dtype."""
+        return self.astype(dtype)
+
+    def type_as(self, other: Tensor) -> Array:
+        """The same numbers in the dtype of another Tensor."""
+        return self.astype(other.dtype)
+
+    def contiguous(self, **ignored: Any) -> Tensor:
+        """This Tensor: how it lies in memory makes no difference to any function."""
+        check_ignored(ignored, "contiguous", ("memory_format",))
+        return self
+
+    def cpu(self) -> Tensor:
+        """This Tensor, as it is where NumPy computes."""
+        return self
+
+    def cuda(self, *_: Any, **__: Any) -> Tensor:
+        """An error: NumPy computes on the CPU."""
+        raise RuntimeError("NumPy computes on the CPU: leave .cuda() out, or ask cuda.is_available() first")
+
+    @property
+    def device(self) -> device:
+        """Where it is: the CPU."""
+        return _device("cpu")
+
+    @property
+    def is_cuda(self) -> builtins.bool:
+        """False."""
+        return False
+
+    def is_floating_point(self) -> builtins.bool:
+        """Whether it holds floating-point numbers."""
+        return self.dtype.kind == "f"
+
+    def dim(self) -> builtins.int:
+        """The number of dimensions."""
+        return self.ndim
+
+    def t(self) -> Array:
+        """A matrix with rows and columns exchanged; a vector as it is."""
+        if self.ndim > 2:
+            raise RuntimeError(f"t() expects at most two dimensions, got {self.shape}: use .mT or transpose(-2, -1)")
+        return self.T
+
+    def long(self) -> Array:
+        """As int64."""
+        return self.astype(np.int64)
+
+    def int(self) -> Array:
+        """As int32."""
+        return self.astype(np.int32)
+
+    def bool(self) -> Array:
+        """As booleans: which elements are not 0."""
+        return self.astype(np.bool_)
+
     def float(self) -> Array:
         """As float32."""
         return self.astype(np.float32)
@@ -370,6 +595,20 @@ class Tensor(Value):
     def double(self) -> Array:
         """As float64."""
         return self.astype(np.float64)
+
+
+_device = device
+
+
+def _is_dtype(name: Any) -> bool:
+    return isinstance(name, str) and name.startswith(("float", "int", "uint", "bool"))
+
+
+def check_ignored(given: dict[str, Any], owner: str, harmless: tuple[str, ...]) -> None:
+    """Arguments of PyTorch that make no difference here are passed over; any other is a mistake."""
+    for name in given:
+        if name not in harmless:
+            raise TypeError(f"{owner} got an unexpected keyword argument {name!r}")
 
 
 def _new_data(new: Any, needs_float: bool) -> np.ndarray:

@@ -12,8 +12,8 @@ from .activations import (
 )
 from .adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool1d, lp_pool2d, max_pool1d
 from .arithmetic import (
-    abs, add, ceil, clamp, cos, div, erf, exp, expm1, floor, log, log1p, maximum, minimum, mul, neg, pow, reciprocal,
-    round, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh, where,
+    abs, add, ceil, clamp, clone, cos, div, eq, erf, exp, expm1, floor, ge, gt, isnan, le, log, log1p, lt, maximum,
+    minimum, mul, ne, neg, pow, reciprocal, round, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh, where,
 )
 from .indexing import embedding, gather, index_select, masked_fill, one_hot
 from .layers import dropout, dropout2d, linear
@@ -39,17 +39,17 @@ from .windows import avg_pool2d, conv2d, max_pool2d
 __all__ = [
     "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "all", "amax", "amin", "any",
     "argmax", "argmin", "argsort", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "bmm", "cat", "ceil", "celu", "channel_shuffle", "chunk", "clamp", "conv1d",
-    "conv2d", "conv_transpose2d", "cos", "cosine_similarity", "cross_entropy", "cumsum", "div", "dot", "dropout",
-    "dropout2d", "einsum", "elu", "embedding", "erf", "exp", "expand", "expand_as", "expm1", "flatten", "flip",
-    "floor", "fold", "gather", "gelu", "glu", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "huber_loss",
-    "index_select", "instance_norm", "interpolate", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
-    "local_response_norm", "log", "log1p", "log_softmax", "logsigmoid", "logsumexp", "lp_pool2d", "masked_fill",
-    "matmul", "max", "max_pool1d", "max_pool2d", "maximum", "mean", "min", "minimum", "mish", "mm", "movedim",
-    "mse_loss", "mul", "mv", "narrow", "neg", "nll_loss", "norm", "normalize", "one_hot", "outer", "pad", "permute",
-    "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod", "reciprocal", "relu", "relu6", "repeat",
-    "repeat_interleave", "reshape", "roll", "round", "rsqrt", "select", "selu", "sigmoid", "sign", "silu", "sin",
-    "smooth_l1_loss", "softmax", "softplus", "softsign", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "sub", "sum", "tanh", "topk", "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "upsample", "var",
-    "var_mean", "view_as", "where",
+    "binary_cross_entropy_with_logits", "bmm", "cat", "ceil", "celu", "channel_shuffle", "chunk", "clamp", "clone",
+    "conv1d", "conv2d", "conv_transpose2d", "cos", "cosine_similarity", "cross_entropy", "cumsum", "div", "dot",
+    "dropout", "dropout2d", "einsum", "elu", "embedding", "eq", "erf", "exp", "expand", "expand_as", "expm1",
+    "flatten", "flip", "floor", "fold", "gather", "ge", "gelu", "glu", "group_norm", "gt", "hardsigmoid", "hardswish",
+    "hardtanh", "huber_loss", "index_select", "instance_norm", "interpolate", "isnan", "kl_div", "l1_loss",
+    "layer_norm", "le", "leaky_relu", "linear", "local_response_norm", "log", "log1p", "log_softmax", "logsigmoid",
+    "logsumexp", "lp_pool2d", "lt", "masked_fill", "matmul", "max", "max_pool1d", "max_pool2d", "maximum", "mean",
+    "min", "minimum", "mish", "mm", "movedim", "mse_loss", "mul", "mv", "narrow", "ne", "neg", "nll_loss", "norm",
+    "normalize", "one_hot", "outer", "pad", "permute", "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod",
+    "reciprocal", "relu", "relu6", "repeat", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "select",
+    "selu", "sigmoid", "sign", "silu", "sin", "smooth_l1_loss", "softmax", "softplus", "softsign", "sort", "split",
+    "sqrt", "square", "squeeze", "stack", "std", "sub", "sum", "tanh", "topk", "transpose", "unbind", "unflatten",
+    "unfold", "unsqueeze", "upsample", "var", "var_mean", "view_as", "where",
 ]

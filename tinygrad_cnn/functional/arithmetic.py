@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer, one_of
-from ._arguments import as_array, as_float, inspected, operands
+from ._arguments import as_array, as_float, detached, inspected, operands
 
 
 def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
@@ -304,3 +305,41 @@ def where(condition: Array, input: Array, other: Array) -> Array:
     if condition.dtype != bool:
         raise TypeError(f"where expects a condition of booleans, got {condition.dtype}: compare first, as in x > 0")
     return ops.where(condition, *operands(input, other))
+
+
+def _relation(name: str, how: str) -> Callable[[Array, Array], Array]:
+    def relation(input: Array, other: Array) -> Array:
+        return detached(ops.compare(*operands(input, other), how=how))
+
+    relation.__name__ = relation.__qualname__ = name
+    relation.__doc__ = f"Whether input {how} other, element by element, broadcast."
+    return relation
+
+
+eq = _relation("eq", "==")
+ne = _relation("ne", "!=")
+lt = _relation("lt", "<")
+le = _relation("le", "<=")
+gt = _relation("gt", ">")
+ge = _relation("ge", ">=")
+
+
+def isnan(input: Array) -> Array:
+    """Which elements are NaN.
+
+    >>> isnan(np.array([1.0, np.nan]))
+    array([False,  True])
+    """
+    input = as_array(input)
+    return detached(ops.compare(input, input, how="!="))
+
+
+def clone(input: Array) -> Array:
+    """A copy, through which the gradient passes.
+
+    >>> x = np.ones(2)
+    >>> clone(x) is x
+    False
+    """
+    input = as_array(input)
+    return ops.astype(input, dtype=input.dtype)

@@ -24,24 +24,29 @@ def _centred(input: Array, axis: tuple[int, ...]) -> tuple[Array, Array, Array]:
     return centred, mean, ops.div(ops.sum(ops.mul(centred, centred), axis=axis, keepdims=True), count)
 
 
-def _scaled(centred: Array, var: Array, eps: float, weight: Array | None, bias: Array | None) -> Array:
-    """centred / sqrt(var + eps) · weight + bias."""
+def _scaled(
+    centred: Array, var: Array, eps: float, weight: Array | None, bias: Array | None, shape: tuple[int, ...]
+) -> Array:
+    """centred / sqrt(var + eps) · weight + bias, weight and bias under a shape that broadcasts."""
     scale = ops.sqrt(ops.add(var, eps))
-    out = ops.div(centred, scale) if weight is None else ops.mul(centred, ops.div(weight, scale))
-    return out if bias is None else ops.add(out, bias)
+    if weight is None:
+        out = ops.div(centred, scale)
+    else:
+        out = ops.mul(centred, ops.div(ops.reshape(weight, shape=shape), scale))
+    return out if bias is None else ops.add(out, ops.reshape(bias, shape=shape))
 
 
 def _affine(
-    op: str, input: Array, weight: Array | None, bias: Array | None, given: tuple[int, ...], shape: tuple[int, ...]
+    op: str, input: Array, weight: Array | None, bias: Array | None, shape: tuple[int, ...], whose: str
 ) -> tuple[Array, Array | None, Array | None]:
-    """The input, and weight and bias of the shape `given` brought into one that broadcasts to it."""
-    found, whose = [], "one per channel" if given != shape else "the last dimensions"
+    """The input, weight and bias; an error if those do not have the shape."""
+    found = []
     for name, one in (("weight", weight), ("bias", bias)):
         one = None if one is None else as_array(one)
-        if one is not None and one.shape != given:
-            raise ValueError(f"{op} expects {name} of shape {given}, {whose} of {input.shape}, got {one.shape}")
+        if one is not None and one.shape != shape:
+            raise ValueError(f"{op} expects {name} of shape {shape}, {whose} of {input.shape}, got {one.shape}")
         input = constant(input, one)
-        found.append(one if one is None or given == shape else ops.reshape(one, shape=shape))
+        found.append(one)
     return input, found[0], found[1]
 
 
@@ -93,12 +98,12 @@ def batch_norm(
     channels = input.shape[1]
     running_mean, running_var = _running("batch_norm", running_mean, running_var, input, training)
     per_channel = (1, channels, *[1] * (input.ndim - 2))
-    input, weight, bias = _affine("batch_norm", input, weight, bias, (channels,), per_channel)
+    input, weight, bias = _affine("batch_norm", input, weight, bias, (channels,), "one per channel")
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm needs running_mean and running_var when it is not training")
         centred = ops.sub(input, ops.reshape(running_mean, shape=per_channel))
-        return _scaled(centred, ops.reshape(running_var, shape=per_channel), eps, weight, bias)
+        return _scaled(centred, ops.reshape(running_var, shape=per_channel), eps, weight, bias, per_channel)
     axis = (0, *range(2, input.ndim))
     count = math.prod(input.shape[i] for i in axis)
     if count < 2:
@@ -106,7 +111,7 @@ def batch_norm(
     centred, mean, var = _centred(input, axis)
     _update(running_mean, inspected(mean), momentum)
     _update(running_var, inspected(var) * (count / (count - 1)), momentum)
-    return _scaled(centred, var, eps, weight, bias)
+    return _scaled(centred, var, eps, weight, bias, per_channel)
 
 
 def _running(
@@ -170,13 +175,12 @@ def instance_norm(
     count = math.prod(input.shape[2:])
     if count < 2:
         raise ValueError(f"instance_norm needs more than one value per channel and image, got {input.shape}")
-    shape = (1, channels, *[1] * len(axis))
-    input, weight, bias = _affine("instance_norm", input, weight, bias, (channels,), shape)
+    input, weight, bias = _affine("instance_norm", input, weight, bias, (channels,), "one per channel")
     centred, mean, var = _centred(input, axis)
     if running_mean is not None or running_var is not None:
         _update(running_mean, inspected(mean).mean(0), momentum)
         _update(running_var, inspected(var).mean(0) * (count / (count - 1)), momentum)
-    return _scaled(centred, var, eps, weight, bias)
+    return _scaled(centred, var, eps, weight, bias, (1, channels, *[1] * len(axis)))
 
 
 @composition
@@ -200,9 +204,9 @@ def layer_norm(
     eps = number(eps, "eps", "layer_norm", least=0)
     if not last or input.shape[max(input.ndim - len(last), 0) :] != last:
         raise ValueError(f"layer_norm expects an input (..., {', '.join(map(str, last))}), got {input.shape}")
-    input, weight, bias = _affine("layer_norm", input, weight, bias, last, last)
+    input, weight, bias = _affine("layer_norm", input, weight, bias, last, "the last dimensions")
     centred, _, var = _centred(input, tuple(range(input.ndim - len(last), input.ndim)))
-    return _scaled(centred, var, eps, weight, bias)
+    return _scaled(centred, var, eps, weight, bias, last)
 
 
 @composition
@@ -227,10 +231,11 @@ def group_norm(
     if channels % groups:
         raise ValueError(f"group_norm expects num_groups to divide the channels: {channels} / {groups}")
     each = (groups, channels // groups)
-    input, weight, bias = _affine("group_norm", input, weight, bias, (channels,), (1, *each, *[1] * len(rest)))
+    input, weight, bias = _affine("group_norm", input, weight, bias, (channels,), "one per channel")
     grouped = ops.reshape(input, shape=(n, *each, *rest))
     centred, _, var = _centred(grouped, tuple(range(2, grouped.ndim)))
-    return ops.reshape(_scaled(centred, var, eps, weight, bias), shape=input.shape)
+    out = _scaled(centred, var, eps, weight, bias, (1, *each, *[1] * len(rest)))
+    return ops.reshape(out, shape=input.shape)
 
 
 @composition

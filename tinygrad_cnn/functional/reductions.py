@@ -30,13 +30,15 @@ def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = N
 
 @composition
 def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    """The mean over `dim` (one, several, or all dimensions).
+    """The mean over `dim` (one, several, or all dimensions); of booleans, which part of them is true.
 
     >>> float(mean(np.array([1.0, 3.0])))
     2.0
     """
     input = as_array(input)
-    if dtype is None and input.dtype.kind != "f":
+    if input.dtype.kind == "b":
+        dtype = np.float32 if dtype is None else dtype
+    elif dtype is None and input.dtype.kind != "f":
         raise TypeError(f"mean expects floating-point numbers, got {input.dtype}: pass dtype=np.float32")
     count = math.prod(input.shape[d] for d in many_dims(dim, input.ndim))
     return ops.div(sum(input, dim, keepdim, dtype=dtype), count or np.nan)
