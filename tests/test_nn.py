@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn
-from tinygrad_cnn import Tensor, get_rng_state, grad, gradcheck, manual_seed, nn, no_grad, set_rng_state
+from tinygrad_cnn import Tensor, get_rng_state, grad, gradcheck, manual_seed, nn, no_grad, optim, set_rng_state
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.nn import init
 
 
 def distinct(*shape):
@@ -76,14 +77,88 @@ class Seeded(nn.Module):
 class Loss(nn.Module):
     """A loss with its target in it."""
 
-    def __init__(self, target, *args, **settings):
-        self.loss, self.target = nn.CrossEntropyLoss(*args, **settings), np.array(target)
+    def __init__(self, target, *args, kind=nn.CrossEntropyLoss, **settings):
+        self.loss, self.target = kind(*args, **settings), np.array(target)
 
     def forward(self, input):
         return self.loss(input, self.target)
 
 
+class Against(nn.Module):
+    """A module of two inputs, with the second one in it."""
+
+    def __init__(self, module, other):
+        self.module, self.other = module, other
+
+    def forward(self, input):
+        return self.module(input, np.asarray(self.other, np.asarray(input).dtype))
+
+
+class Looked(nn.Module):
+    """An embedding, whose input has no gradient."""
+
+    def __init__(self):
+        self.module = nn.Embedding(4, 3, padding_idx=1)
+
+    def forward(self, input):
+        return self.module(np.array([[0, 3], [3, 2]])) * F.sum(input)
+
+
+class OfMembers(nn.Module):
+    """Every container, used."""
+
+    def __init__(self):
+        self.steps = nn.ModuleList([nn.Linear(2, 2)])
+        self.named = nn.ModuleDict({"a": nn.Tanh()})
+        self.scales, self.shifts = nn.ParameterList([[2.0, 3.0]]), nn.ParameterDict({"b": nn.Parameter([1.0])})
+
+    def forward(self, input):
+        return self.named["a"](self.steps[0](input)) * self.scales[0] + self.shifts["b"]
+
+
+CHANCES = 1 / (1 + np.exp(-np.random.default_rng(0).standard_normal((3, 4))))
+IMAGES, LINES = (2, 2, 4, 4), (2, 4, 6)
+BY_CALL = {  # how the module is made: the shape of its input
+    **dict.fromkeys(("ReLU6()", "LeakyReLU(0.2)", "ELU()", "SELU()", "CELU(0.5)", "GELU()", "GELU('tanh')"), (3, 4)),
+    **dict.fromkeys(
+        ("SiLU()", "Mish()", "Hardtanh(-0.52, 0.63)", "Hardswish()", "Hardsigmoid()", "Softplus()"), (3, 4)
+    ),
+    **dict.fromkeys(("Softsign()", "LogSigmoid()", "GLU(1)", "Softmax(1)", "LogSoftmax(dim=0)", "PReLU(4)"), (3, 4)),
+    **dict.fromkeys(
+        ("MaxPool1d(3, 2, 1)", "AvgPool1d(2)", "AdaptiveAvgPool1d(3)", "Conv1d(4, 2, 3, padding=1)"), LINES
+    ),
+    **dict.fromkeys(("AdaptiveAvgPool2d((3, 1))", "AdaptiveMaxPool2d(2)", "ChannelShuffle(2)", "ZeroPad2d(1)"), IMAGES),
+    **dict.fromkeys(("Upsample(scale_factor=2)", "Upsample(None, 2, 'bilinear')", "LocalResponseNorm(2)"), IMAGES),
+    **dict.fromkeys(("PixelUnshuffle(2)", "ReflectionPad2d((1, 0, 2, 1))", "ReplicationPad2d(2)", "Unfold(2)"), IMAGES),
+    **dict.fromkeys(("GroupNorm(2, 2)", "InstanceNorm2d(2, affine=True)", "LayerNorm([4, 4])", "Identity()"), IMAGES),
+    **dict.fromkeys(("LazyConv2d(1, 3)", "LazyBatchNorm2d()", "Conv2d(2, 1, 3, 1, 1, padding_mode='reflect')"), IMAGES),
+    **dict.fromkeys(
+        ("ConvTranspose2d(2, 4, 3, 2, 1, 1, 2)", "Conv2d(2, 1, (1, 3), padding='same', padding_mode='circular')"),
+        IMAGES,
+    ),
+    **{"PixelShuffle(2)": (1, 4, 2, 1), "Unflatten(1, (2, -1))": (3, 4), "Fold((3, 3), 2)": (1, 4, 4)},
+    **{"LazyLinear(2)": (3, 4), "LazyBatchNorm1d()": (3, 4), "BatchNorm1d(4)": LINES, "InstanceNorm1d(4)": LINES},
+}
 MODULES = {
+    **{call: (lambda call=call: eval(f"nn.{call}"), shape) for call, shape in BY_CALL.items()},
+    "lp pool": (lambda: nn.Sequential(nn.Sigmoid(), nn.LPPool2d(2, 2)), IMAGES),
+    "embedding": (Looked, (2,)),
+    "members": (OfMembers, (3, 2)),
+    "dropout2d": (lambda: Seeded(nn.Dropout2d(0.4)), IMAGES),
+    "bce": (lambda: nn.Sequential(nn.Sigmoid(), Against(nn.BCELoss(), CHANCES)), (3, 4)),
+    "nll": (lambda: Loss([2, 0], kind=nn.NLLLoss), (2, 3)),
+    **{
+        name: (lambda name=name: Against(getattr(nn, name)(), CHANCES), (3, 4))
+        for name in (
+            "MSELoss",
+            "L1Loss",
+            "SmoothL1Loss",
+            "HuberLoss",
+            "BCEWithLogitsLoss",
+            "KLDivLoss",
+            "CosineSimilarity",
+        )
+    },
     "linear": (lambda: nn.Linear(3, 2), (4, 3)),
     "linear, one row": (lambda: nn.Linear(3, 2), (3,)),
     "linear, no bias": (lambda: nn.Linear(3, 2, bias=False), (2, 2, 3)),
@@ -119,7 +194,14 @@ MODULES = {
 def module_and_input(request):
     make, shape = MODULES[request.param]
     manual_seed(1)
-    return make().double(), distinct(*shape)
+    return built(make(), shape).double(), distinct(*shape)
+
+
+def built(module, shape):
+    """The module, called once if it waits for its sizes."""
+    if module.unbuilt:
+        module(np.zeros(shape, np.float32))
+    return module
 
 
 def test_first_derivatives(module_and_input):
@@ -134,9 +216,11 @@ def test_second_derivatives(module_and_input):
 
 
 def test_every_layer_is_checked():
-    layers = {name for name in nn.__all__ if name not in ("Buffer", "Module", "Parameter")}
+    layers = {
+        name for name in nn.__all__ if name not in ("Buffer", "Module", "Parameter", "functional", "init", "utils")
+    }
     checked = {type(part).__name__ for make, _ in MODULES.values() for part in make().modules()}
-    assert layers <= checked
+    assert layers <= checked | {"ParameterList", "ParameterDict"}
 
 
 def test_the_check_itself_finds_a_wrong_gradient_of_a_parameter():
@@ -153,7 +237,8 @@ def test_the_check_itself_finds_a_wrong_gradient_of_a_parameter():
 @pytest.mark.parametrize("kind", MODULES)
 def test_results_and_gradients_keep_the_dtype(kind, dtype):
     make, shape = MODULES[kind]
-    module = make().double() if dtype == np.float64 else make()
+    module = built(make(), shape)
+    module = module.double() if dtype == np.float64 else module
     x = Tensor(distinct(*shape).astype(dtype), requires_grad=True)
     out = module(x)
     out.sum().backward()
@@ -885,3 +970,172 @@ ERRORS = {
 def test_errors_say_what_was_expected(act, kind, message):
     with pytest.raises(kind, match=message):
         act()
+
+
+# ---- what modules can do besides
+
+
+def test_settings_are_told_and_refused():
+    assert repr(nn.LeakyReLU(0.2, inplace=True)) == "LeakyReLU(negative_slope=0.2, inplace=True)"
+    assert (repr(nn.ReLU()), repr(nn.GELU()), repr(nn.Softmax(1))) == (
+        "ReLU()",
+        "GELU(approximate='none')",
+        "Softmax(dim=1)",
+    )
+    assert nn.LeakyReLU.__name__ == "LeakyReLU" and "negative_slope" in str(nn.LeakyReLU.__signature__)
+    for call, error, message in (
+        (lambda: nn.LeakyReLU("x"), TypeError, "LeakyReLU expects negative_slope as a finite number, got 'x'"),
+        (lambda: nn.ReLU(1, 2), TypeError, "ReLU.*too many positional arguments"),
+        (lambda: nn.Softmax(), TypeError, "Softmax.*missing a required argument: 'dim'"),
+        (lambda: nn.MSELoss(reduction="all"), ValueError, 'MSELoss expects reduction as "mean"'),
+        (
+            lambda: nn.Linear(2, 2, device="cpu"),
+            TypeError,
+            "Linear has no argument 'device': NumPy computes on the CPU",
+        ),
+        (lambda: nn.MSELoss(size_average=True), TypeError, "MSELoss has no argument 'size_average': say reduction="),
+        (lambda: nn.Conv2d(1, 1, 1, padding_mode="x"), ValueError, 'Conv2d expects padding_mode as "zeros"'),
+        (lambda: nn.GroupNorm(2, 3), ValueError, "GroupNorm expects num_groups to divide the channels: 3 / 2"),
+        (lambda: nn.LazyConv2d(), TypeError, "LazyConv2d lacks the first argument of Conv2d: missing"),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("LSTM", "outside of what this package is for"),
+        ("Conv3d", "volumes are not here"),
+        ("MultiheadAttention", "compose it"),
+        ("Softmax2d", r"Softmax\(dim=1\)"),
+        ("Relu", "is it ReLU"),
+        ("Xyzzy", "what there is"),
+    ],
+)
+def test_what_is_not_here_says_so(name, message):
+    with pytest.raises(AttributeError, match=f"has no '{name}': .*{message}"):
+        getattr(nn, name)
+
+
+def test_lists_and_dictionaries_of_modules():
+    a, b, c = nn.Linear(1, 1), nn.Linear(1, 2), nn.ReLU()
+    layers = nn.ModuleList([a, b])
+    assert list(layers) == [a, b] and len(layers) == 2 and layers[-1] is b and list(layers[1:]) == [b]
+    layers.insert(1, c)
+    assert list(layers) == [a, c, b] and [name for name, _ in layers.named_children()] == ["0", "1", "2"]
+    del layers[0]
+    layers[0] = a
+    assert list(layers + (c,)) == [a, b, c] and list(layers.append(c).extend([c])) == [a, b, c, c]
+    heads = nn.ModuleDict([("one", a)])
+    heads["two"] = b
+    heads.update({"three": c})
+    assert list(heads) == ["one", "two", "three"] and "two" in heads and dict(heads.items())["two"] is b
+    del heads["one"]
+    assert list(heads.keys()) == ["two", "three"] and list(heads.values()) == [b, c]
+    for wrong, error in ((lambda: layers.append(1), TypeError), (lambda: nn.ModuleDict({"a.b": a}), ValueError)):
+        with pytest.raises(error, match=r"expects modules|cannot name a module"):
+            wrong()
+    with pytest.raises(ValueError, match="cannot name a module 'keys'"):
+        heads["keys"] = a
+    steps = nn.Sequential(a, c)
+    assert list(steps.append(b)) == [a, c, b] and type(steps[:2]) is nn.Sequential and len(steps + (c,)) == 4
+    assert list(nn.Sequential({"x": a, "y": c})[1:].state_dict()) == []
+
+
+def test_lazy_layers_find_their_sizes():
+    model = nn.Sequential(nn.LazyConv2d(3, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2, bias=False)).eval()
+    with pytest.raises(RuntimeError, match="LazyConv2d '0' has no parameters before its first call"):
+        optim.SGD(model.parameters(), lr=0.1)
+    assert model(np.zeros((2, 1, 4, 4), np.float32)).shape == (2, 2)
+    assert [type(one) for one in model] == [nn.Conv2d, nn.BatchNorm2d, nn.Flatten, nn.Linear]
+    assert [one.training for one in model] == [False] * 4 and model[3].in_features == 12
+    assert model(np.zeros((5, 1, 4, 4), np.float32)).shape == (5, 2)
+
+
+def test_hooks_see_and_change_calls():
+    layer, seen = nn.Linear(2, 1), []
+    before = layer.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    after = layer.register_forward_hook(lambda module, args, out: seen.append((args[0].tolist(), out.shape)))
+    doubled = layer(Tensor([[1.0, 2.0]]))
+    assert seen == [([[2.0, 4.0]], (1, 1))]
+    before.remove()
+    changed = layer.register_forward_hook(lambda module, args, out: out + 1)
+    np.testing.assert_allclose(layer(Tensor([[2.0, 4.0]])), doubled.data + 1, rtol=1e-6)
+    after.remove()
+    changed.remove()
+    assert len(seen) == 2 and not layer._hooks and not nn.Linear(1, 1)._hooks
+
+
+def test_registration_and_names():
+    module = nn.Module()
+    module.register_parameter("w", nn.Parameter([1.0]))
+    module.register_parameter("nothing", None)
+    module.register_buffer("kept", [1.0])
+    module.register_buffer("passing", [2.0], persistent=False)
+    module.add_module("child", nn.Sequential(nn.Linear(1, 1)))
+    assert list(module.state_dict()) == ["w", "kept", "child.0.weight", "child.0.bias"]
+    assert [name for name, _ in module.named_buffers()] == ["kept", "passing"]
+    assert list(copy.deepcopy(module).state_dict()) == list(module.state_dict())
+    assert module.get_submodule("child.0") is module.child[0] and module.get_submodule("") is module
+    with pytest.raises(AttributeError, match=r"has no module 'child\.1', but"):
+        module.get_submodule("child.1")
+    with pytest.raises(TypeError, match="register_parameter expects param as a Parameter or None"):
+        module.register_parameter("x", Tensor([1.0]))
+    visited = []
+    assert module.apply(visited.append) is module and visited[-1] is module and visited[0] is module.child[0]
+    assert module.to("cpu") is module.cpu() is module and module.w.dtype == np.float32
+    assert module.to(np.float64).w.dtype == np.float64 and module.to("cpu").w.dtype == np.float64
+    with pytest.raises(RuntimeError, match="NumPy computes on the CPU"):
+        module.cuda()
+
+
+def test_initial_weights():
+    manual_seed(0)
+    weight = nn.Parameter(np.empty((200, 50, 3, 3), np.float32))
+    fan_in, fan_out = 450, 1800
+    for call, std in (
+        (lambda: init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu"), np.sqrt(2 / fan_out)),
+        (lambda: init.kaiming_uniform_(weight, a=np.sqrt(5)), np.sqrt(1 / 3 / fan_in)),
+        (lambda: init.xavier_uniform_(weight), np.sqrt(2 / (fan_in + fan_out))),
+        (lambda: init.xavier_normal_(weight, gain=2.0), 2 * np.sqrt(2 / (fan_in + fan_out))),
+        (lambda: init.normal_(weight, 0, 0.01), 0.01),
+        (lambda: init.uniform_(weight, -1, 1), 1 / np.sqrt(3)),
+        (lambda: init.trunc_normal_(weight, std=0.02), 0.02),
+    ):
+        assert call() is weight and weight.requires_grad and weight.dtype == np.float32
+        assert weight.data.std() == pytest.approx(std, rel=0.02) and abs(weight.data.mean()) < 0.02 * std
+    init.orthogonal_(weight, gain=2.0)
+    rows = weight.data.reshape(200, -1)
+    np.testing.assert_allclose(rows @ rows.T, 4 * np.eye(200), atol=1e-4)
+    assert (
+        init.constant_(weight, 3).data.min() == 3
+        and not init.zeros_(weight).data.any()
+        and init.ones_(weight).data.all()
+    )
+    assert init.eye_(Tensor(np.empty((2, 3)))).tolist() == [[1, 0, 0], [0, 1, 0]]
+    x = distinct(1, 2, 3, 3)
+    np.testing.assert_allclose(F.conv2d(x, init.dirac_(Tensor(np.empty((2, 2, 3, 3)))), padding=1), x)
+    assert init.calculate_gain("leaky_relu", 1) == 1 and init.calculate_gain("tanh") == 5 / 3
+    manual_seed(1)
+    first = init.normal_(weight).data.copy()
+    manual_seed(1)
+    np.testing.assert_array_equal(init.normal_(weight), first)
+    with pytest.raises(ValueError, match="at least two dimensions, got"):
+        init.kaiming_normal_(Tensor([1.0]))
+    with pytest.raises(ValueError, match='mode as "fan_in" or "fan_out"'):
+        init.kaiming_normal_(weight, mode="x")
+
+
+def test_gradients_are_clipped():
+    w, v = nn.Parameter([3.0, 4.0]), nn.Parameter([12.0])
+    ((w * w.detach()).sum() + (v * v.detach()).sum()).backward()
+    assert nn.utils.clip_grad_norm_([w, v], 1e9).item() == 13
+    assert nn.utils.clip_grad_norm_(iter([w, v, nn.Parameter([0.0])]), 6.5, norm_type=2).item() == 13
+    np.testing.assert_allclose([*w.grad.tolist(), *v.grad.tolist()], [1.5, 2, 6], rtol=1e-6)
+    assert nn.utils.clip_grad_norm_(w, 1.0, np.inf).item() == 2
+    nn.utils.clip_grad_value_([w, v], 1.5)
+    assert v.grad.tolist() == [1.5]
+    v.grad.data[...] = np.nan
+    with pytest.raises(RuntimeError, match="the norm of the gradients is nan"):
+        nn.utils.clip_grad_norm_([v], 1.0, error_if_nonfinite=True)

@@ -1,37 +1,133 @@
 """Modules: functions with parameters, with PyTorch's names, arguments, initial weights and state keys."""
 
+# fmt: off
+# ruff: noqa: I001  (the names in lines, rather than one a line)
+import difflib
+from typing import Any
+
+from . import functional, init, utils
+from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .functions import (
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, BCELoss, BCEWithLogitsLoss, CELU,
+    ChannelShuffle, CosineSimilarity, ELU, Fold, GELU, GLU, Hardsigmoid, Hardswish, Hardtanh, HuberLoss, KLDivLoss,
+    L1Loss, LPPool2d, LeakyReLU, LocalResponseNorm, LogSigmoid, LogSoftmax, MSELoss, MaxPool1d, Mish, NLLLoss,
+    PixelShuffle, PixelUnshuffle, ReLU, ReLU6, ReflectionPad2d, ReplicationPad2d, SELU, SiLU, Sigmoid, SmoothL1Loss,
+    Softmax, Softplus, Softsign, Tanh, Unflatten, Unfold, Upsample, ZeroPad2d,
+)
 from .layers import (
-    AvgPool2d,
-    BatchNorm2d,
-    Conv2d,
-    CrossEntropyLoss,
-    Dropout,
-    Flatten,
-    Linear,
-    MaxPool2d,
-    ReLU,
-    Sequential,
-    Sigmoid,
-    Tanh,
+    AvgPool2d, BatchNorm1d, BatchNorm2d, Conv1d, Conv2d, ConvTranspose2d, CrossEntropyLoss, Dropout, Dropout2d,
+    Embedding, Flatten, GroupNorm, Identity, InstanceNorm1d, InstanceNorm2d, LayerNorm, LazyBatchNorm1d,
+    LazyBatchNorm2d, LazyConv2d, LazyLinear, Linear, MaxPool2d, PReLU,
 )
 from .module import Buffer, Module, Parameter
 from .parallel import DataParallel
 
 __all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
     "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
     "BatchNorm2d",
     "Buffer",
+    "ChannelShuffle",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "DataParallel",
     "Dropout",
+    "Dropout2d",
+    "Embedding",
     "Flatten",
+    "Fold",
+    "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "HuberLoss",
+    "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "KLDivLoss",
+    "L1Loss",
+    "LPPool2d",
+    "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyConv2d",
+    "LazyLinear",
+    "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
+    "LogSigmoid",
+    "LogSoftmax",
+    "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
+    "Mish",
     "Module",
+    "ModuleDict",
+    "ModuleList",
+    "NLLLoss",
+    "PReLU",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
+    "ReLU6",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Softplus",
+    "Softsign",
     "Tanh",
+    "Unflatten",
+    "Unfold",
+    "Upsample",
+    "ZeroPad2d",
+    "functional",
+    "init",
+    "utils",
 ]
+# fmt: on
+
+_SEQUENCES = "sequences are outside of what this package is for, which is images"
+_VOLUMES = "volumes are not here: images are, as in the module with 2d"
+NOT_HERE = {
+    **dict.fromkeys(("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "CTCLoss", "EmbeddingBag"), _SEQUENCES),
+    **dict.fromkeys(("Transformer", "TransformerEncoder", "TransformerEncoderLayer", "TransformerDecoder"), _SEQUENCES),
+    **dict.fromkeys(("Conv3d", "ConvTranspose3d", "BatchNorm3d", "MaxPool3d", "AvgPool3d", "Dropout3d"), _VOLUMES),
+    "MultiheadAttention": "compose it of Linear, functional.softmax and @",
+    "ConvTranspose1d": "use ConvTranspose2d on images of height one, x[:, :, None]",
+    "SyncBatchNorm": "there is one process: use BatchNorm2d",
+    "AlphaDropout": "use Dropout",
+    "MaxUnpool2d": "use Upsample, or functional.interpolate",
+    "CosineEmbeddingLoss": "compose it of functional.cosine_similarity",
+    "Softmax2d": "use Softmax(dim=1)",
+    "Softmin": "use Softmax on -x",
+    "UpsamplingBilinear2d": 'use Upsample(mode="bilinear", align_corners=True)',
+    "UpsamplingNearest2d": "use Upsample",
+}
+
+
+def __getattr__(name: str) -> Any:
+    known = {one.lower(): one for one in __all__}
+    closest = difflib.get_close_matches(name.lower(), known, 1)
+    way_out = NOT_HERE.get(name) or (f"is it {known[closest[0]]}?" if closest else "what there is: dir(nn)")
+    raise AttributeError(f"module {__name__!r} has no {name!r}: {way_out}")

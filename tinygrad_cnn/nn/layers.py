@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..engine.graph import Array
 from ..functional._arguments import REDUCTIONS, as_array, pair
 from ..functional.windows import _Grid
 from ..random import generator
-from ..settings import flag, integer, number, one_of
+from ..settings import flag, integer, integers, number, one_of
 from .module import Buffer, Module, Parameter
 
 Size = int | tuple[int, ...]
@@ -48,9 +48,13 @@ class Linear(Module):
 class Conv2d(Module):
     """(N, in_channels, H, W) -> (N, out_channels, OH, OW): see `functional.conv2d`.
 
+    The border that `padding` makes is of zeros, or as `padding_mode` says: "reflect", "replicate" or "circular".
+
     >>> Conv2d(1, 8, 3, padding="same")(np.zeros((2, 1, 28, 28), np.float32)).shape
     (2, 8, 28, 28)
     """
+
+    _dims = 2
 
     def __init__(
         self,
@@ -62,32 +66,100 @@ class Conv2d(Module):
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
     ) -> None:
-        self.in_channels = integer(in_channels, "in_channels", "Conv2d", least=0)
-        self.out_channels = integer(out_channels, "out_channels", "Conv2d", least=0)
-        self.groups = integer(groups, "groups", "Conv2d", least=1)
+        owner = type(self).__name__
+        self.in_channels = integer(in_channels, "in_channels", owner, least=0)
+        self.out_channels = integer(out_channels, "out_channels", owner, least=0)
+        self.groups = integer(groups, "groups", owner, least=1)
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
-                f"Conv2d expects groups that divide both channels: {in_channels} and {out_channels} / {groups}"
+                f"{owner} expects groups that divide both channels: {in_channels} and {out_channels} / {groups}"
             )
-        grid = _Grid.of("Conv2d", kernel_size, stride, dilation)
-        grid.padding(padding)  # refuses what does not go with the kernel and the stride
-        self.kernel_size, self.stride, self.dilation = grid.kernel, grid.stride, grid.dilation
-        self.padding = padding if isinstance(padding, str) else pair(padding, "padding", "Conv2d", 0)
-        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        kernel, steps, inner = (self._sizes(value) for value in (kernel_size, stride, dilation))
+        grid = _Grid.of(owner, kernel, steps, inner)
+        self._widths = grid.padding(padding if isinstance(padding, str) else self._sizes(padding, 0))
+        self.kernel_size, self.stride, self.dilation = (
+            pair[2 - self._dims :] for pair in (grid.kernel, grid.stride, grid.dilation)
+        )
+        self.padding = padding if isinstance(padding, str) else tuple(p for p, _ in self._widths)[2 - self._dims :]
+        self.padding_mode = one_of(padding_mode, "padding_mode", owner, ("zeros", "reflect", "replicate", "circular"))
+        shape = self._weight_shape()
         fan_in = math.prod(shape[1:])
         self.weight = _uniform(shape, fan_in)
-        self.bias = _uniform((self.out_channels,), fan_in) if flag(bias, "bias", "Conv2d") else None
+        self.bias = _uniform((self.out_channels,), fan_in) if flag(bias, "bias", owner) else None
+
+    def _sizes(self, value: Any, of_line: int = 1) -> Any:
+        """A setting for height and width; of lines, which are images of height one, for the length alone."""
+        if self._dims == 2:
+            return value
+        return (of_line, value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value)
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
 
     def forward(self, input: Array) -> Array:
-        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            widths = [width for pair in reversed(self._widths) for width in pair]
+            input, padding = F.pad(input, widths[: 2 * self._dims], self.padding_mode), 0
+        convolve = F.conv2d if self._dims == 2 else F.conv1d
+        return convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        for name, default in {"padding": (0, 0), "dilation": (1, 1), "groups": 1}.items():
-            if getattr(self, name) != default:
+        defaults = {"padding": (0,) * self._dims, "output_padding": (0,) * self._dims, "dilation": (1,) * self._dims}
+        for name, default in {**defaults, "groups": 1, "padding_mode": "zeros"}.items():
+            if getattr(self, name, default) != default:
                 text += f", {name}={getattr(self, name)}"
         return text if self.bias is not None else f"{text}, bias=False"
+
+
+class Conv1d(Conv2d):
+    """(N, in_channels, L) -> (N, out_channels, OL): see `functional.conv1d`.
+
+    >>> Conv1d(4, 8, 3, padding=1)(np.zeros((2, 4, 10), np.float32)).shape
+    (2, 8, 10)
+    """
+
+    _dims = 1
+
+
+class ConvTranspose2d(Conv2d):
+    """(N, in_channels, H, W) -> (N, out_channels, OH, OW), larger: see `functional.conv_transpose2d`.
+
+    >>> ConvTranspose2d(8, 4, 2, stride=2)(np.zeros((2, 8, 7, 7), np.float32)).shape
+    (2, 4, 14, 14)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        output_padding: Size = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Size = 1,
+    ) -> None:
+        self.output_padding = pair(output_padding, "output_padding", "ConvTranspose2d", 0)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
+
+    def forward(self, input: Array, output_size: Any = None) -> Array:
+        extra = self.output_padding
+        if output_size is not None:
+            sizes = tuple(output_size)[-2:]
+            shape, edges = as_array(input).shape[-2:], [width for width, _ in self._widths]
+            settings = zip(shape, self.stride, edges, self.dilation, self.kernel_size, strict=True)
+            least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in settings]
+            extra = tuple(size - one for size, one in zip(sizes, least, strict=True))
+        cut: Any = self.padding
+        return F.conv_transpose2d(input, self.weight, self.bias, self.stride, cut, extra, self.groups, self.dilation)
 
 
 class MaxPool2d(Module):
@@ -160,7 +232,57 @@ class AvgPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class BatchNorm2d(Module):
+class _Normalisation(Module):
+    """What batch and instance normalisation share: weight and bias, and running statistics."""
+
+    _shapes: dict[int, str]  # by their number of dimensions, the inputs that it takes
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        owner = type(self).__name__
+        self.num_features = integer(num_features, "num_features", owner, least=0)
+        self.eps = number(eps, "eps", owner, least=0)
+        self.momentum = None if momentum is None else number(momentum, "momentum", owner, least=0, most=1)
+        self.affine = flag(affine, "affine", owner)
+        self.track_running_stats = flag(track_running_stats, "track_running_stats", owner)
+        self.weight = Parameter(np.ones(num_features, np.float32)) if self.affine else None
+        self.bias = Parameter(np.zeros(num_features, np.float32)) if self.affine else None
+        self.running_mean = Buffer(np.zeros(num_features, np.float32)) if self.track_running_stats else None
+        self.running_var = Buffer(np.ones(num_features, np.float32)) if self.track_running_stats else None
+        self.num_batches_tracked = Buffer(np.array(0)) if self.track_running_stats else None
+
+    def _checked(self, input: Array) -> Array:
+        input = as_array(input)
+        if input.ndim not in self._shapes:
+            hint = ": one image needs a batch axis, image[None]" if input.ndim == 3 else ""
+            raise ValueError(
+                f"{type(self).__name__} expects {' or '.join(self._shapes.values())}, got {input.shape}{hint}"
+            )
+        return input
+
+    def _current_momentum(self) -> float:
+        """The momentum of this step, which is counted if running statistics are kept."""
+        momentum = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.data += 1
+            if momentum is None:
+                momentum = 1 / self.num_batches_tracked.item()
+        return momentum or 0.0
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm2d(_Normalisation):
     """(N, C, H, W) -> (N, C, H, W), each channel to mean 0 and variance 1: see `functional.batch_norm`.
 
     In training with the statistics of the batch, which also move the running ones; in evaluation with those.
@@ -171,51 +293,173 @@ class BatchNorm2d(Module):
     ((2, 8, 4, 4), ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight'])
     """
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-    ) -> None:
-        self.num_features = integer(num_features, "num_features", "BatchNorm2d", least=0)
-        self.eps = number(eps, "eps", "BatchNorm2d", least=0)
-        self.momentum = None if momentum is None else number(momentum, "momentum", "BatchNorm2d", least=0, most=1)
-        self.affine = flag(affine, "affine", "BatchNorm2d")
-        self.track_running_stats = flag(track_running_stats, "track_running_stats", "BatchNorm2d")
-        self.weight = Parameter(np.ones(num_features, np.float32)) if self.affine else None
-        self.bias = Parameter(np.zeros(num_features, np.float32)) if self.affine else None
-        self.running_mean = Buffer(np.zeros(num_features, np.float32)) if self.track_running_stats else None
-        self.running_var = Buffer(np.ones(num_features, np.float32)) if self.track_running_stats else None
-        self.num_batches_tracked = Buffer(np.array(0)) if self.track_running_stats else None
+    _shapes = {4: "images (N, C, H, W)"}  # noqa: RUF012
 
     def forward(self, input: Array) -> Array:
-        input = as_array(input)
-        if input.ndim != 4:
-            hint = ": one image needs a batch axis, image[None]" if input.ndim == 3 else ""
-            raise ValueError(f"BatchNorm2d expects images (N, C, H, W), got {input.shape}{hint}")
-        momentum = self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.data += 1
-            if momentum is None:
-                momentum = 1 / self.num_batches_tracked.item()
         return F.batch_norm(
-            input,
+            self._checked(input),
             self.running_mean,
             self.running_var,
             self.weight,
             self.bias,
             training=self.training or self.running_mean is None,
-            momentum=momentum or 0.0,
+            momentum=self._current_momentum(),
             eps=self.eps,
         )
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+
+class BatchNorm1d(BatchNorm2d):
+    """(N, C) -> (N, C) or (N, C, L) -> (N, C, L), as `BatchNorm2d`.
+
+    >>> BatchNorm1d(3)(np.zeros((4, 3), np.float32)).shape
+    (4, 3)
+    """
+
+    _shapes = {2: "features (N, C)", 3: "lines (N, C, L)"}  # noqa: RUF012
+
+
+class InstanceNorm2d(_Normalisation):
+    """(N, C, H, W) -> (N, C, H, W), each channel of each image to mean 0 and variance 1.
+
+    >>> InstanceNorm2d(3)(np.zeros((2, 3, 4, 4), np.float32)).shape
+    (2, 3, 4, 4)
+    """
+
+    _shapes = {4: "images (N, C, H, W)"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+
+    def forward(self, input: Array) -> Array:
+        return F.instance_norm(
+            self._checked(input),
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            use_input_stats=self.training or self.running_mean is None,
+            momentum=self._current_momentum(),
+            eps=self.eps,
         )
+
+
+class InstanceNorm1d(InstanceNorm2d):
+    """(N, C, L) -> (N, C, L), as `InstanceNorm2d`.
+
+    >>> InstanceNorm1d(3)(np.zeros((2, 3, 4), np.float32)).shape
+    (2, 3, 4)
+    """
+
+    _shapes = {3: "lines (N, C, L)"}  # noqa: RUF012
+
+
+class LayerNorm(Module):
+    """The last dimensions, of the lengths `normalized_shape`, to mean 0 and variance 1: see `functional.layer_norm`.
+
+    >>> LayerNorm(4)(np.zeros((2, 3, 4), np.float32)).shape
+    (2, 3, 4)
+    """
+
+    def __init__(
+        self, normalized_shape: Size, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
+    ) -> None:
+        self.normalized_shape = integers(normalized_shape, "normalized_shape", "LayerNorm", least=0)
+        self.eps = number(eps, "eps", "LayerNorm", least=0)
+        self.elementwise_affine = flag(elementwise_affine, "elementwise_affine", "LayerNorm")
+        shape, shifts = self.normalized_shape, flag(bias, "bias", "LayerNorm")
+        self.weight = Parameter(np.ones(shape, np.float32)) if self.elementwise_affine else None
+        self.bias = Parameter(np.zeros(shape, np.float32)) if self.elementwise_affine and shifts else None
+
+    def forward(self, input: Array) -> Array:
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class GroupNorm(Module):
+    """(N, C, ...) -> (N, C, ...), groups of channels to mean 0 and variance 1: see `functional.group_norm`.
+
+    >>> GroupNorm(2, 4)(np.zeros((2, 4, 3, 3), np.float32)).shape
+    (2, 4, 3, 3)
+    """
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
+        self.num_groups = integer(num_groups, "num_groups", "GroupNorm", least=1)
+        self.num_channels = integer(num_channels, "num_channels", "GroupNorm", least=0)
+        if self.num_channels % self.num_groups:
+            raise ValueError(f"GroupNorm expects num_groups to divide the channels: {num_channels} / {num_groups}")
+        self.eps, self.affine = number(eps, "eps", "GroupNorm", least=0), flag(affine, "affine", "GroupNorm")
+        self.weight = Parameter(np.ones(self.num_channels, np.float32)) if self.affine else None
+        self.bias = Parameter(np.zeros(self.num_channels, np.float32)) if self.affine else None
+
+    def forward(self, input: Array) -> Array:
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+
+
+class Embedding(Module):
+    """Integers (...) -> (..., embedding_dim), rows of its weight; the row `padding_idx` begins as 0 and stays so.
+
+    >>> Embedding(10, 3)(np.array([[1, 2]])).shape
+    (1, 2, 3)
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
+        self.num_embeddings = integer(num_embeddings, "num_embeddings", "Embedding", least=0)
+        self.embedding_dim = integer(embedding_dim, "embedding_dim", "Embedding", least=0)
+        values = generator().standard_normal((self.num_embeddings, self.embedding_dim), np.float32)
+        self.padding_idx = padding_idx
+        if padding_idx is not None:
+            values[integer(padding_idx, "padding_idx", "Embedding")] = 0
+        self.weight = Parameter(values)
+
+    def forward(self, input: Array) -> Array:
+        return F.embedding(input, self.weight, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class PReLU(Module):
+    """x where it is positive, else weight · x, with one weight or one for each channel: see `functional.prelu`.
+
+    >>> PReLU()(np.array([[-1.0, 2.0]], np.float32)).tolist()
+    [[-0.25, 2.0]]
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+        self.num_parameters = integer(num_parameters, "num_parameters", "PReLU", least=1)
+        self.weight = Parameter(np.full(self.num_parameters, number(init, "init", "PReLU"), np.float32))
+
+    def forward(self, input: Array) -> Array:
+        return F.prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"
+
+
+class Identity(Module):
+    """What it is given; all arguments of its making are passed over.
+
+    >>> Identity(54, unused=True)(1)
+    1
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        pass
+
+    def forward(self, input: Any) -> Any:
+        return input
 
 
 class Dropout(Module):
@@ -225,14 +469,25 @@ class Dropout(Module):
     array([1., 1., 1.])
     """
 
-    def __init__(self, p: float = 0.5) -> None:
-        self.p = number(p, "p", "Dropout", least=0, most=1)
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        self.p = number(p, "p", type(self).__name__, least=0, most=1)
 
     def forward(self, input: Array) -> Array:
         return F.dropout(input, self.p, self.training)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+class Dropout2d(Dropout):
+    """As `Dropout`, for whole channels of images.
+
+    >>> Dropout2d(0.5).eval()(np.ones((1, 2, 1, 1))).shape
+    (1, 2, 1, 1)
+    """
+
+    def forward(self, input: Array) -> Array:
+        return F.dropout2d(input, self.p, self.training)
 
 
 class Flatten(Module):
@@ -251,39 +506,6 @@ class Flatten(Module):
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
-
-
-class ReLU(Module):
-    """max(x, 0).
-
-    >>> ReLU()(np.array([-1.0, 2.0]))
-    array([0., 2.])
-    """
-
-    def forward(self, input: Array) -> Array:
-        return F.relu(input)
-
-
-class Sigmoid(Module):
-    """1 / (1 + e^-x).
-
-    >>> Sigmoid()(np.array([0.0]))
-    array([0.5])
-    """
-
-    def forward(self, input: Array) -> Array:
-        return F.sigmoid(input)
-
-
-class Tanh(Module):
-    """The hyperbolic tangent.
-
-    >>> Tanh()(np.array([0.0]))
-    array([0.])
-    """
-
-    def forward(self, input: Array) -> Array:
-        return F.tanh(input)
 
 
 class CrossEntropyLoss(Module):
@@ -317,41 +539,60 @@ class CrossEntropyLoss(Module):
         )
 
 
-class Sequential(Module):
-    """Modules applied one after another; named by number, or by the keys of a dictionary.
+# ---- layers whose sizes are found at the first call
 
-    Indexing gives a module; slicing a Sequential of some of them, under the names they have here.
 
-    >>> Sequential(Linear(4, 3), ReLU(), Linear(3, 2))(np.zeros((5, 4), np.float32)).shape
-    (5, 2)
+class _Lazy(Module):
+    """A layer that waits for its first input, and is then one of the common kind."""
+
+    unbuilt = True
+    _kind: Any
+    _axis = 1
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        try:
+            inspect.signature(self._kind).bind(1, *args, **settings)
+        except TypeError as error:
+            raise TypeError(
+                f"{type(self).__name__} lacks the first argument of {self._kind.__name__}: {error}"
+            ) from None
+        self._given = args, settings
+
+    def forward(self, input: Array) -> Any:
+        input = as_array(input)
+        (args, settings), kind, axis = self._given, self._kind, self._axis
+        if input.ndim < 2:
+            raise ValueError(f"{type(self).__name__} expects an input with its features along dim {self._axis}")
+        del self._given
+        self.__class__ = kind
+        kind.__init__(self, input.shape[axis], *args, **settings)
+        return self.forward(input)
+
+
+class LazyLinear(_Lazy):
+    """A `Linear` that finds its in_features at the first call.
+
+    >>> layer = LazyLinear(2)
+    >>> layer(np.zeros((4, 3), np.float32)).shape, layer
+    ((4, 2), Linear(in_features=3, out_features=2, bias=True))
     """
 
-    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
-        first = modules[0] if len(modules) == 1 else None
-        named: Mapping[Any, Any] = first if isinstance(first, Mapping) else dict(enumerate(modules))
-        for key, module in named.items():
-            name = str(key)
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential expects modules, got {module!r} at {name}")
-            if not name or "." in name or hasattr(self, name):
-                raise ValueError(f"Sequential cannot name a module {name!r}: that is empty, has a dot, or is taken")
-            setattr(self, name, module)
+    _kind, _axis = Linear, -1
 
-    def forward(self, input: Array) -> Array:
-        for module in self:
-            input = module(input)
-        return input
 
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._steps().values())
+class LazyConv2d(_Lazy):
+    """A `Conv2d` that finds its in_channels at the first call."""
 
-    def __len__(self) -> int:
-        return len(self._steps())
+    _kind = Conv2d
 
-    def __getitem__(self, index: int | slice) -> Module:
-        if isinstance(index, slice):
-            return Sequential(dict(list(self._steps().items())[index]))
-        return list(self._steps().values())[integer(index, "index", "Sequential")]
 
-    def _steps(self) -> dict[str, Module]:
-        return dict(self._members(Module))  # one that stands here twice is applied twice
+class LazyBatchNorm1d(_Lazy):
+    """A `BatchNorm1d` that finds its num_features at the first call."""
+
+    _kind = BatchNorm1d
+
+
+class LazyBatchNorm2d(_Lazy):
+    """A `BatchNorm2d` that finds its num_features at the first call."""
+
+    _kind = BatchNorm2d

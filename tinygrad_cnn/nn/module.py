@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..engine.calls import run_module
 from ..functional._arguments import real_array
-from ..settings import array, flag, instance, mapping
+from ..settings import array, flag, instance, mapping, refusal
 from ..tensor import Tensor
 
 
@@ -66,6 +67,31 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = training
 
 
+# arguments that PyTorch's modules take, and what to do without them
+NOT_HERE = {
+    "device": "NumPy computes on the CPU, leave it out",
+    "dtype": "make the module, then convert it with .double() or .float()",
+    "size_average": 'say reduction="mean" or "sum"',
+    "reduce": 'say reduction="none" for what reduce=False was',
+    "return_indices": "call functional.max_pool2d(..., return_indices=True)",
+    "max_norm": "scale the rows of the weight yourself, inside no_grad()",
+    "scale_grad_by_freq": "divide the gradient yourself, before the optimiser's step",
+    "sparse": "gradients are dense here, leave it out",
+}
+
+
+class Hook:
+    """What `register_forward_hook` gives: `remove()` takes the hook away again."""
+
+    def __init__(self, module: Module, when: str, hook: Callable[..., Any]) -> None:
+        self._module, self._entry = module, (when, hook)
+        module._hooks = [*module._hooks, self._entry]
+
+    def remove(self) -> None:
+        """Do not call the hook any more."""
+        self._module._hooks = [entry for entry in self._module._hooks if entry is not self._entry]
+
+
 class Module:
     """A function with parameters. Write `forward`; call the module itself.
 
@@ -86,17 +112,69 @@ class Module:
     """
 
     training = True
+    unbuilt = False  # whether it waits for its first input, from which it will know its sizes
+    _hooks: list[tuple[str, Callable[..., Any]]] = []  # noqa: RUF012 (of an instance once it has some)
+    _not_saved: frozenset[str] = frozenset()
+
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        for name in settings.keys() & NOT_HERE.keys():
+            if name not in inspect.signature(cls).parameters and cls.__module__.startswith(__package__):
+                raise TypeError(f"{cls.__name__} has no argument {name!r}: {NOT_HERE[name]}")
+        return super().__new__(cls)
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        return run_module(self, args, settings)
+        if not self._hooks:
+            return run_module(self, args, settings)
+        for when, hook in list(self._hooks):
+            if when == "before" and (changed := hook(self, args)) is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        result = run_module(self, args, settings)
+        for when, hook in list(self._hooks):
+            if when == "after" and (changed := hook(self, args, result)) is not None:
+                result = changed
+        return result
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Hook:
+        """Call hook(module, args, result) after each call; what it returns, if it is not None, is the result.
+
+        >>> from tinygrad_cnn import nn
+        >>> layer, shapes = nn.Linear(3, 2), []
+        >>> handle = layer.register_forward_hook(lambda module, args, result: shapes.append(result.shape))
+        >>> _ = layer(np.zeros((4, 3), np.float32))
+        >>> handle.remove()
+        >>> shapes
+        [(4, 2)]
+        """
+        return Hook(self, "after", hook)
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
+        """Call hook(module, args) before each call; what it returns, if it is not None, are the arguments."""
+        return Hook(self, "before", hook)
 
     def forward(self, *args: Any, **settings: Any) -> Any:
         """Compute the output; each kind of module writes its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method yet: define forward(self, ...)")
 
-    def register_buffer(self, name: str, tensor: Any) -> None:
-        """Set an attribute that is saved with the module, but not trained."""
-        setattr(self, instance(name, "name", "register_buffer", str), Buffer(tensor))
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Set an attribute that is saved with the module (unless persistent=False), but not trained."""
+        setattr(self, instance(name, "name", "register_buffer", str), None if tensor is None else Buffer(tensor))
+        if not flag(persistent, "persistent", "register_buffer"):
+            self._not_saved = self._not_saved | {name}
+
+    def register_parameter(self, name: str, param: Any) -> None:
+        """Set an attribute that is trained, or None."""
+        kinds = (Parameter, type(None))
+        if not isinstance(param, kinds):
+            raise refusal(TypeError, param, "param", "register_parameter", "a Parameter or None")
+        setattr(self, instance(name, "name", "register_parameter", str), param)
+
+    def add_module(self, name: str, module: Any) -> None:
+        """Set an attribute that is a module, or None."""
+        if module is not None:
+            instance(module, "module", "add_module", Module)
+        setattr(self, instance(name, "name", "add_module", str), module)
+
+    register_module = add_module
 
     def __setattr__(self, name: str, value: Any) -> None:
         # layer.weight = 0.5 * layer.weight would make a Tensor of it, which is neither trained nor saved
@@ -135,9 +213,34 @@ class Module:
         """The modules right below this one, each once."""
         return (module for _, module in self.named_children())
 
+    def get_submodule(self, target: str) -> Module:
+        """The module of this name: `"layers.0"`; this one for the empty name."""
+        for name, module in self.named_modules():
+            if name == target:
+                return module
+        raise AttributeError(
+            f"{type(self).__name__} has no module {target!r}, but {[n for n, _ in self.named_modules()][1:]}"
+        )
+
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call fn with each module, those inside first, this one last: to set initial weights, say."""
+        for module in reversed(list(self.modules())):
+            fn(module)
+        return self
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """All parameters with their names, each once: one that is used in two places by its first name."""
-        return self._all_members(Parameter)
+        return _each_once(self._found_parameters())
+
+    def _found_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for name, member in _walk(self):
+            if isinstance(member, Parameter):
+                yield name, member
+            elif isinstance(member, Module) and member.unbuilt:
+                raise RuntimeError(
+                    f"{type(member).__name__} {name!r} has no parameters before its first call: call the model once, "
+                    "with an input of the right shape, before an optimiser is made"
+                )
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, in the order of `named_parameters`."""
@@ -185,6 +288,20 @@ class Module:
     def double(self) -> Self:
         """All floating-point parameters and buffers to float64."""
         return self._convert(np.float64)
+
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, **ignored: Any) -> Self:
+        """The parameters and buffers in another dtype; the device can only be "cpu"."""
+        like = Tensor(np.zeros((), np.float32)).to(*args, dtype=dtype, device=device, **ignored)
+        given = dtype is not None or any(not isinstance(one, (str, type(like.device), bool)) for one in args)
+        return self._convert(like.dtype) if given else self
+
+    def cpu(self) -> Self:
+        """This module, as it is where NumPy computes."""
+        return self
+
+    def cuda(self, *_: Any) -> Self:
+        """An error: NumPy computes on the CPU."""
+        raise RuntimeError("NumPy computes on the CPU: leave .cuda() out, or ask cuda.is_available() first")
 
     def _convert(self, dtype: Any) -> Self:
         for tensor in (*self.parameters(), *self.buffers()):
@@ -241,7 +358,14 @@ class Module:
         return keys
 
     def _state(self) -> dict[str, Tensor]:
-        return {name: member for name, member in _walk(self) if not isinstance(member, Module)}
+        members = dict(_walk(self))
+        hidden = {
+            _joined(path, name)
+            for path, module in members.items()
+            if isinstance(module, Module)
+            for name in module._not_saved
+        }
+        return {n: one for n, one in members.items() if not isinstance(one, Module) and n not in hidden}
 
     # ---- showing it
 

@@ -6,7 +6,7 @@ from ..engine.graph import Array
 from ..ops.parallel import map_parts
 from ..settings import instance
 from . import threads
-from .layers import BatchNorm2d, Dropout
+from .layers import Dropout, _Normalisation
 from .module import Module
 
 
@@ -17,8 +17,8 @@ class DataParallel(Module):
     takes longer, as threads that wait for each other take time. As many parts are made as BLAS has threads
     (OPENBLAS_NUM_THREADS).
 
-    The module has to compute each element of the batch by itself, and return one Tensor. One with layers that do not,
-    BatchNorm2d and Dropout in training mode, is run as a whole, and so is any where NumPy's BLAS is not OpenBLAS.
+    The module has to compute each element of the batch by itself, and return one Tensor. One with layers that do not
+    (batch normalisation and dropout in training mode) is run as a whole; so is any where NumPy's BLAS is not OpenBLAS.
     The graph shows it as one operation, `parallel`; the layers in it are seen without this wrapper.
 
     Raises:
@@ -40,6 +40,8 @@ class DataParallel(Module):
 
     def forward(self, input: Array) -> Array:
         count = 1 if threads.in_a_part() else min(threads.number_of_threads(), len(input))
-        if count < 2 or any(isinstance(one, (BatchNorm2d, Dropout)) and one.training for one in self.module.modules()):
+        if count < 2 or any(
+            isinstance(one, (_Normalisation, Dropout)) and one.training for one in self.module.modules()
+        ):
             return self.module(input)
         return map_parts(self.module, input, list(self.module.parameters()), count, threads.run_in_threads)

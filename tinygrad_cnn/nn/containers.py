@@ -1,0 +1,189 @@
+"""Modules and parameters in a row, or by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ..engine.graph import Array
+from ..settings import integer
+from .module import Module, Parameter
+
+
+class _Named(Module):
+    """Members of one kind as attributes, so that their names are those of PyTorch."""
+
+    _kind: type[Any] = Module
+
+    def _put(self, name: str, member: Any) -> None:
+        owner = type(self).__name__
+        if not isinstance(member, self._kind):
+            raise TypeError(f"{owner} expects {self._kind.__name__.lower()}s, got {member!r} at {name}")
+        if not name or "." in name or (hasattr(self, name) and name not in self._entries()):
+            raise ValueError(
+                f"{owner} cannot name a {self._kind.__name__.lower()} {name!r}: empty, has a dot, or taken"
+            )
+        setattr(self, name, member)
+
+    def _entries(self) -> dict[str, Any]:
+        return dict(self._members(self._kind))  # one that stands here twice is there twice
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+
+class ModuleList(_Named):
+    """Modules in a list, which are found as members: their names are their numbers.
+
+    >>> from tinygrad_cnn import nn
+    >>> layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(2)])
+    >>> len(layers), list(layers.state_dict())
+    (2, ['0.weight', '0.bias', '1.weight', '1.bias'])
+    """
+
+    def __init__(self, modules: Iterable[Any] = ()) -> None:
+        self.extend(modules or ())
+
+    def append(self, module: Any) -> Any:
+        """One more at the end; returns the list."""
+        self._put(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Any]) -> Any:
+        """More at the end; returns the list."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Any) -> None:
+        """One more before the one at `index`."""
+        members = list(self)
+        members.insert(integer(index, "index", "insert"), module)
+        self._set_all(members)
+
+    def _set_all(self, members: list[Any]) -> None:
+        for name in self._entries():
+            delattr(self, name)
+        for i, member in enumerate(members):
+            self._put(str(i), member)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._entries().values())
+
+    def __getitem__(self, index: Any) -> Any:
+        members = list(self)
+        if isinstance(index, slice):
+            return type(self)(members[index])
+        return members[integer(index, "index", type(self).__name__)]
+
+    def __setitem__(self, index: int, module: Any) -> None:
+        name = list(self._entries())[integer(index, "index", type(self).__name__)]
+        self._put(name, module)
+
+    def __delitem__(self, index: Any) -> None:
+        members = list(self)
+        del members[index]
+        self._set_all(members)
+
+    def __add__(self, other: Iterable[Any]) -> Any:
+        return type(self)([*self, *other])
+
+
+class ParameterList(ModuleList):
+    """Parameters in a list; what is no Parameter becomes one.
+
+    >>> from tinygrad_cnn import nn
+    >>> list(nn.ParameterList([[1.0], [2.0]]).state_dict())
+    ['0', '1']
+    """
+
+    _kind = Parameter
+
+    def _put(self, name: str, member: Any) -> None:
+        super()._put(name, member if isinstance(member, Parameter) else Parameter(member))
+
+
+class ModuleDict(_Named):
+    """Modules by name.
+
+    >>> from tinygrad_cnn import nn
+    >>> heads = nn.ModuleDict({"digits": nn.Linear(2, 10)})
+    >>> heads["digits"]([[1.0, 2.0]]).shape, list(heads)
+    ((1, 10), ['digits'])
+    """
+
+    def __init__(self, modules: Any = ()) -> None:
+        self.update(modules or {})
+
+    def update(self, modules: Any) -> None:
+        """Take over modules from a dictionary, or from pairs of a name and a module."""
+        for name, module in dict(modules).items():
+            self[name] = module
+
+    def keys(self) -> Any:
+        """The names."""
+        return self._entries().keys()
+
+    def values(self) -> Any:
+        """The modules."""
+        return self._entries().values()
+
+    def items(self) -> Any:
+        """Pairs of a name and a module."""
+        return self._entries().items()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._entries()[name]
+
+    def __setitem__(self, name: str, module: Any) -> None:
+        self._put(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        delattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries()
+
+
+class ParameterDict(ModuleDict):
+    """Parameters by name.
+
+    >>> from tinygrad_cnn import nn
+    >>> list(nn.ParameterDict({"scale": nn.Parameter([1.0])}).state_dict())
+    ['scale']
+    """
+
+    _kind = Parameter
+
+
+class Sequential(ModuleList):
+    """Modules applied one after another; named by number, or by the keys of a dictionary.
+
+    Indexing gives a module; slicing a Sequential of some of them, under the names they have here.
+
+    >>> from tinygrad_cnn import nn
+    >>> nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))([[0.0] * 4] * 5).shape
+    (5, 2)
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        first = modules[0] if len(modules) == 1 else None
+        named: Mapping[Any, Any] = first if isinstance(first, Mapping) else dict(enumerate(modules))
+        for key, module in named.items():
+            self._put(str(key), module)
+
+    def forward(self, input: Array) -> Array:
+        for module in self:
+            input = module(input)
+        return input
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return type(self)(dict(list(self._entries().items())[index]))
+        return super().__getitem__(index)
+
+    def __add__(self, other: Iterable[Any]) -> Any:
+        return type(self)(*self, *other)

@@ -1,0 +1,139 @@
+"""Modules without parameters: each is a function of `functional` together with its settings, made from one table."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from .. import functional as F
+from ..engine.graph import Array
+from ..functional._arguments import REDUCTIONS
+from ..settings import flag, integer, number, one_of
+from .module import Buffer, Module
+
+NOT_SETTINGS = {"generator", "dtype", "training", "antialias"}
+
+
+class FunctionModule(Module):
+    """A function of one or two inputs; the settings that follow them are given to the module, and are attributes."""
+
+    function: ClassVar[Callable[..., Any]]
+    signature: ClassVar[inspect.Signature]  # of the settings
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        try:
+            given = self.signature.bind(*args, **settings)
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}{self.signature}: {error}") from None
+        given.apply_defaults()
+        for name, value in given.arguments.items():
+            setattr(self, name, self._checked(name, value))
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """A setting of the kind that its default is."""
+        owner, default = type(self).__name__, self.signature.parameters[name].default
+        if name == "reduction":
+            more = ("batchmean",) if self.function is F.kl_div else ()
+            return one_of(value, name, owner, (*REDUCTIONS, *more))
+        if name in ("weight", "pos_weight"):
+            return None if value is None else Buffer(value)
+        for kind, check in ((bool, flag), (int, integer), (float, number)):
+            if type(default) is kind:
+                return check(value, name, owner)
+        return value
+
+    def forward(self, *inputs: Array) -> Any:
+        return type(self).function(*inputs, **{name: getattr(self, name) for name in self.signature.parameters})
+
+    def extra_repr(self) -> str:
+        shown = {name: getattr(self, name) for name in self.signature.parameters}
+        return ", ".join(
+            f"{name}={value!r}"
+            for name, value in shown.items()
+            if not (isinstance(value, Buffer) or value in (None, False))
+        )
+
+
+def _of(name: str, function: Callable[..., Any], inputs: int = 1, without: tuple[str, ...] = ()) -> Any:
+    """A class of modules that apply a function."""
+    parameters = list(inspect.signature(function).parameters.values())[inputs:]
+    signature = inspect.Signature([one for one in parameters if one.name not in {*NOT_SETTINGS, *without}])
+    text = (function.__doc__ or "").partition("\n")[0]
+    members = {"function": staticmethod(function), "signature": signature, "__signature__": signature}
+    members |= {
+        "__module__": __name__,
+        "__qualname__": name,
+        "__doc__": f"{text}\n\nSee `functional.{function.__name__}`.",
+    }
+    return type(name, (FunctionModule,), members)
+
+
+def _unflatten(input: Array, dim: int, unflattened_size: Any) -> Array:
+    """One dimension as several; one -1 is worked out."""
+    return F.unflatten(input, dim, unflattened_size)
+
+
+def _border(mode: str) -> Callable[..., Array]:
+    def border(input: Array, padding: Any) -> Array:
+        widths = padding if isinstance(padding, (list, tuple)) else (padding,) * 4
+        return F.pad(input, widths, mode)
+
+    border.__doc__ = f"A border around images, mode {mode!r}: one width, or (left, right, top, bottom)."
+    return border
+
+
+# ---- activations
+
+ReLU = _of("ReLU", F.relu)
+ReLU6 = _of("ReLU6", F.relu6)
+LeakyReLU = _of("LeakyReLU", F.leaky_relu)
+ELU = _of("ELU", F.elu)
+SELU = _of("SELU", F.selu)
+CELU = _of("CELU", F.celu)
+GELU = _of("GELU", F.gelu)
+SiLU = _of("SiLU", F.silu)
+Mish = _of("Mish", F.mish)
+Sigmoid = _of("Sigmoid", F.sigmoid)
+Tanh = _of("Tanh", F.tanh)
+Hardtanh = _of("Hardtanh", F.hardtanh)
+Hardsigmoid = _of("Hardsigmoid", F.hardsigmoid)
+Hardswish = _of("Hardswish", F.hardswish)
+Softplus = _of("Softplus", F.softplus)
+Softsign = _of("Softsign", F.softsign)
+LogSigmoid = _of("LogSigmoid", F.logsigmoid)
+GLU = _of("GLU", F.glu)
+Softmax = _of("Softmax", F.softmax)
+LogSoftmax = _of("LogSoftmax", F.log_softmax)
+
+# ---- pooling, shapes and sizes
+
+MaxPool1d = _of("MaxPool1d", F.max_pool1d)
+AvgPool1d = _of("AvgPool1d", F.avg_pool1d)
+LPPool2d = _of("LPPool2d", F.lp_pool2d)
+AdaptiveAvgPool1d = _of("AdaptiveAvgPool1d", F.adaptive_avg_pool1d)
+AdaptiveAvgPool2d = _of("AdaptiveAvgPool2d", F.adaptive_avg_pool2d)
+AdaptiveMaxPool2d = _of("AdaptiveMaxPool2d", F.adaptive_max_pool2d)
+LocalResponseNorm = _of("LocalResponseNorm", F.local_response_norm)
+Upsample = _of("Upsample", F.interpolate)
+PixelShuffle = _of("PixelShuffle", F.pixel_shuffle)
+PixelUnshuffle = _of("PixelUnshuffle", F.pixel_unshuffle)
+ChannelShuffle = _of("ChannelShuffle", F.channel_shuffle)
+Unflatten = _of("Unflatten", _unflatten)
+Fold = _of("Fold", F.fold)
+Unfold = _of("Unfold", F.unfold)
+ZeroPad2d = _of("ZeroPad2d", _border("constant"))
+ReflectionPad2d = _of("ReflectionPad2d", _border("reflect"))
+ReplicationPad2d = _of("ReplicationPad2d", _border("replicate"))
+CosineSimilarity = _of("CosineSimilarity", F.cosine_similarity, inputs=2)
+
+# ---- losses
+
+NLLLoss = _of("NLLLoss", F.nll_loss, inputs=2)
+MSELoss = _of("MSELoss", F.mse_loss, inputs=2, without=("weight",))
+L1Loss = _of("L1Loss", F.l1_loss, inputs=2, without=("weight",))
+SmoothL1Loss = _of("SmoothL1Loss", F.smooth_l1_loss, inputs=2)
+HuberLoss = _of("HuberLoss", F.huber_loss, inputs=2, without=("weight",))
+BCELoss = _of("BCELoss", F.binary_cross_entropy, inputs=2)
+BCEWithLogitsLoss = _of("BCEWithLogitsLoss", F.binary_cross_entropy_with_logits, inputs=2)
+KLDivLoss = _of("KLDivLoss", F.kl_div, inputs=2)
