@@ -5,7 +5,8 @@
     python examples/benchmark.py --scaling             how time and memory grow with the batch, the images, the depth
 
 Each measurement runs in a process of its own, as two frameworks in one process slow each other down with their threads;
-and the frameworks take turns, as machines are faster at one time than at another. Measured is in benchmark_step.py.
+and the frameworks take turns, as machines are faster at one time than at another. What is measured is in benchmark_step.py; what came
+out, in benchmark.md.
 """
 
 from __future__ import annotations

@@ -342,11 +342,11 @@ def test_the_rows_are_those_that_were_published(results, monkeypatch):
         assert row.network()(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
 
 
-def test_the_readme_has_every_row_as_it_is(monkeypatch):
+def test_the_table_of_results_has_every_row_as_it_is(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     rows = importlib.import_module("results_rows")
-    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    lines = {line.split("`")[1]: line for line in readme.splitlines() if re.match(r"\| `.* parameters\) \|", line)}
+    text = (EXAMPLES / "results.md").read_text(encoding="utf-8")
+    lines = {line.split("`")[1]: line for line in text.splitlines() if re.match(r"\| `.* parameters\) \|", line)}
     for name, row in rows.ROWS.items():
         for part in (rows.spelled(row.network()), row.settings, row.source, row.theirs):
             assert part in lines[name]
