@@ -14,7 +14,7 @@ import pytest
 
 from tinygrad_cnn import data, models, nn
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
-from tinygrad_cnn.commands import watched
+from tinygrad_cnn.commands import progress
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -135,7 +135,7 @@ def assert_same_runs(one, other):
 
 def interrupt(monkeypatch, steps, happening):
     """Let something happen after each of these steps, counted over all runs from now on."""
-    add, done = watched.Seen.add, 0
+    add, done = progress.RunningAverage.add, 0
 
     def add_and_interrupt(self, step):
         nonlocal done
@@ -144,7 +144,7 @@ def interrupt(monkeypatch, steps, happening):
             happening()
         return add(self, step)
 
-    monkeypatch.setattr(watched.Seen, "add", add_and_interrupt)
+    monkeypatch.setattr(progress.RunningAverage, "add", add_and_interrupt)
 
 
 def test_a_stopped_run_continues_to_the_same_bits(results, monkeypatch, tmp_path, capsys):

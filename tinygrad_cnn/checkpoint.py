@@ -24,7 +24,7 @@ if sys.platform != "win32":
 
 
 class CheckpointError(Exception):
-    """A file that is not there, not a checkpoint, or cannot be written; the message names it."""
+    """A file that is missing, is not a checkpoint, or cannot be written; the message names it."""
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
@@ -60,7 +60,7 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote.
 
-    Raises CheckpointError, naming the file, whatever is wrong with it.
+    Raises CheckpointError, which names the file, if anything is wrong with it.
     """
     path = settings.path(path, "path", "load_checkpoint")
     try:
@@ -85,7 +85,7 @@ def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-# In the JSON text an array stands as {ARRAY: its name in the file}.
+# In the JSON text an array is written as {ARRAY: its name in the file}.
 ARRAY = "array in this file"
 
 
@@ -133,7 +133,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file to write to; what was at `path` stays as it was until the block is left without an error.
 
     A symbolic link stays one, and the file that it points at is replaced; an existing file's permissions are kept.
-    What is no ordinary file (a device, a pipe) cannot be replaced, and is written to directly.
+    A device or a pipe cannot be replaced, and is written to directly.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -160,10 +160,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(part, target)
 
 
-# A killed process leaves its part behind. Its age does not tell: a slow or suspended process may still be writing an
-# old one. Nor does a process id: in the next container, another process has the same. So whoever writes a part holds a
-# lock on it, which the system releases when the process ends, however it ends; a part without a lock is abandoned. (On
-# Windows no lock is needed: a file that is open cannot be removed.)
+# A killed process leaves its part behind. Its age proves nothing: a slow or suspended process may still be writing an
+# old one. Nor does a process id: another container may have a process with the same id. So whoever writes a part holds
+# a lock on it, which the system releases when the process ends, however it ends; a part without a lock is abandoned.
+# (On Windows no lock is needed: an open file cannot be removed.)
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def _new_part(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
                 if sys.platform != "win32":
                     with suppress(OSError):  # some file systems have no locks; there nothing is removed either
                         fcntl.flock(file, fcntl.LOCK_EX)
-                if part.exists():  # else another save took it for abandoned before it was locked
+                if part.exists():  # else another save removed it as abandoned before it was locked
                     yield part, file
                     return
         finally:
