@@ -291,9 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="processes per case and framework (3)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of training per process (1)")
-    parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write the measurements and the versions to FILE"
-    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the measurements and the versions to FILE")
     options = parser.parse_args(arguments)
     if options.scaling:
         del options.frameworks[1:]
