@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,12 @@ def test_the_floors_are_those_that_are_kept():
     drawn = {name: int(floor) for floor, names in lines for name in names.split(", ")}
     assert drawn.pop("examples") == 9
     assert drawn == {name: floor for name, floor in FLOORS.items() if not name.startswith("__")}
+
+
+def test_the_oldest_versions_that_are_promised_are_tested():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (numpy,) = (name.removeprefix("numpy>=") for name in project["dependencies"] if name.startswith("numpy"))
+    python = project["requires-python"].removeprefix(">=")
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert f'{{python: "{python}", numpy: "{numpy}.*"}}' in workflow
+    assert f"Python {python} or later" in README and re.search(rf"NumPy\s+{numpy} or later", README)
