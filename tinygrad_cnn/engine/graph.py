@@ -132,7 +132,8 @@ class Primitive:
         self.rules: tuple[Callable[..., Any] | None, ...] = ()
         self.joint_rule: Callable[..., Any] | None = None
         self.hides_graph = False  # whether it computes by a graph of its own, which readers of the graph cannot see
-        self.__doc__, self.__name__, self.__module__ = function.__doc__, function.__name__, function.__module__
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self.__module__ = getattr(function, "__module__", "numpy")  # NumPy 2.1's ufuncs have none
         self.__signature__ = _signature(function)
         parameters = list(self.__signature__.parameters.values())
         self.arguments = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
