@@ -172,7 +172,6 @@ class Primitive:
             raise guards.shape_error(self, arrays, error) from error
         if type(out) is not np.ndarray or out.dtype.char not in "fd":
             out = guards.checked_result(self, out)
-            takes_part = takes_part and out.dtype.kind == "f"
         if not (takes_part and mode.recording):
             return wrap(out, None)
         return self._record(wrap, args, arrays, parents, settings, out)
@@ -187,13 +186,14 @@ class Primitive:
         out: np.ndarray,
     ) -> Any:
         """The result with its node, which keeps leaves, and what some rule reads."""
-        argnums = []
+        argnums: list[int] = []
+        has_slope = out.dtype.kind == "f"  # integers and booleans have none
         for i, parent in enumerate(parents):
             array = arrays[i]
             if out is array:  # making the result read-only must not make the argument so
                 out = out.view()
             if parent is not None:
-                if parent.requires_grad:
+                if parent.requires_grad and has_slope:
                     argnums.append(i)
                 if type(parent) is Node and not self.reads(i):
                     arrays[i] = parent.out if type(parent.out) is ShapeDtype else ShapeDtype(array)

@@ -154,6 +154,20 @@ def array_or_value(operand: Any) -> Array:
     return real_array(operand)
 
 
+def inspected(value: Array) -> np.ndarray:
+    """The numbers of a value, for a check of bad input, or for an effect such as running statistics.
+
+    The one way in which a composition looks at numbers. Whatever else depends on them reaches primitives as an
+    argument, so that a graph tells all that was computed, and can be computed again on other numbers.
+    """
+    return np.asarray(value._array if isinstance(value, Value) else value)
+
+
+def detached(result: Array) -> Array:
+    """A result without a gradient as it leaves a function: it does not keep the graph alive."""
+    return result.wrap(result._array, None) if isinstance(result, Value) else result
+
+
 def reduced(loss: Array, reduction: str, total: Any = None) -> Array:
     """The losses of a batch as `reduction` asks: "none", "sum", or "mean" over `total` (default: all)."""
     if one_of(reduction, "reduction", "the loss", REDUCTIONS) == "none":

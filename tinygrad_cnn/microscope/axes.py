@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import ops
 from ..engine.graph import Leaf, Node, Primitive
+from .notation import with_key
 
 Origin = Node | Leaf
 
@@ -40,6 +41,8 @@ class Atom:
         return self.instead
 
     def replace(self, others: list[Atom]) -> None:
+        if any(self in other.resolved() for other in others):
+            return  # it is a part of itself already
         self.instead = others
         same = [other for other in others if other.size == self.size]
         if len(same) == 1 and all(other.size == 1 for other in others if other is not same[0]):
@@ -95,7 +98,8 @@ class Axes:
         for arg, parent in zip(node.args, self._parents(node), strict=True):
             inputs.append(self._axes(parent) if parent is not None else _new(getattr(arg, "shape", ())))
         carry = RULES.get(node.primitive, _same_shape)
-        self._of[node] = carry(inputs, shape, node.settings, self._layers(node))
+        _, settings = with_key(node.primitive, node.args, node.settings)
+        self._of[node] = carry(inputs, shape, settings, self._layers(node))
 
     def _name_product(self, node: Node) -> None:
         """The lengths that a dense layer or a convolution brings with its weights."""

@@ -14,6 +14,7 @@ from typing import Any
 from .. import ops
 from ..engine.graph import Leaf, Node
 from .axes import Origin
+from .notation import with_key
 from .reading import Layer, Reading
 from .spelling import written
 from .terms import (
@@ -58,9 +59,9 @@ def closed_form(reading: Reading, layer: Layer, wanted: Container[Origin] | None
     values: dict[Origin, Term] = {origin: symbol(name, reading.values[origin].shape) for origin, name in names.items()}
     for node in layer.nodes:
         value = reading.values[node]
-        term = Term(
-            primitive=node.primitive, args=_operands(reading, values, node), settings=node.settings, shape=value.shape
-        )
+        count, settings = with_key(node.primitive, reading.args(node), node.settings)
+        operands = _operands(reading, values, node)[:count]
+        term = Term(primitive=node.primitive, args=operands, settings=settings, shape=value.shape)
         first = next((origin for origin in reading.parents(node) if origin is not None), None)
         if first is not None:
             term = labelled(term, reading.values[first].shape, reading.axes.names(first, layer))

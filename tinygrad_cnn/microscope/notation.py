@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from ..engine.graph import Constant, Leaf, Node, Primitive, Value
 from ..engine.recording import enable_grad
 from ..tensor import Tensor
@@ -48,12 +49,25 @@ def forward_notation(
     >>> forward_notation(ops.matmul, [np.ones((2, 3)), np.ones((3, 2))], {})
     'Y = A · B'
     """
+    count, settings = with_key(primitive, args, settings)
+    args = args[:count]
     terms = [
         symbol(letter, np.shape(arg)) if np.ndim(arg) else constant_or_symbol(letter, arg)
         for letter, arg in zip(letters(primitive, len(args)), args, strict=True)
     ]
     term = Term(primitive=primitive, args=tuple(terms), settings=settings)
     return f"Y = {written(labelled(term, terms[0].shape, names) if names else term)}"
+
+
+def with_key(primitive: Primitive, args: Sequence[Any], settings: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+    """How many arguments a formula shows, and its settings: the arrays of a key are shown where they stand in it."""
+    if primitive not in (ops.index, ops.scatter) or len(args) == 1:
+        return len(args), settings
+    key, rest = settings["key"], iter([getattr(arg, "_array", arg) for arg in args[1:]])
+    filled = tuple(
+        next(rest) if isinstance(part, str) else part for part in (key if isinstance(key, tuple) else (key,))
+    )
+    return 1, {**settings, "key": filled if isinstance(key, tuple) else filled[0]}
 
 
 def constant_or_symbol(letter: str, arg: Any) -> Term:
@@ -119,12 +133,15 @@ def read_rule(primitive: Primitive, argnum: int, args: Sequence[Any], out: np.nd
 def _term(origin: Node | Leaf, symbols: Mapping[Leaf, Term], known: dict[Node, Term]) -> Term:
     if isinstance(origin, Leaf):
         return symbols[origin]
+    if not origin.requires_grad:  # a mask
+        return constant(origin.out)
     if origin not in known:
+        count, settings = with_key(origin.primitive, origin.args, origin.settings)
         args = tuple(
             constant(arg) if parent is None or isinstance(parent, Constant) else _term(parent, symbols, known)
-            for arg, parent in zip(origin.args, origin.parents, strict=True)
+            for arg, parent in zip(origin.args[:count], origin.parents[:count], strict=True)
         )
-        known[origin] = Term("", origin.primitive, args, origin.settings, origin.out.shape)
+        known[origin] = Term("", origin.primitive, args, settings, origin.out.shape)
     return known[origin]
 
 
