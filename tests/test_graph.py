@@ -11,7 +11,7 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, grad, no_grad, ops, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine.graph import Leaf, Node, Primitive, ShapeDtype, recompute, topological_order
+from tinygrad_cnn.engine.graph import Leaf, Node, ShapeDtype, observe, recompute, topological_order
 
 
 def leaf(*numbers, dtype=np.float64):
@@ -23,17 +23,17 @@ def array_of(seed, *shape):
 
 
 @pytest.fixture
-def vjps_called(monkeypatch):
+def vjps_called():
     """(name of the primitive, argument) of every rule that is applied."""
     called = []
-    original = Primitive.rule
 
-    def spy(self, argnum):
-        called.append((self.name, argnum))
-        return original(self, argnum)
+    def spy(event, compute):
+        if event.node is not None:
+            called.append((event.primitive.name, event.argnum))
+        return compute()
 
-    monkeypatch.setattr(Primitive, "rule", spy)
-    return called
+    with observe(spy):
+        yield called
 
 
 # ---- shapes of graphs

@@ -1,7 +1,9 @@
 """A batch computed in parts by several threads gives what the whole gives, to rounding, and its gradients."""
 
+import gc
 import os
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine.graph import Node, recompute, topological_order
+from tinygrad_cnn.engine.graph import Node, observe, recompute, topological_order
 from tinygrad_cnn.engine.recording import is_recording
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.ops import blas
@@ -199,3 +201,101 @@ def test_a_forked_process_has_threads_of_its_own():
     os.kill(child, 9)
     os.waitpid(child, 0)
     pytest.fail("the forked process hangs")
+
+
+# ---- what a cut batch must not lose
+
+
+class Scaled(nn.Module):
+    """Something that requires a gradient, and is no parameter of the module."""
+
+    def __init__(self, factor):
+        self.linear = nn.Linear(3, 3)
+        self.factors = [factor]  # a list of Tensors is searched for parameters, and holds none
+
+    def forward(self, x):
+        return self.linear(x) * self.factors[0]
+
+
+@needs_control
+def test_a_tensor_beside_the_parameters_is_refused(threads):
+    c = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    for factor in (c, c * 2):
+        with pytest.raises(RuntimeError, match="requires a gradient and is no parameter of the module"):
+            nn.DataParallel(Scaled(factor))(fixed((4, 3)).astype(np.float32))
+
+
+@needs_control
+def test_random_numbers_in_the_forward_pass_are_refused(threads):
+    class Drops(nn.Module):
+        def forward(self, x):
+            return F.dropout(x, 0.5)
+
+    with pytest.raises(RuntimeError, match="draws random numbers"):
+        nn.DataParallel(Drops())(Tensor(fixed((4, 3)), requires_grad=True))
+
+
+@needs_control
+def test_several_outputs_and_outputs_of_another_length_are_refused(threads):
+    class Returns(nn.Module):
+        def __init__(self, change):
+            self.change = change
+
+        def forward(self, x):
+            return self.change(x)
+
+    for change in (lambda x: (x, x * 2), lambda x: x.sum(), lambda x: x[:1], lambda x: {"scores": x}):
+        with pytest.raises(TypeError, match="joins one result for each element of the batch"):
+            nn.DataParallel(Returns(change))(Tensor(fixed((6, 3)), requires_grad=True))
+
+
+@needs_control
+def test_a_cotangent_that_is_changed_in_place_is_seen(threads):
+    x = Tensor(fixed((4, 2)), requires_grad=True)
+    out = map_parts(lambda part: part * 2, x, [], threads)
+    g = np.ones((4, 2))
+    assert grad(out, x, g, retain_graph=True)[0].data.max() == 2
+    g *= 5
+    assert grad(out, x, g, retain_graph=True)[0].data.max() == 10
+
+
+@needs_control
+def test_the_callers_images_are_copied(threads):
+    weight, images = Tensor(fixed((2, 2)), requires_grad=True), np.ones((4, 2))
+    out = map_parts(lambda part: part @ weight, images, [weight], threads)
+    expected = grad(out.sum(), weight, retain_graph=True)[0].data.copy()
+    images[...] = 100
+    np.testing.assert_array_equal(grad(out.sum(), weight)[0], expected)
+
+
+@needs_control
+def test_a_loss_that_is_kept_holds_no_gradients(threads):
+    weight = Tensor(np.ones((300, 300)), requires_grad=True)
+    x = Tensor(np.ones((4, 300)), requires_grad=True)
+    loss = map_parts(lambda part: part @ weight, x, [weight], threads).sum()
+    held = []
+    with observe(lambda event, compute: held.append(weakref.ref(found := compute())) or found):
+        loss.backward()
+    x.grad = weight.grad = None
+    gc.collect()
+    assert sum(ref() is not None and ref().size == 90_000 for ref in held) == 0
+
+
+@needs_control
+def test_several_threads_at_once_give_the_bits_that_one_gives():
+    model, images = nn.DataParallel(MODELS["simple"]()), fixed((64, 1, 28, 28)).astype(np.float32)
+
+    def gradient(found):
+        out = model(images)
+        found.append(grad(out.sum(), list(model.parameters()))[0].data)
+
+    alone, together = [], []
+    gradient(alone)
+    workers = [threading.Thread(target=gradient, args=(together,)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(together) == 4
+    for found in together:
+        np.testing.assert_array_equal(found, alone[0])

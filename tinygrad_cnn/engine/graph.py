@@ -187,6 +187,7 @@ class Primitive:
     ) -> Any:
         """The result with its node, which keeps leaves, and what some rule reads."""
         argnums: list[int] = []
+        read = self._read
         has_slope = out.dtype.kind == "f"  # integers and booleans have none
         for i, parent in enumerate(parents):
             array = arrays[i]
@@ -195,7 +196,7 @@ class Primitive:
             if parent is not None:
                 if parent.requires_grad and has_slope:
                     argnums.append(i)
-                if type(parent) is Node and not self.reads(i):
+                if type(parent) is Node and not read[min(i, len(read) - 1)]:
                     arrays[i] = parent.out if type(parent.out) is ShapeDtype else ShapeDtype(array)
             elif isinstance(array, np.ndarray):
                 parents[i] = Constant()
@@ -302,7 +303,7 @@ def backpropagate(
     Returns:
         The cotangents of the wanted nodes that the outputs depend on.
     """
-    order = topological_order(cotangents)
+    order = topological_order(cotangents, constants=False)
     wanted, through = _ways(wanted, order)
     totals, found = _Totals(cotangents), {}
     with Recording(wrap is not None):
@@ -317,13 +318,16 @@ def backpropagate(
     return found
 
 
-def topological_order(nodes: Iterable[Node | Leaf]) -> list[Node | Leaf]:
-    """All nodes and leaves that `nodes` depend on, each once, every one before its parents."""
+def topological_order(nodes: Iterable[Node | Leaf], constants: bool = True) -> list[Node | Leaf]:
+    """All nodes and leaves that `nodes` depend on, each once, every one before its parents.
+
+    Without `constants` only those that require a gradient.
+    """
     found = set(nodes)
     waiting = list(found)
     while waiting:
         for parent in waiting.pop().parents:
-            if parent is not None and parent not in found:
+            if parent is not None and parent not in found and (constants or parent.requires_grad):
                 found.add(parent)
                 waiting.append(parent)
     return sorted(found, key=_recorded_at, reverse=True)
@@ -388,7 +392,7 @@ def _pull_back(
                 compute = partial(primitive.rule(argnum), g, out, *args, **settings)
                 gradient = observed(Event(primitive, args, settings, node, argnum, g), compute)
             elif primitive.joint_rule is None:
-                gradient = primitive.rule(argnum)(g, out, *args, **settings)
+                gradient = primitive.rules[argnum](g, out, *args, **settings)
             else:
                 joint = joint or iter(primitive.joint_rule(argnums, g, out, *args, **settings))
                 gradient = next(joint)

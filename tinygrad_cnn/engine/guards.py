@@ -68,7 +68,8 @@ def no_rule(primitive: Any, argnum: int) -> NoReturn:
 
 
 def explain_failed_rule(error: Exception, primitive: Any, argnum: int) -> None:
-    """Add to an error raised by a rule which rule it was, and what rules are given."""
+    """Add to an error raised by a rule which rule it was, and what rules are given; if there is none, say that."""
+    primitive.rule(argnum)
     error.add_note(
         f"(in the VJP of {primitive.name!r} for its argument {argnum}, called with the read-only cotangent g, the "
         "value out, the arguments by position and the settings by keyword)"

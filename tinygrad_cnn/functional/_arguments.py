@@ -79,13 +79,13 @@ def new_array(data: Any, dtype: Any = None) -> np.ndarray:
     return array
 
 
-def real_array(array: np.ndarray) -> np.ndarray:
+def real_array(array: np.ndarray, what: str = "an array") -> np.ndarray:
     """The array, as a plain one; TypeError if it is masked, or of a dtype that no Tensor has."""
     if type(array) is not np.ndarray:
         if isinstance(array, np.ma.MaskedArray):
-            raise TypeError("a masked array would lose its mask: fill it first, as with .filled(0)")
+            raise TypeError(f"{what} that is masked would lose its mask: fill it first, as with .filled(0)")
         array = np.asarray(array)
-    check_dtype(array.dtype, "an array")
+    check_dtype(array.dtype, what)
     return array
 
 
@@ -120,6 +120,17 @@ def operands(a: Array, b: Array) -> tuple[Array, Array]:
     return a, b
 
 
+def factors(a: Array, b: Array, op: str) -> tuple[Array, Array]:
+    """Two operands of a product, both floating-point or both integers, as in PyTorch."""
+    a, b = as_array(a), as_array(b)
+    if (a.dtype.kind == "f") != (b.dtype.kind == "f"):
+        raise TypeError(
+            f"{op} expects floating-point numbers on both sides, got {a.dtype} and {b.dtype}: convert the integers, as "
+            "with .astype(np.float32), images of 0 to 255 with images / np.float32(255)"
+        )
+    return operands(a, b)
+
+
 def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
     array = array_or_value(array)
     if isinstance(number, np.generic):
@@ -135,12 +146,13 @@ def constant(operand: Array, beside: Array) -> Array:
 
     So the graph also holds what is computed from constants alone: how the columns of the first convolution were made.
     """
+    if isinstance(operand, Value) and operand.node is not None:
+        return operand
     operand = array_or_value(operand)
     if isinstance(beside, Value) and beside.node is not None and is_recording():
         if not isinstance(operand, Value):
             return beside.wrap(unchangeable(operand), Constant())
-        if operand.node is None:
-            return beside.wrap(operand._array, Constant())
+        return beside.wrap(operand._array, Constant())
     return operand
 
 

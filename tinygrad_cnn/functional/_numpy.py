@@ -45,6 +45,19 @@ WITHOUT_GRADIENT = {
 }
 
 
+def refuse_inside_numpy(module: str) -> None:
+    """Raise TypeError if a Tensor that requires a gradient becomes an array in a function of NumPy.
+
+    That function was given a list of Tensors, and would compute with their numbers. (np.array itself is C code, from
+    which nothing tells a list of Tensors from a Tensor, and a Tensor gives its numbers when it is asked to.)
+    """
+    if module.partition(".")[0] == "numpy" and not module.startswith("numpy.testing"):
+        raise TypeError(
+            "a function of NumPy was given Tensors in a list, and does not record: join them with functional.stack or "
+            "cat and use a function of tinygrad_cnn.functional, or .detach() them for a result without a gradient"
+        )
+
+
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     """A ufunc of NumPy, recorded if it is one of our functions."""
     function = UFUNCS.get(ufunc)

@@ -11,7 +11,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, one_of, real_dtype
-from ._arguments import Dims, as_array, as_float, detached, inspected, many_dims, one_dim, operands
+from ._arguments import Dims, as_array, as_float, detached, factors, inspected, many_dims, one_dim, operands
 
 
 def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
@@ -197,7 +197,7 @@ def matmul(input: Array, other: Array) -> Array:
     >>> matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     array(11.)
     """
-    a, b = operands(as_array(input), as_array(other))
+    a, b = factors(input, other, "matmul")
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul expects at least one dimension on both sides, got {a.shape} @ {b.shape}: use *")
     inner = b.shape[-2] if b.ndim > 1 else b.shape[0]

@@ -13,7 +13,7 @@ from ..engine.graph import Array, Node, Value
 from ..engine.versions import note_change
 from ..random import generator as default_generator
 from ..settings import flag, instance, number, real_dtype, refusal
-from ._arguments import as_array, as_float, constant, inspected, one_dim, operands
+from ._arguments import as_array, as_float, constant, factors, inspected, one_dim
 from .arithmetic import matmul
 
 
@@ -73,7 +73,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     >>> linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([0.5, 0.5]))
     array([3.5, 6.5])
     """
-    input, weight = operands(as_array(input), as_array(weight))
+    input, weight = factors(input, weight, "linear")
     if weight.ndim not in (1, 2) or input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
         raise ValueError(_linear_mismatch(input, weight))
     if weight.ndim == 1:
@@ -165,7 +165,9 @@ def batch_norm(
     array([[-1.],
            [ 1.]])
     """
-    input = as_float(input)
+    input = as_array(input)
+    if input.dtype.kind != "f":
+        raise TypeError(f"batch_norm expects floating-point numbers, got {input.dtype}: use .astype(np.float32)")
     if input.ndim < 2:
         raise ValueError(f"batch_norm expects (N, C) or (N, C, ...), got {input.shape}")
     training = flag(training, "training", "batch_norm")

@@ -16,7 +16,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, one_of
-from ._arguments import as_array, inspected, operands, pair
+from ._arguments import as_array, factors, inspected, pair
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]
@@ -62,7 +62,7 @@ def conv2d(
            [6., 9., 9., 6.],
            [4., 6., 6., 4.]])
     """
-    input, weight = operands(as_array(input), as_array(weight))
+    input, weight = factors(input, weight, "conv2d")
     bias = None if bias is None else as_array(bias)
     groups = integer(groups, "groups", "conv2d", least=1)
     _check_conv2d(input, weight, bias, groups)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..engine.calls import run_module
+from ..functional._arguments import real_array
 from ..settings import array, flag, instance, mapping
 from ..tensor import Tensor
 
@@ -214,7 +215,7 @@ class Module:
         own = self._state()
         owner = f"{type(self).__name__}.load_state_dict"
         given = {
-            name: array(value, name, owner, real=False)
+            name: real_array(value if isinstance(value, np.ndarray) else array(value, name, owner, real=False), name)
             for name, value in mapping(state_dict, "state_dict", owner).items()
         }
         keys = Keys([name for name in own if name not in given], [name for name in given if name not in own])

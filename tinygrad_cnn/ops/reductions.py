@@ -51,7 +51,7 @@ def winners(x: Array, largest: Array, *, axis: tuple[int, ...], ties: str) -> Ar
     array([[False,  True, False]])
     """
     largest = largest.reshape(with_ones(x.shape, axis))
-    if largest.dtype.kind == "f" and np.isnan(largest).any():
+    if largest.size and np.isnan(np.minimum.reduce(largest, axis=None)):
         undefined = np.isnan(largest)
         x, largest = np.where(undefined, np.isnan(x), x), np.where(undefined, 1, largest)
     return _first_winners(x, largest, axis) if ties == "first" else x == largest
