@@ -7,7 +7,7 @@
     python examples/results.py --naive               the layers against nested loops: same numbers, other times
 
 The rows are in results_rows.py, what came out in examples/results.md. Ctrl-C stops after the current batch; the same
-command goes on from there. The folder `results` gets results.md, results.json, curves.svg, and in `runs` the state of
+command continues from there. The folder `results` gets results.md, results.json, curves.svg, and in `runs` the state of
 each run.
 """
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             records = finished(out, all_rows)
             write_report(records, out)
             if stopped:
-                say("stopped; the same command goes on from here")
+                say("stopped; the same command continues from here")
                 return 130
     console.print(table(records))
     say(f"written: {', '.join(str(out / name) for name in REPORTS)}")

@@ -173,7 +173,7 @@ def test_a_fault_is_told_and_the_next_mirror_recovers(behaviour, message, good, 
         assert_complete(fetch(SPEC, folder, [bad.url, good.url]), folder)
         told = capfd.readouterr().err
     assert f"{bad.url} " in told
-    assert "going on to another mirror" in told
+    assert "trying another mirror" in told
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_load_and_predict(two_epochs, tmp_path):
 
 def test_a_finished_run_is_shown_without_training(two_epochs):
     output = run("--load", two_epochs).stdout
-    assert "nothing to train: 2 epochs are done; --epochs N goes on" in output
+    assert "nothing to train: 2 epochs are done; --epochs N continues" in output
     assert "true class (rows)" in output
 
 

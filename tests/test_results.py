@@ -154,7 +154,7 @@ def test_a_stopped_run_continues_to_the_same_bits(results, monkeypatch, tmp_path
     capsys.readouterr()
     codes = [run(results, monkeypatch, "--out", tmp_path / "parts") for _ in range(4)]
     assert codes == [130, 130, 130, 0]
-    assert "stopped; the same command goes on from here" in capsys.readouterr().out
+    assert "stopped; the same command continues from here" in capsys.readouterr().out
     assert_same_runs(tmp_path / "whole", tmp_path / "parts")
     assert run(results, monkeypatch, "--out", tmp_path / "parts", "--only", "quick") == 0
     assert "quick, seed 0: done before" in capsys.readouterr().out

@@ -86,7 +86,7 @@ def thread_advice(processor: Processor, blas: Blas, settings: Mapping[str, str])
         ]
     if blas.threads is None or blas.threads >= processor.cores:
         return []
-    cause = next((f", as {name}={settings[name]} has it" for name in THREADS if settings.get(name)), "")
+    cause = next((f", because of {name}={settings[name]}" for name in THREADS if settings.get(name)), "")
     return [
         f"OpenBLAS multiplies with {blas.threads} of {processor.cores} cores{cause}. If nothing else needs the others, "
         f"start Python with {THREADS[0]}={processor.cores} in the environment."

@@ -260,7 +260,7 @@ def train(
     position = trainer.loader.state_dict()
     begun = time.perf_counter()
     if trainer.epochs_done >= epochs:
-        say(f"nothing to train: {trainer.epochs_done} epochs are done; --epochs N goes on")
+        say(f"nothing to train: {trainer.epochs_done} epochs are done; --epochs N continues")
         return False, None
     if position["epoch"] or position["batch"]:
         say(f"continuing after {place(position, batches)}")

@@ -103,7 +103,7 @@ class _Download:
                 return self._file_from(mirror, file)
             except _MirrorError as error:
                 self._complaints[mirror] = str(error)
-                self._untold.append(f"{mirror} {error}; going on to another mirror")
+                self._untold.append(f"{mirror} {error}; trying another mirror")
                 if isinstance(error, _DeadMirror):
                     self._dead.add(mirror)
                 if isinstance(error, _Stalled):
