@@ -51,8 +51,11 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     except RecursionError:
         raise ValueError("the state is nested too deeply, or contains itself") from None
     try:
-        with atomic_write(path) as file:
-            np.savez(file, state=np.array(tree), **arrays)
+        # not np.savez, which in NumPy 2.1 leaves the archive open if a write fails
+        with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+            for name, array in {"state": np.array(tree), **arrays}.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, array, allow_pickle=False)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -66,7 +69,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as file:
             members = file.infolist()
-            # np.savez does not compress, so nothing it wrote unpacks to more than the size of the file
+            # nothing is compressed, so what was saved cannot unpack to more than the size of the file
             if sum(member.file_size for member in members) > os.path.getsize(path):
                 raise zipfile.BadZipFile
             arrays = {member.filename.removesuffix(".npy"): _read_array(file, member) for member in members}
