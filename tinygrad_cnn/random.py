@@ -39,6 +39,6 @@ def get_rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Continue from a state of `get_rng_state`."""
+    """Continue from a state that `get_rng_state` returned."""
     mapping(state, "state", "set_rng_state", ["bit_generator", "state", "has_uint32", "uinteger"])
     _generator.bit_generator.state = state

@@ -86,7 +86,7 @@ class Trainer:
         return {name: None if part is None else part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state of `state_dict`.
+        """Continue from a state that `state_dict` returned.
 
         Raises:
             ValueError: if a part of the state is missing or damaged, or of another model, optimiser or loader; if only

@@ -46,7 +46,7 @@ class LRScheduler:
         return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from a state of `state_dict`."""
+        """Continue from a state that `state_dict` returned."""
         owner = f"{self._name}.load_state_dict"
         state_dict = mapping(state_dict, "state_dict", owner, ["last_epoch", "base_lrs"])
         last_epoch = integer(state_dict["last_epoch"], "last_epoch", owner, least=0)

@@ -127,7 +127,7 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from a state of `state_dict`, for parameters of the same number and shapes.
+        """Continue from a state that `state_dict` returned, for parameters of the same number and shapes.
 
         Raises:
             ValueError: if the state is of another kind of optimiser, or of other parameters. Nothing has been
