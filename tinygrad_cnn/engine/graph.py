@@ -94,9 +94,10 @@ class Node:
         """Let go of the arrays, and of those of constants that led here; what led to what stays known."""
         if self.args is not None:
             self.args = self.out = self.call = None
-            for parent in self.parents:
-                if parent is not None and not parent.requires_grad:
-                    parent.free()
+            if len(self.argnums) < len(self.parents):
+                for parent in self.parents:
+                    if parent is not None and not parent.requires_grad:
+                        parent.free()
 
     def __repr__(self) -> str:
         shape = "freed" if self.out is None else f"-> {self.out.shape}"

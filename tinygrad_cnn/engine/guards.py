@@ -98,13 +98,14 @@ def checked_gradient(gradient: Any, node: Any, argnum: int, arg: Any, recorded: 
 
 def check_still_valid(nodes: Iterable[Any]) -> None:
     """Raise RuntimeError if one of the nodes was freed, or if memory that it uses was changed since it was recorded."""
+    latest_change = versions.latest_change
     for node in nodes:
         if node.args is None:
             raise RuntimeError(
                 f"the graph through {node.primitive.name!r} was freed by an earlier backward pass: "
                 "pass retain_graph=True to the earlier one to go through it twice"
             )
-        if node.order < versions.latest_change:
+        if node.order < latest_change:
             for arg in node.args:
                 if isinstance(arg, np.ndarray) and versions.changed_at(arg) > node.order:
                     raise RuntimeError(
