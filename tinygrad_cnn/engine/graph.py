@@ -188,7 +188,7 @@ class Primitive:
     ) -> Any:
         """Wrap the result with its node. The node keeps leaves, and whatever some rule reads."""
         argnums: list[int] = []
-        read = self._read
+        read, last = self._read, len(self._read) - 1
         has_slope = out.dtype.kind == "f"  # integers and booleans have none
         for i, parent in enumerate(parents):
             array = arrays[i]
@@ -197,7 +197,7 @@ class Primitive:
             if parent is not None:
                 if parent.requires_grad and has_slope:
                     argnums.append(i)
-                if type(parent) is Node and not read[min(i, len(read) - 1)]:
+                if type(parent) is Node and not read[i if i < last else last]:
                     arrays[i] = parent.out if type(parent.out) is ShapeDtype else ShapeDtype(array)
             elif isinstance(array, np.ndarray):
                 parents[i] = Constant()
