@@ -18,6 +18,7 @@ FLOORS = {
     "nn": 5,
     "data": 5,
     "checkpoint": 5,
+    "creation": 6,
     "optim": 6,
     "microscope": 6,
     "models": 6,
@@ -175,4 +176,4 @@ def test_no_module_imports_itself_by_way_of_others():
 def test_the_root_is_seen_at_a_glance():
     root = Path(tinygrad_cnn.__file__).parent
     modules = sorted(path.stem for path in root.glob("*.py") if not path.stem.startswith("__"))
-    assert modules == ["checkpoint", "models", "random", "settings", "tensor", "training"]
+    assert modules == ["checkpoint", "creation", "models", "random", "settings", "tensor", "training"]

@@ -155,11 +155,11 @@ def test_backward_passes_of_several_threads_into_one_parameter_lose_nothing():
 
 def test_a_step_of_gradient_descent():
     w = leaf(1.0, 2.0, dtype=np.float32)
-    before = w.data
+    before = w.numpy()
     (w * w).sum().backward()
     w.data -= 0.25 * w.grad
     assert w.tolist() == [0.5, 1.0]
-    assert w.data is before and w.dtype == np.float32
+    assert w.numpy() is before and w.dtype == np.float32
     (w * w).sum().backward()
     assert w.grad.tolist() == [3.0, 6.0]
 

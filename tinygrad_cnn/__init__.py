@@ -12,13 +12,37 @@ Tensor([[[[0., 1.],
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, functional, nn, ops, optim
+from . import creation, data, functional, nn, ops, optim
+from .creation import (
+    arange,
+    as_tensor,
+    cuda,
+    empty,
+    eye,
+    float32,
+    float64,
+    from_numpy,
+    full,
+    int64,
+    linspace,
+    load,
+    normal,
+    ones,
+    rand,
+    randint,
+    randn,
+    randperm,
+    save,
+    tensor,
+    zeros,
+)
 from .engine import graph
 from .engine.autograd import grad
 from .engine.graph import primitive
 from .engine.recording import enable_grad, no_grad
+from .engine.recording import is_recording as is_grad_enabled
 from .random import get_rng_state, manual_seed, set_rng_state
-from .tensor import Tensor
+from .tensor import Tensor, device
 
 if TYPE_CHECKING:
     from .microscope.anomaly import AnomalyError, detect_anomaly
@@ -35,26 +59,50 @@ __all__ = [
     "AnomalyError",
     "GradcheckError",
     "Tensor",
+    "arange",
+    "as_tensor",
     "check_graph",
+    "creation",
+    "cuda",
     "data",
     "detect_anomaly",
+    "device",
+    "empty",
     "enable_grad",
     "explain",
+    "eye",
+    "float32",
+    "float64",
+    "from_numpy",
+    "full",
     "functional",
     "get_rng_state",
     "grad",
     "gradcheck",
     "graph",
+    "int64",
+    "is_grad_enabled",
+    "linspace",
+    "load",
     "manual_seed",
     "nn",
     "no_grad",
+    "normal",
+    "ones",
     "ops",
     "optim",
     "primitive",
     "profile",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
+    "save",
     "set_rng_state",
     "show",
     "summary",
+    "tensor",
+    "zeros",
 ]
 
 # they take as long to import as all the rest, and most programs use none of them
@@ -64,11 +112,34 @@ _TOOLS = {
 }
 
 
+_CREATED = {
+    *(
+        "empty_like",
+        "full_like",
+        "int16",
+        "int32",
+        "int8",
+        "is_tensor",
+        "ones_like",
+        "rand_like",
+        "randn_like",
+        "uint8",
+    ),
+    "zeros_like",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _TOOLS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(".microscope", __name__), name)
+    if name in _TOOLS:
+        return getattr(importlib.import_module(".microscope", __name__), name)
+    if name in functional.__all__:
+        return getattr(functional, name)  # each function is here too, as in PyTorch: `tinygrad_cnn.cat`
+    if name in creation.DTYPES:
+        return creation.DTYPES[name]  # not as variables, which would hide Python's own float, int and bool here
+    if name in _CREATED:
+        return getattr(creation, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *functional.__all__, *creation.DTYPES, *_CREATED})

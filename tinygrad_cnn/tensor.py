@@ -86,6 +86,36 @@ class device:
         return hash("cpu")
 
 
+class Numbers(np.ndarray):
+    """What `.data` gives: the array, with the methods that PyTorch has to change numbers in place, unrecorded.
+
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> w.data.fill_(3.0)
+    array([3., 3.], dtype=float32)
+    """
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: builtins.bool = False) -> Any:
+        if array is self:  # as of w.data -= step
+            return self
+        return array[()] if return_scalar else array.view(np.ndarray)
+
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))
+
+
+def _of_numbers(name: str) -> Callable[..., Any]:
+    def method(self: Numbers, *args: Any, **settings: Any) -> Numbers:
+        getattr(Tensor.wrap(self.view(np.ndarray), None), name)(*args, **settings)
+        return self
+
+    method.__name__, method.__doc__ = name, f"As `Tensor.{name}`."
+    return method
+
+
+for _name in ("add_", "sub_", "mul_", "div_", "clamp_", "copy_", "fill_", "zero_", "uniform_", "normal_"):
+    setattr(Numbers, _name, _of_numbers(_name))
+
+
 class Tensor(Value):
     """An array that takes part in automatic differentiation.
 
@@ -131,7 +161,7 @@ class Tensor(Value):
         Assigning to it (`w.data -= 0.1 * w.grad`) changes a leaf without recording anything.
         """
         self._leave_graph(".data")
-        return self._array
+        return self._array.view(Numbers)
 
     @data.setter
     def data(self, new: Any) -> None:
@@ -140,10 +170,9 @@ class Tensor(Value):
                 "the value of a recorded operation cannot be changed: it may be needed for a gradient; "
                 "change a .detach().data.copy() of it"
             )
-        if new is not self._array:  # as it is after `w.data -= step`
-            new = _new_data(new, needs_float=self._leaf is not None)
         note_change(self._array)
-        self._array = new
+        if not (type(new) is Numbers and new.base is self._array):  # as it is after `w.data -= step`
+            self._array = _new_data(new, needs_float=self._leaf is not None)
 
     @property
     def grad(self) -> Tensor | None:

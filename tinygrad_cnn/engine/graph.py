@@ -133,7 +133,8 @@ class Primitive:
         self.rules: tuple[Callable[..., Any] | None, ...] = ()
         self.joint_rule: Callable[..., Any] | None = None
         self.hides_graph = False  # whether it computes by a graph of its own, which readers of the graph cannot see
-        self.__doc__, self.__name__, self.__module__ = function.__doc__, function.__name__, function.__module__
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self.__module__ = getattr(function, "__module__", "numpy")  # NumPy 2.1's ufuncs have none
         self.__signature__ = _signature(function)
         parameters = list(self.__signature__.parameters.values())
         self.arguments = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
@@ -187,7 +188,7 @@ class Primitive:
     ) -> Any:
         """Wrap the result with its node. The node keeps leaves, and whatever some rule reads."""
         argnums: list[int] = []
-        read = self._read
+        read, last = self._read, len(self._read) - 1
         has_slope = out.dtype.kind == "f"  # integers and booleans have none
         for i, parent in enumerate(parents):
             array = arrays[i]
@@ -196,7 +197,7 @@ class Primitive:
             if parent is not None:
                 if parent.requires_grad and has_slope:
                     argnums.append(i)
-                if type(parent) is Node and not read[min(i, len(read) - 1)]:
+                if type(parent) is Node and not read[i if i < last else last]:
                     arrays[i] = parent.out if type(parent.out) is ShapeDtype else ShapeDtype(array)
             elif isinstance(array, np.ndarray):
                 parents[i] = Constant()

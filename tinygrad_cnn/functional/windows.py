@@ -55,6 +55,7 @@ def conv2d(
 
     Raises:
         ValueError: if the shapes do not go together, or the filters are larger than the padded images.
+        TypeError: for images of integers with floating-point filters, as in PyTorch: scale and convert them first.
 
     >>> conv2d(np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), padding=1)[0, 0]
     array([[4., 6., 6., 4.],

@@ -1,0 +1,246 @@
+"""New Tensors, dtypes and the device, with PyTorch's names: all are at the top of the package."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .functional._arguments import new_array, real_array
+from .random import generator as default_generator
+from .random import manual_seed
+from .settings import flag, integer, integers, number, real_dtype
+from .tensor import Tensor, device
+
+float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
+uint8, int8, int16, int32, int64 = (np.dtype(f"{name}") for name in ("uint8", "int8", "int16", "int32", "int64"))
+boolean = np.dtype(np.bool_)
+
+#: What of PyTorch's dtypes has the name of a Python type, or a second name.
+DTYPES = {"float": float32, "double": float64, "int": int32, "long": int64, "short": int16, "bool": boolean}
+
+#: Whether there is a GPU: never; what scripts ask for before they use one.
+cuda = SimpleNamespace(
+    is_available=lambda: False,
+    device_count=lambda: 0,
+    manual_seed=manual_seed,
+    manual_seed_all=manual_seed,
+    empty_cache=lambda: None,
+    synchronize=lambda: None,
+)
+
+
+def _made(owner: str, array: Any, dtype: Any, requires_grad: bool, place: Any) -> Tensor:
+    """A Tensor of a new array, as the arguments that all these functions share have it."""
+    if place is not None:
+        device(place)
+    if dtype is not None:
+        array = array.astype(real_dtype(dtype, "dtype", owner), copy=False)
+    made = Tensor.wrap(array, None)
+    return made.requires_grad_() if flag(requires_grad, "requires_grad", owner) else made
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor of numbers in nested lists, or a copy of an array; integers become int64, other numbers float32.
+
+    >>> tensor([1, 2]).dtype, tensor([1.5]).dtype
+    (dtype('int64'), dtype('float32'))
+    """
+    array = new_array(data.detach().numpy() if isinstance(data, Tensor) else data)
+    if not hasattr(data, "dtype") and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    return _made("tensor", array, dtype, requires_grad, device)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A Tensor that shares the memory of an array.
+
+    >>> numbers = np.zeros(2)
+    >>> _ = from_numpy(numbers).fill_(1)
+    >>> numbers
+    array([1., 1.])
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy expects an array, got {type(array).__name__}: use tensor(...)")
+    return Tensor.wrap(real_array(array), None)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """A Tensor as it is, an array without a copy, or a new Tensor of numbers.
+
+    >>> as_tensor([1.0])
+    Tensor([1.])
+    """
+    found = data if isinstance(data, Tensor) else from_numpy(data) if isinstance(data, np.ndarray) else tensor(data)
+    return found.to(dtype=dtype, device=device)  # type: ignore[no-any-return]
+
+
+def _size(owner: str, size: tuple[Any, ...]) -> tuple[int, ...]:
+    return integers(size[0] if len(size) == 1 else size, "size", owner, least=0)
+
+
+def _filled(
+    name: str, fill: Callable[[tuple[int, ...]], Any], what: str
+) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """A function that makes Tensors of a size, and its twin that takes the size of another Tensor."""
+
+    def make(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        return _made(name, fill(_size(name, size)).astype(np.float32), dtype, requires_grad, device)
+
+    def like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        return _made(f"{name}_like", fill(np.shape(input)), dtype or input.dtype, requires_grad, device)
+
+    make.__name__, like.__name__ = name, f"{name}_like"
+    make.__doc__, like.__doc__ = (
+        f"{what}, of a size: `{name}(2, 3)`.",
+        f"{what}, of the shape and dtype of another Tensor.",
+    )
+    return make, like
+
+
+zeros, zeros_like = _filled("zeros", np.zeros, "Zeros")
+ones, ones_like = _filled("ones", np.ones, "Ones")
+empty, empty_like = _filled("empty", np.zeros, "Numbers that are still to be written (zeros)")
+rand, rand_like = _filled("rand", lambda size: default_generator().random(size), "Uniform random numbers from 0 to 1")
+randn, randn_like = _filled("randn", lambda size: default_generator().standard_normal(size), "Normal random numbers")
+
+
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """One number everywhere; its kind gives the dtype.
+
+    >>> full((2,), 7)
+    Tensor([7, 7])
+    """
+    array = np.broadcast_to(np.asarray(tensor(fill_value)), integers(size, "size", "full", least=0)).copy()
+    return _made("full", array, dtype, requires_grad, device)
+
+
+def full_like(
+    input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """One number everywhere, of the shape and dtype of another Tensor.
+
+    >>> full_like(ones(2), 7)
+    Tensor([7., 7.])
+    """
+    return full(np.shape(input), fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+
+
+def arange(*bounds: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers from start (0) to before end in steps (of 1): `arange(end)`, `arange(start, end, step)`.
+
+    >>> arange(3), arange(1.0, 2.0, 0.5)
+    (Tensor([0, 1, 2]), Tensor([1. , 1.5]))
+    """
+    if not 1 <= len(bounds) <= 3:
+        raise TypeError(f"arange expects end, or start, end and step, got {len(bounds)} numbers")
+    array = np.arange(
+        *(number(float(one), "each number", "arange") if isinstance(one, float) else int(one) for one in bounds)
+    )
+    return _made(
+        "arange", array.astype(np.float32) if array.dtype == np.float64 else array, dtype, requires_grad, device
+    )
+
+
+def linspace(
+    start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """`steps` numbers at equal distances, both ends included.
+
+    >>> linspace(0, 1, 3)
+    Tensor([0. , 0.5, 1. ])
+    """
+    array = np.linspace(float(start), float(end), integer(steps, "steps", "linspace", least=0))
+    return _made("linspace", array if dtype else array.astype(np.float32), dtype, requires_grad, device)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """The identity matrix.
+
+    >>> eye(2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    columns = None if m is None else integer(m, "m", "eye", least=0)
+    return _made(
+        "eye", np.eye(integer(n, "n", "eye", least=0), columns, dtype=np.float32), dtype, requires_grad, device
+    )
+
+
+def randint(*bounds: Any, size: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
+    """Random integers from low (0) to before high: `randint(high, size)`, `randint(low, high, size)`.
+
+    >>> bool((randint(0, 10, (100,)) < 10).all())
+    True
+    """
+    *ends, shape = bounds if size is None else (*bounds, size)
+    if not 1 <= len(ends) <= 2:
+        raise TypeError(f"randint expects high and size, or low, high and size, got {bounds}")
+    low, high = (0, *ends) if len(ends) == 1 else ends
+    bounds = integer(low, "low", "randint"), integer(high, "high", "randint")
+    drawn = default_generator().integers(*bounds, _size("randint", (shape,)))
+    return _made("randint", drawn, dtype, False, device)
+
+
+def randperm(n: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The integers from 0 to before n in random order.
+
+    >>> sorted(randperm(3).tolist())
+    [0, 1, 2]
+    """
+    return _made(
+        "randperm", default_generator().permutation(integer(n, "n", "randperm", least=0)), dtype, False, device
+    )
+
+
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Normal random numbers; mean and std are numbers, or Tensors with one for each.
+
+    >>> normal(0.0, 1.0, size=(2, 3)).shape
+    (2, 3)
+    """
+    shape = None if size is None else _size("normal", (size,))
+    drawn = default_generator().normal(np.asarray(mean), np.asarray(std), shape)
+    return _made("normal", np.asarray(drawn, np.float32), dtype, False, device)
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether this is a Tensor.
+
+    >>> is_tensor(ones(1)), is_tensor(np.ones(1))
+    (True, False)
+    """
+    return isinstance(obj, Tensor)
+
+
+def save(obj: Any, f: str | os.PathLike[str]) -> None:
+    """Write a state (dictionaries and lists of Tensors, arrays, numbers, strings) to our own file, without pickle.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save({"weight": ones(2)}, f"{folder}/model.pt")
+    ...     load(f"{folder}/model.pt")
+    {'weight': Tensor([1., 1.])}
+    """
+    if not isinstance(obj, (Mapping, list, tuple, Tensor)):
+        raise TypeError(f"save writes states, not objects: save {type(obj).__name__.lower()}.state_dict() instead")
+    save_checkpoint(f, {"saved": obj})
+
+
+def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool = True) -> Any:
+    """Read what `save` wrote; arrays come as Tensors, tuples as lists. PyTorch's pickled files are refused."""
+    if map_location is not None:
+        device(map_location)
+    state = load_checkpoint(f)
+    return _with_tensors(state["saved"] if state.keys() == {"saved"} else state)
+
+
+def _with_tensors(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {key: _with_tensors(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [_with_tensors(value) for value in state]
+    return Tensor.wrap(state, None) if isinstance(state, np.ndarray) and state.dtype.kind in "fiub" else state
