@@ -21,6 +21,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 ENDS_IN = {
     "custom_primitive.py": r"gradcheck: the rule agrees.*\n.*slip.*\n.*the worst is at index \(2,\)",
+    "pytorch_models.py": r"ResNet: loss .*\n.*(9\d|100)% of 200.*\nU-Net:  loss 0\.7\d+ -> 0\.4\d+\n$",
     "custom_model.py": r"test accuracy 9\d\.\d%\n$",
     "textbook_convolution.py": r"(value|gradient).*e-1\d\n( .*(e-1\d|0\.0e\+00)\n){3}$",
 }

@@ -4,7 +4,10 @@ import copy
 
 import numpy as np
 import pytest
+from references import fixed
+from test_nn import BY_CALL, distinct
 
+import tinygrad_cnn
 from tinygrad_cnn import Tensor, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.random import generator
@@ -425,3 +428,120 @@ def test_a_copied_model_trains_as_the_original():
     ours, theirs = pair_of(cnn, np.float64)
     to_torch(ours, theirs)
     assert_same_work(copy.deepcopy(ours), copy.deepcopy(theirs), normal((3, 1, 8, 8), np.float64), np.float64)
+
+
+# ---- every module of the table, and the functions that PyTorch has no samples of
+
+
+def by_call(framework, call):
+    return eval(f"nn.{call}", {"nn": framework})
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("call", BY_CALL)
+@pytest.mark.filterwarnings("ignore")  # PyTorch's lazy modules warn
+def test_a_module_computes_what_pytorchs_does(call, training):
+    x = distinct(*BY_CALL[call])
+    theirs, ours = by_call(torch.nn, call), by_call(nn, call)
+    theirs(torch.tensor(x, dtype=torch.float32))
+    ours(Tensor(x.astype(np.float32)))  # lazy ones know their sizes now
+    theirs, ours = theirs.double().train(training), ours.double().train(training)
+    assert list(theirs.state_dict()) == list(ours.state_dict())
+    ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
+    their_x, our_x = torch.tensor(x, requires_grad=True), Tensor(x, requires_grad=True)
+    expected, found = theirs(their_x), ours(our_x)
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-9, atol=1e-12)
+    c = fixed(found.shape)
+    expected.backward(torch.tensor(c))
+    found.backward(c)
+    pairs = [(their_x, our_x), *zip(theirs.parameters(), ours.parameters(), strict=True)]
+    for their, our in pairs:
+        np.testing.assert_allclose(our.grad, their.grad, rtol=1e-7, atol=1e-9)  # hardsigmoid: 1/6 in float32
+    for key, their in theirs.state_dict().items():
+        np.testing.assert_allclose(ours.state_dict()[key], their, rtol=1e-12, err_msg=key)
+
+
+LOSSES = {
+    "NLLLoss(torch.tensor([0.5, 2.0, 1.0]))": np.array([2, 0, 1, 1]),
+    **dict.fromkeys(("MSELoss()", "L1Loss(reduction='sum')", "SmoothL1Loss(beta=0.3)", "HuberLoss(delta=0.3)"), None),
+    **dict.fromkeys(
+        ("BCELoss()", "BCEWithLogitsLoss()", "KLDivLoss(reduction='batchmean')", "CosineSimilarity()"), None
+    ),
+    **dict.fromkeys(("KLDivLoss(log_target=True)", "BCELoss(torch.tensor([0.5, 2.0, 1.0]), reduction='none')"), None),
+    "BCEWithLogitsLoss(pos_weight=torch.tensor([0.5, 2.0, 1.0]))": None,
+}
+
+
+@pytest.mark.parametrize("call", LOSSES)
+@pytest.mark.filterwarnings("ignore")
+def test_a_loss_is_pytorchs(call):
+    x, target = 1 / (1 + np.exp(-fixed((4, 3)))), LOSSES[call]
+    target = 1 / (1 + np.exp(-fixed((4, 3), 5))) if target is None else target
+    theirs = eval(f"torch.nn.{call}", {"torch": torch}).double()
+    ours = eval(f"torch.nn.{call}", {"torch": tinygrad_cnn}).double()
+    their_x, our_x = torch.tensor(x, requires_grad=True), Tensor(x, requires_grad=True)
+    expected, found = theirs(their_x, torch.from_numpy(target)), ours(our_x, Tensor(target))
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-9)
+    expected.sum().backward()
+    found.sum().backward()
+    np.testing.assert_allclose(our_x.grad, their_x.grad, rtol=1e-9, atol=1e-12)
+
+
+WITHOUT_SAMPLES = {
+    "fold": (lambda F, x: F.fold(x, (5, 6), (2, 3), 1, 1, 2), (2, 12, 9)),
+    "fold, dilated": (lambda F, x: F.fold(x, (4, 5), 2, 2, 0, (1, 2)), (8, 4)),
+    "lp_pool2d": (lambda F, x: F.lp_pool2d(x.abs(), 3, (2, 3), 1, True), (2, 2, 5, 5)),
+    "upsample": (lambda F, x: F.interpolate(x, scale_factor=(1.5, 2.3), mode="bilinear"), (2, 2, 5, 4)),
+    "nearest": (lambda F, x: F.interpolate(x, scale_factor=1.7), (2, 2, 5, 4)),
+    "recomputed": (lambda F, x: F.interpolate(x, scale_factor=1.7, recompute_scale_factor=True), (2, 2, 5, 4)),
+    "bicubic": (lambda F, x: F.interpolate(x, (7, 3), mode="bicubic", align_corners=True), (2, 2, 5, 4)),
+    "glu": (lambda F, x: F.glu(x, 1), (2, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_SAMPLES)
+def test_functions_that_pytorch_has_no_samples_of(name):
+    function, shape = WITHOUT_SAMPLES[name]
+    their_x, our_x = torch.tensor(fixed(shape), requires_grad=True), Tensor(fixed(shape), requires_grad=True)
+    expected, found = function(torch.nn.functional, their_x), function(F, our_x)
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-9, atol=1e-12)
+    expected.backward(torch.tensor(fixed(found.shape)))
+    found.backward(fixed(found.shape))
+    np.testing.assert_allclose(our_x.grad, their_x.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_one_hot_and_clipping_are_pytorchs():
+    classes = np.array([[2, 0], [1, 1]])
+    np.testing.assert_array_equal(F.one_hot(classes), torch.nn.functional.one_hot(torch.from_numpy(classes)))
+    for norm in (2.0, 1.0, np.inf):
+        theirs = [torch.zeros(3, requires_grad=True), torch.zeros(2, 2, requires_grad=True)]
+        ours = [Tensor(np.zeros(one.shape, np.float32), requires_grad=True) for one in theirs]
+        for i, (their, our) in enumerate(zip(theirs, ours, strict=True)):
+            their.grad, our.grad = torch.tensor(fixed(their.shape, i)).float(), fixed(their.shape, i).astype(np.float32)
+        expected = torch.nn.utils.clip_grad_norm_(theirs, 0.7, norm)
+        np.testing.assert_allclose(nn.utils.clip_grad_norm_(ours, 0.7, norm), expected, rtol=1e-6)
+        for their, our in zip(theirs, ours, strict=True):
+            np.testing.assert_allclose(our.grad, their.grad, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("kaiming_uniform_(w, a=5**0.5)", "kaiming_normal_(w, mode='fan_out', nonlinearity='relu')", "dirac_(w)"),
+        *(
+            "xavier_uniform_(w, 2.0)",
+            "xavier_normal_(w)",
+            "trunc_normal_(w, std=0.5)",
+            "orthogonal_(w)",
+            "constant_(w, 2)",
+        ),
+    ],
+)
+def test_initial_weights_are_distributed_as_pytorchs(call):
+    manual_seed(0)
+    torch.manual_seed(0)
+    theirs = eval(f"init.{call}", {"init": torch.nn.init, "w": torch.empty(64, 32, 3, 3)}).numpy()
+    ours = eval(f"init.{call}", {"init": nn.init, "w": Tensor(np.empty((64, 32, 3, 3), np.float32))}).numpy()
+    np.testing.assert_allclose(np.quantile(ours, [0, 0.1, 0.5, 0.9, 1]), np.quantile(theirs, [0, 0.1, 0.5, 0.9, 1]),
+                               rtol=0.35, atol=0.03 * theirs.std() + 1e-9)  # fmt: skip
+    np.testing.assert_allclose(ours.std(), theirs.std(), rtol=0.02)

@@ -1,0 +1,170 @@
+"""What is at the top of the package under PyTorch's names: new Tensors, dtypes, the device, files."""
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn
+import tinygrad_cnn as torch
+import tinygrad_cnn.nn as nn
+import tinygrad_cnn.nn.functional
+import tinygrad_cnn.nn.functional as F
+import tinygrad_cnn.optim as optim
+from tinygrad_cnn import Tensor, functional
+from tinygrad_cnn.checkpoint import CheckpointError
+from tinygrad_cnn.nn import init
+from tinygrad_cnn.nn.utils import clip_grad_norm_
+
+
+def test_what_pytorchs_imports_name_is_there():
+    assert F.relu is functional.relu and set(functional.__all__) <= set(vars(F))
+    assert torch.nn is nn and torch.optim is optim and nn.init is init and nn.utils.clip_grad_norm_ is clip_grad_norm_
+    assert torch.cat is functional.cat and torch.zeros_like(torch.ones(2)).tolist() == [0, 0]
+    for name in dir(torch):
+        getattr(torch, name)
+    with pytest.raises(AttributeError, match="has no attribute 'hspmm'"):
+        torch.hspmm  # noqa: B018
+    assert tinygrad_cnn.nn.functional.conv2d is functional.conv2d
+
+
+@pytest.mark.parametrize(
+    ("made", "values", "dtype"),
+    [
+        (lambda: torch.tensor([[1, 2]]), [[1, 2]], np.int64),
+        (lambda: torch.tensor([1, 2.5]), [1, 2.5], np.float32),
+        (lambda: torch.tensor(True), True, np.bool_),
+        (lambda: torch.tensor(np.ones(1)), [1], np.float64),
+        (lambda: torch.tensor([1], dtype=torch.float), [1], np.float32),
+        (lambda: torch.tensor(Tensor([1.0], requires_grad=True)), [1], np.float32),
+        (lambda: torch.as_tensor(np.ones(1), dtype=torch.float32), [1], np.float32),
+        (lambda: torch.zeros(2, 1), [[0], [0]], np.float32),
+        (lambda: torch.zeros((2, 1), dtype=torch.long), [[0], [0]], np.int64),
+        (lambda: torch.ones([2]), [1, 1], np.float32),
+        (lambda: torch.ones(()), 1, np.float32),
+        (lambda: torch.ones_like(torch.arange(2)), [1, 1], np.int64),
+        (lambda: torch.zeros_like(np.ones(2)), [0, 0], np.float64),
+        (lambda: torch.full((2,), 2), [2, 2], np.int64),
+        (lambda: torch.full((2,), 0.5), [0.5, 0.5], np.float32),
+        (lambda: torch.full_like(torch.ones(1), 2), [2], np.float32),
+        (lambda: torch.arange(3), [0, 1, 2], np.int64),
+        (lambda: torch.arange(1, 7, 2), [1, 3, 5], np.int64),
+        (lambda: torch.arange(0.0, 1.0, 0.25), [0, 0.25, 0.5, 0.75], np.float32),
+        (lambda: torch.arange(2, dtype=torch.float64), [0, 1], np.float64),
+        (lambda: torch.linspace(0, 1, 5), [0, 0.25, 0.5, 0.75, 1], np.float32),
+        (lambda: torch.eye(2), [[1, 0], [0, 1]], np.float32),
+        (lambda: torch.eye(1, 2), [[1, 0]], np.float32),
+    ],
+)
+def test_new_tensors(made, values, dtype):
+    tensor = made()
+    assert type(tensor) is Tensor and tensor.dtype == dtype and not tensor.requires_grad
+    np.testing.assert_array_equal(tensor, values)
+
+
+def test_random_tensors_follow_the_seed():
+    def drawn():
+        torch.manual_seed(3)
+        return [
+            *(torch.rand(200), torch.randn(200), torch.randint(5, (200,)), torch.randint(-2, 2, size=(200,))),
+            *(torch.randperm(200), torch.normal(1.0, 0.1, (200,)), torch.normal(torch.zeros(200), 2.0)),
+            torch.rand_like(torch.ones(3)),
+        ]
+
+    first = drawn()
+    for one, other in zip(first, drawn(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    uniform, normal, five, signed, order, near, wide, _ = (one.numpy() for one in first)
+    assert 0 <= uniform.min() < uniform.max() < 1 and abs(normal.mean()) < 0.2 and 0.8 < normal.std() < 1.2
+    assert set(five) == set(range(5)) and set(signed) == {-2, -1, 0, 1} and set(order) == set(range(200))
+    assert abs(near.mean() - 1) < 0.03 and 1.7 < wide.std() < 2.3
+    assert [one.dtype for one in first[:3]] == [np.float32, np.float32, np.int64]
+
+
+def test_gradients_and_memory():
+    assert torch.ones(2, requires_grad=True).is_leaf and torch.randn(1, requires_grad=True).requires_grad
+    numbers = np.zeros(2)
+    torch.from_numpy(numbers).add_(1)
+    torch.as_tensor(numbers).add_(1)
+    torch.tensor(numbers).add_(1)
+    assert numbers.tolist() == [2, 2]
+    with pytest.raises(TypeError, match="only a floating-point Tensor can require a gradient"):
+        torch.zeros(2, dtype=torch.int64, requires_grad=True)
+
+
+def test_dtypes_and_device():
+    assert torch.float is not float and torch.float == torch.float32 == np.float32 and torch.long == torch.int64
+    assert torch.ones(1).dtype == torch.float and torch.tensor([True]).dtype == torch.bool
+    assert not torch.cuda.is_available() and torch.cuda.device_count() == 0
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    assert (str(device), device.type, repr(device)) == ("cpu", "cpu", "device(type='cpu')")
+    assert (
+        device == torch.device("cpu") == "cpu" and torch.ones(1).device == device and len({device, torch.device()}) == 1
+    )
+    assert torch.zeros(1, device=device).to(device).tolist() == [0]
+    for ask in (
+        lambda: torch.device("cuda"),
+        lambda: torch.zeros(1, device="cuda:1"),
+        lambda: nn.Linear(1, 1).to("mps"),
+    ):
+        with pytest.raises(RuntimeError, match="NumPy computes on the CPU, there is no device"):
+            ask()
+
+
+@torch.no_grad()
+def doubled(w):
+    return w * 2
+
+
+def test_no_grad_decorates():
+    assert not doubled(torch.ones(1, requires_grad=True)).requires_grad and torch.is_grad_enabled()
+
+
+def test_states_are_saved_and_loaded_without_pickle(tmp_path):
+    model, other = nn.Linear(2, 1), nn.Linear(2, 1)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    other.load_state_dict(torch.load(tmp_path / "model.pt", map_location="cpu", weights_only=True))
+    np.testing.assert_array_equal(other.weight, model.weight)
+    torch.save({"epoch": 3, "model": model.state_dict(), "losses": [torch.ones(2), 0.5]}, tmp_path / "run.pt")
+    found = torch.load(tmp_path / "run.pt")
+    assert found["epoch"] == 3 and type(found["losses"][0]) is Tensor and found["losses"][1] == 0.5
+    with pytest.raises(TypeError, match=r"save writes states, not objects: save linear\.state_dict\(\)"):
+        torch.save(model, tmp_path / "model.pt")
+    (tmp_path / "theirs.pt").write_bytes(b"PK\x03\x04 pickled")
+    with pytest.raises(CheckpointError, match="is damaged, or not a checkpoint"):
+        torch.load(tmp_path / "theirs.pt")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: torch.zeros(-1), ValueError, "zeros expects size as an integer of at least 0, got -1"),
+        (lambda: torch.zeros(1.5), TypeError, "zeros expects size as an integer"),
+        (lambda: torch.ones(1, dtype="x"), TypeError, "ones expects dtype as a dtype of real numbers"),
+        (lambda: torch.tensor("text"), TypeError, "real numbers"),
+        (lambda: torch.from_numpy([1]), TypeError, r"from_numpy expects an array, got list: use tensor\(\.\.\.\)"),
+        (lambda: torch.arange(), TypeError, "arange expects end, or start, end and step, got 0 numbers"),
+        (lambda: torch.randint((2,)), TypeError, "randint expects high and size"),
+        (lambda: torch.linspace(0, 1, -1), ValueError, "linspace expects steps as an integer of at least 0"),
+        (lambda: torch.eye("x"), TypeError, "eye expects n as an integer"),
+    ],
+)
+def test_mistakes_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_the_array_of_a_leaf_is_changed_as_old_scripts_do():
+    w = torch.ones(2, 2, requires_grad=True)
+    loss = (w * w).sum()
+    assert w.data.fill_(3).tolist() == [[3, 3], [3, 3]] and w.tolist() == [[3, 3], [3, 3]]
+    with pytest.raises(RuntimeError, match="was changed"):
+        loss.backward()
+    w.data.zero_().add_(2).mul_(3)
+    w.data -= 1
+    w.data[0] *= 2
+    assert w.tolist() == [[10, 10], [5, 5]] and type(w.data * 2) is type(w.data[0] + w.data[1]) is np.ndarray
+    torch.manual_seed(0)
+    assert (
+        0.1 < w.data.normal_(0, 1).std() < 2
+        and w.data.copy_(np.ones(2)).sum() == 4
+        and repr(w.data).startswith("array(")
+    )
