@@ -564,7 +564,7 @@ MORE = {
     ],
     "huber_loss": [
         (
-            lambda x, y: F.huber_loss(x, y, delta=0.7, reduction="none"), [apart(2, 3), np.zeros((2, 3))],
+            lambda x, y: F.huber_loss(x, y, delta=0.7, reduction="none"), [4 * apart(2, 3), np.zeros((2, 3))],
             lambda x, y: np.where(abs(x - y) < 0.7, (x - y) ** 2 / 2, 0.7 * (abs(x - y) - 0.35)),
         ),
     ],
@@ -686,7 +686,7 @@ MORE = {
     "select": [(lambda x: F.select(x, 1, -1), [X], lambda x: x[:, -1])],
     "smooth_l1_loss": [
         (
-            lambda x, y: F.smooth_l1_loss(x, y, beta=0.7, reduction="sum"), [apart(2, 3), np.zeros((2, 3))],
+            lambda x, y: F.smooth_l1_loss(x, y, beta=0.7, reduction="sum"), [4 * apart(2, 3), np.zeros((2, 3))],
             lambda x, y: np.sum(np.where(abs(x - y) < 0.7, (x - y) ** 2 / 1.4, abs(x - y) - 0.35)),
         ),
     ],
@@ -915,6 +915,67 @@ SHAPE_ERRORS = {
 }
 
 
+MORE_ERRORS = {
+    "bmm": (
+        lambda x: F.bmm(x, x[0]),
+        r"bmm expects tensors of 3 and 3 dimensions, got \(2, 3, 4\) and \(3, 4\): matmul",
+    ),
+    "bmm of batches": (lambda x: F.bmm(x, F.cat([x, x])), "bmm expects batches of one length"),
+    "einsum letters": (
+        lambda x: F.einsum("ij->i", x),
+        r"einsum 'ij->i' names the axes 'ij' of an operand of shape \(2, 3, 4\)",
+    ),
+    "einsum count": (lambda x: F.einsum("ijk,ij", x), "names 2 operands, got 1"),
+    "einsum sizes": (lambda x: F.einsum("ijk,kij->i", x, x), "'k' is 4 and 2"),
+    "einsum result": (lambda x: F.einsum("ijk->iz", x), "einsum cannot make 'iz' of 'ijk'"),
+    "expand": (lambda x: x.expand(2, 6, 4), r"expand cannot stretch \(2, 3, 4\) to \(2, 6, 4\)"),
+    "repeat": (
+        lambda x: x.repeat(2, 2),
+        r"repeat expects a number of copies for each axis of \(2, 3, 4\), got \(2, 2\)",
+    ),
+    "narrow": (lambda x: x.narrow(1, 2, 2), r"narrow cannot take 2 from 2 on along dim 1 of \(2, 3, 4\)"),
+    "split": (lambda x: x.split([1, 1], 1), "split expects lengths that add up to 3"),
+    "flip": (lambda x: x.flip(0, 0), "flip expects each dimension once"),
+    "roll": (lambda x: x.roll((1, 2), 0), "roll expects a shift for each dimension"),
+    "movedim": (lambda x: x.movedim((0, 1), 0), "movedim expects as many places as dimensions"),
+    "unflatten": (lambda x: x.unflatten(1, (2, 2)), r"unflatten cannot make \(2, 2\) of 3"),
+    "gather": (lambda x: x.gather(1, np.zeros((3, 3, 4), int)), "gather expects an index no longer than"),
+    "topk": (lambda x: x.topk(5), "topk expects k of at most the length of dim -1, got 5"),
+    "norm": (lambda x: x.norm("nuc"), 'norm expects p as a number or "fro"'),
+    "prelu": (lambda x: F.prelu(x, np.ones(2)), r"prelu expects one weight, or one for each of 3 channels, got \(2,\)"),
+    "glu": (lambda x: F.glu(x, 1), r"glu expects an even length along dim 1, got \(2, 3, 4\)"),
+    "layer_norm": (lambda x: F.layer_norm(x, 3), r"layer_norm expects an input \(..., 3\), got \(2, 3, 4\)"),
+    "layer_norm weight": (lambda x: F.layer_norm(x, 4, np.ones(3)), r"weight of shape \(4,\), the last dimensions of"),
+    "group_norm": (lambda x: F.group_norm(x, 2), "num_groups to divide the channels: 3 / 2"),
+    "instance_norm": (lambda x: F.instance_norm(x[:, :, :1]), "more than one value per channel and image"),
+    "adaptive": (
+        lambda x: F.adaptive_avg_pool2d(x, (1, 2, 3)),
+        "adaptive_avg_pool2d expects output_size as one integer or two",
+    ),
+    "conv_transpose2d": (
+        lambda x: F.conv_transpose2d(x, np.ones((2, 1, 2, 2)), output_padding=1),
+        "output_padding below",
+    ),
+    "conv_transpose2d channels": (
+        lambda x: F.conv_transpose2d(x, np.ones((3, 1, 2, 2))),
+        "got images .2, 3, 4., filters",
+    ),
+    "conv1d": (lambda x: F.conv1d(x, np.ones((1, 2, 2))), "conv2d expects 2 channels, got 3"),
+    "fold": (lambda x: F.fold(x, 4, 2), r"fold expects columns \(N, C·4, 9\) for images of \(4, 4\)"),
+    "interpolate": (lambda x: F.interpolate(x), "expects size or scale_factor"),
+    "interpolate mode": (lambda x: F.interpolate(x, 2, mode="bilinear"), r"expects images \(N, C, H, W\)"),
+    "interpolate corners": (lambda x: F.interpolate(x, 2, align_corners=True), "takes align_corners in the modes"),
+    "pixel_shuffle": (lambda x: F.pixel_shuffle(x, 2), r"pixel_shuffle expects \(..., C·4, H, W\)"),
+    "channel_shuffle": (lambda x: F.channel_shuffle(x, 2), "with channels that 2 divides"),
+    "bce range": (lambda x: F.binary_cross_entropy(x, x), "probabilities from 0 to 1: take the sigmoid"),
+    "bce shapes": (lambda x: F.binary_cross_entropy_with_logits(x, x[0]), "targets of the shape of the input"),
+    "kl_div": (lambda x: F.kl_div(x, x, reduction="all"), 'kl_div expects reduction as "mean"'),
+    "softplus": (lambda x: F.softplus(x, 0), "softplus divides by beta"),
+    "embedding": (lambda x: F.embedding([0], x), r"embedding expects weights \(K, D\)"),
+}
+SHAPE_ERRORS |= MORE_ERRORS
+
+
 @pytest.mark.parametrize("name", SHAPE_ERRORS)
 def test_errors_say_what_was_asked(name):
     call, message = SHAPE_ERRORS[name]
@@ -925,6 +986,59 @@ def test_errors_say_what_was_asked(name):
 def test_where_wants_a_comparison():
     with pytest.raises(TypeError, match="condition of booleans, got int64: compare first, as in x > 0"):
         F.where(np.array([1, 0]), 1.0, 2.0)
+
+
+def test_indices_are_checked():
+    for call in (
+        lambda: F.embedding(np.array([3]), np.ones((3, 2))),
+        lambda: F.one_hot(np.array([3]), 3),
+        lambda: F.index_select(X, 0, np.array([-1])),
+        lambda: F.gather(X, 0, np.full((1, 3, 4), 2)),
+    ):
+        with pytest.raises(IndexError, match="is out of range for"):
+            call()
+    with pytest.raises(IndexError, match="select: index 3 is out of range for dim 1"):
+        F.select(X, 1, 3)
+    with pytest.raises(TypeError, match="embedding expects input as a tensor of integers"):
+        F.embedding(np.array([0.5]), np.ones((3, 2)))
+    with pytest.raises(TypeError, match="masked_fill expects a mask of booleans, got float64: compare first"):
+        F.masked_fill(X, X, 0.0)
+
+
+def test_special_places():
+    zero = Tensor(np.zeros((2, 3)), requires_grad=True)
+    for call in (lambda x: F.norm(x), lambda x: F.normalize(x).sum(), lambda x: F.norm(x, 3), F.logsigmoid, F.elu):
+        out = call(zero)
+        assert np.all(np.isfinite(grad(out.sum(), zero)[0].data))
+    huge = Tensor(np.array([-1e4, 1e4]), requires_grad=True)
+    for function in (F.elu, F.selu, F.celu, F.softplus, F.logsigmoid, F.mish, F.silu, F.gelu, F.hardswish):
+        assert np.all(np.isfinite(function(huge).data)) and np.all(
+            np.isfinite(grad(function(huge).sum(), huge)[0].data)
+        )
+    certain = Tensor(np.array([0.0, 1.0]), requires_grad=True)
+    for target, loss in (([0.0, 1.0], 0.0), ([1.0, 0.0], 100.0)):
+        found = F.binary_cross_entropy(certain, np.array(target))
+        assert found.item() == loss and np.all(np.isfinite(grad(found, certain)[0].data))
+    infinite = np.array([[-np.inf, -np.inf], [0.0, np.inf]])
+    with np.errstate(divide="ignore"):
+        assert F.logsumexp(infinite, 1).tolist() == [-np.inf, np.inf]
+    weight = Tensor(np.ones((3, 2)), requires_grad=True)
+    rows = F.embedding(np.array([0, 1, 1]), weight, padding_idx=-2)
+    assert rows.tolist() == [[1, 1]] * 3 and grad(rows.sum(), weight)[0].tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert gradient(F.relu6, [0.0, 3.0, 6.0]) == [0.0, 1.0, 0.0]
+    assert gradient(F.leaky_relu, [0.0]) == [0.01] and gradient(lambda x: F.min(x, 0).values, [1.0, 1.0]) == [1.0, 0.0]
+    assert gradient(F.prod, [0.0, 2.0, 3.0]) == [6.0, 0.0, 0.0]
+
+
+def test_results_without_a_gradient():
+    x = np.array([[3.0, 1.0, 3.0], [np.nan, 0.0, 1.0]])
+    assert F.argmin(x[0]).tolist() == 1 and F.argsort(x, descending=True).tolist() == [[0, 2, 1], [0, 2, 1]]
+    assert F.isnan(x).sum() == 1 and F.any(x > 2, 1).tolist() == [True, False] and not F.all(x)
+    for name, ufunc in COMPARISONS.items():
+        np.testing.assert_array_equal(getattr(F, name)(X, 0.5), ufunc(X, 0.5))
+        assert type(getattr(F, name)(Tensor(X, requires_grad=True), X)) is Tensor
+    assert F.one_hot(np.array([1])).tolist() == [[0, 1]] and F.sort(Tensor(x[0])).indices.tolist() == [1, 0, 2]
+    assert F.min(np.array([2, 1], np.uint8)).tolist() == 1
 
 
 # ---- layers

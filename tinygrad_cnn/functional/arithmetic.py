@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..engine.calls import composition
-from ..engine.graph import Array
+from ..engine.graph import Array, Primitive
 from ..settings import integer, one_of
 from ._arguments import as_array, as_float, detached, inspected, operands
 
@@ -94,51 +94,6 @@ def abs(input: Array) -> Array:
     return input if input.dtype.kind in "ub" else ops.maximum(input, neg(input))
 
 
-def exp(input: Array) -> Array:
-    """e to the power input.
-
-    >>> float(exp(0.0))
-    1.0
-    """
-    return ops.exp(as_float(input))
-
-
-def log(input: Array) -> Array:
-    """The natural logarithm.
-
-    >>> float(log(1.0))
-    0.0
-    """
-    return ops.log(as_float(input))
-
-
-def sqrt(input: Array) -> Array:
-    """The square root.
-
-    >>> float(sqrt(4.0))
-    2.0
-    """
-    return ops.sqrt(as_float(input))
-
-
-def tanh(input: Array) -> Array:
-    """The hyperbolic tangent.
-
-    >>> float(tanh(0.0))
-    0.0
-    """
-    return ops.tanh(as_float(input))
-
-
-def sigmoid(input: Array) -> Array:
-    """1 / (1 + e^-input).
-
-    >>> float(sigmoid(0.0))
-    0.5
-    """
-    return ops.sigmoid(as_float(input))
-
-
 def square(input: Array) -> Array:
     """input · input.
 
@@ -167,78 +122,37 @@ def reciprocal(input: Array) -> Array:
     return ops.div(1.0, as_float(input))
 
 
-def expm1(input: Array) -> Array:
-    """e to the power input, less one; exact for small input.
+def _elementwise(primitive: Primitive) -> Callable[[Array], Array]:
+    """A primitive of one element as a function, also of integers."""
 
-    >>> float(expm1(0.0))
-    0.0
-    """
-    return ops.expm1(as_float(input))
+    def function(input: Array) -> Array:
+        return primitive(as_float(input))
 
-
-def log1p(input: Array) -> Array:
-    """log(1 + input), exact for small input.
-
-    >>> float(log1p(0.0))
-    0.0
-    """
-    return ops.log1p(as_float(input))
+    function.__name__ = function.__qualname__ = primitive.name
+    function.__doc__ = f"{primitive.__doc__.partition(' A primitive because')[0]} See `ops.{primitive.name}`."
+    return function
 
 
-def sin(input: Array) -> Array:
-    """The sine of an angle in radians.
-
-    >>> float(sin(0.0))
-    0.0
-    """
-    return ops.sin(as_float(input))
+# those of which the primitive is the function; steps have the gradient zero
+exp, expm1, log, log1p, sqrt = map(_elementwise, (ops.exp, ops.expm1, ops.log, ops.log1p, ops.sqrt))
+sin, cos, erf, tanh, sigmoid = map(_elementwise, (ops.sin, ops.cos, ops.erf, ops.tanh, ops.sigmoid))
 
 
-def cos(input: Array) -> Array:
-    """The cosine of an angle in radians.
+def _step(name: str, how: str, text: str) -> Callable[[Array], Array]:
+    def function(input: Array) -> Array:
+        input = as_array(input)
+        return ops.rounded(input, how=how) if input.dtype.kind == "f" or how == "sign" else input
 
-    >>> float(cos(0.0))
-    1.0
-    """
-    return ops.cos(as_float(input))
-
-
-def erf(input: Array) -> Array:
-    """The error function, 2/√π · ∫₀ˣ e^(-t²) dt.
-
-    >>> float(erf(0.0))
-    0.0
-    """
-    return ops.erf(as_float(input))
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{text}; the gradient is zero."
+    return function
 
 
-def sign(input: Array) -> Array:
-    """1, 0 or -1; the gradient is zero.
-
-    >>> sign(np.array([-2.0, 0.0, 3.0]))
-    array([-1.,  0.,  1.])
-    """
-    return _step(input, "sign")
+floor, ceil = _step("floor", "floor", "Rounded down"), _step("ceil", "ceil", "Rounded up")
+sign, _rint = _step("sign", "sign", "1, 0 or -1"), _step("round", "rint", "Rounded to the nearest integer")
 
 
-def floor(input: Array) -> Array:
-    """Rounded down; the gradient is zero.
-
-    >>> float(floor(-1.5))
-    -2.0
-    """
-    return _step(input, "floor")
-
-
-def ceil(input: Array) -> Array:
-    """Rounded up; the gradient is zero.
-
-    >>> float(ceil(-1.5))
-    -1.0
-    """
-    return _step(input, "ceil")
-
-
+@composition
 def round(input: Array, *, decimals: int = 0) -> Array:
     """Rounded to so many decimals, halves to the even neighbour; the gradient is zero.
 
@@ -246,16 +160,11 @@ def round(input: Array, *, decimals: int = 0) -> Array:
     (2.0, 0.12)
     """
     if integer(decimals, "decimals", "round") == 0:
-        return _step(input, "rint")
+        return _rint(input)
     factor = float(10 ** builtins.abs(decimals))
     if decimals < 0:
-        return mul(_step(div(input, factor), "rint"), factor)
-    return div(_step(mul(input, factor), "rint"), factor)
-
-
-def _step(input: Array, how: str) -> Array:
-    input = as_array(input)
-    return ops.rounded(input, how=how) if input.dtype.kind == "f" or how == "sign" else input
+        return mul(_rint(div(input, factor)), factor)
+    return div(_rint(mul(input, factor)), factor)
 
 
 def maximum(input: Array, other: Array) -> Array:

@@ -92,12 +92,7 @@ def _class_weights(weight: Array | None, classes: int, scores: Array) -> Array |
 
 @composition
 def nll_loss(
-    input: Array,
-    target: Array,
-    weight: Array | None = None,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
+    input: Array, target: Array, weight: Array | None = None, *, ignore_index: int = -100, reduction: str = "mean"
 ) -> Array:
     """-input at the target class, for inputs that are logarithms of probabilities.
 

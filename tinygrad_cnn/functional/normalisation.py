@@ -185,11 +185,7 @@ def instance_norm(
 
 @composition
 def layer_norm(
-    input: Array,
-    normalized_shape: Any,
-    weight: Array | None = None,
-    bias: Array | None = None,
-    eps: float = 1e-5,
+    input: Array, normalized_shape: Any, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
 ) -> Array:
     """(input - mean) / sqrt(var + eps) · weight + bias over the last dimensions (Ba et al., 2016).
 
@@ -211,11 +207,7 @@ def layer_norm(
 
 @composition
 def group_norm(
-    input: Array,
-    num_groups: int,
-    weight: Array | None = None,
-    bias: Array | None = None,
-    eps: float = 1e-5,
+    input: Array, num_groups: int, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
 ) -> Array:
     """(input - mean) / sqrt(var + eps) · weight + bias over groups of channels of each image (Wu and He, 2018).
 

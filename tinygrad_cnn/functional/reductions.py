@@ -165,12 +165,7 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
 
 @composition
 def var(
-    input: Array,
-    dim: Dims = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
+    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Array:
     """The variance over `dim`: Σ (input - mean)² / (n - correction), the correction being 1, or 0 if not unbiased.
 
@@ -182,12 +177,7 @@ def var(
 
 @composition
 def std(
-    input: Array,
-    dim: Dims = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
+    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Array:
     """The square root of `var`.
 
@@ -199,12 +189,7 @@ def std(
 
 @composition
 def var_mean(
-    input: Array,
-    dim: Dims = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
+    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Array, Array]:
     """`var` and `mean` in one.
 

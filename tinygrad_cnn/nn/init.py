@@ -93,7 +93,7 @@ def normal_(
 
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
-    generator: np.random.Generator | None = None,
+    generator: np.random.Generator | None = None
 ) -> Tensor:  # fmt: skip
     """Normal random numbers, those outside of a to b drawn again."""
     source = generator or default_generator()
@@ -122,7 +122,7 @@ def _xavier(tensor: Tensor, gain: float) -> float:
 
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
-    generator: np.random.Generator | None = None,
+    generator: np.random.Generator | None = None
 ) -> Tensor:  # fmt: skip
     """Uniform with variance gain² / fan (He et al., 2015); a is the slope of a leaky ReLU."""
     bound = math.sqrt(3) * _kaiming(tensor, a, mode, nonlinearity)
@@ -131,7 +131,7 @@ def kaiming_uniform_(
 
 def kaiming_normal_(
     tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
-    generator: np.random.Generator | None = None,
+    generator: np.random.Generator | None = None
 ) -> Tensor:  # fmt: skip
     """Normal with variance gain² / fan (He et al., 2015); a is the slope of a leaky ReLU."""
     return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity), generator)

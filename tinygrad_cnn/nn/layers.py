@@ -516,12 +516,7 @@ class CrossEntropyLoss(Module):
     """
 
     def __init__(
-        self,
-        weight: Any = None,
-        *,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
+        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
     ) -> None:
         self.weight = None if weight is None else Buffer(weight)
         self.ignore_index = integer(ignore_index, "ignore_index", "CrossEntropyLoss")
