@@ -924,12 +924,12 @@ def test_a_damaged_state_of_a_schedule_is_refused_and_changes_nothing(make, chan
 
 
 @pytest.mark.parametrize(
-    "change", [{"best": math.nan}, {"best": "x"}, {"num_bad_epochs": -1}, {"cooldown_counter": 1.5}]
+    ("name", "wrong"), [("best", math.nan), ("best", "x"), ("num_bad_epochs", -1), ("cooldown_counter", 1.5)]
 )
-def test_a_damaged_state_of_a_plateau_is_refused(change):
+def test_a_damaged_state_of_a_plateau_is_refused(name, wrong):
     schedule = ReduceLROnPlateau(two_groups())
-    with pytest.raises((TypeError, ValueError), match="ReduceLROnPlateau.load_state_dict expects"):
-        schedule.load_state_dict({**schedule.state_dict(), **change})
+    with pytest.raises((TypeError, ValueError), match=f"load_state_dict expects {name} as"):
+        schedule.load_state_dict({**schedule.state_dict(), name: wrong})
 
 
 BAD_SCHEDULES = {

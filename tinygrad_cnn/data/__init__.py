@@ -13,5 +13,16 @@ from .affine import augment
 from .datasets import Dataset, load
 from .errors import DataError
 from .loader import DataLoader
+from .samples import ConcatDataset, Subset, TensorDataset, random_split
 
-__all__ = ["DataError", "DataLoader", "Dataset", "augment", "load"]
+__all__ = [
+    "ConcatDataset",
+    "DataError",
+    "DataLoader",
+    "Dataset",
+    "Subset",
+    "TensorDataset",
+    "augment",
+    "load",
+    "random_split",
+]

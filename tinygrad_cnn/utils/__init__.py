@@ -1,0 +1,1 @@
+"""Where PyTorch has what loads data: `from tinygrad_cnn.utils.data import DataLoader`."""
