@@ -7,7 +7,7 @@ import pytest
 
 from tinygrad_cnn import data, models
 from tinygrad_cnn.commands import train
-from tinygrad_cnn.commands.fault import Fault
+from tinygrad_cnn.commands.errors import UserError
 from tinygrad_cnn.data import DataError, ImageFolder, images, read_digit, read_image
 from tinygrad_cnn.training import predict
 from tinygrad_cnn.utils.data import DataLoader
@@ -145,7 +145,7 @@ def test_the_command_line_reads_images(digit, tmp_path):
     np.testing.assert_array_equal(image, read_digit(file))
     with pytest.raises(DataError, match=r"nowhere.jpg cannot be read \(No such file or directory\)$"):
         train.read_input("nowhere.jpg", sample)
-    with pytest.raises(Fault, match="--predict takes images"):
+    with pytest.raises(UserError, match="--predict takes images"):
         train.read_input("my_digit.txt", sample)
 
 

@@ -14,8 +14,9 @@ from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import Node, observe, recompute, topological_order
 from tinygrad_cnn.engine.recording import is_recording
 from tinygrad_cnn.models import MODELS
-from tinygrad_cnn.ops import blas
-from tinygrad_cnn.ops.parallel import in_a_part, map_parts
+from tinygrad_cnn.nn import threads as blas
+from tinygrad_cnn.nn.threads import in_a_part, run_in_threads
+from tinygrad_cnn.ops.parallel import map_parts
 
 needs_control = pytest.mark.skipif(blas._thread_functions()[1] is None, reason="NumPy's BLAS is not OpenBLAS")
 
@@ -23,7 +24,7 @@ needs_control = pytest.mark.skipif(blas._thread_functions()[1] is None, reason="
 @pytest.fixture(params=[2, 3])
 def threads(request, monkeypatch):
     """That many, however many processors there are."""
-    monkeypatch.setattr("tinygrad_cnn.ops.blas.number_of_threads", lambda: request.param)
+    monkeypatch.setattr("tinygrad_cnn.nn.threads.number_of_threads", lambda: request.param)
     return request.param
 
 
@@ -82,7 +83,7 @@ def test_training_is_that_of_the_whole(threads):
 def test_gradcheck_and_second_derivatives(threads):
     weight = Tensor(fixed((3, 2)), requires_grad=True)
     x = Tensor(fixed((5, 3), 2), requires_grad=True)
-    gradcheck(lambda x, w: map_parts(lambda part: (part @ w).tanh(), x, [w], threads), [x, weight])
+    gradcheck(lambda x, w: map_parts(lambda part: (part @ w).tanh(), x, [w], threads, run_in_threads), [x, weight])
 
     calls = []
 
@@ -94,7 +95,7 @@ def test_gradcheck_and_second_derivatives(threads):
         calls.append(len(part))
         return (part @ weight).tanh()
 
-    found = curvature(lambda: map_parts(counted, x, [weight], threads))
+    found = curvature(lambda: map_parts(counted, x, [weight], threads, run_in_threads))
     assert len(calls) == threads + 1  # the parts, and for the recorded backward pass the whole, once for all arguments
     for one, other in zip(found, curvature(lambda: (x @ weight).tanh()), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
@@ -115,13 +116,13 @@ def test_a_second_backward_pass_with_another_cotangent(threads):
 @needs_control
 def test_a_parameter_that_is_not_used_has_a_gradient_of_zero(threads):
     used, unused = (Tensor(fixed((2, 2), seed), requires_grad=True) for seed in (1, 2))
-    out = map_parts(lambda part: part @ used, fixed((4, 2)), [used, unused], threads)
+    out = map_parts(lambda part: part @ used, fixed((4, 2)), [used, unused], threads, run_in_threads)
     assert grad(out.sum(), [used, unused], create_graph=True)[1].tolist() == [[0, 0], [0, 0]]
     assert grad(out.sum(), [used, unused])[1].tolist() == [[0, 0], [0, 0]]
     x = Tensor(fixed((4, 2)), requires_grad=True)
-    out = map_parts(lambda part: Tensor(np.ones((len(part), 2))) @ used, x, [used], threads)
+    out = map_parts(lambda part: Tensor(np.ones((len(part), 2))) @ used, x, [used], threads, run_in_threads)
     assert grad(out.sum(), x)[0].tolist() == [[0, 0]] * 4
-    cut_off = map_parts(lambda part: (part @ used).detach(), fixed((4, 2)), [used], threads)
+    cut_off = map_parts(lambda part: (part @ used).detach(), fixed((4, 2)), [used], threads, run_in_threads)
     assert not cut_off.requires_grad
 
 
@@ -131,7 +132,7 @@ def test_nothing_is_recorded_inside_no_grad(threads):
     images = np.ones((5, 2, 6, 6), np.float32)
     with no_grad():
         out = model(images)
-        map_parts(lambda part: seen.append(is_recording()) or part, images, [], threads)
+        map_parts(lambda part: seen.append(is_recording()) or part, images, [], threads, run_in_threads)
     assert not out.requires_grad and not any(seen)
     np.testing.assert_allclose(out, model(images).data, rtol=1e-6)
 
@@ -161,7 +162,7 @@ def test_blas_has_its_threads_back_after_an_error_too(threads):
     try:
         for batch in (np.arange(6.0).reshape(6, 1), np.arange(6.0).reshape(6, 1)[::-1]):  # in the first part, the last
             with pytest.raises(ZeroDivisionError, match="in a part"):
-                map_parts(failing, batch, [], threads)
+                map_parts(failing, batch, [], threads, run_in_threads)
             assert count() == 3
     finally:
         hold(before)
@@ -178,7 +179,7 @@ def test_parts_are_computed_at_the_same_time_and_in_the_callers_context(threads)
         return np.exp(x)
 
     with np.errstate(over="ignore"):  # else an error here, as warnings are
-        out = map_parts(part, np.full((6, 1), 1e3), [], threads)
+        out = map_parts(part, np.full((6, 1), 1e3), [], threads, run_in_threads)
     assert (out == np.inf).all()
 
 
@@ -186,7 +187,7 @@ def test_parts_are_computed_at_the_same_time_and_in_the_callers_context(threads)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_has_threads_of_its_own():
     def work():
-        return map_parts(lambda part: part + 1, np.zeros((4, 1)), [], 2).sum()
+        return map_parts(lambda part: part + 1, np.zeros((4, 1)), [], 2, run_in_threads).sum()
 
     assert work() == 4
     child = os.fork()
@@ -252,7 +253,7 @@ def test_several_outputs_and_outputs_of_another_length_are_refused(threads):
 @needs_control
 def test_a_cotangent_that_is_changed_in_place_is_seen(threads):
     x = Tensor(fixed((4, 2)), requires_grad=True)
-    out = map_parts(lambda part: part * 2, x, [], threads)
+    out = map_parts(lambda part: part * 2, x, [], threads, run_in_threads)
     g = np.ones((4, 2))
     assert grad(out, x, g, retain_graph=True)[0].data.max() == 2
     g *= 5
@@ -262,7 +263,7 @@ def test_a_cotangent_that_is_changed_in_place_is_seen(threads):
 @needs_control
 def test_the_callers_images_are_copied(threads):
     weight, images = Tensor(fixed((2, 2)), requires_grad=True), np.ones((4, 2))
-    out = map_parts(lambda part: part @ weight, images, [weight], threads)
+    out = map_parts(lambda part: part @ weight, images, [weight], threads, run_in_threads)
     expected = grad(out.sum(), weight, retain_graph=True)[0].data.copy()
     images[...] = 100
     np.testing.assert_array_equal(grad(out.sum(), weight)[0], expected)
@@ -272,7 +273,7 @@ def test_the_callers_images_are_copied(threads):
 def test_a_loss_that_is_kept_holds_no_gradients(threads):
     weight = Tensor(np.ones((300, 300)), requires_grad=True)
     x = Tensor(np.ones((4, 300)), requires_grad=True)
-    loss = map_parts(lambda part: part @ weight, x, [weight], threads).sum()
+    loss = map_parts(lambda part: part @ weight, x, [weight], threads, run_in_threads).sum()
     held = []
     with observe(lambda event, compute: held.append(weakref.ref(found := compute())) or found):
         loss.backward()

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
-from references import fixed
+from references import fixed, leaf
 
 from tinygrad_cnn import Tensor, grad, nn, no_grad, ops, optim, primitive
 from tinygrad_cnn import functional as F
@@ -151,3 +151,86 @@ def test_backward_passes_of_several_threads_into_one_parameter_lose_nothing():
     for thread in threads:
         thread.join()
     assert (w.grad.data == 800).all()
+
+
+def test_a_step_of_gradient_descent():
+    w = leaf(1.0, 2.0, dtype=np.float32)
+    before = w.data
+    (w * w).sum().backward()
+    w.data -= 0.25 * w.grad
+    assert w.tolist() == [0.5, 1.0]
+    assert w.data is before and w.dtype == np.float32
+    (w * w).sum().backward()
+    assert w.grad.tolist() == [3.0, 6.0]
+
+
+def test_changing_a_leaf_between_forward_and_backward_is_an_error():
+    w = leaf(1.0, 2.0)
+    loss = (w * w).sum()
+    w.data -= 0.5
+    with pytest.raises(RuntimeError, match="an input of 'mul' was changed"):
+        loss.backward()
+    assert w.grad is None
+    (w * w).sum().backward()
+    assert w.grad.tolist() == [1.0, 3.0]
+
+
+def test_changing_a_leaf_before_a_retained_graph_is_walked_again_is_an_error():
+    w = leaf(1.0)
+    loss = (w * w).sum()
+    loss.backward(retain_graph=True)
+    w.data = np.array([5.0])
+    with pytest.raises(RuntimeError, match="run the forward pass again"):
+        loss.backward()
+
+
+# every function that takes several arrays: (function of an array that will be changed and of a Tensor)
+WITH_ARRAY_OPERAND = {
+    "add": (lambda a, t: t + a, (3,), (3,)),
+    "mul": (lambda a, t: a * t, (3,), (3,)),
+    "div": (lambda a, t: t / a, (3,), (3,)),
+    "rdiv": (lambda a, t: a / t, (3,), (3,)),
+    "pow": (lambda a, t: (t * t) ** a, (3,), (3,)),
+    "maximum": (F.maximum, (3,), (3,)),
+    "clamp": (lambda a, t: t.clamp(a), (3,), (3,)),
+    "where": (lambda a, t: F.where(a, t, 0.0), bool, (3,)),
+    "matmul": (F.matmul, (2, 3), (3, 4)),
+    "index": (lambda a, t: t[a], int, (3,)),
+    "index by a mask": (lambda a, t: t[a], bool, (3,)),
+    "linear, of the weights": (F.linear, (4, 3), (2, 3)),
+    "linear, of the input": (lambda a, t: F.linear(t, a), (2, 3), (4, 3)),
+    "conv2d, of the filters": (F.conv2d, (1, 1, 3, 3), (1, 1, 1, 1)),
+    "conv2d, of the images": (lambda a, t: F.conv2d(t, a), (1, 1, 1, 1), (1, 1, 3, 3)),
+    "batch_norm": (lambda a, t: F.batch_norm(t, None, None, a, training=True), (3,), (4, 3)),
+    "batch_norm, of the weight": (lambda a, t: F.batch_norm(a, None, None, t, training=True), (4, 3), (3,)),
+    "mse_loss": (lambda a, t: F.mse_loss(t, a), (3,), (3,)),
+    "mse_loss, weight": (lambda a, t: F.mse_loss(t, np.zeros(3), weight=a), (3,), (3,)),
+    "cross_entropy": (lambda a, t: F.cross_entropy(t, a), int, (3, 3)),
+    "cross_entropy, probabilities": (lambda a, t: F.cross_entropy(t, a), (2, 3), (2, 3)),
+    "cross_entropy, weight": (lambda a, t: F.cross_entropy(t, np.full((2, 3), 0.3), a), (3,), (2, 3)),
+    "nll_loss": (lambda a, t: F.nll_loss(t, np.array([0, 1]), a), (3,), (2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", WITH_ARRAY_OPERAND)
+def test_an_array_that_changes_after_the_forward_pass_does_not_change_the_gradient(name):
+    function, a, shape = WITH_ARRAY_OPERAND[name]
+    array = {bool: np.array([True, False, True]), int: np.array([0, 2, 0])}.get(a)
+    array = fixed(a, seed=3) if array is None else array
+    x = Tensor(fixed(shape), requires_grad=True)
+    out = function(array, x)
+    g = fixed(out.shape, seed=2)
+    (expected,) = grad(out, x, g, retain_graph=True)
+    array[...] = ~array if array.dtype == bool else 1
+    np.testing.assert_array_equal(grad(out, x, g)[0], expected)
+
+
+def test_an_index_that_changes_after_the_forward_pass_does_not_change_the_gradient():
+    x = leaf(1.0, 2.0)
+    for key in ([0], Tensor(np.array([0]))):
+        y = x[key]
+        if isinstance(key, list):
+            key[0] = 1
+        else:
+            key.data[0] = 1
+        assert grad(y, x, np.ones(1))[0].tolist() == [1.0, 0.0]

@@ -202,7 +202,7 @@ class Tensor(Value):
         return Tensor.wrap(self._array, None)
 
     def _leave_graph(self, how: str) -> None:
-        """Note that the code which called the caller took this value out of its graph."""
+        """Note where the user's code detached this value from its graph."""
         if type(self.node) is Node:
             note_cut(self.node, how, sys._getframe(2))
 
@@ -373,7 +373,7 @@ class Tensor(Value):
 
 
 def _new_data(new: Any, needs_float: bool) -> np.ndarray:
-    """What is assigned to .data as an array that can be written to."""
+    """Check what is assigned to .data; returns a writeable array."""
     array = new._array if isinstance(new, Tensor) else new
     if not isinstance(array, np.ndarray):
         raise TypeError(f".data takes an array, got {type(new).__name__}")

@@ -1,4 +1,4 @@
-"""What is known beforehand about each dataset: files, checksums, classes and mirrors."""
+"""What is known in advance about each dataset: files, checksums, classes and mirrors."""
 
 from dataclasses import dataclass
 
@@ -34,16 +34,16 @@ class CifarArchive:
 
 
 @dataclass(frozen=True)
-class Collection:
+class DatasetSpec:
     """A dataset of small images: 28x28 and grey in four IDX files, or CIFAR-10."""
 
     #: What `load` calls it, and its subfolder of the cache.
     name: str
-    #: What a person calls it.
+    #: Its name in messages.
     title: str
     #: What its images show, in the plural.
     things: str
-    #: Where else its files may lie below the folder that a user names, as others keep them.
+    #: Further subfolders of a user's folder to look in, named as other programs name them.
     folders: tuple[str, ...]
     #: The name of each label, in the order of the labels.
     classes: tuple[str, ...]
@@ -53,7 +53,7 @@ class Collection:
     mirrors: tuple[str, ...]
 
 
-MNIST = Collection(
+MNIST = DatasetSpec(
     name="mnist",
     title="MNIST",
     things="digits",
@@ -72,7 +72,7 @@ MNIST = Collection(
     ),
 )
 
-FASHION = Collection(
+FASHION = DatasetSpec(
     name="fashion",
     title="Fashion-MNIST",
     things="garments",
@@ -102,7 +102,7 @@ FASHION = Collection(
     ),
 )
 
-KMNIST = Collection(
+KMNIST = DatasetSpec(
     name="kmnist",
     title="Kuzushiji-MNIST",
     things="characters",
@@ -117,7 +117,7 @@ KMNIST = Collection(
     mirrors=("https://codh.rois.ac.jp/kmnist/dataset/kmnist/", "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"),
 )
 
-CIFAR10 = Collection(
+CIFAR10 = DatasetSpec(
     name="cifar10",
     title="CIFAR-10",
     things="photographs",

@@ -1,4 +1,4 @@
-"""Find one file of a dataset in a folder, and read it so that what comes back is known to be right."""
+"""Find a file of a dataset in a folder, read it and verify it."""
 
 import gzip
 import hashlib
@@ -27,7 +27,7 @@ def largest(file: IdxFile | CifarArchive) -> int:
 
 
 def find(folder: Path, file: IdxFile | CifarArchive) -> Path | None:
-    """The path of the file in the folder, packed or, if it can be verified then, not; under either spelling."""
+    """The path of the file in the folder, gzipped or, if it can be verified then, not; under either spelling."""
     for name in (file.name, file.name.replace("-idx", ".idx")):
         unpacked = [] if isinstance(file, IdxFile) and file.packed_md5 else [folder / name]
         for path in (*unpacked, folder / f"{name}.gz"):
@@ -37,16 +37,16 @@ def find(folder: Path, file: IdxFile | CifarArchive) -> Path | None:
 
 
 def shown(path: Path) -> str:
-    """The path as a person writes it, with `~` for the home folder."""
+    """The path with `~` for the home folder."""
     home = os.path.expanduser("~")
     return str(Path("~", path.relative_to(home))) if path.is_relative_to(home) else str(path)
 
 
 def decode(content: bytes, file: IdxFile | CifarArchive, where: str) -> list[NDArray[np.uint8]]:
-    """The arrays in the bytes of a file, packed or not: one in an IDX file, all four in the archive.
+    """The arrays in the bytes of a file, gzipped or not: one in an IDX file, all four in the archive.
 
-    Raises a `DataError` that begins with `where` if they cannot be unpacked, are no valid IDX, or are
-    not the bytes whose checksum is known.
+    Raises a `DataError` that begins with `where` if they cannot be unpacked, are not valid IDX, or do not
+    have the expected checksum.
     """
     if isinstance(file, CifarArchive):
         _verify("SHA-256", hashlib.sha256(content), file.sha256, "bytes", where)

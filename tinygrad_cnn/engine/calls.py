@@ -64,7 +64,7 @@ class Call:
         self._kind = kind  # the class of the module
         self.outer = outer
         self._place = place
-        self._closed = closed  # whether no code of the user runs within it, so that nothing need be looked for
+        self._closed = closed  # no code of the user runs within it, so that its place is the place of all it records
 
     @property
     def module(self) -> Any:
@@ -99,7 +99,7 @@ _running = _Running()
 
 
 def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """module.forward(*args, **settings); what is recorded meanwhile is recorded as its own."""
+    """Call module.forward, and mark what it records as its own."""
     outer = _running.call
     place = outer._place if outer is not None and outer._closed else _users_place()
     kind = type(module)
@@ -111,7 +111,7 @@ def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> 
 
 
 def composition(function: Callable[P, R]) -> Callable[P, R]:
-    """A function composed of primitives: what it records is known to be its own.
+    """Mark a function as composed of primitives, so that what it records is known to be its own.
 
     >>> from tinygrad_cnn import Tensor, functional as F
     >>> loss = F.cross_entropy(Tensor([[0.0, 1.0]], requires_grad=True), [1])
@@ -136,7 +136,7 @@ def composition(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def current() -> Call:
-    """The call that an operation which is recorded now belongs to."""
+    """The call that an operation recorded now belongs to."""
     call = _running.call
     return call if call is not None and call._closed else Call(None, None, call, _users_place(), True)
 

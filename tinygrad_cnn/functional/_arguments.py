@@ -61,7 +61,7 @@ def as_float(input: Array) -> Array:
 
 
 def as_array(input: Array) -> Array:
-    """What functions work on: a Tensor or an array as it is; numbers become an array, floats float32."""
+    """A Tensor or an array as it is; numbers and lists as an array, floats as float32."""
     if isinstance(input, (Value, np.ndarray)):
         return input if isinstance(input, Value) else real_array(input)
     array = new_array(input)
@@ -100,8 +100,8 @@ def _reject_values(data: Any) -> None:
 def operands(a: Array, b: Array) -> tuple[Array, Array]:
     """Two operands of one dtype, by PyTorch's rules where NumPy's differ.
 
-    A number takes the dtype of the tensor (NumPy scalars too), and so does an integer or boolean array beside
-    a floating one. A float beside integers makes float32. Beside a recorded value an array takes part in its graph.
+    A number takes the dtype of the tensor (NumPy scalars too), and so does an integer or boolean array that meets
+    a floating one. A float and integers make float32. An array that meets a recorded value becomes part of its graph.
     """
     a_number, b_number = isinstance(a, (int, float, np.generic)), isinstance(b, (int, float, np.generic))
     if a_number and b_number:
@@ -142,9 +142,9 @@ def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
 
 
 def constant(operand: Array, beside: Array) -> Array:
-    """An operand as it takes part beside another: a constant beside a recorded value becomes part of its graph.
+    """The operand; if the other one is recorded and this is a constant, as a constant of that graph.
 
-    So the graph also holds what is computed from constants alone: how the columns of the first convolution were made.
+    So the graph also holds what is computed from constants alone, such as the columns of the first convolution.
     """
     if isinstance(operand, Value) and operand.node is not None:
         return operand

@@ -1,4 +1,4 @@
-"""What NumPy's own functions do with a Tensor: record, refuse, or compute where no gradient is lost by it."""
+"""NumPy's own functions on Tensors: some are recorded, some compute because no gradient is lost, all others refuse."""
 
 from __future__ import annotations
 

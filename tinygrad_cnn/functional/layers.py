@@ -69,6 +69,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
 
     Raises:
         ValueError: if the shapes do not go together; if the input was flattened, with its shape before that.
+        TypeError: for integers beside floating-point numbers.
 
     >>> linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([0.5, 0.5]))
     array([3.5, 6.5])

@@ -132,8 +132,7 @@ class _AtClasses(NamedTuple):
             counted = ops.compare(target, ignore_index, how="!=")
             target = ops.where(counted, target, 0)
         places = [np.arange(n).reshape(n, *[1] * (target.ndim - i - 1)) for i, n in enumerate(target.shape)]
-        key = (target,) if dim == 0 else (places[0], target, *places[1:])
-        losses = ops.mul(ops.index(scores, *key, key=(ops.ARRAY,) * len(key)), -1)
+        losses = ops.mul(ops.index(scores, target, key=(*places[:dim], ops.ARRAY, *places[dim:])), -1)
         if weight is None and counted is None:
             return cls(losses, None, None)
         factors = np.ones((), scores.dtype) if weight is None else ops.index(weight, target, key=ops.ARRAY)
@@ -146,11 +145,10 @@ class _AtClasses(NamedTuple):
 
 def _check_classes(target: np.ndarray, classes: int, ignore_index: int) -> bool:
     """Whether no target is ignored; an error if one that counts is no class."""
-    outside = (target < 0) | (target >= classes)
-    if not outside.any() and not 0 <= ignore_index < classes:
+    if not 0 <= ignore_index < classes and (not target.size or 0 <= target.min() <= target.max() < classes):
         return True
     counted = target != ignore_index
-    outside &= counted
+    outside = counted & ((target < 0) | (target >= classes))
     if outside.any():
         at = np.unravel_index(np.argmax(outside), target.shape)
         raise ValueError(

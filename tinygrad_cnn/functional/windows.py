@@ -46,7 +46,7 @@ def conv2d(
         bias: one number per filter, (F,).
         stride, dilation: one number, or one for height and one for width.
         padding: zeros around the images: a number, a pair, "valid" (none) or "same" (as many as keep the size).
-        groups: the channels and the filters are cut into so many groups that do not see each other.
+        groups: the number of groups of channels; the filters of a group see only its channels.
 
     Returns:
         (N, F, OH, OW) with OH = (H + 2·padding - dilation·(KH - 1) - 1) // stride + 1, and OW likewise.
@@ -55,6 +55,7 @@ def conv2d(
 
     Raises:
         ValueError: if the shapes do not go together, or the filters are larger than the padded images.
+        TypeError: for images of integers with floating-point filters, as in PyTorch: scale and convert them first.
 
     >>> conv2d(np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), padding=1)[0, 0]
     array([[4., 6., 6., 4.],

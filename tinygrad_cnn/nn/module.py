@@ -91,7 +91,7 @@ class Module:
         return run_module(self, args, settings)
 
     def forward(self, *args: Any, **settings: Any) -> Any:
-        """What the module computes; to be written by each kind of module."""
+        """Compute the output; each kind of module writes its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method yet: define forward(self, ...)")
 
     def register_buffer(self, name: str, tensor: Any) -> None:

@@ -109,10 +109,7 @@ def exp(x: Array) -> Array:
     return np.exp(x, out=output_buffer(x))
 
 
-exp.defvjp(
-    lambda g, out, x: mul(g, out),
-    reads=("out",),
-)
+exp.defvjp(lambda g, out, x: mul(g, out), reads=("out",))
 
 
 @primitive
@@ -125,10 +122,7 @@ def log(x: Array) -> Array:
     return np.log(x, out=output_buffer(x))
 
 
-log.defvjp(
-    lambda g, out, x: g / x,
-    reads=("x",),
-)
+log.defvjp(lambda g, out, x: g / x, reads=("x",))
 
 
 @primitive
@@ -141,10 +135,7 @@ def sqrt(x: Array) -> Array:
     return np.sqrt(x, out=output_buffer(x))
 
 
-sqrt.defvjp(
-    lambda g, out, x: g / (2 * out),
-    reads=("out",),
-)
+sqrt.defvjp(lambda g, out, x: g / (2 * out), reads=("out",))
 
 
 @primitive
@@ -157,10 +148,7 @@ def tanh(x: Array) -> Array:
     return np.tanh(x, out=output_buffer(x))
 
 
-tanh.defvjp(
-    lambda g, out, x: g * (1 - out * out),
-    reads=("out",),
-)
+tanh.defvjp(lambda g, out, x: g * (1 - out * out), reads=("out",))
 
 
 @primitive
@@ -174,10 +162,7 @@ def sigmoid(x: Array) -> Array:
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
-sigmoid.defvjp(
-    lambda g, out, x: g * out * (1 - out),
-    reads=("out",),
-)
+sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
 
 
 @primitive
@@ -190,10 +175,7 @@ def relu(x: Array) -> Array:
     return np.maximum(x, _zeros(x), out=output_buffer(x))
 
 
-relu.defvjp(
-    lambda g, out, x: mul(g, compare(out, 0, how="not <=")),
-    reads=("out",),
-)
+relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
 
 
 def _zeros(x: Array) -> Any:
@@ -242,7 +224,7 @@ minimum.defvjp(
 
 
 def _share(own: Array, other: Array, how: str, ties: str, first: bool, dtype: Any) -> Array:
-    """What one of two values has of their extreme: 1 where it is that alone, else 0, and its part of a tie."""
+    """The share of one value in the extreme of both: 1 where it wins, 0 where it loses, and its part of a tie."""
     if ties == "first":
         return compare(own, other, how=f"{how}=" if first else how)
     won, tied = compare(own, other, how=how), compare(own, other, how="==")
@@ -327,7 +309,4 @@ def astype(x: Array, *, dtype: Any) -> Array:
     return x.astype(dtype)
 
 
-astype.defvjp(
-    lambda g, out, x, *, dtype: astype(g, dtype=x.dtype),
-    reads=(),
-)
+astype.defvjp(lambda g, out, x, *, dtype: astype(g, dtype=x.dtype), reads=())

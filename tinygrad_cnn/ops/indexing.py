@@ -44,14 +44,8 @@ def scatter(x: Array, *arrays: Array, key: Any, shape: tuple[int, ...]) -> Array
     return out
 
 
-index.defvjp(
-    lambda g, out, x, *arrays, key: scatter(g, *arrays, key=key, shape=x.shape),
-    reads=("arrays",),
-)
-scatter.defvjp(
-    lambda g, out, x, *arrays, key, shape: index(g, *arrays, key=key),
-    reads=("arrays",),
-)
+index.defvjp(lambda g, out, x, *arrays, key: scatter(g, *arrays, key=key, shape=x.shape), reads=("arrays",))
+scatter.defvjp(lambda g, out, x, *arrays, key, shape: index(g, *arrays, key=key), reads=("arrays",))
 
 
 def _filled(key: Any, arrays: Sequence[Any]) -> Any:
@@ -94,10 +88,7 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array
     return out
 
 
-pad.defvjp(
-    lambda g, out, x, *, widths, value: index(g, key=_inside(x, widths)),
-    reads=(),
-)
+pad.defvjp(lambda g, out, x, *, widths, value: index(g, key=_inside(x, widths)), reads=())
 
 
 def _inside(x: Array, widths: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:

@@ -129,7 +129,4 @@ def log_softmax(x: Array, *, axis: int) -> Array:
     return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
 
 
-log_softmax.defvjp(
-    lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True),
-    reads=("out",),
-)
+log_softmax.defvjp(lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True), reads=("out",))

@@ -68,7 +68,7 @@ class LRScheduler:
         return list(value) if isinstance(value, list | tuple) else [value] * len(self.optimizer.param_groups)
 
     def step(self) -> None:
-        """Go on by one step."""
+        """Advance by one step."""
         self.last_epoch += 1
         self._apply()
 
@@ -85,11 +85,11 @@ class LRScheduler:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps and the rates that the schedule starts from."""
+        """The number of steps taken, and the rates at the start."""
         return {**{name: getattr(self, name) for name in self._saved}, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` gave; nothing is changed if that does not fit."""
+        """Continue from a state that `state_dict` returned; nothing is changed if it does not fit."""
         owner = f"{self._name}.load_state_dict"
         state_dict = mapping(state_dict, "state_dict", owner, [*self._saved, "base_lrs"])
         state = {name: check(state_dict[name], name, owner) for name, check in self._saved.items()}
@@ -262,7 +262,7 @@ class OneCycleLR(LRScheduler):
 
     The rate begins at max_lr / div_factor, rises for the part `pct_start` of the run, and ends at the first rate /
     final_div_factor. With `cycle_momentum` the momentum (or the first beta) falls from max_momentum to base_momentum
-    while the rate rises, and goes back while it falls.
+    while the rate rises, and returns while it falls.
 
     >>> [round(rate, 3) for rate in _rates(OneCycleLR, 0.5, 11, steps=4)]
     [0.02, 0.211, 0.48, 0.49, 0.442]
@@ -297,7 +297,7 @@ class OneCycleLR(LRScheduler):
             group["initial_lr"] = highest / self.div_factor
 
     def step(self) -> None:
-        """Go on by one step; as in PyTorch also after the last batch, which changes nothing any more."""
+        """Advance by one step; as in PyTorch this is allowed after the last batch too, where it changes nothing."""
         if self.last_epoch >= self._steps:
             raise ValueError(f"OneCycleLR was made for {self._steps} steps: make it with more total_steps")
         super().step()

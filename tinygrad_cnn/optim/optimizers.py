@@ -40,7 +40,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
-        #: what no gradient has reached so far, with the names by which it is reported
+        #: the parameters that no gradient has reached so far, with their names for the warning
         self._unreached: dict[Tensor, str] = {}
         groups = self._listed(params)
         if not any(isinstance(group, Mapping) for group in groups):
@@ -49,7 +49,7 @@ class Optimizer:
             self.add_param_group(group)
         if not self._unreached:
             raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
-        take_cuts()  # what was cut before is no concern of this optimiser
+        take_cuts()  # earlier cuts do not concern this optimiser
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Train more parameters, {"params": Tensors, ...their settings}; the settings not given are the defaults."""
@@ -88,7 +88,7 @@ class Optimizer:
                     parameter.grad = None if set_to_none else Tensor(np.zeros_like(parameter.data))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change every parameter that has a gradient, in place; a graph recorded before has then lost its values.
+        """Update every parameter that has a gradient, in place; a graph recorded before can then no longer be used.
 
         A `closure` is called first, to compute the loss, which is returned, and the gradients. Parameters that never
         had a gradient are named in a warning, once.
@@ -161,7 +161,7 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` gave, for parameters of the same number and shapes.
+        """Continue from a state that `state_dict` returned, for parameters of the same number and shapes.
 
         Raises:
             ValueError: if the state is of another kind of optimiser, or of other parameters. Nothing has been
@@ -291,7 +291,7 @@ class SGD(Rule, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov
         if momentum:
             velocity = state.get("momentum_buffer")
             if velocity is None:
-                velocity = state["momentum_buffer"] = np.array(grad)  # also of a 0-d sum, which is no array
+                velocity = state["momentum_buffer"] = np.array(grad)  # a sum of 0-d arrays is not an array
             else:
                 velocity *= momentum
                 velocity += (1 - group["dampening"]) * grad
@@ -310,7 +310,7 @@ def _moments(grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> 
 
 
 class Adam(Rule, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, decoupled_weight_decay=False):
-    """Steps of the gradient's running mean over the root of its running square (Kingma and Ba, 2015).
+    """The gradient's running mean, divided by the root of its running mean square (Kingma and Ba, 2015).
 
     m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - lr · m̂ / (√v̂ + eps), where m̂ = m / (1 - β₁ᵗ) and
     v̂ = v / (1 - β₂ᵗ) after t steps, and g = grad + weight_decay · p. With amsgrad, the largest v so far takes the
@@ -337,7 +337,7 @@ class Adam(Rule, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgra
 
 
 class AdamW(Adam, weight_decay=1e-2, decoupled_weight_decay=True):
-    """Adam with the weight decay apart from the gradient: p ← p · (1 - lr · weight_decay) before each step.
+    """Adam with decoupled weight decay: p ← p · (1 - lr · weight_decay) before each step.
 
     (Loshchilov and Hutter, 2019.)
 
