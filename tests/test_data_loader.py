@@ -280,6 +280,39 @@ def test_a_trainer_takes_datasets():
     assert losses[0] == losses[1] and losses[0][0].images == 4
 
 
+def test_a_script_for_pytorch_runs_with_other_imports():
+    program = """
+import tinygrad_cnn as torch
+import tinygrad_cnn.nn as nn
+import tinygrad_cnn.optim as optim
+from tinygrad_cnn.optim.lr_scheduler import StepLR
+from tinygrad_cnn.utils.data import DataLoader, Dataset, TensorDataset, random_split
+
+class Points(Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        return torch.Tensor([index / 40, 1.0]), int(index >= 20)
+
+train, test = random_split(Points(), [30, 10])
+model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2))
+criterion = nn.CrossEntropyLoss()
+optimizer = optim.Adadelta(model.parameters(), lr=1.0)
+scheduler = StepLR(optimizer, step_size=1, gamma=0.98)
+for epoch in range(60):
+    for data, target in torch.utils.data.DataLoader(train, batch_size=8, shuffle=True, num_workers=2, pin_memory=True):
+        optimizer.zero_grad()
+        loss = criterion(model(data), target)
+        loss.backward()
+        optimizer.step()
+    scheduler.step()
+correct = sum((model(data).argmax(1).numpy() == target.numpy()).sum() for data, target in DataLoader(test, batch_size=5))
+assert correct >= 9, correct
+"""
+    exec(program, {"__name__": "script"})
+
+
 def test_arguments_of_pytorch_that_change_no_batch_are_ignored():
     loader = torch_data.DataLoader(Pairs(), batch_size=5, num_workers=4, pin_memory=True, timeout=0, sampler=None)
     assert len(list(loader)) == 2

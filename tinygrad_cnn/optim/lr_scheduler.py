@@ -35,10 +35,10 @@ class LRScheduler:
     """
 
     optimizer: Annotated[Optimizer, partial(instance, kind=Optimizer)]
-    last_epoch: Annotated[int, partial(integer, least=-1)] = field(default=-1, kw_only=True)
+    last_epoch: Annotated[float, partial(integer, least=-1)] = field(default=-1, kw_only=True)
 
     #: the names of what is saved, and how each is checked when it is loaded
-    _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": Count}
+    _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": partial(number, least=0)}
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self), include_extras=True).items():
@@ -67,9 +67,10 @@ class LRScheduler:
         """One for all groups, or a list with one for each."""
         return list(value) if isinstance(value, list | tuple) else [value] * len(self.optimizer.param_groups)
 
-    def step(self) -> None:
-        """Advance by one step."""
-        self.last_epoch += 1
+    def step(self, epoch: float | None = None) -> None:
+        """Advance by one step, or to `epoch`, which may be a fraction."""
+        owner = f"{self._name}.step"
+        self.last_epoch = self.last_epoch + 1 if epoch is None else number(epoch, "epoch", owner, least=0)
         self._apply()
 
     def get_last_lr(self) -> list[float]:
@@ -107,11 +108,11 @@ def _rates(make: Any, *settings: Any, steps: int) -> list[float]:
 # ---- schedules that are one formula
 
 
-def schedule(formula: Callable[..., float]) -> Any:
+def schedule(formula: Callable[..., float]) -> Callable[..., LRScheduler]:
     """The class of schedules by formula(base, n, ...settings): the rate after n steps for a group that begins at base.
 
     >>> @schedule
-    ... def InverseLR(base: float, n: int, speed: Factor = 1.0) -> float:
+    ... def InverseLR(base: float, n: float, speed: Factor = 1.0) -> float:
     ...     return base / (1 + speed * n)
     >>> _rates(InverseLR, steps=3)
     [1.0, 0.5, 0.3333333333333333, 0.25]
@@ -130,17 +131,17 @@ def schedule(formula: Callable[..., float]) -> Any:
 
 
 @schedule
-def StepLR(base: float, n: int, step_size: Steps, gamma: Factor = 0.1) -> float:
+def StepLR(base: float, n: float, step_size: Steps, gamma: Factor = 0.1) -> float:
     """The learning rate times `gamma` after every `step_size` steps.
 
     >>> _rates(StepLR, 2, 0.5, steps=4)
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
-    return base * gamma ** (n // step_size)
+    return float(base * gamma ** (n // step_size))
 
 
 @schedule
-def MultiStepLR(base: float, n: int, milestones: Milestones, gamma: Factor = 0.1) -> float:
+def MultiStepLR(base: float, n: float, milestones: Milestones, gamma: Factor = 0.1) -> float:
     """The learning rate times `gamma` whenever as many steps are done as one of the `milestones` says.
 
     >>> _rates(MultiStepLR, [1, 4], 0.5, steps=4)
@@ -150,17 +151,17 @@ def MultiStepLR(base: float, n: int, milestones: Milestones, gamma: Factor = 0.1
 
 
 @schedule
-def ExponentialLR(base: float, n: int, gamma: Factor) -> float:
+def ExponentialLR(base: float, n: float, gamma: Factor) -> float:
     """The learning rate times `gamma` after each step.
 
     >>> _rates(ExponentialLR, 0.5, steps=3)
     [1.0, 0.5, 0.25, 0.125]
     """
-    return base * gamma**n
+    return float(base * gamma**n)
 
 
 @schedule
-def ConstantLR(base: float, n: int, factor: Part = 1 / 3, total_iters: Steps = 5) -> float:
+def ConstantLR(base: float, n: float, factor: Part = 1 / 3, total_iters: Steps = 5) -> float:
     """The learning rate times `factor` until `total_iters` steps are done.
 
     >>> _rates(ConstantLR, 0.5, 2, steps=3)
@@ -170,7 +171,9 @@ def ConstantLR(base: float, n: int, factor: Part = 1 / 3, total_iters: Steps = 5
 
 
 @schedule
-def LinearLR(base: float, n: int, start_factor: Part = 1 / 3, end_factor: Part = 1.0, total_iters: Steps = 5) -> float:
+def LinearLR(
+    base: float, n: float, start_factor: Part = 1 / 3, end_factor: Part = 1.0, total_iters: Steps = 5
+) -> float:
     """The learning rate times a factor that goes from `start_factor` to `end_factor` in `total_iters` equal steps.
 
     >>> _rates(LinearLR, 0.5, 1.0, 2, steps=3)
@@ -180,7 +183,7 @@ def LinearLR(base: float, n: int, start_factor: Part = 1 / 3, end_factor: Part =
 
 
 @schedule
-def PolynomialLR(base: float, n: int, total_iters: Steps = 5, power: Factor = 1.0) -> float:
+def PolynomialLR(base: float, n: float, total_iters: Steps = 5, power: Factor = 1.0) -> float:
     """The learning rate times (1 - n / total_iters) ** power after n steps, and 0 from the last one on.
 
     >>> _rates(PolynomialLR, 2, 2.0, steps=3)
@@ -190,7 +193,7 @@ def PolynomialLR(base: float, n: int, total_iters: Steps = 5, power: Factor = 1.
 
 
 @schedule
-def CosineAnnealingLR(base: float, n: int, T_max: Steps, eta_min: Factor = 0.0) -> float:
+def CosineAnnealingLR(base: float, n: float, T_max: Steps, eta_min: Factor = 0.0) -> float:
     """Half a cosine from the learning rate down to `eta_min` in `T_max` steps, then up again, and so on.
 
     (Loshchilov and Hutter, 2017, without their restarts.)
@@ -199,6 +202,21 @@ def CosineAnnealingLR(base: float, n: int, T_max: Steps, eta_min: Factor = 0.0) 
     [1.0, 0.5, 0.0]
     """
     return _cosine(base, eta_min, n / T_max)
+
+
+@schedule
+def CosineAnnealingWarmRestarts(base: float, n: float, T_0: Steps, T_mult: Steps = 1, eta_min: Factor = 0.0) -> float:
+    """Half a cosine down to `eta_min` in `T_0` steps, then again from the top, each time `T_mult` times as long.
+
+    (Loshchilov and Hutter, 2017.)
+
+    >>> _rates(CosineAnnealingWarmRestarts, 2, steps=3)
+    [1.0, 0.5, 1.0, 0.5]
+    """
+    n = n % T_0 if T_mult == 1 else n
+    while n >= T_0:
+        n, T_0 = n - T_0, T_0 * T_mult
+    return _cosine(base, eta_min, n / T_0)
 
 
 def _cosine(start: float, end: float, part: float) -> float:
@@ -225,35 +243,6 @@ class LambdaLR(LRScheduler):
 
     def _lr(self, base: float, group: int) -> float:
         return base * number(self.lr_lambdas[group](self.last_epoch), "what lr_lambda returns", "LambdaLR")
-
-
-@dataclass(eq=False)
-class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half a cosine down to `eta_min` in `T_0` steps, then again from the top, each time `T_mult` times as long.
-
-    (Loshchilov and Hutter, 2017.)
-
-    >>> _rates(CosineAnnealingWarmRestarts, 2, steps=3)
-    [1.0, 0.5, 1.0, 0.5]
-    """
-
-    T_0: Steps
-    T_mult: Steps = 1
-    eta_min: Factor = 0.0
-
-    _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": partial(number, least=0)}
-
-    def step(self, epoch: float | None = None) -> None:
-        """Go on by one step, or to `epoch`, which may be a fraction."""
-        self.last_epoch = self.last_epoch + 1 if epoch is None else number(epoch, "epoch", "step", least=0)  # type: ignore[assignment]
-        self._apply()
-
-    def _lr(self, base: float, group: int) -> float:
-        past: float = self.last_epoch % self.T_0 if self.T_mult == 1 else self.last_epoch
-        length = self.T_0
-        while past >= length:
-            past, length = past - length, length * self.T_mult
-        return _cosine(base, self.eta_min, past / length)
 
 
 @dataclass(eq=False)
@@ -296,11 +285,11 @@ class OneCycleLR(LRScheduler):
         for group, highest in zip(groups, max_lrs, strict=True):
             group["initial_lr"] = highest / self.div_factor
 
-    def step(self) -> None:
+    def step(self, epoch: float | None = None) -> None:
         """Advance by one step; as in PyTorch this is allowed after the last batch too, where it changes nothing."""
         if self.last_epoch >= self._steps:
             raise ValueError(f"OneCycleLR was made for {self._steps} steps: make it with more total_steps")
-        super().step()
+        super().step(epoch)
 
     def _apply(self) -> None:
         super()._apply()
@@ -316,16 +305,15 @@ class OneCycleLR(LRScheduler):
         return self._between(base, base * self.div_factor, base / self.final_div_factor)
 
     def _between(self, first: float, middle: float, last: float) -> float:
-        if self.last_epoch <= self._peak:
-            return self._anneal(first, middle, self.last_epoch, self._peak)
-        return self._anneal(middle, last, self.last_epoch - self._peak, self._steps - 1 - self._peak)
-
-    def _anneal(self, start: float, end: float, step: float, steps: float) -> float:
+        rising = self.last_epoch <= self._peak
+        start, end = (first, middle) if rising else (middle, last)
+        step, steps = self.last_epoch, self._peak
+        if not rising:
+            step, steps = step - self._peak, self._steps - 1 - self._peak
         if step >= steps:
             return end
-        if self.anneal_strategy == "linear":
-            return start + (end - start) * step / steps
-        return _cosine(start, end, step / steps)
+        linear = self.anneal_strategy == "linear"
+        return start + (end - start) * step / steps if linear else _cosine(start, end, step / steps)
 
 
 @dataclass(eq=False)
@@ -397,7 +385,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.num_bad_epochs = self.cooldown_counter = 0
 
     def step(self, metrics: Any) -> None:  # type: ignore[override]
-        """Go on by one step, after which the number is `metrics`; NaN is no improvement."""
+        """Advance by one step, after which the number is `metrics`; NaN is no improvement."""
         found = float(metrics) if hasattr(metrics, "__float__") else number(metrics, "metrics", "step")
         margin = self.threshold if self.mode == "max" else -self.threshold
         goal = self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin

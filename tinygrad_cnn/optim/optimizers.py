@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from inspect import Parameter, Signature
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +17,9 @@ from ..engine.detached import take_cuts
 from ..engine.recording import enable_grad
 from ..settings import array, flag, instance, mapping, number, numbers, passed_over
 from ..tensor import Tensor
+
+State = dict[str, Any]
+Formula = Callable[[np.ndarray, np.ndarray, State, SimpleNamespace], None]
 
 FLAGS = ("nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay")
 NOT_NEGATIVE = ("lr", "initial_lr", "weight_decay", "eps", "momentum", "alpha", "lr_decay", "momentum_decay")
@@ -78,7 +83,10 @@ class Optimizer:
 
     def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
         checks = ((name, check) for name, check in self.settings.items() if name in group)
-        return {**group, **{name: check(group[name], name, self._name) for name, check in checks}}
+        group = {**group, **{name: check(group[name], name, self._name) for name, check in checks}}
+        if group.get("nesterov") and (group["momentum"] == 0 or group["dampening"] != 0):
+            raise ValueError(f"{self._name} with nesterov expects a momentum above 0 and no dampening")
+        return group
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -113,10 +121,6 @@ class Optimizer:
             values *= 1 - group["lr"] * decay
         elif decay:
             grad = grad + decay * values
-        if not state:
-            state.update(self._begin(values, group))
-        if "step" in state:
-            state["step"] += 1
         self._update(values, grad, state, group)
         parameter.data = values  # tells graphs recorded before that their input has changed
 
@@ -127,25 +131,18 @@ class Optimizer:
         self._unreached = {}
         if not without:
             return
-        message = f"{self._name}.step() found no gradient for {', '.join(without)}"
         if everything:
-            message += ", that is for no parameter at all: was loss.backward() called before it?"
+            hint = ", that is for no parameter at all: was loss.backward() called before it?"
         else:
-            message += ": the loss does not depend on them by recorded operations, and they are not trained"
-        if cuts and not everything:
-            message += "; the path may have been cut by " + ", or by ".join(dict.fromkeys(map(str, cuts)))
-        elif not everything:
-            message += "; are they used in forward(), and is the path cut by no_grad(), .detach(), .data or .numpy()?"
-        warnings.warn(message, stacklevel=3)
+            hint = ": the loss does not depend on them by recorded operations, and they are not trained; "
+            hint += (
+                "the path may have been cut by " + ", or by ".join(dict.fromkeys(map(str, cuts)))
+                if cuts
+                else ("are they used in forward(), and is the path cut by no_grad(), .detach(), .data or .numpy()?")
+            )
+        warnings.warn(f"{self._name}.step() found no gradient for {', '.join(without)}{hint}", stacklevel=3)
 
-    def _begin(self, values: np.ndarray, group: dict[str, Any]) -> dict[str, Any]:
-        """What is kept for a parameter, before its first step: numbers, and arrays of its shape (None: not yet made).
-
-        A number `step` counts the steps.
-        """
-        return {}
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def _update(self, values: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any]) -> None:
         """Change `values` in place; `grad`, in which maximize and weight_decay already are, is not written to."""
         raise NotImplementedError
 
@@ -154,7 +151,7 @@ class Optimizer:
         tensors = [tensor for group in self.param_groups for tensor in group["params"]]
         position = {tensor: i for i, tensor in enumerate(tensors)}
         return {
-            "state": {position[tensor]: _copied(state) for tensor, state in self.state.items()},
+            "state": {position[tensor]: copy.deepcopy(state) for tensor, state in self.state.items()},
             "param_groups": [
                 {**group, "params": [position[tensor] for tensor in group["params"]]} for group in self.param_groups
             ],
@@ -177,13 +174,10 @@ class Optimizer:
         own_sizes = [len(group["params"]) for group in self.param_groups]
         if sizes != own_sizes:
             raise ValueError(f"the state is of groups of {sizes} parameters, {self._name} has {own_sizes}")
-        flags = {name: self.defaults[name] for name in self.defaults if name in FLAGS}
-        given = [{**flags, **group} for group in given]  # there may be flags that are younger than the state
         for group in given:
-            lacking = [name for name in self.defaults if name not in group]
-            if lacking:
+            if lacking := [name for name in self.defaults if name not in (*group, *FLAGS)]:
                 raise ValueError(f"the state is not of {self._name}: it has no {', '.join(lacking)}")
-        given = [self._checked(group) for group in given]
+        given = [self._checked({**self.defaults, **group}) for group in given]  # a flag may be younger than the state
         owned: dict[str, tuple[Tensor, Any]] = {
             str(position): (tensor, new)  # JSON makes strings of keys
             for new, group in zip(given, self.param_groups, strict=True)
@@ -200,60 +194,61 @@ class Optimizer:
         for new, group in zip(given, self.param_groups, strict=True):
             group.update({name: value for name, value in new.items() if name != "params"})
 
-    def _checked_state(
-        self, given: Mapping[str, Any], tensor: Tensor, group: dict[str, Any], where: str
-    ) -> dict[str, Any]:
-        """A copy of what was kept for a parameter, if it is such as `_begin` makes it."""
-        owner = f"{self._name}.load_state_dict"
-        fresh = self._begin(tensor.data, group)
-        lacking = [name for name, value in fresh.items() if value is not None and name not in given]
-        if given and lacking:
+    def _checked_state(self, given: Mapping[str, Any], tensor: Tensor, group: Any, where: str) -> dict[str, Any]:
+        """A copy of what was kept for a parameter: numbers and arrays of its shape, such as a first step leaves."""
+        owner, fresh, state = f"{self._name}.load_state_dict", dict[str, Any](), dict[str, Any]()
+        with np.errstate(all="ignore"):
+            self._update(np.zeros_like(tensor.data), np.zeros_like(tensor.data), fresh, group)
+        if given and (lacking := [name for name in fresh if name not in given]):
             raise ValueError(f"the {where} is not of {self._name}: it has no {', '.join(lacking)}")
-        state: dict[str, Any] = {}
         for name, value in given.items():
-            expected, place = fresh.get(name, value), f"{name} in the {where}"
-            if expected is None or isinstance(expected, np.ndarray):
-                found = array(value, place, owner)
-                if found.shape != tensor.shape:
-                    raise ValueError(f"{place} is of shape {found.shape}, and the parameter of {tensor.shape}")
-                state[name] = np.array(found, tensor.dtype)
+            place = f"{name} in the {where}"
+            if isinstance(fresh.get(name, value), np.ndarray):
+                state[name] = np.array(array(value, place, owner), tensor.dtype)
+                if state[name].shape != tensor.shape:
+                    raise ValueError(f"{place} is of shape {state[name].shape}, and the parameter of {tensor.shape}")
             else:
-                state[name] = number(value, place, owner, least=0 if name in fresh else -math.inf)
+                state[name] = number(value, place, owner, least=0 if name == "step" else -math.inf)
         return state
 
 
-class Rule(Optimizer):
-    """An optimiser that is one formula; its settings and their defaults are in the head of its class."""
-
-    __signature__: ClassVar[Signature] = Signature()
-    _defaults: ClassVar[dict[str, Any]] = {}
-
-    #: the arrays that are kept for each parameter, at first 0, beside the number of its steps
-    keeps: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls, **defaults: Any) -> None:
-        cls._defaults = {**cls._defaults, **defaults, "maximize": False}
-        params, *named = (Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("params", *cls._defaults))
-        named = [one.replace(default=cls._defaults[one.name]) for one in named]
-        others = Parameter("others", Parameter.VAR_KEYWORD)
-        cls.__signature__ = Signature([params, *named, others])
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        try:
-            given = self.__signature__.bind(*args, **settings)
-        except TypeError as error:
-            raise TypeError(f"{self._name}: {error}") from None
-        given.apply_defaults()
-        # what PyTorch has beside these are other ways to compute the same numbers
-        passed_over(given.arguments.pop("others"), self._name, ignored=("foreach", "fused", "capturable"))
-        super().__init__(given.arguments.pop("params"), given.arguments)
-
-    def _begin(self, values: np.ndarray, group: dict[str, Any]) -> dict[str, Any]:
-        return {"step": 0, **{name: np.zeros_like(values) for name in self.keeps}}
+# ---- optimisers that are one formula
 
 
-def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: np.array(value) if isinstance(value, np.ndarray) else value for name, value in state.items()}
+def rule(**defaults: Any) -> Callable[[Formula], Callable[..., Optimizer]]:
+    """Make a formula(p, grad, state, s), which changes the values p in place, a class of optimisers with these settings.
+
+    `s.lr` is the setting lr, and `state` holds what the formula keeps from step to step. The settings weight_decay,
+    decoupled_weight_decay and maximize are not its concern: they are in `grad` and p already.
+
+    >>> @rule(lr=0.1)
+    ... def SignSGD(p, grad, state, s):
+    ...     p -= s.lr * np.sign(grad)
+    >>> _one_step(SignSGD)
+    0.9
+    """
+    params = Parameter("params", Parameter.POSITIONAL_OR_KEYWORD)
+    settings = [params.replace(name=name, default=value) for name, value in {**defaults, "maximize": False}.items()]
+    signature = Signature([params, *settings, Parameter("others", Parameter.VAR_KEYWORD)])
+
+    def decorate(formula: Formula) -> Callable[..., Optimizer]:
+        def begin(self: Optimizer, *args: Any, **named: Any) -> None:
+            try:
+                bound = signature.bind(*args, **named)
+            except TypeError as error:
+                raise TypeError(f"{formula.__name__}: {error}") from None
+            bound.apply_defaults()
+            # what PyTorch has beside these are other ways to compute the same numbers
+            passed_over(bound.arguments.pop("others"), formula.__name__, ignored=("foreach", "fused", "capturable"))
+            Optimizer.__init__(self, bound.arguments.pop("params"), bound.arguments)
+
+        def update(self: Optimizer, values: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any]) -> None:
+            formula(values, grad, state, SimpleNamespace(**group))
+
+        about = {"__doc__": formula.__doc__, "__module__": formula.__module__, "__signature__": signature}
+        return type(formula.__name__, (Optimizer,), {**about, "__init__": begin, "_update": update})
+
+    return decorate
 
 
 def _one_step(make: Any, **settings: Any) -> float:
@@ -264,7 +259,32 @@ def _one_step(make: Any, **settings: Any) -> float:
     return float(round(w.item(), 6))
 
 
-class SGD(Rule, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
+def _kept(state: State, p: np.ndarray, *names: str, first: float = 0.0) -> list[np.ndarray]:
+    """The arrays of these names, of which each number is `first` before the first step."""
+    for name in names:
+        if name not in state:
+            state[name] = np.full_like(p, first)
+    return [state[name] for name in names]
+
+
+def _counted(state: State) -> int:
+    """The number of this step, from 1."""
+    step: int = state.get("step", 0) + 1
+    state["step"] = step
+    return step
+
+
+def _moments(p: np.ndarray, grad: np.ndarray, state: State, betas: Any) -> tuple[int, np.ndarray, np.ndarray]:
+    """The number of this step, and with its gradient the running mean of gradients and that of their squares."""
+    mean, square = _kept(state, p, "exp_avg", "exp_avg_sq")
+    mean += (1 - betas[0]) * (grad - mean)
+    square *= betas[1]
+    square += (1 - betas[1]) * grad * grad
+    return _counted(state), mean, square
+
+
+@rule(lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False)
+def SGD(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
     """Gradient descent: p ← p - lr · d, with d = grad + weight_decay · p.
 
     With momentum, v ← momentum · v + (1 - dampening) · d (at first v = d) takes the place of d; with nesterov,
@@ -276,40 +296,31 @@ class SGD(Rule, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov
     >>> w.item()
     0.5
     """
-
-    def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        group = super()._checked(group)
-        if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
-            raise ValueError("SGD with nesterov expects a momentum above 0 and no dampening")
-        return group
-
-    def _begin(self, values: np.ndarray, group: dict[str, Any]) -> dict[str, Any]:
-        return {"momentum_buffer": None} if group["momentum"] else {}
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        direction, momentum = grad, group["momentum"]
-        if momentum:
-            velocity = state.get("momentum_buffer")
-            if velocity is None:
-                velocity = state["momentum_buffer"] = np.array(grad)  # a sum of 0-d arrays is not an array
-            else:
-                velocity *= momentum
-                velocity += (1 - group["dampening"]) * grad
-            direction = grad + momentum * velocity if group["nesterov"] else velocity
-        values -= group["lr"] * direction
+    direction = grad
+    if s.momentum:
+        velocity = state.get("momentum_buffer")
+        if velocity is None:
+            velocity = state["momentum_buffer"] = np.array(grad)  # a sum of 0-d arrays is not an array
+        else:
+            velocity *= s.momentum
+            velocity += (1 - s.dampening) * grad
+        direction = grad + s.momentum * velocity if s.nesterov else velocity
+    p -= s.lr * direction
 
 
-def _moments(grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The running mean of the gradient, and the root of its running square, with this gradient in them."""
-    mean, square = state["exp_avg"], state["exp_avg_sq"]
-    beta1, beta2 = group["betas"]
-    mean += (1 - beta1) * (grad - mean)
-    square *= beta2
-    square += (1 - beta2) * grad * grad
-    return mean, np.asarray(np.sqrt(square))
+def _adam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+    step, mean, square = _moments(p, grad, state, s.betas)
+    if s.amsgrad:
+        (largest,) = _kept(state, p, "max_exp_avg_sq")
+        square = np.maximum(largest, square, out=largest)
+    scale = np.asarray(np.sqrt(square))
+    scale /= math.sqrt(1 - s.betas[1] ** step)
+    scale += s.eps
+    p -= s.lr / (1 - s.betas[0] ** step) * mean / scale
 
 
-class Adam(Rule, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, decoupled_weight_decay=False):
+@rule(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, decoupled_weight_decay=False)
+def Adam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
     """The gradient's running mean, divided by the root of its running mean square (Kingma and Ba, 2015).
 
     m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - lr · m̂ / (√v̂ + eps), where m̂ = m / (1 - β₁ᵗ) and
@@ -319,24 +330,11 @@ class Adam(Rule, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgra
     >>> _one_step(Adam, lr=0.25)
     0.75
     """
-
-    keeps = ("exp_avg", "exp_avg_sq")
-
-    def _begin(self, values: np.ndarray, group: dict[str, Any]) -> dict[str, Any]:
-        state = super()._begin(values, group)
-        return {**state, "max_exp_avg_sq": np.zeros_like(values)} if group["amsgrad"] else state
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        mean, scale = _moments(grad, state, group)
-        beta1, beta2 = group["betas"]
-        if group["amsgrad"]:
-            scale = np.sqrt(np.maximum(state["max_exp_avg_sq"], state["exp_avg_sq"], out=state["max_exp_avg_sq"]))
-        scale /= math.sqrt(1 - beta2 ** state["step"])
-        scale += group["eps"]
-        values -= group["lr"] / (1 - beta1 ** state["step"]) * mean / scale
+    _adam(p, grad, state, s)
 
 
-class AdamW(Adam, weight_decay=1e-2, decoupled_weight_decay=True):
+@rule(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, decoupled_weight_decay=True)
+def AdamW(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
     """Adam with decoupled weight decay: p ← p · (1 - lr · weight_decay) before each step.
 
     (Loshchilov and Hutter, 2019.)
@@ -344,11 +342,11 @@ class AdamW(Adam, weight_decay=1e-2, decoupled_weight_decay=True):
     >>> _one_step(AdamW, lr=0.25, weight_decay=0.4)
     0.65
     """
+    _adam(p, grad, state, s)
 
 
-class NAdam(
-    Rule, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3, decoupled_weight_decay=False
-):
+@rule(lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3, decoupled_weight_decay=False)
+def NAdam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
     """Adam with Nesterov's momentum (Dozat, 2016): the step looks one gradient ahead.
 
     With μₜ = β₁ (1 - 0.96^(t · momentum_decay) / 2), m and v as Adam's and v̂ = v / (1 - β₂ᵗ),
@@ -357,24 +355,15 @@ class NAdam(
     >>> _one_step(NAdam, lr=0.25)
     0.735887
     """
-
-    keeps = ("exp_avg", "exp_avg_sq")
-
-    def _begin(self, values: np.ndarray, group: dict[str, Any]) -> dict[str, Any]:
-        return {**super()._begin(values, group), "mu_product": 1.0}
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        mean, scale = _moments(grad, state, group)
-        step, (beta1, beta2) = state["step"], group["betas"]
-        now, ahead = (beta1 * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1))
-        state["mu_product"] *= now
-        scale /= math.sqrt(1 - beta2**step)
-        scale += group["eps"]
-        direction = (1 - now) / (1 - state["mu_product"]) * grad + ahead / (1 - state["mu_product"] * ahead) * mean
-        values -= group["lr"] * direction / scale
+    step, mean, square = _moments(p, grad, state, s.betas)
+    now, ahead = (s.betas[0] * (1 - 0.5 * 0.96 ** (t * s.momentum_decay)) for t in (step, step + 1))
+    product = state["mu_product"] = state.get("mu_product", 1.0) * now
+    direction = (1 - now) / (1 - product) * grad + ahead / (1 - product * ahead) * mean
+    p -= s.lr * direction / (np.sqrt(square / (1 - s.betas[1] ** step)) + s.eps)
 
 
-class RAdam(Rule, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False):
+@rule(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False)
+def RAdam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
     """Adam that trusts its running square only once it rests on enough gradients (Liu et al., 2020).
 
     With ρ∞ = 2 / (1 - β₂) - 1 and ρ = ρ∞ - 2t β₂ᵗ / (1 - β₂ᵗ): while ρ ≤ 5, p ← p - lr · m̂; from then on Adam's step
@@ -383,23 +372,19 @@ class RAdam(Rule, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decou
     >>> _one_step(RAdam, lr=0.25)
     0.5
     """
-
-    keeps = ("exp_avg", "exp_avg_sq")
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        mean, scale = _moments(grad, state, group)
-        step, (beta1, beta2) = state["step"], group["betas"]
-        left = 1 - beta2**step
-        limit = 2 / (1 - beta2) - 1
-        length = limit - 2 * step * beta2**step / left
-        direction = group["lr"] / (1 - beta1**step) * mean
-        if length > 5:
-            trust = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
-            direction = direction * math.sqrt(left * trust) / (scale + group["eps"])
-        values -= direction
+    step, mean, square = _moments(p, grad, state, s.betas)
+    left = 1 - s.betas[1] ** step
+    limit = 2 / (1 - s.betas[1]) - 1
+    length = limit - 2 * step * s.betas[1] ** step / left
+    direction = s.lr / (1 - s.betas[0] ** step) * mean
+    if length > 5:
+        trust = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
+        direction = direction * math.sqrt(left * trust) / (np.sqrt(square) + s.eps)
+    p -= direction
 
 
-class RMSprop(Rule, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+@rule(lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False)
+def RMSprop(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
     """Steps of the gradient over the root of its running square (Tieleman and Hinton, 2012).
 
     v ← alpha · v + (1 - alpha) g² and p ← p - lr · g / (√v + eps), with g = grad + weight_decay · p. If centered, the
@@ -409,29 +394,25 @@ class RMSprop(Rule, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.
     >>> _one_step(RMSprop, lr=0.025)
     0.75
     """
-
-    def _begin(self, values: np.ndarray, group: dict[str, Any]) -> dict[str, Any]:
-        more = [name for name, on in (("momentum_buffer", "momentum"), ("grad_avg", "centered")) if group[on]]
-        return {"step": 0, **{name: np.zeros_like(values) for name in ("square_avg", *more)}}
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        square, alpha = state["square_avg"], group["alpha"]
-        square *= alpha
-        square += (1 - alpha) * grad * grad
-        if group["centered"]:
-            mean = state["grad_avg"]
-            mean += (1 - alpha) * (grad - mean)
-            square = square - mean * mean
-        direction = grad / (np.sqrt(square) + group["eps"])
-        if group["momentum"]:
-            velocity = state["momentum_buffer"]
-            velocity *= group["momentum"]
-            velocity += direction
-            direction = velocity
-        values -= group["lr"] * direction
+    _counted(state)
+    (square,) = _kept(state, p, "square_avg")
+    square *= s.alpha
+    square += (1 - s.alpha) * grad * grad
+    if s.centered:
+        (mean,) = _kept(state, p, "grad_avg")
+        mean += (1 - s.alpha) * (grad - mean)
+        square = square - mean * mean
+    direction = grad / (np.sqrt(square) + s.eps)
+    if s.momentum:
+        (velocity,) = _kept(state, p, "momentum_buffer")
+        velocity *= s.momentum
+        velocity += direction
+        direction = velocity
+    p -= s.lr * direction
 
 
-class Adagrad(Rule, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
+@rule(lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10)
+def Adagrad(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
     """Steps of the gradient over the root of the sum of all its squares (Duchi et al., 2011).
 
     s ← s + g² and p ← p - lr / (1 + (t - 1) · lr_decay) · g / (√s + eps) in step t, with g = grad + weight_decay · p.
@@ -439,18 +420,13 @@ class Adagrad(Rule, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator
     >>> _one_step(Adagrad, lr=0.25)
     0.75
     """
-
-    def _begin(self, values: np.ndarray, group: dict[str, Any]) -> dict[str, Any]:
-        return {"step": 0, "sum": np.full_like(values, group["initial_accumulator_value"])}
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        total = state["sum"]
-        total += grad * grad
-        rate = group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
-        values -= rate * grad / (np.sqrt(total) + group["eps"])
+    (total,) = _kept(state, p, "sum", first=s.initial_accumulator_value)
+    total += grad * grad
+    p -= s.lr / (1 + (_counted(state) - 1) * s.lr_decay) * grad / (np.sqrt(total) + s.eps)
 
 
-class Adadelta(Rule, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
+@rule(lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0)
+def Adadelta(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
     """Steps as long as the last ones were, for gradients as large as the last ones were (Zeiler, 2012).
 
     v ← rho · v + (1 - rho) g², d = g √(u + eps) / √(v + eps), u ← rho · u + (1 - rho) d² and p ← p - lr · d, with
@@ -459,15 +435,11 @@ class Adadelta(Rule, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
     >>> _one_step(Adadelta, eps=1.0)
     -0.690308
     """
-
-    keeps = ("square_avg", "acc_delta")
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        square, moved = state["square_avg"], state["acc_delta"]
-        rho, eps = group["rho"], group["eps"]
-        square *= rho
-        square += (1 - rho) * grad * grad
-        step = np.sqrt(moved + eps) / np.sqrt(square + eps) * grad
-        moved *= rho
-        moved += (1 - rho) * step * step
-        values -= group["lr"] * step
+    _counted(state)
+    square, moved = _kept(state, p, "square_avg", "acc_delta")
+    square *= s.rho
+    square += (1 - s.rho) * grad * grad
+    step = np.sqrt(moved + s.eps) / np.sqrt(square + s.eps) * grad
+    moved *= s.rho
+    moved += (1 - s.rho) * step * step
+    p -= s.lr * step
