@@ -307,8 +307,8 @@ for epoch in range(60):
         loss.backward()
         optimizer.step()
     scheduler.step()
-correct = sum((model(data).argmax(1).numpy() == target.numpy()).sum() for data, target in DataLoader(test, batch_size=5))
-assert correct >= 9, correct
+hits = [(model(data).argmax(1).numpy() == target.numpy()).sum() for data, target in DataLoader(test, batch_size=5)]
+assert sum(hits) >= 9, hits
 """
     exec(program, {"__name__": "script"})
 

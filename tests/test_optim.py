@@ -845,6 +845,12 @@ def test_a_rate_falls_on_a_plateau():
     for loss, rate in [(3, 1), (2, 1), (2, 1), (2, 1), (2, 0.5), (1, 0.5), (math.nan, 0.5)]:
         schedule.step(loss)
         assert schedule.get_last_lr()[0] == rate
+    schedule = ReduceLROnPlateau(two_groups(), "max", factor=0.5, patience=0, cooldown=2, min_lr=[0.3, 0.0])
+    for score, rates_ in (
+        [(1, (1, 0.5)), (1, (0.5, 0.25))] + [(1, (0.5, 0.25))] * 2 + [(1, (0.3, 0.125)), (2, (0.3, 0.125))]
+    ):
+        schedule.step(score)
+        assert schedule.get_last_lr() == list(rates_)
     with pytest.raises(TypeError, match="step expects metrics as a finite number, got 'x'"):
         schedule.step("x")
 

@@ -216,10 +216,10 @@ class Optimizer:
 
 
 def rule(**defaults: Any) -> Callable[[Formula], Callable[..., Optimizer]]:
-    """Make a formula(p, grad, state, s), which changes the values p in place, a class of optimisers with these settings.
+    """Turn a formula(p, grad, state, s) that changes the values p in place into a class of optimisers.
 
-    `s.lr` is the setting lr, and `state` holds what the formula keeps from step to step. The settings weight_decay,
-    decoupled_weight_decay and maximize are not its concern: they are in `grad` and p already.
+    `defaults` are its settings: `s.lr` is the setting lr. What the formula keeps from step to step is in `state`. The
+    settings weight_decay, decoupled_weight_decay and maximize are not its concern: `grad` and p have them in them.
 
     >>> @rule(lr=0.1)
     ... def SignSGD(p, grad, state, s):
