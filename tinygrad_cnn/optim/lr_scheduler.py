@@ -69,8 +69,7 @@ class LRScheduler:
 
     def step(self, epoch: float | None = None) -> None:
         """Advance by one step, or to `epoch`, which may be a fraction."""
-        owner = f"{self._name}.step"
-        self.last_epoch = self.last_epoch + 1 if epoch is None else number(epoch, "epoch", owner, least=0)
+        self.last_epoch = self.last_epoch + 1 if epoch is None else number(epoch, "epoch", self._name, least=0)
         self._apply()
 
     def get_last_lr(self) -> list[float]:
@@ -194,9 +193,7 @@ def PolynomialLR(base: float, n: float, total_iters: Steps = 5, power: Factor = 
 
 @schedule
 def CosineAnnealingLR(base: float, n: float, T_max: Steps, eta_min: Factor = 0.0) -> float:
-    """Half a cosine from the learning rate down to `eta_min` in `T_max` steps, then up again, and so on.
-
-    (Loshchilov and Hutter, 2017, without their restarts.)
+    """Half a cosine down to `eta_min` in `T_max` steps, then up again (Loshchilov and Hutter, 2017, without restarts).
 
     >>> _rates(CosineAnnealingLR, 2, steps=2)
     [1.0, 0.5, 0.0]
@@ -206,9 +203,7 @@ def CosineAnnealingLR(base: float, n: float, T_max: Steps, eta_min: Factor = 0.0
 
 @schedule
 def CosineAnnealingWarmRestarts(base: float, n: float, T_0: Steps, T_mult: Steps = 1, eta_min: Factor = 0.0) -> float:
-    """Half a cosine down to `eta_min` in `T_0` steps, then again from the top, each time `T_mult` times as long.
-
-    (Loshchilov and Hutter, 2017.)
+    """Half a cosine down to `eta_min` in `T_0` steps, then again, `T_mult` times as long (Loshchilov and Hutter, 2017).
 
     >>> _rates(CosineAnnealingWarmRestarts, 2, steps=3)
     [1.0, 0.5, 1.0, 0.5]
@@ -305,10 +300,9 @@ class OneCycleLR(LRScheduler):
         return self._between(base, base * self.div_factor, base / self.final_div_factor)
 
     def _between(self, first: float, middle: float, last: float) -> float:
-        rising = self.last_epoch <= self._peak
-        start, end = (first, middle) if rising else (middle, last)
         step, steps = self.last_epoch, self._peak
-        if not rising:
+        start, end = (first, middle) if step <= steps else (middle, last)
+        if step > self._peak:
             step, steps = step - self._peak, self._steps - 1 - self._peak
         if step >= steps:
             return end

@@ -150,19 +150,14 @@ class Optimizer:
         """{"state": {position: arrays and numbers}, "param_groups": [settings, with positions for parameters]}."""
         tensors = [tensor for group in self.param_groups for tensor in group["params"]]
         position = {tensor: i for i, tensor in enumerate(tensors)}
-        return {
-            "state": {position[tensor]: copy.deepcopy(state) for tensor, state in self.state.items()},
-            "param_groups": [
-                {**group, "params": [position[tensor] for tensor in group["params"]]} for group in self.param_groups
-            ],
-        }
+        groups = [{**group, "params": [position[one] for one in group["params"]]} for group in self.param_groups]
+        state = {position[tensor]: copy.deepcopy(kept) for tensor, kept in self.state.items()}
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a state that `state_dict` returned, for parameters of the same number and shapes.
 
-        Raises:
-            ValueError: if the state is of another kind of optimiser, or of other parameters. Nothing has been
-                changed then.
+        If it is of another kind of optimiser, of other parameters or damaged, it is refused and nothing changed.
         """
         owner = f"{self._name}.load_state_dict"
         state_dict = mapping(state_dict, "state_dict", owner, ["state", "param_groups"])
@@ -267,20 +262,14 @@ def _kept(state: State, p: np.ndarray, *names: str, first: float = 0.0) -> list[
     return [state[name] for name in names]
 
 
-def _counted(state: State) -> int:
-    """The number of this step, from 1."""
-    step: int = state.get("step", 0) + 1
-    state["step"] = step
-    return step
-
-
 def _moments(p: np.ndarray, grad: np.ndarray, state: State, betas: Any) -> tuple[int, np.ndarray, np.ndarray]:
     """The number of this step, and with its gradient the running mean of gradients and that of their squares."""
     mean, square = _kept(state, p, "exp_avg", "exp_avg_sq")
     mean += (1 - betas[0]) * (grad - mean)
     square *= betas[1]
     square += (1 - betas[1]) * grad * grad
-    return _counted(state), mean, square
+    state["step"] = state.get("step", 0) + 1
+    return state["step"], mean, square
 
 
 @rule(lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False)
@@ -290,10 +279,7 @@ def SGD(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> No
     With momentum, v ← momentum · v + (1 - dampening) · d (at first v = d) takes the place of d; with nesterov,
     d + momentum · v does (Sutskever et al., 2013, in PyTorch's form).
 
-    >>> w = Tensor([1.0], requires_grad=True)
-    >>> (w * w).sum().backward()
-    >>> SGD([w], lr=0.25).step()
-    >>> w.item()
+    >>> _one_step(SGD, lr=0.25)
     0.5
     """
     direction = grad
@@ -335,9 +321,7 @@ def Adam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> N
 
 @rule(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, decoupled_weight_decay=True)
 def AdamW(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
-    """Adam with decoupled weight decay: p ← p · (1 - lr · weight_decay) before each step.
-
-    (Loshchilov and Hutter, 2019.)
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): before each step p ← p · (1 - lr · weight_decay).
 
     >>> _one_step(AdamW, lr=0.25, weight_decay=0.4)
     0.65
@@ -394,7 +378,7 @@ def RMSprop(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -
     >>> _one_step(RMSprop, lr=0.025)
     0.75
     """
-    _counted(state)
+    state["step"] = state.get("step", 0) + 1
     (square,) = _kept(state, p, "square_avg")
     square *= s.alpha
     square += (1 - s.alpha) * grad * grad
@@ -422,7 +406,9 @@ def Adagrad(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -
     """
     (total,) = _kept(state, p, "sum", first=s.initial_accumulator_value)
     total += grad * grad
-    p -= s.lr / (1 + (_counted(state) - 1) * s.lr_decay) * grad / (np.sqrt(total) + s.eps)
+    before = state.get("step", 0)
+    state["step"] = before + 1
+    p -= s.lr / (1 + before * s.lr_decay) * grad / (np.sqrt(total) + s.eps)
 
 
 @rule(lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0)
@@ -435,7 +421,7 @@ def Adadelta(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) 
     >>> _one_step(Adadelta, eps=1.0)
     -0.690308
     """
-    _counted(state)
+    state["step"] = state.get("step", 0) + 1
     square, moved = _kept(state, p, "square_avg", "acc_delta")
     square *= s.rho
     square += (1 - s.rho) * grad * grad
