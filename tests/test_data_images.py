@@ -115,6 +115,8 @@ def folder(tmp_path):
             written(tmp_path / "photos" / name / f"{i}.{('png', 'JPG', 'bmp')[i]}", np.full((8 + i, 9, 3), 80 * label))
         (tmp_path / "photos" / name / "notes.txt").write_text("no image")
     (tmp_path / "photos" / "list.csv").write_text("no folder")
+    (tmp_path / "photos" / ".hidden").mkdir()
+    (tmp_path / "photos" / "owls" / "._0.png").write_text("no image either")
     return tmp_path / "photos"
 
 

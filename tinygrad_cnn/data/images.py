@@ -84,7 +84,7 @@ class ImageFolder(Dataset):
     `classes` are the names of the sub-folders in order, `samples` the paths with their labels. `loader` makes an array
     of a path, such as `read_image`, or `partial(read_image, size=32)`, or `read_digit`; `transform` changes that array.
 
-    Raises `DataError` if there are no images in a sub-folder.
+    Names that begin with a dot are passed over. Raises `DataError` if there are no images in a sub-folder.
 
     >>> photos = ImageFolder("photos", loader=partial(read_image, size=32))  # doctest: +SKIP
     """
@@ -100,10 +100,8 @@ class ImageFolder(Dataset):
         self.transform = None if transform is None else instance(transform, "transform", "ImageFolder", Callable)
         self.loader = instance(loader, "loader", "ImageFolder", Callable)
         try:
-            folders = sorted(folder for folder in self.root.iterdir() if folder.is_dir())
-            found = [
-                sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES) for folder in folders
-            ]
+            folders = sorted(one for one in self.root.iterdir() if one.is_dir() and not one.name.startswith("."))
+            found = [sorted(filter(_is_image, folder.rglob("*"))) for folder in folders]
         except OSError as error:
             raise DataError(f"{shown(self.root)} cannot be read ({error.strerror})") from None
         empty = [folder.name for folder, files in zip(folders, found, strict=True) if not files]
@@ -121,6 +119,10 @@ class ImageFolder(Dataset):
         file, label = self.samples[index]
         image = self.loader(file)
         return (image if self.transform is None else self.transform(image)), label
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
 def _opened(file: Path, mode: str) -> Any:
