@@ -509,9 +509,12 @@ def test_wrong_arguments_are_errors(act, kind, message):
 
 def test_an_optimiser_of_ones_own():
     class Signs(Optimizer):
-        def _update(self, values, grad, state, group):
+        def __init__(self, params, defaults):  # as in PyTorch
+            super().__init__(params, defaults)
+
+        def update(self, p, grad, state, s):
             state["count"] = state.get("count", 0) + 1
-            values -= group["lr"] * np.sign(grad)
+            p -= s.lr * np.sign(grad)
 
     w = parameter(1.0, -1.0)
     optimizer = Signs([w], {"lr": 0.25})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, make_dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any, ClassVar, get_type_hints
@@ -104,121 +103,136 @@ def _rates(make: Any, *settings: Any, steps: int) -> list[float]:
     return [schedule.get_last_lr()[0], *((schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(steps))]
 
 
-# ---- schedules that are one formula
-
-
-def schedule(formula: Callable[..., float]) -> Callable[..., LRScheduler]:
-    """The class of schedules by formula(base, n, ...settings): the rate after n steps for a group that begins at base.
-
-    >>> @schedule
-    ... def InverseLR(base: float, n: float, speed: Factor = 1.0) -> float:
-    ...     return base / (1 + speed * n)
-    >>> _rates(InverseLR, steps=3)
-    [1.0, 0.5, 0.3333333333333333, 0.25]
-    """
-    _, _, *settings = inspect.signature(formula).parameters.values()
-    fields = [
-        (one.name, one.annotation, field(default=MISSING if one.default is one.empty else one.default))
-        for one in settings
-    ]
-
-    def rate(self: LRScheduler, base: float, group: int) -> float:
-        return formula(base, self.last_epoch, *(getattr(self, one.name) for one in settings))
-
-    namespace = {"_lr": rate, "__doc__": formula.__doc__, "__module__": formula.__module__}
-    return make_dataclass(formula.__name__, fields, bases=(LRScheduler,), namespace=namespace, eq=False)
-
-
-@schedule
-def StepLR(base: float, n: float, step_size: Steps, gamma: Factor = 0.1) -> float:
+@dataclass(eq=False)
+class StepLR(LRScheduler):
     """The learning rate times `gamma` after every `step_size` steps.
 
     >>> _rates(StepLR, 2, 0.5, steps=4)
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
-    return float(base * gamma ** (n // step_size))
+
+    step_size: Steps
+    gamma: Factor = 0.1
+
+    def _lr(self, base: float, group: int) -> float:
+        return float(base * self.gamma ** (self.last_epoch // self.step_size))
 
 
-@schedule
-def MultiStepLR(base: float, n: float, milestones: Milestones, gamma: Factor = 0.1) -> float:
+@dataclass(eq=False)
+class MultiStepLR(LRScheduler):
     """The learning rate times `gamma` whenever as many steps are done as one of the `milestones` says.
 
     >>> _rates(MultiStepLR, [1, 4], 0.5, steps=4)
     [1.0, 0.5, 0.5, 0.5, 0.25]
     """
-    return base * gamma ** sum(milestone <= n for milestone in milestones)
+
+    milestones: Milestones
+    gamma: Factor = 0.1
+
+    def _lr(self, base: float, group: int) -> float:
+        return base * self.gamma ** sum(milestone <= self.last_epoch for milestone in self.milestones)
 
 
-@schedule
-def ExponentialLR(base: float, n: float, gamma: Factor) -> float:
+@dataclass(eq=False)
+class ExponentialLR(LRScheduler):
     """The learning rate times `gamma` after each step.
 
     >>> _rates(ExponentialLR, 0.5, steps=3)
     [1.0, 0.5, 0.25, 0.125]
     """
-    return float(base * gamma**n)
+
+    gamma: Factor
+
+    def _lr(self, base: float, group: int) -> float:
+        return float(base * self.gamma**self.last_epoch)
 
 
-@schedule
-def ConstantLR(base: float, n: float, factor: Part = 1 / 3, total_iters: Steps = 5) -> float:
+@dataclass(eq=False)
+class ConstantLR(LRScheduler):
     """The learning rate times `factor` until `total_iters` steps are done.
 
     >>> _rates(ConstantLR, 0.5, 2, steps=3)
     [0.5, 0.5, 1.0, 1.0]
     """
-    return base * factor if n < total_iters else base
+
+    factor: Part = 1 / 3
+    total_iters: Steps = 5
+
+    def _lr(self, base: float, group: int) -> float:
+        return base * self.factor if self.last_epoch < self.total_iters else base
 
 
-@schedule
-def LinearLR(
-    base: float, n: float, start_factor: Part = 1 / 3, end_factor: Part = 1.0, total_iters: Steps = 5
-) -> float:
+@dataclass(eq=False)
+class LinearLR(LRScheduler):
     """The learning rate times a factor that goes from `start_factor` to `end_factor` in `total_iters` equal steps.
 
     >>> _rates(LinearLR, 0.5, 1.0, 2, steps=3)
     [0.5, 0.75, 1.0, 1.0]
     """
-    return base * (start_factor + (end_factor - start_factor) * min(n, total_iters) / total_iters)
+
+    start_factor: Part = 1 / 3
+    end_factor: Part = 1.0
+    total_iters: Steps = 5
+
+    def _lr(self, base: float, group: int) -> float:
+        return base * (
+            self.start_factor
+            + (self.end_factor - self.start_factor) * min(self.last_epoch, self.total_iters) / self.total_iters
+        )
 
 
-@schedule
-def PolynomialLR(base: float, n: float, total_iters: Steps = 5, power: Factor = 1.0) -> float:
+@dataclass(eq=False)
+class PolynomialLR(LRScheduler):
     """The learning rate times (1 - n / total_iters) ** power after n steps, and 0 from the last one on.
 
     >>> _rates(PolynomialLR, 2, 2.0, steps=3)
     [1.0, 0.25, 0.0, 0.0]
     """
-    return float(base * (1 - min(n, total_iters) / total_iters) ** power)
+
+    total_iters: Steps = 5
+    power: Factor = 1.0
+
+    def _lr(self, base: float, group: int) -> float:
+        return float(base * (1 - min(self.last_epoch, self.total_iters) / self.total_iters) ** self.power)
 
 
-@schedule
-def CosineAnnealingLR(base: float, n: float, T_max: Steps, eta_min: Factor = 0.0) -> float:
+@dataclass(eq=False)
+class CosineAnnealingLR(LRScheduler):
     """Half a cosine down to `eta_min` in `T_max` steps, then up again (Loshchilov and Hutter, 2017, without restarts).
 
     >>> _rates(CosineAnnealingLR, 2, steps=2)
     [1.0, 0.5, 0.0]
     """
-    return _cosine(base, eta_min, n / T_max)
+
+    T_max: Steps
+    eta_min: Factor = 0.0
+
+    def _lr(self, base: float, group: int) -> float:
+        return _cosine(base, self.eta_min, self.last_epoch / self.T_max)
 
 
-@schedule
-def CosineAnnealingWarmRestarts(base: float, n: float, T_0: Steps, T_mult: Steps = 1, eta_min: Factor = 0.0) -> float:
+@dataclass(eq=False)
+class CosineAnnealingWarmRestarts(LRScheduler):
     """Half a cosine down to `eta_min` in `T_0` steps, then again, `T_mult` times as long (Loshchilov and Hutter, 2017).
 
     >>> _rates(CosineAnnealingWarmRestarts, 2, steps=3)
     [1.0, 0.5, 1.0, 0.5]
     """
-    n = n % T_0 if T_mult == 1 else n
-    while n >= T_0:
-        n, T_0 = n - T_0, T_0 * T_mult
-    return _cosine(base, eta_min, n / T_0)
+
+    T_0: Steps
+    T_mult: Steps = 1
+    eta_min: Factor = 0.0
+
+    def _lr(self, base: float, group: int) -> float:
+        n, period = self.last_epoch, self.T_0
+        n = n % period if self.T_mult == 1 else n
+        while n >= period:
+            n, period = n - period, period * self.T_mult
+        return _cosine(base, self.eta_min, n / period)
 
 
 def _cosine(start: float, end: float, part: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
-
-
-# ---- schedules that are more than that
 
 
 @dataclass(eq=False)

@@ -19,7 +19,6 @@ from ..settings import array, flag, instance, mapping, number, numbers, passed_o
 from ..tensor import Tensor
 
 State = dict[str, Any]
-Formula = Callable[[np.ndarray, np.ndarray, State, SimpleNamespace], None]
 
 FLAGS = ("nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay")
 NOT_NEGATIVE = ("lr", "initial_lr", "weight_decay", "eps", "momentum", "alpha", "lr_decay", "momentum_decay")
@@ -28,7 +27,16 @@ NOT_NEGATIVE = ("lr", "initial_lr", "weight_decay", "eps", "momentum", "alpha", 
 class Optimizer:
     """What all optimisers share: groups of parameters with their settings, and a state for each parameter.
 
-    `params` holds Tensors, or dictionaries {"params": Tensors, ...settings of this group}.
+    `params` holds Tensors, or dictionaries {"params": Tensors, ...settings of this group}. A class of one's own names
+    its settings with their defaults, and writes `update`:
+
+    >>> class SignSGD(Optimizer, lr=0.1):
+    ...     def update(self, p, grad, state, s):
+    ...         p -= s.lr * np.sign(grad)
+    >>> _one_step(SignSGD)
+    0.9
+
+    The settings weight_decay, decoupled_weight_decay and maximize have been applied to the gradient before.
     """
 
     #: how each setting is checked, wherever it comes from: an argument, a group, or a state that is loaded
@@ -41,8 +49,21 @@ class Optimizer:
         "dampening": number,
     }
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        self.defaults = defaults
+    _own_settings: ClassVar[dict[str, Any]] = {}
+    __signature__: ClassVar[Signature]
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        cls._own_settings = {**cls._own_settings, **settings}
+        params = Parameter("params", Parameter.POSITIONAL_OR_KEYWORD)
+        named = [params.replace(name=name, default=value) for name, value in cls._own_settings.items()]
+        last = [params.replace(name="maximize", default=False), Parameter("others", Parameter.VAR_KEYWORD)]
+        cls.__signature__ = Signature([params, *named, *last])
+
+    def __init__(self, params: Iterable[Any], *settings: Any, **named: Any) -> None:
+        if len(settings) == 1 and isinstance(settings[0], Mapping):  # the defaults, from the __init__ of a subclass
+            self.defaults = dict(settings[0])
+        else:
+            self.defaults = self._bound(params, *settings, **named)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         #: the parameters that no gradient has reached so far, with their names for the warning
@@ -55,6 +76,17 @@ class Optimizer:
         if not self._unreached:
             raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
         take_cuts()  # earlier cuts do not concern this optimiser
+
+    def _bound(self, *given: Any, **named: Any) -> dict[str, Any]:
+        """The settings by name, those that were not given with their defaults."""
+        try:
+            bound = self.__signature__.bind(*given, **named)
+        except TypeError as error:
+            raise TypeError(f"{self._name}: {error}") from None
+        bound.apply_defaults()
+        # what PyTorch has beside these are other ways to compute the same numbers
+        passed_over(bound.arguments.pop("others"), self._name, ignored=("foreach", "fused", "capturable"))
+        return {name: value for name, value in bound.arguments.items() if name != "params"}
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Train more parameters, {"params": Tensors, ...their settings}; the settings not given are the defaults."""
@@ -108,21 +140,22 @@ class Optimizer:
         if self._unreached:
             self._warn_of_unreached()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._change(parameter, parameter.grad.numpy(), group)
+            s = SimpleNamespace(**group)
+            maximize, decay = group.get("maximize"), group.get("weight_decay")
+            for parameter in s.params:
+                gradient = parameter.grad
+                if gradient is None:
+                    continue
+                values, grad = parameter.data, gradient._array
+                if maximize:
+                    grad = -grad
+                if decay and group.get("decoupled_weight_decay"):
+                    values *= 1 - s.lr * decay
+                elif decay:
+                    grad = grad + decay * values
+                self.update(values, grad, self.state.setdefault(parameter, {}), s)
+                parameter.data = values  # tells graphs recorded before that their input has changed
         return loss
-
-    def _change(self, parameter: Tensor, grad: np.ndarray, group: dict[str, Any]) -> None:
-        values, state = parameter.data, self.state.setdefault(parameter, {})
-        if group.get("maximize"):
-            grad = -grad
-        if (decay := group.get("weight_decay")) and group.get("decoupled_weight_decay"):
-            values *= 1 - group["lr"] * decay
-        elif decay:
-            grad = grad + decay * values
-        self._update(values, grad, state, group)
-        parameter.data = values  # tells graphs recorded before that their input has changed
 
     def _warn_of_unreached(self) -> None:
         without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
@@ -142,8 +175,11 @@ class Optimizer:
             )
         warnings.warn(f"{self._name}.step() found no gradient for {', '.join(without)}{hint}", stacklevel=3)
 
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any]) -> None:
-        """Change `values` in place; `grad`, in which maximize and weight_decay already are, is not written to."""
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        """Change the values p in place by their gradient, which is not written to.
+
+        `state` holds what is kept for these values from step to step, `s.lr` is the setting lr.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -193,7 +229,7 @@ class Optimizer:
         """A copy of what was kept for a parameter: numbers and arrays of its shape, such as a first step leaves."""
         owner, fresh, state = f"{self._name}.load_state_dict", dict[str, Any](), dict[str, Any]()
         with np.errstate(all="ignore"):
-            self._update(np.zeros_like(tensor.data), np.zeros_like(tensor.data), fresh, group)
+            self.update(np.zeros_like(tensor.data), np.zeros_like(tensor.data), fresh, SimpleNamespace(**group))
         if given and (lacking := [name for name in fresh if name not in given]):
             raise ValueError(f"the {where} is not of {self._name}: it has no {', '.join(lacking)}")
         for name, value in given.items():
@@ -205,45 +241,6 @@ class Optimizer:
             else:
                 state[name] = number(value, place, owner, least=0 if name == "step" else -math.inf)
         return state
-
-
-# ---- optimisers that are one formula
-
-
-def rule(**defaults: Any) -> Callable[[Formula], Callable[..., Optimizer]]:
-    """Turn a formula(p, grad, state, s) that changes the values p in place into a class of optimisers.
-
-    `defaults` are its settings: `s.lr` is the setting lr. What the formula keeps from step to step is in `state`. The
-    settings weight_decay, decoupled_weight_decay and maximize are not its concern: `grad` and p have them in them.
-
-    >>> @rule(lr=0.1)
-    ... def SignSGD(p, grad, state, s):
-    ...     p -= s.lr * np.sign(grad)
-    >>> _one_step(SignSGD)
-    0.9
-    """
-    params = Parameter("params", Parameter.POSITIONAL_OR_KEYWORD)
-    settings = [params.replace(name=name, default=value) for name, value in {**defaults, "maximize": False}.items()]
-    signature = Signature([params, *settings, Parameter("others", Parameter.VAR_KEYWORD)])
-
-    def decorate(formula: Formula) -> Callable[..., Optimizer]:
-        def begin(self: Optimizer, *args: Any, **named: Any) -> None:
-            try:
-                bound = signature.bind(*args, **named)
-            except TypeError as error:
-                raise TypeError(f"{formula.__name__}: {error}") from None
-            bound.apply_defaults()
-            # what PyTorch has beside these are other ways to compute the same numbers
-            passed_over(bound.arguments.pop("others"), formula.__name__, ignored=("foreach", "fused", "capturable"))
-            Optimizer.__init__(self, bound.arguments.pop("params"), bound.arguments)
-
-        def update(self: Optimizer, values: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any]) -> None:
-            formula(values, grad, state, SimpleNamespace(**group))
-
-        about = {"__doc__": formula.__doc__, "__module__": formula.__module__, "__signature__": signature}
-        return type(formula.__name__, (Optimizer,), {**about, "__init__": begin, "_update": update})
-
-    return decorate
 
 
 def _one_step(make: Any, **settings: Any) -> float:
@@ -272,8 +269,7 @@ def _moments(p: np.ndarray, grad: np.ndarray, state: State, betas: Any) -> tuple
     return state["step"], mean, square
 
 
-@rule(lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False)
-def SGD(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
     """Gradient descent: p ← p - lr · d, with d = grad + weight_decay · p.
 
     With momentum, v ← momentum · v + (1 - dampening) · d (at first v = d) takes the place of d; with nesterov,
@@ -282,31 +278,23 @@ def SGD(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> No
     >>> _one_step(SGD, lr=0.25)
     0.5
     """
-    direction = grad
-    if s.momentum:
-        velocity = state.get("momentum_buffer")
-        if velocity is None:
-            velocity = state["momentum_buffer"] = np.array(grad)  # a sum of 0-d arrays is not an array
-        else:
-            velocity *= s.momentum
-            velocity += (1 - s.dampening) * grad
-        direction = grad + s.momentum * velocity if s.nesterov else velocity
-    p -= s.lr * direction
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        direction = grad
+        if s.momentum:
+            velocity = state.get("momentum_buffer")
+            if velocity is None:
+                velocity = state["momentum_buffer"] = np.array(grad)  # a sum of 0-d arrays is not an array
+            else:
+                velocity *= s.momentum
+                velocity += (1 - s.dampening) * grad
+            direction = grad + s.momentum * velocity if s.nesterov else velocity
+        p -= s.lr * direction
 
 
-def _adam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
-    step, mean, square = _moments(p, grad, state, s.betas)
-    if s.amsgrad:
-        (largest,) = _kept(state, p, "max_exp_avg_sq")
-        square = np.maximum(largest, square, out=largest)
-    scale = np.asarray(np.sqrt(square))
-    scale /= math.sqrt(1 - s.betas[1] ** step)
-    scale += s.eps
-    p -= s.lr / (1 - s.betas[0] ** step) * mean / scale
-
-
-@rule(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, decoupled_weight_decay=False)
-def Adam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+class Adam(
+    Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, decoupled_weight_decay=False
+):
     """The gradient's running mean, divided by the root of its running mean square (Kingma and Ba, 2015).
 
     m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - lr · m̂ / (√v̂ + eps), where m̂ = m / (1 - β₁ᵗ) and
@@ -316,21 +304,35 @@ def Adam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> N
     >>> _one_step(Adam, lr=0.25)
     0.75
     """
-    _adam(p, grad, state, s)
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        step, mean, square = _moments(p, grad, state, s.betas)
+        if s.amsgrad:
+            (largest,) = _kept(state, p, "max_exp_avg_sq")
+            square = np.maximum(largest, square, out=largest)
+        scale = np.asarray(np.sqrt(square))
+        scale /= math.sqrt(1 - s.betas[1] ** step)
+        scale += s.eps
+        p -= s.lr / (1 - s.betas[0] ** step) * mean / scale
 
 
-@rule(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, decoupled_weight_decay=True)
-def AdamW(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+class AdamW(Adam, weight_decay=1e-2, decoupled_weight_decay=True):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): before each step p ← p · (1 - lr · weight_decay).
 
     >>> _one_step(AdamW, lr=0.25, weight_decay=0.4)
     0.65
     """
-    _adam(p, grad, state, s)
 
 
-@rule(lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3, decoupled_weight_decay=False)
-def NAdam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+class NAdam(
+    Optimizer,
+    lr=2e-3,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    momentum_decay=4e-3,
+    decoupled_weight_decay=False,
+):
     """Adam with Nesterov's momentum (Dozat, 2016): the step looks one gradient ahead.
 
     With μₜ = β₁ (1 - 0.96^(t · momentum_decay) / 2), m and v as Adam's and v̂ = v / (1 - β₂ᵗ),
@@ -339,15 +341,16 @@ def NAdam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> 
     >>> _one_step(NAdam, lr=0.25)
     0.735887
     """
-    step, mean, square = _moments(p, grad, state, s.betas)
-    now, ahead = (s.betas[0] * (1 - 0.5 * 0.96 ** (t * s.momentum_decay)) for t in (step, step + 1))
-    product = state["mu_product"] = state.get("mu_product", 1.0) * now
-    direction = (1 - now) / (1 - product) * grad + ahead / (1 - product * ahead) * mean
-    p -= s.lr * direction / (np.sqrt(square / (1 - s.betas[1] ** step)) + s.eps)
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        step, mean, square = _moments(p, grad, state, s.betas)
+        now, ahead = (s.betas[0] * (1 - 0.5 * 0.96 ** (t * s.momentum_decay)) for t in (step, step + 1))
+        product = state["mu_product"] = state.get("mu_product", 1.0) * now
+        direction = (1 - now) / (1 - product) * grad + ahead / (1 - product * ahead) * mean
+        p -= s.lr * direction / (np.sqrt(square / (1 - s.betas[1] ** step)) + s.eps)
 
 
-@rule(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False)
-def RAdam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+class RAdam(Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False):
     """Adam that trusts its running square only once it rests on enough gradients (Liu et al., 2020).
 
     With ρ∞ = 2 / (1 - β₂) - 1 and ρ = ρ∞ - 2t β₂ᵗ / (1 - β₂ᵗ): while ρ ≤ 5, p ← p - lr · m̂; from then on Adam's step
@@ -356,19 +359,20 @@ def RAdam(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> 
     >>> _one_step(RAdam, lr=0.25)
     0.5
     """
-    step, mean, square = _moments(p, grad, state, s.betas)
-    left = 1 - s.betas[1] ** step
-    limit = 2 / (1 - s.betas[1]) - 1
-    length = limit - 2 * step * s.betas[1] ** step / left
-    direction = s.lr / (1 - s.betas[0] ** step) * mean
-    if length > 5:
-        trust = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
-        direction = direction * math.sqrt(left * trust) / (np.sqrt(square) + s.eps)
-    p -= direction
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        step, mean, square = _moments(p, grad, state, s.betas)
+        left = 1 - s.betas[1] ** step
+        limit = 2 / (1 - s.betas[1]) - 1
+        length = limit - 2 * step * s.betas[1] ** step / left
+        direction = s.lr / (1 - s.betas[0] ** step) * mean
+        if length > 5:
+            trust = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
+            direction = direction * math.sqrt(left * trust) / (np.sqrt(square) + s.eps)
+        p -= direction
 
 
-@rule(lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False)
-def RMSprop(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+class RMSprop(Optimizer, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
     """Steps of the gradient over the root of its running square (Tieleman and Hinton, 2012).
 
     v ← alpha · v + (1 - alpha) g² and p ← p - lr · g / (√v + eps), with g = grad + weight_decay · p. If centered, the
@@ -378,25 +382,26 @@ def RMSprop(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -
     >>> _one_step(RMSprop, lr=0.025)
     0.75
     """
-    state["step"] = state.get("step", 0) + 1
-    (square,) = _kept(state, p, "square_avg")
-    square *= s.alpha
-    square += (1 - s.alpha) * grad * grad
-    if s.centered:
-        (mean,) = _kept(state, p, "grad_avg")
-        mean += (1 - s.alpha) * (grad - mean)
-        square = square - mean * mean
-    direction = grad / (np.sqrt(square) + s.eps)
-    if s.momentum:
-        (velocity,) = _kept(state, p, "momentum_buffer")
-        velocity *= s.momentum
-        velocity += direction
-        direction = velocity
-    p -= s.lr * direction
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        state["step"] = state.get("step", 0) + 1
+        (square,) = _kept(state, p, "square_avg")
+        square *= s.alpha
+        square += (1 - s.alpha) * grad * grad
+        if s.centered:
+            (mean,) = _kept(state, p, "grad_avg")
+            mean += (1 - s.alpha) * (grad - mean)
+            square = square - mean * mean
+        direction = grad / (np.sqrt(square) + s.eps)
+        if s.momentum:
+            (velocity,) = _kept(state, p, "momentum_buffer")
+            velocity *= s.momentum
+            velocity += direction
+            direction = velocity
+        p -= s.lr * direction
 
 
-@rule(lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10)
-def Adagrad(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+class Adagrad(Optimizer, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
     """Steps of the gradient over the root of the sum of all its squares (Duchi et al., 2011).
 
     s ← s + g² and p ← p - lr / (1 + (t - 1) · lr_decay) · g / (√s + eps) in step t, with g = grad + weight_decay · p.
@@ -404,15 +409,16 @@ def Adagrad(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -
     >>> _one_step(Adagrad, lr=0.25)
     0.75
     """
-    (total,) = _kept(state, p, "sum", first=s.initial_accumulator_value)
-    total += grad * grad
-    before = state.get("step", 0)
-    state["step"] = before + 1
-    p -= s.lr / (1 + before * s.lr_decay) * grad / (np.sqrt(total) + s.eps)
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        (total,) = _kept(state, p, "sum", first=s.initial_accumulator_value)
+        total += grad * grad
+        before = state.get("step", 0)
+        state["step"] = before + 1
+        p -= s.lr / (1 + before * s.lr_decay) * grad / (np.sqrt(total) + s.eps)
 
 
-@rule(lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0)
-def Adadelta(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+class Adadelta(Optimizer, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
     """Steps as long as the last ones were, for gradients as large as the last ones were (Zeiler, 2012).
 
     v ← rho · v + (1 - rho) g², d = g √(u + eps) / √(v + eps), u ← rho · u + (1 - rho) d² and p ← p - lr · d, with
@@ -421,11 +427,13 @@ def Adadelta(p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) 
     >>> _one_step(Adadelta, eps=1.0)
     -0.690308
     """
-    state["step"] = state.get("step", 0) + 1
-    square, moved = _kept(state, p, "square_avg", "acc_delta")
-    square *= s.rho
-    square += (1 - s.rho) * grad * grad
-    step = np.sqrt(moved + s.eps) / np.sqrt(square + s.eps) * grad
-    moved *= s.rho
-    moved += (1 - s.rho) * step * step
-    p -= s.lr * step
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        state["step"] = state.get("step", 0) + 1
+        square, moved = _kept(state, p, "square_avg", "acc_delta")
+        square *= s.rho
+        square += (1 - s.rho) * grad * grad
+        step = np.sqrt(moved + s.eps) / np.sqrt(square + s.eps) * grad
+        moved *= s.rho
+        moved += (1 - s.rho) * step * step
+        p -= s.lr * step
