@@ -12,7 +12,8 @@ Tensor([[[[0., 1.],
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import creation, data, functional, nn, ops, optim
+from . import creation, data, functional, nn, ops, optim, utils
+from .checkpoint import load, save
 from .creation import (
     arange,
     as_tensor,
@@ -25,14 +26,12 @@ from .creation import (
     full,
     int64,
     linspace,
-    load,
     normal,
     ones,
     rand,
     randint,
     randn,
     randperm,
-    save,
     tensor,
     zeros,
 )
@@ -102,6 +101,7 @@ __all__ = [
     "show",
     "summary",
     "tensor",
+    "utils",
     "zeros",
 ]
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .checkpoint import load_checkpoint, save_checkpoint
 from .functional._arguments import new_array, real_array
 from .random import generator as default_generator
 from .random import manual_seed
@@ -214,33 +212,3 @@ def is_tensor(obj: Any) -> bool:
     (True, False)
     """
     return isinstance(obj, Tensor)
-
-
-def save(obj: Any, f: str | os.PathLike[str]) -> None:
-    """Write a state (dictionaries and lists of Tensors, arrays, numbers, strings) to our own file, without pickle.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save({"weight": ones(2)}, f"{folder}/model.pt")
-    ...     load(f"{folder}/model.pt")
-    {'weight': Tensor([1., 1.])}
-    """
-    if not isinstance(obj, (Mapping, list, tuple, Tensor)):
-        raise TypeError(f"save writes states, not objects: save {type(obj).__name__.lower()}.state_dict() instead")
-    save_checkpoint(f, {"saved": obj})
-
-
-def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool = True) -> Any:
-    """Read what `save` wrote; arrays come as Tensors, tuples as lists. PyTorch's pickled files are refused."""
-    if map_location is not None:
-        device(map_location)
-    state = load_checkpoint(f)
-    return _with_tensors(state["saved"] if state.keys() == {"saved"} else state)
-
-
-def _with_tensors(state: Any) -> Any:
-    if isinstance(state, dict):
-        return {key: _with_tensors(value) for key, value in state.items()}
-    if isinstance(state, list):
-        return [_with_tensors(value) for value in state]
-    return Tensor.wrap(state, None) if isinstance(state, np.ndarray) and state.dtype.kind in "fiub" else state

@@ -129,7 +129,7 @@ def _elementwise(primitive: Primitive) -> Callable[[Array], Array]:
         return primitive(as_float(input))
 
     function.__name__ = function.__qualname__ = primitive.name
-    function.__doc__ = f"{primitive.__doc__.partition(' A primitive because')[0]} See `ops.{primitive.name}`."
+    function.__doc__ = f"{str(primitive.__doc__).partition(' A primitive because')[0]} See `ops.{primitive.name}`."
     return function
 
 
