@@ -442,7 +442,58 @@ class Model(nn.Module):
         return self.mix(out[:, 0] + torch.logsumexp(out, dim=1) + out.std(dim=1))
 """
 
+EFFICIENT = """
+def swish(x):
+    return x * x.sigmoid()
+
+def drop_connect(x, drop_ratio):
+    keep_ratio = 1.0 - drop_ratio
+    mask = torch.empty([x.shape[0], 1, 1, 1], dtype=x.dtype, device=x.device)
+    mask.bernoulli_(keep_ratio)
+    x.div_(keep_ratio)
+    x.mul_(mask)
+    return x
+
+class SE(nn.Module):
+    def __init__(self, in_channels, se_channels):
+        super(SE, self).__init__()
+        self.se1 = nn.Conv2d(in_channels, se_channels, kernel_size=1, bias=True)
+        self.se2 = nn.Conv2d(se_channels, in_channels, kernel_size=1, bias=True)
+
+    def forward(self, x):
+        out = F.adaptive_avg_pool2d(x, (1, 1))
+        out = swish(self.se1(out))
+        out = self.se2(out).sigmoid()
+        out = x * out
+        return out
+
+class Model(nn.Module):
+    def __init__(self):
+        super(Model, self).__init__()
+        self.conv1 = nn.Conv2d(3, 8, kernel_size=3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.conv2 = nn.Conv2d(8, 8, kernel_size=5, stride=1, padding=2, groups=8, bias=False)
+        self.bn2 = nn.BatchNorm2d(8)
+        self.se = SE(8, 2)
+        self.dropout_rate = 0.0
+        self.linear = nn.Linear(8, 10)
+
+    def forward(self, x):
+        out = swish(self.bn1(self.conv1(x)))
+        shortcut = out
+        out = swish(self.bn2(self.conv2(out)))
+        out = self.se(out)
+        out = drop_connect(out, 0.0)
+        out = out + shortcut
+        out = F.adaptive_avg_pool2d(out, 1)
+        out = out.view(out.size(0), -1)
+        if self.training and self.dropout_rate > 0:
+            out = F.dropout(out, p=self.dropout_rate)
+        return self.linear(out)
+"""
+
 MODELS = {
+    "efficient_net": EFFICIENT,
     "resnet": RESNET,
     "densenet": DENSENET,
     "mobilenet_v2": MOBILENET,

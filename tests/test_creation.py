@@ -115,7 +115,13 @@ def doubled(w):
 
 
 def test_no_grad_decorates():
-    assert not doubled(torch.ones(1, requires_grad=True)).requires_grad and torch.is_grad_enabled()
+    w = torch.ones(1, requires_grad=True)
+    assert not doubled(w).requires_grad and torch.is_grad_enabled()
+    for training in (True, False):
+        with torch.set_grad_enabled(training):
+            assert (w * 2).requires_grad == training
+    with torch.inference_mode():
+        assert not (w * 2).requires_grad
 
 
 def test_states_are_saved_and_loaded_without_pickle(tmp_path):

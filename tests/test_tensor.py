@@ -316,10 +316,24 @@ def test_a_leaf_or_a_result_is_not_changed_in_place_while_operations_are_recorde
     w = leaf(1.0, 2.0)
     with pytest.raises(RuntimeError, match=rf"not changed by \.{method} while.*no_grad"):
         getattr(w, method)(*args)
-    for value in (w * 2, (w * 2).detach()):
+    for value in ((w * 2).detach(),) if method in ("add_", "mul_") else (w * 2, (w * 2).detach()):
         with pytest.raises(RuntimeError, match=rf"\.{method} would change the value of a recorded operation"):
             getattr(value, method)(*args)
     assert w.tolist() == [1.0, 2.0]
+
+
+def test_a_result_that_is_changed_in_place_goes_on_in_its_graph():
+    w = leaf(1.0, 2.0)
+    y = z = w * w
+    old = y * 10
+    assert y.mul_(3).add_(1) is y and z.tolist() == [4.0, 13.0]
+    assert grad((y + old).sum(), w)[0].tolist() == [26.0, 52.0]
+    with pytest.raises(RuntimeError, match=r"\.mul_ cannot put a result of shape \(3, 2\) into"):
+        (w * 1).mul_(np.ones((3, 2)))
+    with no_grad(), pytest.raises(RuntimeError, match="would change the value of a recorded operation"):
+        y.mul_(2)
+    manual_seed(0)
+    assert 0.2 < Tensor(np.ones(1000)).bernoulli_(0.25).data.mean() < 0.3
 
 
 def test_a_change_in_place_is_noticed_by_graphs():

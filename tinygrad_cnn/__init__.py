@@ -38,8 +38,10 @@ from .creation import (
 from .engine import graph
 from .engine.autograd import grad
 from .engine.graph import primitive
+from .engine.recording import Recording as set_grad_enabled
 from .engine.recording import enable_grad, no_grad
 from .engine.recording import is_recording as is_grad_enabled
+from .engine.recording import no_grad as inference_mode
 from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, device
 
@@ -79,6 +81,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "graph",
+    "inference_mode",
     "int64",
     "is_grad_enabled",
     "linspace",
@@ -97,6 +100,7 @@ __all__ = [
     "randn",
     "randperm",
     "save",
+    "set_grad_enabled",
     "set_rng_state",
     "show",
     "summary",

@@ -51,12 +51,20 @@ def _in_place(symbol: str, function: Callable[..., Any]) -> Callable[[Any, Array
 
 
 def _method_in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """x.add_(y) and the like: x itself becomes what the function gives."""
+    """x.add_(y) and the like: x itself becomes what the function gives; of a result, with its place in the graph."""
 
     def method(self: Tensor, *args: Any, **settings: Any) -> Tensor:
+        if isinstance(self.node, Node) and is_recording():
+            new = function(self, *args, **settings)
+            if new.shape != self.shape:
+                raise RuntimeError(
+                    f".{name} cannot put a result of shape {new.shape} into a Tensor of shape {self.shape}"
+                )
+            self._array, self.node = new._array, new.node  # the old value stays in the graph, under no name
+            return self
         return self._change(f".{name}", lambda: function(self.detach(), *args, **settings))
 
-    method.__name__, method.__doc__ = name, f"`{name[:-1]}` of this Tensor in place, unrecorded; returns the Tensor."
+    method.__name__, method.__doc__ = name, f"`{name[:-1]}` in place: this Tensor becomes the result."
     return method
 
 
@@ -329,6 +337,11 @@ class Tensor(Value):
         source = generator or default_generator()
         bounds = number(a, "a", "uniform_"), number(b, "b", "uniform_")
         return self._change(".uniform_", lambda: source.uniform(*bounds, self.shape).astype(self.dtype))
+
+    def bernoulli_(self, p: Any = 0.5, *, generator: np.random.Generator | None = None) -> Tensor:
+        """1 with probability p, else 0; returns this Tensor."""
+        source, p = generator or default_generator(), number(p, "p", "bernoulli_", least=0, most=1)
+        return self._change(".bernoulli_", lambda: (source.random(self.shape) < p).astype(self.dtype))
 
     def normal_(self, mean: Any = 0.0, std: Any = 1.0, *, generator: np.random.Generator | None = None) -> Tensor:
         """Normal random numbers; returns this Tensor."""
