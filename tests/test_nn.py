@@ -130,7 +130,16 @@ BY_CALL = {  # how the module is made: the shape of its input
     **dict.fromkeys(("AdaptiveAvgPool2d((3, 1))", "AdaptiveMaxPool2d(2)", "ChannelShuffle(2)", "ZeroPad2d(1)"), IMAGES),
     **dict.fromkeys(("Upsample(scale_factor=2)", "Upsample(None, 2, 'bilinear')", "LocalResponseNorm(2)"), IMAGES),
     **dict.fromkeys(("PixelUnshuffle(2)", "ReflectionPad2d((1, 0, 2, 1))", "ReplicationPad2d(2)", "Unfold(2)"), IMAGES),
-    **dict.fromkeys(("GroupNorm(2, 2)", "InstanceNorm2d(2, affine=True)", "LayerNorm([4, 4])", "Identity()"), IMAGES),
+    **dict.fromkeys(
+        (
+            "GroupNorm(2, 2)",
+            "InstanceNorm2d(2, affine=True)",
+            "InstanceNorm2d(2, track_running_stats=True)",
+            "LayerNorm([4, 4])",
+            "Identity()",
+        ),
+        IMAGES,
+    ),
     **dict.fromkeys(("LazyConv2d(1, 3)", "LazyBatchNorm2d()", "Conv2d(2, 1, 3, 1, 1, padding_mode='reflect')"), IMAGES),
     **dict.fromkeys(
         ("ConvTranspose2d(2, 4, 3, 2, 1, 1, 2)", "Conv2d(2, 1, (1, 3), padding='same', padding_mode='circular')"),

@@ -466,9 +466,21 @@ def test_an_index_out_of_range():
         Tensor(ARRAY)[5]
 
 
-def test_assignment_to_elements_is_no_operation_of_a_tensor():
-    with pytest.raises(TypeError):
-        Tensor(ARRAY)[0] = 1.0
+def test_assignment_to_elements():
+    x, w = Tensor(ARRAY), leaf(1.0, 2.0, 3.0)
+    x[0, Tensor(np.array([1, 2]))] = 7
+    assert x.data[0, 1:].min() == x.data[0, 1:].max() == 7 and x.data[0, 0].tolist() == [0, 1, 2, 3]
+    with no_grad():
+        w[Tensor([True, False, True])] = 5.0
+    assert w.tolist() == [5.0, 2.0, 5.0]
+    for target, value in ((w, 1.0), (w * 2, 1.0), (Tensor([1.0, 2.0]), w[0])):
+        with pytest.raises(TypeError, match=r"not changed in place.*no_grad"):
+            target[0] = value
+    loss = (w * w).sum()
+    with no_grad():
+        w[0] = 0.0
+    with pytest.raises(RuntimeError, match="was changed"):
+        loss.backward()
 
 
 # ---- Python

@@ -406,10 +406,16 @@ class Tensor(Value):
         return call_outside_graph(function, f"np.{function.__name__}", args, settings)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise TypeError(
-            "Tensors are not changed in place, so that no graph loses what it needs: compose with functional.where, "
-            "cat or pad; or, for a leaf and unrecorded, write into .data"
-        )
+        """x[key] = value, of what takes part in no graph, or of a leaf inside `no_grad()`."""
+        in_graph = (self.requires_grad or getattr(value, "requires_grad", False)) and is_recording()
+        if isinstance(self.node, Node) or in_graph or not self._array.flags.writeable:
+            raise TypeError(
+                "what takes part in a graph is not changed in place, so that none loses what it needs: compose with "
+                "functional.where, cat or pad; or, for a leaf, write it inside `with no_grad():`"
+            )
+        note_change(self._array)
+        parts = [one._array if isinstance(one, Tensor) else one for one in (key if isinstance(key, tuple) else (key,))]
+        self._array[tuple(parts) if isinstance(key, tuple) else parts[0]] = np.asarray(value)
 
     # ---- operators
 

@@ -236,6 +236,8 @@ class _Normalisation(Module):
     """What batch and instance normalisation share: weight and bias, and running statistics."""
 
     _shapes: dict[int, str]  # by their number of dimensions, the inputs that it takes
+    _function: Any
+    _counts = True  # whether it counts the batches
 
     def __init__(
         self,
@@ -257,23 +259,21 @@ class _Normalisation(Module):
         self.running_var = Buffer(np.ones(num_features, np.float32)) if self.track_running_stats else None
         self.num_batches_tracked = Buffer(np.array(0)) if self.track_running_stats else None
 
-    def _checked(self, input: Array) -> Array:
+    def forward(self, input: Array) -> Array:
         input = as_array(input)
         if input.ndim not in self._shapes:
             hint = ": one image needs a batch axis, image[None]" if input.ndim == 3 else ""
             raise ValueError(
                 f"{type(self).__name__} expects {' or '.join(self._shapes.values())}, got {input.shape}{hint}"
             )
-        return input
-
-    def _current_momentum(self) -> float:
-        """The momentum of this step, which is counted if running statistics are kept."""
         momentum = self.momentum
-        if self.training and self.num_batches_tracked is not None:
+        if self.training and self.num_batches_tracked is not None and self._counts:
             self.num_batches_tracked.data += 1
             if momentum is None:
                 momentum = 1 / self.num_batches_tracked.item()
-        return momentum or 0.0
+        state = self.running_mean, self.running_var, self.weight, self.bias
+        own = self.training or self.running_mean is None  # whether by its own mean and variance
+        return self._function(input, *state, own, momentum or 0.0, self.eps)
 
     def extra_repr(self) -> str:
         return (
@@ -294,18 +294,7 @@ class BatchNorm2d(_Normalisation):
     """
 
     _shapes = {4: "images (N, C, H, W)"}  # noqa: RUF012
-
-    def forward(self, input: Array) -> Array:
-        return F.batch_norm(
-            self._checked(input),
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            training=self.training or self.running_mean is None,
-            momentum=self._current_momentum(),
-            eps=self.eps,
-        )
+    _function = staticmethod(F.batch_norm)
 
 
 class BatchNorm1d(BatchNorm2d):
@@ -326,6 +315,8 @@ class InstanceNorm2d(_Normalisation):
     """
 
     _shapes = {4: "images (N, C, H, W)"}  # noqa: RUF012
+    _function = staticmethod(F.instance_norm)
+    _counts = False
 
     def __init__(
         self,
@@ -336,18 +327,6 @@ class InstanceNorm2d(_Normalisation):
         track_running_stats: bool = False,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats)
-
-    def forward(self, input: Array) -> Array:
-        return F.instance_norm(
-            self._checked(input),
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            use_input_stats=self.training or self.running_mean is None,
-            momentum=self._current_momentum(),
-            eps=self.eps,
-        )
 
 
 class InstanceNorm1d(InstanceNorm2d):
