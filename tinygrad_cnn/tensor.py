@@ -179,7 +179,8 @@ class Tensor(Value):
                 "change a .detach().data.copy() of it"
             )
         note_change(self._array)
-        if not (type(new) is Numbers and new.base is self._array):  # as it is after `w.data -= step`
+        # it is the same after `w.data -= step`
+        if new is not self._array and not (type(new) is Numbers and new.base is self._array):
             self._array = _new_data(new, needs_float=self._leaf is not None)
 
     @property

@@ -125,7 +125,7 @@ class Optimizer:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    parameter.grad = None if set_to_none else Tensor(np.zeros_like(parameter.data))
+                    parameter.grad = None if set_to_none else Tensor(np.zeros_like(parameter._array))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place; a graph recorded before can then no longer be used.
@@ -146,7 +146,7 @@ class Optimizer:
                 gradient = parameter.grad
                 if gradient is None:
                     continue
-                values, grad = parameter.data, gradient._array
+                values, grad = parameter._array, gradient._array
                 if maximize:
                     grad = -grad
                 if decay and group.get("decoupled_weight_decay"):
@@ -229,7 +229,7 @@ class Optimizer:
         """A copy of what was kept for a parameter: numbers and arrays of its shape, such as a first step leaves."""
         owner, fresh, state = f"{self._name}.load_state_dict", dict[str, Any](), dict[str, Any]()
         with np.errstate(all="ignore"):
-            self.update(np.zeros_like(tensor.data), np.zeros_like(tensor.data), fresh, SimpleNamespace(**group))
+            self.update(np.zeros_like(tensor._array), np.zeros_like(tensor._array), fresh, SimpleNamespace(**group))
         if given and (lacking := [name for name in fresh if name not in given]):
             raise ValueError(f"the {where} is not of {self._name}: it has no {', '.join(lacking)}")
         for name, value in given.items():
