@@ -8,8 +8,8 @@ from tinygrad_cnn import functional as F
 from tinygrad_cnn.functional import windows
 from tinygrad_cnn.microscope.closed_form import closed_form
 from tinygrad_cnn.microscope.explain import explain
-from tinygrad_cnn.microscope.notation import forward_notation, read_rule
-from tinygrad_cnn.microscope.reading import Reading
+from tinygrad_cnn.microscope.rules import forward_notation, read_rule
+from tinygrad_cnn.microscope.graph_view import GraphView
 from tinygrad_cnn.models import MODELS
 
 random = np.random.default_rng(0)
@@ -146,7 +146,7 @@ def test_the_axes_of_a_convolution_have_their_names(monkeypatch, product_first, 
     monkeypatch.setattr(windows, "product_first", product_first)
     model = nn.Sequential(nn.Conv2d(3, filters, 3, stride=stride, padding=padding), nn.ReLU())
     output = model(normal(5, 3, 9, 8))
-    reading = Reading(output.sum())
+    reading = GraphView(output.sum())
     named, layer = shapes(reading, "Conv2d")
     _, _, out_h, out_w = output.shape
     assert named["permute"] == f"(N 5, F {filters}, OH {out_h}, OW {out_w})"
@@ -159,7 +159,7 @@ def test_the_axes_of_a_convolution_have_their_names(monkeypatch, product_first, 
 
 def test_one_axis_has_another_name_in_each_layer():
     model = MODELS["lenet"]()
-    reading = Reading(model(normal(4, 1, 28, 28)).sum())
+    reading = GraphView(model(normal(4, 1, 28, 28)).sum())
     by_title = {layer.title: layer for layer in reading.layers}
     convolution, pooling, second = (by_title[title] for title in ("0 Conv2d", "2 MaxPool2d", "3 Conv2d"))
     image = convolution.nodes[-1]
@@ -177,7 +177,7 @@ def test_one_axis_has_another_name_in_each_layer():
 
 def test_operations_on_constants_are_in_the_graph():
     _, loss = a_loss()
-    reading = Reading(loss)
+    reading = GraphView(loss)
     names = [node.primitive.name for node in reading.layers[0].nodes if not node.requires_grad]
     assert names == ["permute", "im2col", "reshape", "im2col", "reshape"]
     assert len(reading.inputs) == 1 and reading.name(reading.inputs[0]) == "input"
@@ -188,14 +188,14 @@ def test_the_graph_keeps_a_constant_as_it_was():
     loss = model(images).sum()
     before = images.copy()
     images[...] = 0
-    reading = Reading(loss)
+    reading = GraphView(loss)
     np.testing.assert_array_equal(reading.values[reading.inputs[0]], before)
     assert closed_form(reading, reading.layers[0]).lines()[0] == "dW = dY · colsᵀ"
 
 
 def test_an_axis_of_length_one_is_not_named_by_chance():
     model = MODELS["lenet"]()
-    reading = Reading(model(normal(4, 1, 28, 28)).sum())
+    reading = GraphView(model(normal(4, 1, 28, 28)).sum())
     (second,) = [layer for layer in reading.layers if layer.title == "3 Conv2d"]
     inner = [reading.shape(node, node) for node in second.nodes if node.primitive is ops.im2col]
     assert inner == ["(H 14, 1, C 6, KW 5, OW 10, N 4)", "(OH 10, KH 5, C·KW·OW 300, 1, 1, N 4)"]
@@ -205,7 +205,7 @@ def test_a_layer_is_called_again_without_changing_its_state():
     model = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3))
     loss = model(normal(4, 2, 6, 6)).sum()
     before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
-    Reading(loss)
+    GraphView(loss)
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
@@ -214,7 +214,7 @@ def test_a_layer_is_called_again_without_changing_its_state():
 
 
 def formulas(loss):
-    reading = Reading(loss)
+    reading = GraphView(loss)
     return {layer.title: closed_form(reading, layer).lines() for layer in reading.layers}
 
 
@@ -470,7 +470,7 @@ def test_nothing_to_explain_is_no_reason_to_fail():
 @pytest.mark.parametrize("channels", [1, 2])
 def test_axes_of_length_one_have_their_names_where_they_matter(batch, channels):
     conv = nn.Conv2d(channels, 4, 3)
-    reading = Reading(conv(Tensor(normal(batch, channels, 6, 6), requires_grad=True)).sum())
+    reading = GraphView(conv(Tensor(normal(batch, channels, 6, 6), requires_grad=True)).sum())
     layer = reading.layers[0]
     last = layer.nodes[-1]
     assert reading.shape(last, last) == f"(N {batch}, F 4, OH 4, OW 4)"
@@ -482,7 +482,7 @@ def test_axes_of_length_one_have_their_names_where_they_matter(batch, channels):
 
 def test_a_product_of_no_known_meaning_gives_no_names():
     a, b = (Tensor(normal(*shape), requires_grad=True) for shape in ((5, 4, 3), (3, 2)))
-    reading = Reading((a @ b).sum())
+    reading = GraphView((a @ b).sum())
     assert reading.shape(reading.nodes[0], reading.nodes[0]) == "(5, 4, 2)"
 
 

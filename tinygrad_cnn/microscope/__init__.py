@@ -1,9 +1,9 @@
 """Readers of the graph: they explain, show, check and watch what the engine records. The engine knows none of them."""
 
 from .anomaly import AnomalyError, detect_anomaly
-from .check import GraphReport, check_graph
+from .diagnosis.check_graph import GraphReport, check_graph
 from .explain import Explanation, explain
-from .gradcheck import GradcheckError, gradcheck
+from .diagnosis.gradcheck import GradcheckError, gradcheck
 from .profile import Profile, profile
 from .show import show
 from .summary import summary

@@ -13,9 +13,9 @@ from typing import Any
 
 from .. import ops
 from ..engine.graph import Leaf, Node
-from .axes import Origin
-from .reading import Layer, Reading
-from .spelling import written
+from .axis_names import Origin
+from .graph_view import Layer, GraphView
+from .formula import written
 from .terms import (
     Term,
     constant,
@@ -41,7 +41,7 @@ class ClosedForm:
         return [*self.formulas.values(), *(f"where {definition}" for definition in self.where)]
 
 
-def closed_form(reading: Reading, layer: Layer, wanted: Container[Origin] | None = None) -> ClosedForm:
+def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None = None) -> ClosedForm:
     """The gradients of what enters a layer (of all of it, or the wanted), in terms of the gradient dY of its value.
 
     Left out are reshapes, stretches, and permutations other than transpositions; `+=` stands where several layers hand
@@ -50,51 +50,51 @@ def closed_form(reading: Reading, layer: Layer, wanted: Container[Origin] | None
     >>> import numpy as np
     >>> from tinygrad_cnn import nn
     >>> layer = nn.Linear(3, 2)
-    >>> reading = Reading(layer(np.ones((4, 3), np.float32)).sum())
-    >>> closed_form(reading, reading.layers[0]).lines()
+    >>> view = GraphView(layer(np.ones((4, 3), np.float32)).sum())
+    >>> closed_form(view, view.layers[0]).lines()
     ['dW = dYᵀ · X', 'db = Σ_{N} dY']
     """
-    names = _names(reading, layer)
-    values: dict[Origin, Term] = {origin: symbol(name, reading.values[origin].shape) for origin, name in names.items()}
+    names = _names(view, layer)
+    values: dict[Origin, Term] = {origin: symbol(name, view.values[origin].shape) for origin, name in names.items()}
     for node in layer.nodes:
-        value = reading.values[node]
+        value = view.values[node]
         term = Term(
-            primitive=node.primitive, args=_operands(reading, values, node), settings=node.settings, shape=value.shape
+            primitive=node.primitive, args=_operands(view, values, node), settings=node.settings, shape=value.shape
         )
-        first = next((origin for origin in reading.parents(node) if origin is not None), None)
+        first = next((origin for origin in view.parents(node) if origin is not None), None)
         if first is not None:
-            term = labelled(term, reading.values[first].shape, reading.axes.names(first, layer))
+            term = labelled(term, view.values[first].shape, view.axes.names(first, layer))
         values[node] = term
 
     cotangents: dict[Origin, Term] = {}
     for node in reversed(layer.nodes):
-        if node is reading.output and reading.values[node].ndim == 0:
+        if node is view.output and view.values[node].ndim == 0:
             cotangents[node] = constant(1)
-        elif node is reading.output or any(user not in layer.nodes for user in reading.users.get(node, ())):
-            _add(cotangents, node, symbol("dY", reading.values[node].shape))
+        elif node is view.output or any(user not in layer.nodes for user in view.users.get(node, ())):
+            _add(cotangents, node, symbol("dY", view.values[node].shape))
         if node not in cotangents:
             continue
         for argnum, parent in enumerate(node.parents):
             if parent is not None and parent.requires_grad:
-                _add(cotangents, parent, _pulled_back(reading, values, node, argnum, cotangents[node]))
+                _add(cotangents, parent, _pulled_back(view, values, node, argnum, cotangents[node]))
     found = [origin for origin in names if origin in cotangents and (wanted is None or origin in wanted)]
     known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared
     terms, where = _with_definitions([rewritten(cotangents[origin], _fold, known) for origin in found])
     formulas = {}
     for origin, term in zip(found, terms, strict=True):
-        layers = {reading.layer(user).title for user in reading.users[origin]}
+        layers = {view.layer(user).title for user in view.users[origin]}
         sign = "=" if len(layers) == 1 else "+="  # what several layers hand back adds up
         formulas[origin] = f"d{names[origin]} {sign} {written(term)}"
     return ClosedForm(formulas, where)
 
 
-def _names(reading: Reading, layer: Layer) -> dict[Origin, str]:
+def _names(view: GraphView, layer: Layer) -> dict[Origin, str]:
     """What enters a layer, and the letters of the textbook for it: X, W, b."""
     names: dict[Origin, str] = {}
-    outside = [origin for node in layer.nodes for origin in reading.parents(node) if origin not in layer.nodes]
+    outside = [origin for node in layer.nodes for origin in view.parents(node) if origin not in layer.nodes]
     for origin in dict.fromkeys(origin for origin in outside if origin is not None):
-        if isinstance(origin, Leaf) and reading.is_named(origin):
-            own = reading.name(origin).rpartition(".")[2]
+        if isinstance(origin, Leaf) and view.is_named(origin):
+            own = view.name(origin).rpartition(".")[2]
             name = {"weight": "W", "bias": "b"}.get(own, own)
         else:
             name = "X"
@@ -105,20 +105,20 @@ def _names(reading: Reading, layer: Layer) -> dict[Origin, str]:
     return names
 
 
-def _operands(reading: Reading, values: dict[Origin, Term], node: Node) -> tuple[Term, ...]:
-    origins = reading.parents(node)
+def _operands(view: GraphView, values: dict[Origin, Term], node: Node) -> tuple[Term, ...]:
+    origins = view.parents(node)
     return tuple(
         values[origin] if origin is not None else constant_argument(arg)
         for origin, arg in zip(origins, node.args, strict=True)
     )
 
 
-def _pulled_back(reading: Reading, values: dict[Origin, Term], node: Node, argnum: int, g: Term) -> Term:
+def _pulled_back(view: GraphView, values: dict[Origin, Term], node: Node, argnum: int, g: Term) -> Term:
     """The rule of an operation for an argument, with terms of the layer in the place of its letters."""
-    rule = reading.rule(node, argnum)
+    rule = view.rule(node, argnum)
     if rule.term is None:
-        return Term(f"vjp_{node.primitive.name}_{rule.target}", args=(g,), shape=reading.values[node].shape)
-    meaning = {"g": g, "out": values[node]} | {str(i): one for i, one in enumerate(_operands(reading, values, node))}
+        return Term(f"vjp_{node.primitive.name}_{rule.target}", args=(g,), shape=view.values[node].shape)
+    meaning = {"g": g, "out": values[node]} | {str(i): one for i, one in enumerate(_operands(view, values, node))}
     instead = {rule.inputs[key]: meaning[key] for key in rule.inputs}
     return substituted(rule.term, instead)
 

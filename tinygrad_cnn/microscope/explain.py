@@ -15,13 +15,13 @@ from rich.text import Text
 
 from .. import ops
 from ..engine.graph import Leaf, Node, Value
-from .axes import Origin
+from .axis_names import Origin
 from .closed_form import closed_form
-from .notation import Rule, letters
+from .rules import Rule, letters
 from .printing import Printed, duration, number, size
-from .reading import Reading, variables
+from .graph_view import GraphView, variables
 from .terms import Term, constant_argument, substituted
-from .walk import Walk, forward_seconds, walk_back
+from .backward_trace import BackwardTrace, forward_seconds, backward_trace
 
 
 @dataclass(frozen=True)
@@ -139,16 +139,16 @@ def explain(loss: Any, wrt: Any) -> Explanation:
     >>> [step.backward for step in explanation.steps]
     ['dA = dY / 3', 'dX = stretch(dY)', 'dA = dY ⊙ B', 'dB = dY ⊙ A']
     """
-    reading = Reading(loss, variables(sys._getframe(1)))
-    if reading.values[reading.output].size != 1:
+    view = GraphView(loss, variables(sys._getframe(1)))
+    if view.values[view.output].size != 1:
         raise ValueError(
-            f"explain starts from one number, got a Tensor of shape {reading.values[reading.output].shape}: "
+            f"explain starts from one number, got a Tensor of shape {view.values[view.output].shape}: "
             "reduce it, as with .sum()"
         )
-    target, path = _path(reading, wrt)
+    target, path = _path(view, wrt)
     user = next(node for node in path if target in node.parents)
-    walk = walk_back(reading, {target})
-    kept = reading.kept_bytes()
+    trace = backward_trace(view, {target})
+    kept = view.kept_bytes()
     used = [
         (node, argnum, parent)
         for node in reversed(path)
@@ -159,19 +159,19 @@ def explain(loss: Any, wrt: Any) -> Explanation:
     steps = []
     for i, (node, argnum, parent) in enumerate(used, 1):
         gave.setdefault(parent, []).append(i)
-        steps.append(_step(reading, node, argnum, walk, gave.get(node, []), kept[node]))
+        steps.append(_step(view, node, argnum, trace, gave.get(node, []), kept[node]))
     forms = {}
-    for layer in reversed(reading.layers):
+    for layer in reversed(view.layers):
         if any(node in path for node in layer.nodes):
             wanted = None if user in layer.nodes else {*path, target}
-            forms[layer.title] = closed_form(reading, layer, wanted).lines()
-    name = reading.name(target) if isinstance(target, Leaf) else f"the value of {target.primitive.name}"
+            forms[layer.title] = closed_form(view, layer, wanted).lines()
+    name = view.name(target) if isinstance(target, Leaf) else f"the value of {target.primitive.name}"
     return Explanation(
-        name, reading.shape(target, user), steps, forms, _answers(reading, steps, name), walk.gradients[target]
+        name, view.shape(target, user), steps, forms, _answers(view, steps, name), trace.gradients[target]
     )
 
 
-def _path(reading: Reading, wrt: Any) -> tuple[Origin, dict[Node, None]]:
+def _path(view: GraphView, wrt: Any) -> tuple[Origin, dict[Node, None]]:
     """The tensor's place in the graph, and the operations between it and the loss, the first first."""
     if not isinstance(wrt, Value):
         raise TypeError(f"explain expects a Tensor as wrt, got {type(wrt).__name__}")
@@ -181,10 +181,10 @@ def _path(reading: Reading, wrt: Any) -> tuple[Origin, dict[Node, None]]:
             "requires_grad=True before the forward pass"
         )
     path: dict[Node, None] = {}
-    for node in reading.nodes:
+    for node in view.nodes:
         if any(parent is not None and (parent is wrt.node or parent in path) for parent in node.parents):
             path[node] = None
-    if reading.output not in path:
+    if view.output not in path:
         raise ValueError(
             f"the loss does not depend on the Tensor of shape {wrt._array.shape} by recorded operations: was the path "
             "cut by no_grad(), .detach(), .data, .numpy() or Tensor(...)?"
@@ -192,11 +192,11 @@ def _path(reading: Reading, wrt: Any) -> tuple[Origin, dict[Node, None]]:
     return wrt.node, path
 
 
-def _step(reading: Reading, node: Node, argnum: int, walk: Walk, added: list[int], kept: int) -> Step:
-    layer, rule = reading.layer(node), reading.rule(node, argnum)
+def _step(view: GraphView, node: Node, argnum: int, trace: BackwardTrace, added: list[int], kept: int) -> Step:
+    layer, rule = view.layer(node), view.rule(node, argnum)
     meanings = [
-        f"{letter} = {reading.origin_name(parent)} {reading.shape(parent, node)}"
-        for letter, parent in zip(letters(node.primitive, len(node.args)), reading.parents(node), strict=True)
+        f"{letter} = {view.origin_name(parent)} {view.shape(parent, node)}"
+        for letter, parent in zip(letters(node.primitive, len(node.args)), view.parents(node), strict=True)
         if parent is not None
     ]
     origin = node.parents[argnum]
@@ -204,16 +204,16 @@ def _step(reading: Reading, node: Node, argnum: int, walk: Walk, added: list[int
         op=node.primitive.name,
         layer=layer.title,
         line=layer.line,
-        forward=reading.forward(node),
+        forward=view.forward(node),
         arguments=", ".join(meanings),
         backward=rule.notation(),
         source=rule.source,
-        shape=reading.shape(origin, node) if origin is not None else "",
-        gradient=walk.parts[node, argnum],
+        shape=view.shape(origin, node) if origin is not None else "",
+        gradient=trace.parts[node, argnum],
         added=added,
         kept=kept,
-        forward_seconds=forward_seconds(reading, node),
-        backward_seconds=walk.seconds[node, argnum],
+        forward_seconds=forward_seconds(view, node),
+        backward_seconds=trace.seconds[node, argnum],
         rule=rule,
         node=node,
         argnum=argnum,
@@ -223,14 +223,14 @@ def _step(reading: Reading, node: Node, argnum: int, walk: Walk, added: list[int
 # ---- answers
 
 
-def _answers(reading: Reading, steps: list[Step], name: str) -> list[str]:
+def _answers(view: GraphView, steps: list[Step], name: str) -> list[str]:
     """Which rules on the way multiply by a number, and which add up; read off the rules."""
     answers = []
     for step in steps:
         where = f"`{step.op}` in {step.layer}" + (f" ({step.line})" if step.line else "")
         for factor in _factors(step):
-            answers.append(f"The factor {factor} comes from {where}: {step.forward}{_counted(reading, step)}.")
-        if step.gradient.size < reading.values[step.node].size:
+            answers.append(f"The factor {factor} comes from {where}: {step.forward}{_counted(view, step)}.")
+        if step.gradient.size < view.values[step.node].size:
             for axes in _sums(step.rule.term):
                 answers.append(
                     f"A sum over {', '.join(axes)}, not a mean, comes from {where}: {step.forward} used each element "
@@ -270,7 +270,7 @@ def _factors_of(term: Term, known: set[Term], inverted: bool) -> Iterator[str]:
             yield f"1/{arg.text}" if divides else arg.text
 
 
-def _counted(reading: Reading, step: Step) -> str:
+def _counted(view: GraphView, step: Step) -> str:
     """What a divisor counts: the elements that the operation before has added up, if their number is the divisor."""
     summed = step.node.parents[0]
     if step.op != "div" or not isinstance(summed, Node) or summed.primitive is not ops.sum:
@@ -280,7 +280,7 @@ def _counted(reading: Reading, step: Step) -> str:
     if np.ndim(divisor) or math.prod(added[axis] for axis in axes) != divisor:
         return ""
     origin = summed.parents[0]
-    names = reading.axes.names(origin, reading.layer(summed)) if origin is not None else [""] * len(added)
+    names = view.axes.names(origin, view.layer(summed)) if origin is not None else [""] * len(added)
     over = ", ".join(names[axis] if names[axis].isalpha() else f"axis {axis}" for axis in axes)
     return f", where A is the sum over {over}: together the mean over {over}"
 

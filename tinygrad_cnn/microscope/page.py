@@ -11,69 +11,68 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Leaf, Node
-from .axes import Origin
+from .axis_names import Origin
 from .closed_form import closed_form
-from .notation import letters
+from .rules import letters
 from .printing import duration, size
-from .reading import Reading
-from .walk import Walk, forward_seconds, walk_back
+from .graph_view import GraphView
+from .backward_trace import BackwardTrace, forward_seconds, backward_trace
 
 PLACEHOLDER = "/*DATA*/null/*DATA*/"
 MOST_IMAGES = 16
 
 
-def page(reading: Reading) -> str:
+def page(view: GraphView) -> str:
     """The page as HTML; it needs no network."""
     template = (files(__package__) / "page.html").read_text("utf-8")
-    data = json.dumps(page_data(reading), ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
+    data = json.dumps(page_data(view), ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
     return template.replace(PLACEHOLDER, data)
 
 
-def page_data(reading: Reading) -> dict[str, Any]:
+def page_data(view: GraphView) -> dict[str, Any]:
     """What the page shows: titles, groups (layers) and nodes, in the order of the forward pass."""
-    value = reading.values[reading.output]
-    walk = walk_back(reading, {*reading.leaves, *(node for node in reading.nodes if node.requires_grad)})
+    value = view.values[view.output]
+    trace = backward_trace(view, {*view.leaves, *(node for node in view.nodes if node.requires_grad)})
     order: list[Origin] = []
-    for node in reading.nodes:
-        leaves = [origin for origin in reading.parents(node) if isinstance(origin, Leaf) and origin not in order]
+    for node in view.nodes:
+        leaves = [origin for origin in view.parents(node) if isinstance(origin, Leaf) and origin not in order]
         order += [*dict.fromkeys(leaves), node]
     place = {origin: i for i, origin in enumerate(order)}
-    kept = reading.kept_bytes()
+    kept = view.kept_bytes()
     groups = [
         {
             "name": layer.title,
             "line": layer.line,
             "nodes": [place[node] for node in layer.nodes],
-            "formulas": closed_form(reading, layer).lines(),
+            "formulas": closed_form(view, layer).lines(),
         }
-        for layer in reading.layers
+        for layer in view.layers
     ]
     nodes = [
-        _node(reading, origin, place, kept, walk) if isinstance(origin, Node) else _leaf(reading, origin)
-        for origin in order
+        _node(view, origin, place, kept, trace) if isinstance(origin, Node) else _leaf(view, origin) for origin in order
     ]
     for i, (entry, origin) in enumerate(zip(nodes, order, strict=True)):
-        user = origin if isinstance(origin, Node) else reading.users[origin][0]
-        layer = reading.layer(user)
-        names = reading.axes.names(origin, layer)
-        gradient = walk.gradients.get(origin)
+        user = origin if isinstance(origin, Node) else view.users[origin][0]
+        layer = view.layer(user)
+        names = view.axes.names(origin, layer)
+        gradient = trace.gradients.get(origin)
         entry |= {
             "id": i,
-            "group": reading.layers.index(layer),
-            "shape": reading.shape(origin, user)[1:-1],
-            "value": _stats(reading.values[origin]),
+            "group": view.layers.index(layer),
+            "shape": view.shape(origin, user)[1:-1],
+            "value": _stats(view.values[origin]),
             "gradient": None if gradient is None else _stats(gradient),
             "images": {
-                "value": _images(reading.values[origin], names),
+                "value": _images(view.values[origin], names),
                 "gradient": None if gradient is None else _images(gradient, names),
             },
         }
     title = f"loss {value.item():.4g}" if value.size == 1 else f"a value of shape {value.shape}"
-    return {"title": f"{len(reading.nodes)} operations, {title}", "groups": groups, "nodes": nodes}
+    return {"title": f"{len(view.nodes)} operations, {title}", "groups": groups, "nodes": nodes}
 
 
-def _leaf(reading: Reading, leaf: Leaf) -> dict[str, Any]:
-    kind = "input" if leaf in reading.inputs else "parameter"
+def _leaf(view: GraphView, leaf: Leaf) -> dict[str, Any]:
+    kind = "input" if leaf in view.inputs else "parameter"
     of_operations: dict[str, Any] = {
         "line": None,
         "forward": None,
@@ -83,22 +82,22 @@ def _leaf(reading: Reading, leaf: Leaf) -> dict[str, Any]:
         "kept": "",
         "time": None,
     }
-    return {"kind": "leaf", "op": kind, "name": reading.name(leaf), **of_operations}
+    return {"kind": "leaf", "op": kind, "name": view.name(leaf), **of_operations}
 
 
 def _node(
-    reading: Reading, node: Node, place: Mapping[Origin, int], kept: Mapping[Node, int], walk: Walk
+    view: GraphView, node: Node, place: Mapping[Origin, int], kept: Mapping[Node, int], trace: BackwardTrace
 ) -> dict[str, Any]:
-    args = reading.args(node)
-    parents = reading.parents(node)
+    args = view.args(node)
+    parents = view.parents(node)
     names = letters(node.primitive, len(args))
     line = node.call.line
     rules = [
         {
             "arg": i,
             "to": place[parent],
-            "text": reading.rule(node, i).notation(),
-            "norm": _stats(walk.parts[node, i])["norm"],
+            "text": view.rule(node, i).notation(),
+            "norm": _stats(trace.parts[node, i])["norm"],
         }
         for i, parent in enumerate(node.parents)
         if parent is not None and parent.requires_grad
@@ -108,7 +107,7 @@ def _node(
         "op": node.primitive.name,
         "name": None,
         "line": None if line is None or not node.requires_grad else str(line),
-        "forward": reading.forward(node),
+        "forward": view.forward(node),
         "args": [
             {"name": name, "from": None if parent is None else place[parent], "text": _constant(arg)}
             for name, parent, arg in zip(names, parents, args, strict=True)
@@ -116,13 +115,13 @@ def _node(
         "settings": ", ".join(f"{name}={_short(value)}" for name, value in node.settings.items()),
         "rules": rules,
         "kept": size(kept[node]) if kept[node] else "",
-        "time": _times(reading, node, walk),
+        "time": _times(view, node, trace),
     }
 
 
-def _times(reading: Reading, node: Node, walk: Walk) -> str:
-    back = [walk.seconds[node, i] for i in range(len(node.parents)) if (node, i) in walk.seconds]
-    forward = f"{duration(forward_seconds(reading, node))} forward"
+def _times(view: GraphView, node: Node, trace: BackwardTrace) -> str:
+    back = [trace.seconds[node, i] for i in range(len(node.parents)) if (node, i) in trace.seconds]
+    forward = f"{duration(forward_seconds(view, node))} forward"
     return f"{forward}, {duration(sum(back))} back" if back else forward
 
 

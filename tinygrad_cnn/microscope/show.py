@@ -16,9 +16,9 @@ from rich.tree import Tree
 from ..checkpoint import atomic_write
 from ..engine.calls import Call
 from ..engine.graph import Leaf, Node
-from .axes import Origin
+from .axis_names import Origin
 from .page import page
-from .reading import Layer, Reading, variables
+from .graph_view import Layer, GraphView, variables
 
 Unfold = bool | int | str | Collection[str]
 
@@ -46,7 +46,7 @@ def show(loss: Any, *, unfold: Unfold = False, format: str | None = None, file: 
       leaf1 --> layer1
       layer1 --> layer2
     """
-    reading = Reading(loss, variables(sys._getframe(1)))
+    view = GraphView(loss, variables(sys._getframe(1)))
     if format is None:
         suffix = Path(file or "graph.txt").suffix
         endings = {".txt": "tree", ".dot": "dot", ".mmd": "mermaid", ".html": "html"}
@@ -55,11 +55,11 @@ def show(loss: Any, *, unfold: Unfold = False, format: str | None = None, file: 
         format = endings[suffix]
     if format not in FORMATS:
         raise ValueError(f"show expects one of the formats {', '.join(FORMATS)}, got {format!r}")
-    unfolded = _unfolded(reading, unfold)
+    unfolded = _unfolded(view, unfold)
     if format == "tree" and file is None:
-        Console(width=None if sys.stdout.isatty() else 120).print(tree(reading, unfolded), highlight=False)
+        Console(width=None if sys.stdout.isatty() else 120).print(tree(view, unfolded), highlight=False)
         return
-    text = FORMATS[format](reading, unfolded)
+    text = FORMATS[format](view, unfolded)
     if file is None:
         print(text)
     else:
@@ -74,46 +74,46 @@ def _write(file: Path, text: str) -> None:
         raise OSError(error.errno, error.strerror, str(file)) from None
 
 
-def _unfolded(reading: Reading, unfold: Unfold) -> set[Layer]:
+def _unfolded(view: GraphView, unfold: Unfold) -> set[Layer]:
     if isinstance(unfold, bool):
-        return set(reading.layers) if unfold else set()
+        return set(view.layers) if unfold else set()
     wanted = [str(unfold)] if isinstance(unfold, (str, int)) else [str(name) for name in unfold]
-    known = {name: layer for layer in reading.layers for name in (layer.kind, layer.name, layer.title) if name}
+    known = {name: layer for layer in view.layers for name in (layer.kind, layer.name, layer.title) if name}
     missing = [name for name in wanted if name not in known]
     if missing:
-        titles = ", ".join(layer.title for layer in reading.layers)
+        titles = ", ".join(layer.title for layer in view.layers)
         raise ValueError(f"there is no layer {missing[0]!r} to unfold: there are {titles}")
-    return {layer for layer in reading.layers if {layer.kind, layer.name, layer.title} & set(wanted)}
+    return {layer for layer in view.layers if {layer.kind, layer.name, layer.title} & set(wanted)}
 
 
 # ---- a tree of calls
 
 
-def tree(reading: Reading, unfolded: Collection[Layer]) -> Tree:
+def tree(view: GraphView, unfolded: Collection[Layer]) -> Tree:
     """Calls within calls, in the order in which they were made."""
-    value = reading.values[reading.output]
+    value = view.values[view.output]
     what = f"{value.item():.6g}" if value.size == 1 else f"a value of shape {value.shape}"
     root = Tree(Text(f"the graph of {what}, in the order of the forward pass", "bold"))
     branches: dict[Call, Tree] = {}
-    for layer in reading.layers:
+    for layer in view.layers:
         parent = root
         for call in layer.call.chain()[:-1]:
             if call not in branches:
                 branches[call] = parent.add(Text(call.kind or ""))
             parent = branches[call]
-        branch = parent.add(_layer_label(reading, layer))
+        branch = parent.add(_layer_label(view, layer))
         if layer in unfolded:
             for node in layer.nodes:
-                branch.add(_node_label(reading, node))
+                branch.add(_node_label(view, node))
     return root
 
 
-def _layer_label(reading: Reading, layer: Layer) -> Text:
+def _layer_label(view: GraphView, layer: Layer) -> Text:
     last = layer.nodes[-1]
-    label = Text(layer.title, "bold cyan") + Text(f"  {reading.shape(last, last)}")
-    inputs = _inputs(reading, layer)
-    leaves = [f"{reading.name(one)} {reading.shape(one, last)}" for one in inputs if isinstance(one, Leaf)]
-    sources = [reading.layer(one).title for one in inputs if isinstance(one, Node)]
+    label = Text(layer.title, "bold cyan") + Text(f"  {view.shape(last, last)}")
+    inputs = _inputs(view, layer)
+    leaves = [f"{view.name(one)} {view.shape(one, last)}" for one in inputs if isinstance(one, Leaf)]
+    sources = [view.layer(one).title for one in inputs if isinstance(one, Node)]
     if leaves:
         label.append(f"  with {', '.join(leaves)}", "green")
     if sources:
@@ -123,20 +123,20 @@ def _layer_label(reading: Reading, layer: Layer) -> Text:
     return label
 
 
-def _inputs(reading: Reading, layer: Layer) -> list[Origin]:
+def _inputs(view: GraphView, layer: Layer) -> list[Origin]:
     """What enters a layer from outside."""
-    origins = [origin for node in layer.nodes for origin in reading.parents(node)]
+    origins = [origin for node in layer.nodes for origin in view.parents(node)]
     return list(dict.fromkeys(one for one in origins if one is not None and one not in layer.nodes))
 
 
-def _node_label(reading: Reading, node: Node) -> Text:
-    number = {one: i for i, one in enumerate(reading.nodes, 1)}
+def _node_label(view: GraphView, node: Node) -> Text:
+    number = {one: i for i, one in enumerate(view.nodes, 1)}
     sources = [
-        reading.origin_name(origin) + (f" {number[origin]}" if isinstance(origin, Node) else "")
-        for origin in reading.parents(node)
+        view.origin_name(origin) + (f" {number[origin]}" if isinstance(origin, Node) else "")
+        for origin in view.parents(node)
         if origin is not None
     ]
-    label = Text(f"{number[node]:>3} ", "dim") + Text(node.primitive.name) + Text(f"  {reading.shape(node, node)}")
+    label = Text(f"{number[node]:>3} ", "dim") + Text(node.primitive.name) + Text(f"  {view.shape(node, node)}")
     label.append(f"  of {', '.join(sources)}", "dim")
     if not node.requires_grad:
         label.append("  not recorded: needs no gradient", "dim italic")
@@ -156,33 +156,33 @@ class _Drawing:
     arrows: dict[tuple[str, str], None] = field(default_factory=dict)
 
 
-def _draw(reading: Reading, unfolded: Collection[Layer]) -> _Drawing:
+def _draw(view: GraphView, unfolded: Collection[Layer]) -> _Drawing:
     drawing = _Drawing()
     place: dict[Origin, str] = {}
-    for leaf in (*reading.inputs, *reading.leaves):
-        user = next((node for node in reading.users.get(leaf, ())), None)
+    for leaf in (*view.inputs, *view.leaves):
+        user = next((node for node in view.users.get(leaf, ())), None)
         if user is not None:
             place[leaf] = f"leaf{len(drawing.leaves) + 1}"
-            drawing.leaves[place[leaf]] = f"{reading.name(leaf)} {reading.shape(leaf, user)}"
-    for number, layer in enumerate(reading.layers, 1):
+            drawing.leaves[place[leaf]] = f"{view.name(leaf)} {view.shape(leaf, user)}"
+    for number, layer in enumerate(view.layers, 1):
         names = []
         for i, node in enumerate(layer.nodes, 1):
             place[node] = f"layer{number}_{i}" if layer in unfolded else f"layer{number}"
             names.append(place[node])
             title = node.primitive.name if layer in unfolded else layer.title
-            drawing.boxes[place[node]] = f"{title} {reading.shape(node, node)}"
+            drawing.boxes[place[node]] = f"{title} {view.shape(node, node)}"
         if layer in unfolded:
             drawing.frames.append((layer.title, names))
-    for node in reading.nodes:
-        for origin in reading.parents(node):
+    for node in view.nodes:
+        for origin in view.parents(node):
             if origin is not None and place[origin] != place[node]:
                 drawing.arrows[place[origin], place[node]] = None
     return drawing
 
 
-def dot(reading: Reading, unfolded: Collection[Layer]) -> str:
+def dot(view: GraphView, unfolded: Collection[Layer]) -> str:
     """Text for Graphviz."""
-    drawing = _draw(reading, unfolded)
+    drawing = _draw(view, unfolded)
     lines = ["digraph {", "  node [shape=box]"]
     lines += [f"  {name} [label={_quoted(label)} shape=ellipse]" for name, label in drawing.leaves.items()]
     framed = {name for _, names in drawing.frames for name in names}
@@ -193,9 +193,9 @@ def dot(reading: Reading, unfolded: Collection[Layer]) -> str:
     return "\n".join([*lines, *(f"  {a} -> {b}" for a, b in drawing.arrows), "}"])
 
 
-def mermaid(reading: Reading, unfolded: Collection[Layer]) -> str:
+def mermaid(view: GraphView, unfolded: Collection[Layer]) -> str:
     """Text for Mermaid, which GitHub and many editors draw."""
-    drawing = _draw(reading, unfolded)
+    drawing = _draw(view, unfolded)
     lines = ["flowchart TB"]
     lines += [f"  {name}([{_quoted(label)}])" for name, label in drawing.leaves.items()]
     framed = {name for _, names in drawing.frames for name in names}
@@ -210,15 +210,15 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', "'") + '"'
 
 
-def _plain_tree(reading: Reading, unfolded: Collection[Layer]) -> str:
+def _plain_tree(view: GraphView, unfolded: Collection[Layer]) -> str:
     console = Console(width=120, color_system=None, file=io.StringIO())
-    console.print(tree(reading, unfolded), highlight=False)
+    console.print(tree(view, unfolded), highlight=False)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 
-FORMATS: dict[str, Callable[[Reading, Collection[Layer]], str]] = {
+FORMATS: dict[str, Callable[[GraphView, Collection[Layer]], str]] = {
     "tree": _plain_tree,
     "dot": dot,
     "mermaid": mermaid,
-    "html": lambda reading, unfolded: page(reading),
+    "html": lambda view, unfolded: page(view),
 }

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..engine.calls import Call
 from ..engine.graph import Constant, Leaf, Node, Value, recompute, topological_order
-from .axes import Axes, Origin
-from .notation import Rule, forward_notation, read_rule
+from .axis_names import Axes, Origin
+from .rules import Rule, forward_notation, read_rule
 
 
 @dataclass(eq=False)
@@ -37,7 +37,7 @@ class Layer:
         return None if line is None else str(line)
 
 
-class Reading:
+class GraphView:
     """Everything that the graph under `output` holds.
 
     Attributes:

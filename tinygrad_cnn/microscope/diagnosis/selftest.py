@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .. import functional as F
-from .. import ops
-from ..engine.graph import Array, Primitive
-from ..tensor import Tensor
-from .check import check_graph
+from ... import functional as F
+from ... import ops
+from ...engine.graph import Array, Primitive
+from ...tensor import Tensor
+from .check_graph import check_graph
 from .gradcheck import GradcheckError, gradcheck
 
 Rule = Callable[..., Array]

@@ -10,12 +10,12 @@ import numpy as np
 
 from ..engine.graph import Array, Node, backpropagate
 from ..engine.observers import Event, observe
-from .axes import Origin
-from .reading import Reading
+from .axis_names import Origin
+from .graph_view import GraphView
 
 
 @dataclass
-class Walk:
+class BackwardTrace:
     """What came out.
 
     Attributes:
@@ -29,27 +29,27 @@ class Walk:
     seconds: dict[tuple[Node, int], float] = field(default_factory=dict)
 
 
-def walk_back(reading: Reading, wanted: set[Origin]) -> Walk:
+def backward_trace(view: GraphView, wanted: set[Origin]) -> BackwardTrace:
     """Backpropagate from the output, with a gradient of ones; the graph is kept."""
-    walk = Walk()
+    trace = BackwardTrace()
 
     def watch(event: Event, compute: Callable[[], Array]) -> Array:
         begun = time.perf_counter()
         result = compute()
         if event.node is not None and event.argnum is not None:
-            walk.seconds[event.node, event.argnum] = time.perf_counter() - begun
-            walk.parts[event.node, event.argnum] = np.asarray(result)
+            trace.seconds[event.node, event.argnum] = time.perf_counter() - begun
+            trace.parts[event.node, event.argnum] = np.asarray(result)
         return result
 
-    value = reading.values[reading.output]
+    value = view.values[view.output]
     with observe(watch):
-        walk.gradients = backpropagate({reading.output: np.ones(value.shape, value.dtype)}, wanted, retain_graph=True)
-    return walk
+        trace.gradients = backpropagate({view.output: np.ones(value.shape, value.dtype)}, wanted, retain_graph=True)
+    return trace
 
 
-def forward_seconds(reading: Reading, node: Node) -> float:
+def forward_seconds(view: GraphView, node: Node) -> float:
     """How long an operation takes, on its own arguments."""
-    args = reading.args(node)
+    args = view.args(node)
     begun = time.perf_counter()
     node.primitive.function(*args, **node.settings)
     return time.perf_counter() - begun

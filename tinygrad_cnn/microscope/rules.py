@@ -19,7 +19,7 @@ import numpy as np
 from ..engine.graph import Constant, Leaf, Node, Primitive, Value
 from ..engine.recording import enable_grad
 from ..tensor import Tensor
-from .spelling import written
+from .formula import written
 from .terms import Term, constant, labelled, numbered, symbol, tidied
 
 

@@ -1,0 +1,235 @@
+"""The rule of every recorded operation, checked on the operation's own inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ...engine.graph import Node
+from ..graph_view import GraphView
+from ..primitives import argument_name
+from ..printing import Printed, number
+from .claim import Array, Claim, is_float
+from .diagnose import diagnose
+from .kinks import check_kinks
+from .repairs import Diagnosis, precision_of
+from .verdict import judge, of_a_part
+
+
+@dataclass(frozen=True)
+class CheckedNode:
+    """What came out for one recorded operation; for each of its rules that is wrong, if there are several.
+
+    Attributes:
+        op: the primitive's name.
+        layer: the title of the module or function that recorded it.
+        line: the user's line that asked for it, "file:12: text"; None if there is none.
+        difference: between <vjp(c), v> and <c, slope along v>, relative to the sum of the absolute terms.
+        kinks: how many elements of its value are at a kink or a tie.
+        note: what is to be said beside; why it was not checked, if it was not.
+        argument: the name of the argument whose rule is wrong, or None.
+        diagnosis: what kind of mistake it looks like, or None.
+        not_run: the arguments whose rules were not run, as no gradient is wanted of them.
+    """
+
+    op: str
+    layer: str
+    line: str | None
+    difference: float
+    kinks: int
+    note: str
+    argument: str | None
+    diagnosis: Diagnosis | None
+    not_run: tuple[str, ...]
+    node: Node
+
+    @property
+    def checked(self) -> bool:
+        """Whether its rules could be checked; the note says why not."""
+        return not self.note.startswith("not checked")
+
+    @property
+    def ok(self) -> bool:
+        """Whether its rules were checked and are right."""
+        return self.checked and self.diagnosis is None
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the mistake: see `GradcheckError`."""
+        return None if self.diagnosis is None else self.diagnosis.kind
+
+
+@dataclass(frozen=True, repr=False)
+class GraphReport(Printed):
+    """What `check_graph` found; printed, it is a table.
+
+    Attributes:
+        nodes: one entry for each recorded operation, the first first; one for each of its wrong rules.
+    """
+
+    nodes: list[CheckedNode]
+
+    @property
+    def failures(self) -> list[CheckedNode]:
+        """The rules that are wrong."""
+        return [node for node in self.nodes if node.diagnosis is not None]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every rule was checked and is right; so is the report as a condition, `assert check_graph(loss)`."""
+        return all(node.ok for node in self.nodes)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __rich__(self) -> RenderableType:
+        table = Table("operation", "layer", "line", box=None, padding=(0, 2, 0, 0), header_style="bold")
+        table.add_column("difference", justify="right")
+        table.add_column("result")
+        for node in self.nodes:
+            difference = "" if np.isnan(node.difference) else number(node.difference)
+            cells = [node.op, node.layer, (node.line or "").split(": ", 1)[0], difference]
+            table.add_row(*map(Text, cells), self._result(node))  # as it is: a name may look like markup
+        return Group(table, *self._summary())
+
+    def _result(self, node: CheckedNode) -> Text:
+        if not node.checked:
+            return Text(node.note)
+        result = Text("right", "green") if node.ok else Text(f"WRONG for {node.argument}: {node.kind}", "bold red")
+        return result.append(f" ({node.note})", "dim") if node.note else result
+
+    def _summary(self) -> list[Text]:
+        operations = {node.node: node for node in self.nodes}
+        rules = sum(len(node.argnums) for node in operations)
+        lines = [Text(f"all {rules} rules are right", "green")] if self.ok else []
+        if unchecked := sum(not node.checked for node in self.nodes):
+            lines.append(Text(f"{unchecked} of {len(operations)} operations not checked"))
+        if self.failures:
+            lines.append(Text(f"{len(self.failures)} of {rules} rules wrong:", "bold red"))
+        for node in self.failures:
+            assert node.diagnosis is not None
+            lines.append(Text(f"  {node.op}, {node.line or 'no line known'}"))
+            lines.append(Text(f"    its rule for {node.argument}, {node.kind}: {node.diagnosis.reason}"))
+        not_run = [f"{node.op} for {name} ({node.layer})" for node in operations.values() for name in node.not_run]
+        if not_run:
+            lines.append(Text(f"not run, as no gradient is wanted: {', '.join(dict.fromkeys(not_run))}", "dim"))
+        return lines
+
+
+def check_graph(loss: Any) -> GraphReport:
+    """Check the rule of every operation that `loss` was computed by, numerically, on the values it was recorded with.
+
+    For each operation, on float64 copies of its inputs, <vjp(c), v> is compared with <c, s>, where s is how much the
+    value changes along a random direction v, by differences. A wrong rule is thus found at its own operation and at no
+    other. Where the function has a kink or a tie (relu at 0, equal maxima) the slopes to both sides are the bounds. Of
+    operations on a million numbers and more a part of the batch is checked.
+
+    Args:
+        loss: a Tensor whose graph has not been freed; of any shape.
+
+    >>> from tinygrad_cnn import Tensor, ops
+    >>> from tinygrad_cnn.microscope.diagnosis.selftest import planted
+    >>> with planted(ops.exp, 0, lambda right: lambda *args: 2 * right(*args)):
+    ...     report = check_graph(Tensor([1.0, 2.0], requires_grad=True).exp().sum())
+    >>> [(failure.op, failure.kind) for failure in report.failures]
+    [('exp', 'factor')]
+    """
+    view = GraphView(loss)
+    with np.errstate(all="ignore"):
+        return GraphReport([one for node in view.nodes if node.requires_grad for one in _check(view, node)])
+
+
+def _check(view: GraphView, node: Node) -> list[CheckedNode]:
+    primitive, recorded = node.primitive, view.args(node)
+    constants = [i for i, arg in enumerate(recorded) if is_float(arg) and i not in node.argnums and _has_rule(node, i)]
+
+    def result(
+        difference: float, kinks: int = 0, note: str = "", argnum: int | None = None, found: Diagnosis | None = None
+    ) -> CheckedNode:
+        argument = None if argnum is None else argument_name(primitive, argnum)
+        not_run = tuple(argument_name(primitive, i) for i in constants)
+        line, title = node.call.line, view.layer(node).title
+        where = None if line is None else str(line)
+        return CheckedNode(primitive.name, title, where, difference, kinks, note, argument, found, not_run, node)
+
+    if primitive.hides_graph:
+        constants = []
+        return [result(np.nan, note="not checked: it is a graph for each part; check the module within DataParallel")]
+    if any(np.isnan(recorded[i]).any() for i in node.argnums):
+        return [result(np.nan, note="not checked: its inputs hold NaN")]
+    claim, part = of_a_part(claim_of(node, recorded))
+    if claim.is_random(claim.call(), times=1):
+        return [result(np.nan, note="not checked: random or stateful")]
+    try:
+        verdict = judge(claim, node.argnums)
+    except Exception as error:
+        failing = [i for i in node.argnums if _fails(claim, i)]
+        if not failing:
+            return [result(np.nan, note=f"not checked: it fails next to its inputs: {type(error).__name__}: {error}")]
+        found = Diagnosis("unknown", f"it fails: {type(error).__name__}: {error}")
+        return [result(np.nan, 0, "", argnum, found) for argnum in failing]
+    note = ", ".join(filter(None, (verdict.note, part)))
+    if verdict.ok is None:
+        return [result(verdict.difference, verdict.kinks, f"not checked: {verdict.note}")]
+    if verdict.ok:
+        rounded = [(i, _rounded(recorded[i], gradient)) for i, gradient in (verdict.gradients or {}).items()]
+        wrong = [result(verdict.difference, verdict.kinks, note, i, found) for i, found in rounded if found]
+        return wrong or [result(verdict.difference, verdict.kinks, note)]
+    if claim.is_random(claim.call(), times=8):
+        return [result(np.nan, note="not checked: random or stateful")]
+    alone = {i: judge(claim, [i]) for i in node.argnums}
+    wrong = [
+        result(one.difference, one.kinks, part, i, found)
+        for i, one in alone.items()
+        if one.ok is False and (found := diagnose(claim, i))
+    ]
+    if wrong:
+        return wrong
+    if verdict.at_kinks and all(one.ok for one in alone.values()):
+        many = f"{verdict.kinks} elements of its value, at a kink or a tie"
+        reason = f"each argument's part is valid and the sum is not for {many}: does each of equal winners receive all?"
+        return [result(verdict.difference, verdict.kinks, part, node.argnums[-1], Diagnosis("tie", reason))]
+    if any(check_kinks(claim, i).kinked.any() for i in node.argnums):
+        return [result(verdict.difference, verdict.kinks, "several are tied, and the gradient is a valid one")]
+    return [result(verdict.difference, verdict.kinks, "not checked: it differs by too little to tell")]
+
+
+def _has_rule(node: Node, argnum: int) -> bool:
+    rules = node.primitive.rules
+    return node.primitive.joint_rule is not None or (argnum < len(rules) and rules[argnum] is not None)
+
+
+def _rounded(recorded: Array, gradient: Array) -> Diagnosis | None:
+    """Whether a rule gives numbers of a lower precision than what it was recorded with."""
+    precision = precision_of(gradient)
+    if precision is None or (precision == "float32" and recorded.dtype.itemsize < 8):
+        return None
+    return Diagnosis("precision", f"all numbers of the gradient are {precision}, and right to that precision")
+
+
+def _fails(claim: Claim, argnum: int) -> bool:
+    try:
+        claim.pull_back(argnum, np.ones(claim.call().shape))
+    except Exception:
+        return True
+    return False
+
+
+def claim_of(node: Node, args: Sequence[Any]) -> Claim:
+    """A recorded operation and its rules, on float64 copies of arrays."""
+    primitive, settings = node.primitive, node.settings
+
+    def vjp(g: Array, *arrays: Any, **settings: Any) -> list[Array | None]:
+        out = np.asarray(primitive.function(*arrays, **settings))
+        count = range(len(arrays))
+        return [
+            np.asarray(primitive.rule(i)(g, out, *arrays, **settings)) if i in node.argnums else None for i in count
+        ]
+
+    return Claim(primitive.function, vjp, tuple(a.astype(np.float64) if is_float(a) else a for a in args), settings)
