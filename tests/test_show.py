@@ -9,8 +9,8 @@ import pytest
 
 from tinygrad_cnn import Tensor, nn
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.microscope.page import PLACEHOLDER, page, page_data
 from tinygrad_cnn.microscope.graph_view import GraphView
+from tinygrad_cnn.microscope.page import PLACEHOLDER, page, page_data
 from tinygrad_cnn.microscope.show import show
 
 

@@ -23,8 +23,8 @@ from .tensor import Tensor
 if TYPE_CHECKING:
     from .microscope.anomaly import AnomalyError, detect_anomaly
     from .microscope.diagnosis.check_graph import check_graph
-    from .microscope.explain import explain
     from .microscope.diagnosis.gradcheck import GradcheckError, gradcheck
+    from .microscope.explain import explain
     from .microscope.profile import profile
     from .microscope.show import show
     from .microscope.summary import summary

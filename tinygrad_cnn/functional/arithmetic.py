@@ -83,7 +83,7 @@ def neg(input: Array) -> Array:
     return ops.mul(input, -1) if input.dtype.kind == "f" else ops.sub(0, input)
 
 
-@composition
+@composition()
 def abs(input: Array) -> Array:
     """|input|, as the larger of input and -input: at 0 the gradient is 0.
 
@@ -148,7 +148,7 @@ def maximum(input: Array, other: Array) -> Array:
     return ops.maximum(*operands(input, other))
 
 
-@composition
+@composition()
 def minimum(input: Array, other: Array) -> Array:
     """The smaller of both, element by element; NaN where either is.
 
@@ -158,7 +158,7 @@ def minimum(input: Array, other: Array) -> Array:
     return neg(maximum(neg(input), neg(other)))
 
 
-@composition
+@composition()
 def clamp(input: Array, min: Array | None = None, max: Array | None = None) -> Array:
     """input held between min and max (numbers or tensors); where min > max, max.
 
@@ -232,7 +232,7 @@ def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = N
     return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "sum"))
 
 
-@composition
+@composition()
 def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """The mean over `dim` (one, several, or all dimensions).
 

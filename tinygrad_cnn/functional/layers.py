@@ -25,7 +25,7 @@ def relu(input: Array) -> Array:
     return ops.relu(as_array(input))
 
 
-@composition
+@composition()
 def softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
     """exp(input) / Σ exp(input) over `dim`, without overflow.
 
@@ -60,7 +60,7 @@ def _floating(input: Array, dim: int, dtype: Any) -> tuple[Array, int]:
     return input, one_dim(dim, input.ndim)
 
 
-@composition
+@composition(axes="... in, out in, out -> ... out")
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """input @ weightᵀ + bias.
 
@@ -110,7 +110,7 @@ def _linear_mismatch(input: Array, weight: Array) -> str:
     return message
 
 
-@composition
+@composition()
 def dropout(
     input: Array,
     p: float = 0.5,
@@ -138,7 +138,7 @@ def dropout(
     return ops.mul(input, kept)
 
 
-@composition
+@composition(axes="N C ..., C, C, C, C -> N C ...")
 def batch_norm(
     input: Array,
     running_mean: Array | None,

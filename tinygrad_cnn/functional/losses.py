@@ -14,7 +14,7 @@ from ._arguments import as_array, constant, operands, reduced
 from .layers import log_softmax
 
 
-@composition
+@composition(axes="N C -> ")
 def cross_entropy(
     input: Array,
     target: Array,
@@ -88,7 +88,7 @@ def _class_weights(weight: Array | None, classes: int, scores: Array) -> Array |
     return weight if weight.dtype == scores.dtype else ops.astype(weight, dtype=scores.dtype)
 
 
-@composition
+@composition(axes="N C -> ")
 def nll_loss(
     input: Array,
     target: Array,
@@ -140,7 +140,7 @@ def nll_loss(
     return reduced(losses, reduction, total=factors.sum())
 
 
-@composition
+@composition()
 def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None) -> Array:
     """(input - target)², times `weight` if given (then the mean is over the sum of the weights).
 

@@ -27,7 +27,7 @@ HCWN = (2, 1, 3, 0)  # of an NCHW array
 NCHW = (3, 1, 0, 2)  # of an HCWN array
 
 
-@composition
+@composition(axes="N C H W, F C KH KW, F -> N F OH OW")
 def conv2d(
     input: Array,
     weight: Array,
@@ -163,7 +163,7 @@ def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) 
         raise ValueError(f"conv2d expects a bias for each filter, {weight.shape[:1]}, got {bias.shape}")
 
 
-@composition
+@composition(axes="N C H W -> N C OH OW")
 def max_pool2d(
     input: Array,
     kernel_size: Size,
@@ -213,7 +213,7 @@ def max_pool2d(
     return largest, _to_images(row * input.shape[-1] + column, input)
 
 
-@composition
+@composition(axes="N C H W -> N C OH OW")
 def avg_pool2d(
     input: Array,
     kernel_size: Size,

@@ -2,8 +2,9 @@
 
 from .anomaly import AnomalyError, detect_anomaly
 from .diagnosis.check_graph import GraphReport, check_graph
-from .explain import Explanation, explain
 from .diagnosis.gradcheck import GradcheckError, gradcheck
+from .explain import Explanation, explain
+from .primitives import describe
 from .profile import Profile, profile
 from .show import show
 from .summary import summary
@@ -15,6 +16,7 @@ __all__ = [
     "GraphReport",
     "Profile",
     "check_graph",
+    "describe",
     "detect_anomaly",
     "explain",
     "gradcheck",

@@ -12,7 +12,7 @@ import numpy as np
 from ..engine import calls
 from ..engine.graph import Array, Value
 from ..engine.observers import Event, observe
-from .rules import argument_name
+from .primitives import argument_name
 from .printing import number
 
 #: What usually makes the value of an operation infinite or NaN.

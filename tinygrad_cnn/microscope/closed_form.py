@@ -6,16 +6,19 @@ Nothing here knows a layer. The rules of the recorded operations are inserted in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+
+import numpy as np
 
 from .. import ops
 from ..engine.graph import Leaf, Node
 from .axis_names import Origin
-from .graph_view import Layer, GraphView
+from .carry import key_of
 from .formula import written
+from .graph_view import GraphView, Layer
 from .terms import (
     Term,
     constant,
@@ -85,7 +88,15 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
         layers = {view.layer(user).title for user in view.users[origin]}
         sign = "=" if len(layers) == 1 else "+="  # what several layers hand back adds up
         formulas[origin] = f"d{names[origin]} {sign} {written(term)}"
-    return ClosedForm(formulas, where)
+    for node in layer.nodes:
+        if node.primitive is ops.matmul and (side_by_side := _common(*(np.shape(arg) for arg in node.args))) > 1:
+            where.append(f"each · is {side_by_side} products of matrices side by side")
+    return ClosedForm(formulas, list(dict.fromkeys(where)))
+
+
+def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+    """How many pairs of matrices two stacks of them are multiplied by."""
+    return math.prod(n for n, m in zip(a[-3::-1], b[-3::-1], strict=False) if n == m)
 
 
 def _names(view: GraphView, layer: Layer) -> dict[Origin, str]:
@@ -145,28 +156,33 @@ def _fold(term: Term) -> Term:
     if primitive in (ops.im2col, ops.col2im) and args[0].primitive is primitive:
         over = {term.settings.get("over"), args[0].settings.get("over")}
         if over == {"H", "W"}:  # over the one, then over the other: together over both
-            return replace(term, args=args[0].args, settings={"over": ""})
+            both = {
+                name: tuple(a * b for a, b in zip(term.settings[name], args[0].settings[name], strict=True))
+                for name in ("stride", "dilation")
+            }
+            return replace(term, args=args[0].args, settings={"over": "", **both})
     if primitive is ops.sum and args[0].primitive is ops.matmul and max(term.settings["axis"]) < len(args[0].shape) - 2:
         return replace(args[0], settings={"joined": term.settings.get("names", ["axis 0"])})
+    if primitive is ops.add and written(args[0]) == written(args[1]):  # two uses of one value
+        return replace(term, primitive=ops.mul, args=(constant(2), args[0]))
     return _computed(term) if primitive in (ops.mul, ops.div) else term
 
 
 def _sliced(term: Term) -> Term:
     """Slices by what they do: flip, or crop and pad (a border of all axes); others as they are."""
-    parts = _parts(term.settings["key"])
+    parts = key_of(term.settings, [arg.constant for arg in term.args])
     if not all(isinstance(part, slice) for part in parts):
         return term
+    only = term.args[:1]
     if any(part.step == -1 for part in parts) and all(part.step == -1 or part == slice(None) for part in parts):
-        return Term("flip", args=term.args, shape=term.shape)
+        along = term.settings.get("flipped", "")
+        name = f"flip_{along}" if along.isalpha() else f"flip_{{{along}}}" if along else "flip"
+        return Term(name, args=only, shape=term.shape)
     if term.primitive is ops.scatter and all(part.step is None for part in parts):
-        return Term("pad", args=term.args, shape=term.shape)
+        return Term("pad", args=only, shape=term.shape)
     if len(parts) > 1 and all(part.step is None and part.stop is not None for part in parts):
-        return Term("crop", args=term.args, shape=term.shape)
+        return Term("crop", args=only, shape=term.shape)
     return term
-
-
-def _parts(key: Any) -> Sequence[Any]:
-    return key if isinstance(key, tuple) else (key,)
 
 
 def _computed(term: Term) -> Term:
@@ -207,6 +223,8 @@ def _with_definitions(terms: Sequence[Term]) -> tuple[list[Term], list[str]]:
         instead[part] = symbol(name, part.shape)
     where = [f"{name.text} {_meaning(part, instead)}" for part, name in instead.items()]
     for part in parts:
+        if part.text.startswith("vjp_"):
+            where.append(f"{part.text} is a rule that was not read")
         if "joined" in part.settings:  # A₁·B₁ + A₂·B₂ + … = [A₁ A₂ …] · [B₁ B₂ …]
             product = written(replace(part, args=tuple(substituted(arg, instead) for arg in part.args)))
             where.append(f"{product} is added up over {', '.join(part.settings['joined'])} as well")

@@ -16,12 +16,13 @@ from rich.text import Text
 from .. import ops
 from ..engine.graph import Leaf, Node, Value
 from .axis_names import Origin
+from .backward_trace import BackwardTrace, backward_trace, forward_seconds
 from .closed_form import closed_form
-from .rules import Rule, letters
-from .printing import Printed, duration, number, size
 from .graph_view import GraphView, variables
+from .primitives import letters
+from .printing import Printed, duration, number, size
+from .rules import Rule
 from .terms import Term, constant_argument, substituted
-from .backward_trace import BackwardTrace, forward_seconds, backward_trace
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,9 @@ def _answers(view: GraphView, steps: list[Step], name: str) -> list[str]:
         where = f"`{step.op}` in {step.layer}" + (f" ({step.line})" if step.line else "")
         for factor in _factors(step):
             answers.append(f"The factor {factor} comes from {where}: {step.forward}{_counted(view, step)}.")
+        if step.node.args[1:] and len({id(parent) for parent in step.node.parents}) < len(step.node.parents) == 2:
+            if step.argnum == 1:
+                answers.append(f"The factor 2 comes from {where}: A and B are the same value, and both parts add up.")
         if step.gradient.size < view.values[step.node].size:
             for axes in _sums(step.rule.term):
                 answers.append(
@@ -237,11 +241,15 @@ def _answers(view: GraphView, steps: list[Step], name: str) -> list[str]:
                     f"of {step.rule.target} for all of {', '.join(axes)}, and what is used many times receives the sum "
                     "of the gradients of its uses."
                 )
+    not_read = sorted({f"`{step.op}` for {step.rule.target}" for step in steps if step.rule.term is None})
     if any(step.node.primitive.hides_graph for step in steps):
         answers.append(
             "`parallel` computes parts of the batch side by side, each by a graph of its own: to see into it, call and "
             "explain the module within nn.DataParallel."
         )
+    elif not_read:
+        rules = ", ".join(not_read)
+        answers.append(f"Not read, so that factors and sums in them are not known: the rules of {rules}.")
     elif not any(answer.startswith("The factor") for answer in answers):
         answers.append(f"No rule between the loss and {name} multiplies by a number: there is no 1/N on the way.")
     return answers
@@ -289,6 +297,8 @@ def _sums(term: Term | None) -> Iterator[list[str]]:
     if term is None:
         return
     if term.primitive is ops.sum:
-        yield term.settings.get("names") or [f"axis {i}" for i in term.settings["axis"]]
+        product = term.args[0] if term.args[0].primitive is ops.matmul else None
+        inside = [product.settings["summed"]] if product is not None and "summed" in product.settings else []
+        yield [*(term.settings.get("names") or [f"axis {i}" for i in term.settings["axis"]]), *inside]
     for arg in term.args:
         yield from _sums(arg)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import FrameType
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..engine.calls import Call
 from ..engine.graph import Constant, Leaf, Node, Value, recompute, topological_order
-from .axis_names import Axes, Origin
+from .axis_names import AxisNames, Origin
 from .rules import Rule, forward_notation, read_rule
 
 
@@ -89,7 +90,11 @@ class GraphView:
         for node in self.nodes:
             for parent in dict.fromkeys(parent for parent in self.parents(node) if parent is not None):
                 self.users.setdefault(parent, []).append(node)
-        self.axes = Axes(self.nodes, self.parents, lambda origin: self.values[origin].shape, self.layer)
+
+    @cached_property
+    def axes(self) -> AxisNames:
+        """The names of the axes of all values; found when they are asked for, so that no check depends on them."""
+        return AxisNames(self.layers, self.parents, lambda origin: self.values[origin].shape)
 
     def layer(self, node: Node) -> Layer:
         """The layer that recorded a node."""

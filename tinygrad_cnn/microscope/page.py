@@ -12,11 +12,11 @@ import numpy as np
 
 from ..engine.graph import Leaf, Node
 from .axis_names import Origin
+from .backward_trace import BackwardTrace, backward_trace, forward_seconds
 from .closed_form import closed_form
-from .rules import letters
-from .printing import duration, size
 from .graph_view import GraphView
-from .backward_trace import BackwardTrace, forward_seconds, backward_trace
+from .primitives import letters
+from .printing import duration, size
 
 PLACEHOLDER = "/*DATA*/null/*DATA*/"
 MOST_IMAGES = 16

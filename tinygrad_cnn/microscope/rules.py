@@ -7,7 +7,6 @@ written like those of the package.
 
 from __future__ import annotations
 
-import inspect
 import linecache
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,25 +17,10 @@ import numpy as np
 
 from ..engine.graph import Constant, Leaf, Node, Primitive, Value
 from ..engine.recording import enable_grad
-from ..tensor import Tensor
 from .formula import written
-from .terms import Term, constant, labelled, numbered, symbol, tidied
-
-
-def letters(primitive: Primitive, count: int) -> list[str]:
-    """What the arguments of a primitive are called in formulas: A and B, or X; its value is Y."""
-    names = [p.name for p in inspect.signature(primitive.function).parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    if len(names) < count:  # *arrays
-        return [f"X{i + 1}" for i in range(count)]
-    return [name.upper() if len(name) == 1 else name for name in names[:count]]
-
-
-def argument_name(primitive: Primitive, argnum: int) -> str:
-    """The name of an argument in the signature: "b", or "arrays[1]"."""
-    parameters = [p for p in primitive.__signature__.parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    if argnum < len(parameters) and parameters[argnum].kind is not parameters[argnum].VAR_POSITIONAL:
-        return parameters[argnum].name
-    return f"{parameters[-1].name}[{argnum - len(parameters) + 1}]"
+from .primitives import letters
+from .stand_ins import PACKAGE, StandIn, reading
+from .terms import Term, constant, constant_argument, labelled, numbered, symbol, tidied
 
 
 def forward_notation(
@@ -78,9 +62,10 @@ class Rule:
         return self if self.term is None else replace(self, term=labelled(self.term, shape, names))
 
     def notation(self) -> str:
-        """The rule as a formula: dA = dY · Bᵀ; as it stands in the source where it cannot be read as one."""
-        formula = written(numbered(tidied(self.term))) if self.term is not None else self.source or "(its rule)"
-        return f"d{self.target} = {formula}"
+        """The rule as a formula: dA = dY · Bᵀ; as it stands in the source where it was not read."""
+        if self.term is None:
+            return f"d{self.target} = {self.source or 'its rule'} (not read)"
+        return f"d{self.target} = {written(numbered(tidied(self.term)))}"
 
 
 def read_rule(primitive: Primitive, argnum: int, args: Sequence[Any], out: np.ndarray, settings: Any) -> Rule:
@@ -100,20 +85,27 @@ def read_rule(primitive: Primitive, argnum: int, args: Sequence[Any], out: np.nd
             return array
         leaf = Leaf()
         symbols[leaf] = inputs[key] = symbol(name, array.shape)
-        return Tensor.wrap(array, leaf)
+        return StandIn.wrap(array, leaf)
 
-    g = stand_in("dY", "g", np.random.default_rng(0).standard_normal(out.shape).astype(out.dtype))
-    value = stand_in("Y", "out", out)
+    cotangent = np.random.default_rng(0).standard_normal(out.shape).astype(out.dtype)
+    g, value = stand_in("dY", "g", cotangent), stand_in("Y", "out", out)
     given = [stand_in(name, str(i), arg) for i, (name, arg) in enumerate(zip(names, args, strict=True))]
     term = None
     try:
+        rule = primitive.rule(argnum)
         with enable_grad(), np.errstate(all="ignore"):
-            result = primitive.rule(argnum)(g, value, *given, **settings)
-        if isinstance(result, Value) and result.node is not None:
-            term = _term(result.node, symbols, {})
-    except Exception:  # a rule that works on arrays only has no formula, but a source
+            result = reading(rule)(g, value, *given, **settings)
+            is_own = getattr(rule, "__module__", "").startswith(PACKAGE)
+            if isinstance(result, Value) and (is_own or _is_close(result, rule(cotangent, out, *args, **settings))):
+                term = symbols.get(result.node) or _term(result.node, symbols, {})  # type: ignore[arg-type]
+    except Exception:  # what cannot be recorded is not read
         term = None
     return Rule(names[argnum], term, inputs, _source(primitive, argnum))
+
+
+def _is_close(result: Value, right: Any) -> bool:
+    """Whether what was recorded is what the rule gives."""
+    return result._array.shape == np.shape(right) and np.allclose(result._array, right, 1e-4, 1e-6, equal_nan=True)
 
 
 def _term(origin: Node | Leaf, symbols: Mapping[Leaf, Term], known: dict[Node, Term]) -> Term:
@@ -121,7 +113,7 @@ def _term(origin: Node | Leaf, symbols: Mapping[Leaf, Term], known: dict[Node, T
         return symbols[origin]
     if origin not in known:
         args = tuple(
-            constant(arg) if parent is None or isinstance(parent, Constant) else _term(parent, symbols, known)
+            constant_argument(arg) if parent is None or isinstance(parent, Constant) else _term(parent, symbols, known)
             for arg, parent in zip(origin.args, origin.parents, strict=True)
         )
         known[origin] = Term("", origin.primitive, args, origin.settings, origin.out.shape)

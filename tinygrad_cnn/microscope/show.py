@@ -17,8 +17,8 @@ from ..checkpoint import atomic_write
 from ..engine.calls import Call
 from ..engine.graph import Leaf, Node
 from .axis_names import Origin
+from .graph_view import GraphView, Layer, variables
 from .page import page
-from .graph_view import Layer, GraphView, variables
 
 Unfold = bool | int | str | Collection[str]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import ops
 from ..engine.graph import Primitive
+from .carry import key_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,8 @@ def _number(value: Any) -> str:
         return str(value)
     if isinstance(value, float):
         value = int(value) if value.is_integer() and abs(value) < 1e6 else value
-    return (f"{value:.4g}" if isinstance(value, float) else str(value)).replace("-", "−")
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return ("" if float(text) == value else "≈") + text.replace("-", "−")
 
 
 # ---- rewriting
@@ -97,6 +99,11 @@ def labelled(term: Term, shape: tuple[int, ...], names: Sequence[str]) -> Term:
         if part.primitive in (ops.im2col, ops.col2im) and "over" not in part.settings and len(windows) == 6:
             over = {(True, False): "W", (False, True): "H"}.get((windows[1] == 1, windows[3] == 1), "")
             return replace(part, settings={**part.settings, "over": over})
+        if part.primitive in (ops.index, ops.scatter) and "flipped" not in part.settings:
+            return replace(part, settings={**part.settings, "flipped": _flipped(part, names)})
+        if part.primitive is ops.matmul and "summed" not in part.settings:
+            summed = _summed(part, shape, names)
+            return replace(part, settings={**part.settings, "summed": summed}) if summed else part
         if part.primitive not in (ops.sum, ops.max) or "names" in part.settings:
             return part
         lengths = part.args[0].shape
@@ -107,6 +114,26 @@ def labelled(term: Term, shape: tuple[int, ...], names: Sequence[str]) -> Term:
         return replace(part, settings={**part.settings, "names": [known[i] for i in part.settings["axis"]]})
 
     return rewritten(term, change)
+
+
+def _flipped(term: Term, names: Sequence[str]) -> str:
+    """The axes that a key reverses, by name; empty if it does anything else, or reverses all."""
+    key = key_of(term.settings, [arg.constant for arg in term.args])
+    if not all(isinstance(part, slice) for part in key) or len(term.args[0].shape) != len(names):
+        return ""
+    flipped = [i for i, part in enumerate(key) if part.step == -1]
+    return ",".join(names[i] if not names[i].isdecimal() else f"axis {i}" for i in flipped)
+
+
+def _summed(term: Term, shape: tuple[int, ...], names: Sequence[str]) -> str:
+    """The axis of a value of this shape over which a matrix product adds up, by name; empty if it does not."""
+    a, b = term.args
+    for factor, axis in ((a, -1), (b, -2)):
+        if is_transposition(factor):
+            factor, axis = factor.args[0], -3 - axis
+        if factor.shape == shape and len(shape) >= 2 and factor.text == "dY":
+            return "" if names[axis].isdecimal() else names[axis]
+    return ""
 
 
 def tidied(term: Term) -> Term:

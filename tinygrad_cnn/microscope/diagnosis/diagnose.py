@@ -103,7 +103,7 @@ def _rough(here: Probe) -> Diagnosis | None:
     if here.roughness > ROUGH:
         return _unknown("finite differences are noise, whatever their step: is it a step (a rounding, a comparison)?")
     precision = precision_of(here.value)
-    if precision is None and here.roughness < 1e-6 or not close(here.claimed, here.right, 4 * here.roughness):
+    if (precision is None and here.roughness < 1e-6) or not close(here.claimed, here.right, 4 * here.roughness):
         return None
     return Diagnosis(
         "precision",

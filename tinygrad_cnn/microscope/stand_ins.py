@@ -1,0 +1,277 @@
+"""What stands for arrays when a rule is read: it records what is done to it, in NumPy's spelling as well as in ours.
+
+What has a notation of its own (sums, products, Xᵀ, X[key]) is recorded by our primitives, any other function of NumPy
+by its name. So a rule that is written as people write them becomes a formula; what becomes none is not read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..engine.graph import Constant, Primitive, Value, primitive
+from ..functional._numpy import UFUNCS
+from ..tensor import Tensor
+
+PACKAGE = __name__.partition(".")[0]
+
+
+@primitive
+def compared(a: Any, b: Any, *, sign: str) -> Any:
+    """1 where a comparison holds and 0 elsewhere; a primitive so that it stands in formulas: [X > 0]."""
+    return SIGNS[sign](a, b).astype(np.float64)
+
+
+SIGNS = {">": np.greater, "≥": np.greater_equal, "<": np.less, "≤": np.less_equal, "=": np.equal, "≠": np.not_equal}
+NOT = {">": "≤", "≤": ">", "<": "≥", "≥": "<", "=": "≠", "≠": "="}
+BY_UFUNC = {ufunc: sign for sign, ufunc in SIGNS.items()}
+
+
+def _comparison(sign: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: _mask(compared(self, other, sign=sign))
+
+
+def _mask(value: Any) -> Mask:
+    return Mask.wrap(value._array, value.node)
+
+
+class StandIn(Tensor):
+    """Stands for an array of floats."""
+
+    __slots__ = ()
+    __gt__, __ge__, __lt__, __le__ = map(_comparison, (">", "≥", "<", "≤"))
+    __eq__, __ne__ = _comparison("="), _comparison("≠")  # type: ignore[assignment]
+    __hash__ = Tensor.__hash__
+    size = property(lambda self: self._array.size)  # type: ignore[assignment]
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
+        if method == "at" and ufunc is np.add and not inputs[0]._array.any():
+            return inputs[0]._become(ops.scatter(inputs[2], key=inputs[1], shape=inputs[0].shape))
+        if method == "__call__" and not settings:
+            if ufunc in BY_UFUNC:
+                return _mask(compared(*inputs, sign=BY_UFUNC[ufunc]))
+            if ufunc in UFUNCS:
+                return UFUNCS[ufunc](*inputs)
+        called = ufunc if method == "__call__" else getattr(ufunc, method)
+        return recorded(called, ufunc.__name__ + ("" if method == "__call__" else f".{method}"), inputs, settings)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
+        own = FUNCTIONS.get(function.__name__)
+        return own(*args, **settings) if own is not None else recorded(function, function.__name__, args, settings)
+
+    def __getitem__(self, key: Any) -> Any:
+        return ops.index(self, key=_plain(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not self._array.any() and isinstance(value, Value) and value.shape == self._array[_plain(key)].shape:
+            self._become(ops.scatter(value, key=_plain(key), shape=self.shape))
+        else:
+            self._become(recorded(_assigned, "assign", (self, key, value), {}))
+
+    def _become(self, other: Any) -> None:
+        self._array, self.node = other._array, other.node
+
+
+class Mask(StandIn):
+    """Stands for an array of booleans, as zeros and ones."""
+
+    __slots__ = ()
+
+    def __invert__(self) -> Any:
+        node: Any = self.node
+        if node.primitive is not compared:
+            return _mask(1 - self)
+        given = [a if p is None else StandIn.wrap(a, p) for a, p in zip(node.args, node.parents, strict=True)]
+        return _mask(compared(*given, sign=NOT[node.settings["sign"]]))
+
+    __and__ = __rand__ = lambda self, other: _mask(self * other)
+    __or__ = __ror__ = lambda self, other: _mask(recorded(np.maximum, "max", (self, other), {}))
+
+
+def _assigned(x: Any, key: Any, value: Any) -> Any:
+    out = np.array(x)
+    out[_plain(key)] = value
+    return out
+
+
+def _plain(key: Any) -> Any:
+    if isinstance(key, tuple):
+        return tuple(map(_plain, key))
+    return key._array.astype(bool) if isinstance(key, Mask) else key
+
+
+def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mapping[str, Any]) -> Any:
+    """What a function of NumPy gives, recorded as one operation that is spelled as it was called."""
+    given: list[Value] = []
+
+    def taken(part: Any) -> Any:
+        """The part with a number in the place of each stand-in, and how it is spelled."""
+        if isinstance(part, Value):
+            given.append(part)
+            return (lambda arrays, i=len(given) - 1: arrays[i]), "{" + str(len(given) - 1) + "}"  # type: ignore[misc]
+        if isinstance(part, (list, tuple)):
+            parts = [taken(one) for one in part]
+            text = ", ".join(text for _, text in parts)
+            return (lambda arrays: type(part)(get(arrays) for get, _ in parts)), f"[{text}]"
+        text = str(part) if np.ndim(part) == 0 else "i"
+        return (lambda arrays: part), text.replace("{", "{{").replace("}", "}}")
+
+    positional = [taken(arg) for arg in args]
+    named = {key: taken(value) for key, value in settings.items()}
+    spelled = [text for _, text in positional] + [f"{key}={text}" for key, (_, text) in named.items()]
+
+    def compute(*arrays: Any, call: str) -> Any:
+        arrays = tuple(a.astype(bool) if isinstance(v, Mask) else a for a, v in zip(arrays, given, strict=True))
+        return function(
+            *(get(arrays) for get, _ in positional), **{key: get(arrays) for key, (get, _) in named.items()}
+        )
+
+    text = f"{name}({', '.join(spelled)})"
+    several = compute(*(value._array for value in given), call=text)
+    if isinstance(several, (list, tuple)):  # np.split
+        return type(several)(
+            recorded(lambda *a, i=i, **s: function(*a, **s)[i], f"{name}_{i + 1}", args, settings)  # type: ignore[misc]
+            for i in range(len(several))
+        )
+    as_float = np.asarray(several).dtype.kind != "f"
+    own = Primitive(lambda *arrays, call: np.asarray(compute(*arrays, call=call), np.float64 if as_float else None))
+    own.name = name
+    result = own(*given, call=text)
+    return _mask(result) if np.asarray(several).dtype.kind == "b" else result
+
+
+# ---- NumPy's functions that have a notation of their own
+
+
+def _axes(x: Any, axis: Any) -> tuple[int, ...]:
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    return tuple(i % x.ndim for i in axes)
+
+
+def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return ops.sum(x, axis=_axes(x, axis), keepdims=keepdims)
+
+
+def _mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return ops.div(_sum(x, axis, keepdims), math.prod(x.shape[i] for i in _axes(x, axis)))
+
+
+def _shape(shape: Any) -> Any:
+    return shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+
+
+def _transpose(x: Any, *axes: Any) -> Any:
+    order = _shape(axes) if axes and axes[0] is not None else range(x.ndim)[::-1]
+    return ops.permute(x, axes=tuple(i % x.ndim for i in order))
+
+
+def _swapaxes(x: Any, a: int, b: int) -> Any:
+    order = list(range(x.ndim))
+    order[a], order[b] = order[b], order[a]
+    return ops.permute(x, axes=tuple(order))
+
+
+def _expand_dims(x: Any, axis: Any) -> Any:
+    return ops.reshape(x, shape=np.expand_dims(x._array, axis).shape)
+
+
+def _squeeze(x: Any, axis: Any = None) -> Any:
+    return ops.reshape(x, shape=np.squeeze(x._array, axis).shape)
+
+
+def _reshape(x: Any, *shape: Any) -> Any:
+    return ops.reshape(x, shape=x._array.reshape(_shape(shape)).shape)
+
+
+def _flip(x: Any, axis: Any = None) -> Any:
+    axes = _axes(x, axis)
+    return ops.index(x, key=tuple(slice(None, None, -1 if i in axes else None) for i in range(x.ndim)))
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "sum": _sum,
+    "mean": _mean,
+    "transpose": _transpose,
+    "swapaxes": _swapaxes,
+    "expand_dims": _expand_dims,
+    "squeeze": _squeeze,
+    "reshape": _reshape,
+    "ravel": lambda x: _reshape(x, -1),
+    "flatten": lambda x: _reshape(x, -1),
+    "flip": _flip,
+    "broadcast_to": lambda x, shape: ops.broadcast_to(x, shape=tuple(shape)),
+    "dot": lambda a, b: a @ b if np.ndim(a) == np.ndim(b) == 2 else recorded(np.dot, "dot", (a, b), {}),
+    "square": lambda x: x * x,
+    "copy": lambda x: x * 1,
+    "asarray": lambda x, *_: x,
+    "array": lambda x, *_: x,
+}
+ARRAYS = (
+    "max",
+    "min",
+    "repeat",
+    "std",
+    "var",
+    "cumsum",
+    "prod",
+    "clip",
+    "round",
+    "take",
+    "diagonal",
+    "trace",
+    "any",
+    "all",
+)
+for _name in ("sum", "mean", "transpose", "swapaxes", "squeeze", "reshape", "ravel", "flatten", "dot", "copy"):
+    setattr(StandIn, _name, FUNCTIONS[_name])
+for _name in ARRAYS:
+    setattr(StandIn, _name, lambda x, *a, _f=getattr(np, _name), **s: recorded(_f, _f.__name__, (x, *a), s))
+StandIn.astype = lambda x, dtype: x  # type: ignore[method-assign]
+
+
+class _NumPy:
+    """NumPy, whose new arrays can be written into by stand-ins."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(np, name)
+        if name in ("zeros", "ones", "full", "empty", "zeros_like", "ones_like", "full_like", "empty_like", "eye"):
+            return lambda *args, **settings: _constant(found(*map(_shown, args), **settings), name)
+        if name in ("asarray", "array", "copy"):
+            return lambda x, *args, **s: x if isinstance(x, StandIn) else found(x, *args, **s)
+        return found
+
+
+def _shown(arg: Any) -> Any:
+    return arg._array if isinstance(arg, Value) else arg
+
+
+def _constant(array: np.ndarray, name: str) -> Any:
+    if name.startswith("empty"):  # to be written as a whole
+        array = np.zeros(array.shape)
+    return StandIn.wrap(array.astype(np.float64), Constant()) if array.dtype.kind in "fiu" else array
+
+
+def reading(rule: Any) -> Any:
+    """A rule of a user, and the functions beside it, with such a NumPy; rules of this package need none."""
+    if not isinstance(rule, FunctionType) or rule.__module__.partition(".")[0] == PACKAGE:
+        return rule
+    given = rule.__globals__
+    seen: dict[str, Any] = {key: NUMPY if value is np else value for key, value in given.items()}
+
+    def bound(function: FunctionType) -> FunctionType:
+        cells = function.__closure__
+        made = FunctionType(function.__code__, seen, function.__name__, function.__defaults__, cells)
+        made.__kwdefaults__ = function.__kwdefaults__
+        return made
+
+    beside = {k: v for k, v in given.items() if isinstance(v, FunctionType) and v.__globals__ is given}
+    seen.update({name: bound(function) for name, function in beside.items()})
+    return bound(rule)
+
+
+NUMPY = _NumPy()
