@@ -115,8 +115,8 @@ def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> 
 def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A function composed of primitives: what it records is known to be its own.
 
-    `axes` names the axes of its arguments and of its result, for readers of the graph: `"... in, out in, out -> ... out"`
-    of a dense layer.
+    `axes` names the axes of its arguments and of its result, for readers of the graph: for a dense layer
+    `"... in, out in, out -> ... out"`.
 
     >>> from tinygrad_cnn import Tensor, functional as F
     >>> loss = F.cross_entropy(Tensor([[0.0, 1.0]], requires_grad=True), [1])

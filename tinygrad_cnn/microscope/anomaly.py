@@ -12,32 +12,8 @@ import numpy as np
 from ..engine import calls
 from ..engine.graph import Array, Value
 from ..engine.observers import Event, observe
-from .primitives import argument_name
+from .primitives import argument_name, meaning
 from .printing import number
-
-#: What usually makes the value of an operation infinite or NaN.
-CAUSES = {
-    "log": "the logarithm of 0 is -inf, that of a negative number NaN: clamp the input; for "
-    "log(softmax(x)) take log_softmax(x)",
-    "div": "a division by 0: add a small number to the divisor, as batch_norm does with eps",
-    "exp": "exp overflows above 88 in float32 and 709 in float64: take the largest element off first, as softmax does",
-    "sqrt": "the square root of a negative number is NaN: has a variance been computed as a difference?",
-    "pow": "0 to a negative power is infinite, a negative number to a broken power NaN",
-    "mul": "0 · inf is NaN; large numbers overflow: is the learning rate too high?",
-    "matmul": "large numbers overflow: have the weights exploded, is the learning rate too high?",
-    "sum": "large numbers overflow, inf - inf is NaN: is the learning rate too high?",
-    "astype": "the numbers are too large for the smaller type: 65,504 is the largest of float16, 3.4e38 of float32",
-    "log_softmax": "all scores of a row are -inf: is everything masked?",
-}
-#: What usually makes a gradient so.
-CAUSES_BACKWARD = {
-    "sqrt": "the slope of the square root is infinite at 0: add a small number before it",
-    "log": "the slope of the logarithm, 1/x, is infinite at 0: clamp the input",
-    "div": "a division by 0, or by a number so small that its square is 0",
-    "pow": "the slope of x^p is infinite at 0 for p < 1",
-    "exp": "exp has overflowed, or the gradient that arrives is large",
-    "mul": "0 · inf is NaN: an infinite factor meets a gradient of 0",
-}
 
 
 class AnomalyError(RuntimeError):
@@ -77,6 +53,7 @@ def detect_anomaly() -> Iterator[None]:
       usual cause: the slope of the square root is infinite at 0: add a small number before it
     """
     threads = threading.local()
+    totals: dict[Any, Any] = {}  # what the rules gave for the uses of a value, added up
 
     def watch(event: Event, compute: Callable[[], Array]) -> Array:
         if getattr(threads, "within", False):  # a primitive that a rule calls: the rule answers for it
@@ -85,9 +62,13 @@ def detect_anomaly() -> Iterator[None]:
         try:
             with np.errstate(all="ignore"):  # what NumPy would warn of is reported here, and with its place
                 result = compute()
+                _inspect(event, result)
+                if event.node is None:
+                    totals.clear()
+                else:
+                    _add_up(totals, event, np.asarray(result))
         finally:
             threads.within = False
-        _inspect(event, result)
         return result
 
     with observe(watch):
@@ -100,28 +81,74 @@ def _inspect(event: Event, result: Any) -> None:
         return
     backward = event.node is not None
     known = _inputs(event)
-    made = "NaN" if np.isnan(values).any() else "-inf" if np.isneginf(values).any() else "inf"
-    sources = [name for name, array in known.items() if (np.isnan if made == "NaN" else np.isinf)(array).any()]
+    has_nan = bool(np.isnan(values).any())
+    made = "NaN" if has_nan else "-inf" if np.isneginf(values).any() else "inf"
+    sources = [name for name, array in known.items() if (np.isnan if has_nan else np.isinf)(array).any()]
     by_setting = any(isinstance(setting, float) and not np.isfinite(setting) for setting in event.settings.values())
-    if (sources and (backward or made != "NaN")) or (not backward and by_setting):
+    passed_on = (sources and not has_nan) or (by_setting and not backward)
+    if (passed_on and (backward or values.ndim) and not _makes_infinities(event)) or (has_nan and sources and backward):
         return
-    call = event.node.call if event.node is not None else calls.current()
-    line = None if call.line is None else str(call.line)
-    op, count = event.primitive.name, int((~np.isfinite(values)).sum())
+    op, count = event.primitive.name, int((np.isnan if has_nan else np.isinf)(values).sum())
     many = f"{made} in {count} of {values.size} elements"
-    if sources:  # no operation made it
-        first = f"{sources[0]} of `{op}` holds NaN from outside, at {line or 'an unknown line'}"
+    line, text = _line(event)
+    forward, back = meaning(event.primitive).nan
+    if sources and has_nan:  # no operation made it
+        first = f"{sources[0]} of `{op}` holds NaN from outside, at {text}"
         cause: str | None = "the data hold NaN, or the parameters do after an earlier step"
     elif backward:
         whose = argument_name(event.primitive, event.argnum or 0)
-        first = f"the rule of `{op}` for {whose} made {many}, in the backward pass of {line or 'an unknown line'}"
-        cause = CAUSES_BACKWARD.get(op)
+        first, cause = f"the rule of `{op}` for {whose} made {many}, in the backward pass of {text}", back
     else:
-        first = f"`{op}` made {many}, in the forward pass, at {line or 'an unknown line'}"
-        cause = CAUSES.get(op)
+        first, cause = f"`{op}` made {many}, in the forward pass, at {text}", forward
     lines = [first, *(f"  {name}: {_described(array)}" for name, array in known.items())]
-    lines.append(f"  usual cause: {cause}" if cause else "  look at the range of its inputs")
+    lines.append(f"  usual cause: {cause}" if cause else "  no usual cause is known: look at their range")
     raise AnomalyError("\n".join(lines), op, line, backward)
+
+
+def _line(event: Event) -> tuple[str | None, str]:
+    call = event.node.call if event.node is not None else calls.current()
+    line = None if call.line is None else str(call.line)
+    return line, line or "an unknown line"
+
+
+def _makes_infinities(event: Event) -> bool:
+    """Whether the result holds infinities even if none of the inputs does, where a mask may have put them."""
+
+    def finite(array: Any) -> Any:
+        if not isinstance(array, (np.ndarray, float)) or not np.isinf(array).any():
+            return array
+        array = np.asarray(array)
+        largest = np.abs(array[np.isfinite(array)]).max(initial=1)
+        return np.where(np.isinf(array), np.copysign(largest, array), array)
+
+    primitive = event.primitive
+    args = [finite(arg._array if isinstance(arg, Value) else arg) for arg in event.args]
+    try:
+        if event.node is None:
+            result = primitive.function(*args, **event.settings)
+        else:
+            out = finite(np.asarray(event.node.out)) if isinstance(event.node.out, np.ndarray) else event.node.out
+            g = event.g._array if isinstance(event.g, Value) else event.g
+            result = primitive.rule(event.argnum)(finite(g), out, *args, **event.settings)
+    except Exception:  # it does not take such numbers
+        return False
+    return not any(np.isinf(s) for s in event.settings.values() if isinstance(s, float)) and bool(
+        np.isinf(result).any()
+    )
+
+
+def _add_up(totals: dict[Any, Any], event: Event, result: np.ndarray) -> None:
+    """Add what a rule gave to what others gave for the same value: a sum of finite numbers may be infinite."""
+    assert event.node is not None and event.argnum is not None
+    totals.pop(event.node, None)
+    parent = event.node.parents[event.argnum]
+    before = totals.get(parent)
+    totals[parent] = result if before is None else before + result
+    were_finite = before is not None and np.isfinite(before).all() and np.isfinite(result).all()
+    if were_finite and not np.isfinite(totals[parent]).all():
+        op, (line, text) = event.primitive.name, _line(event)
+        what = f"the gradients of the uses of an argument of `{op}` are too large to be added up"
+        raise AnomalyError(f"{what}, in the backward pass of {text}", op, line, True)
 
 
 def _inputs(event: Event) -> dict[str, np.ndarray]:

@@ -231,9 +231,8 @@ def _answers(view: GraphView, steps: list[Step], name: str) -> list[str]:
         where = f"`{step.op}` in {step.layer}" + (f" ({step.line})" if step.line else "")
         for factor in _factors(step):
             answers.append(f"The factor {factor} comes from {where}: {step.forward}{_counted(view, step)}.")
-        if step.node.args[1:] and len({id(parent) for parent in step.node.parents}) < len(step.node.parents) == 2:
-            if step.argnum == 1:
-                answers.append(f"The factor 2 comes from {where}: A and B are the same value, and both parts add up.")
+        if step.argnum == 1 and step.node.parents[0] is step.node.parents[1] and step.op in ("mul", "add"):
+            answers.append(f"The factor 2 comes from {where}: A and B are the same value, and both parts add up.")
         if step.gradient.size < view.values[step.node].size:
             for axes in _sums(step.rule.term):
                 answers.append(

@@ -13,15 +13,12 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
-from .. import ops
 from ..engine.graph import Array
 from ..engine.observers import Event, observe
+from .primitives import STRANGER, meaning
 from .printing import Printed, duration, scaled, size
 
-#: They compute nothing, though they may copy.
-REARRANGING = (ops.astype, ops.broadcast_to, ops.concatenate, ops.im2col, ops.index, ops.pad, ops.permute, ops.reshape)
-#: They take every element of their argument into account once.
-REDUCING = (ops.col2im, ops.max, ops.scatter, ops.sum)
+PACKAGE = __name__.partition(".")[0] + "."
 
 
 @dataclass
@@ -50,6 +47,7 @@ class Profile(Printed):
     def __init__(self) -> None:
         self.forward: dict[str, Cost] = {}
         self.backward: dict[str, Cost] = {}
+        self._guessed: set[str] = set()  # primitives of which nobody has described the work
         self._lock = threading.Lock()
         self._threads = threading.local()
 
@@ -64,7 +62,9 @@ class Profile(Printed):
             own.seconds = time.perf_counter() - begun
             self._threads.running = outer
         if event.node is None:
-            own.flops += flops(event.primitive, event.args, result)
+            own.flops += meaning(event.primitive).work(event.args, result)
+            if meaning(event.primitive) is STRANGER and not event.primitive.__module__.startswith(PACKAGE):
+                self._guessed.add(event.primitive.name)
             own.bytes += bytes_moved(event.args, result)
         if outer is not None:
             outer.flops += own.flops
@@ -88,6 +88,9 @@ class Profile(Printed):
                 ("moved", size(total.bytes)),
             ):
                 table.add_column(heading, footer, justify="right")
+        if self._guessed:
+            table.caption = f"one FLOP for each element of a result was taken for {', '.join(sorted(self._guessed))}: "
+            table.caption += "describe(primitive, work=...) tells how many it takes"
         for name in names:
             cells: list[str] = []
             for costs in (self.forward, self.backward):
@@ -110,6 +113,7 @@ def profile() -> Iterator[Profile]:
 
     Time is that of the operations and of their rules. FLOP are two for each multiplication and addition in a matrix
     product, and one for each element of any other result, or of what a reduction reads; what only rearranges has none.
+    Of a primitive of your own `describe` tells how many it takes.
     In a rule those of the primitives that it calls are counted, not those of operators between arrays. Moved are the
     bytes of arguments and results; a view moves nothing.
 
@@ -123,15 +127,6 @@ def profile() -> Iterator[Profile]:
     report = Profile()
     with observe(report._watch):
         yield report
-
-
-def flops(primitive: Any, args: Any, result: Any) -> int:
-    """How many floating-point operations a call takes; see `profile`."""
-    if primitive in REARRANGING:
-        return 0
-    if primitive is ops.matmul:
-        return int(2 * np.size(result) * np.shape(args[0])[-1])
-    return int(np.size(args[0] if primitive in REDUCING else result))
 
 
 def bytes_moved(args: Any, result: Any) -> int:

@@ -45,9 +45,9 @@ class StandIn(Tensor):
 
     __slots__ = ()
     __gt__, __ge__, __lt__, __le__ = map(_comparison, (">", "≥", "<", "≤"))
-    __eq__, __ne__ = _comparison("="), _comparison("≠")  # type: ignore[assignment]
+    __eq__, __ne__ = _comparison("="), _comparison("≠")
     __hash__ = Tensor.__hash__
-    size = property(lambda self: self._array.size)  # type: ignore[assignment]
+    size = property(lambda self: self._array.size)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         if method == "at" and ufunc is np.add and not inputs[0]._array.any():
@@ -68,7 +68,7 @@ class StandIn(Tensor):
         return ops.index(self, key=_plain(key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if not self._array.any() and isinstance(value, Value) and value.shape == self._array[_plain(key)].shape:
+        if not self._array.any() and isinstance(value, StandIn) and value.shape == self._array[_plain(key)].shape:
             self._become(ops.scatter(value, key=_plain(key), shape=self.shape))
         else:
             self._become(recorded(_assigned, "assign", (self, key, value), {}))
@@ -112,8 +112,9 @@ def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mappi
     def taken(part: Any) -> Any:
         """The part with a number in the place of each stand-in, and how it is spelled."""
         if isinstance(part, Value):
+            at = len(given)
             given.append(part)
-            return (lambda arrays, i=len(given) - 1: arrays[i]), "{" + str(len(given) - 1) + "}"  # type: ignore[misc]
+            return (lambda arrays, i=at: arrays[i]), "{" + str(at) + "}"
         if isinstance(part, (list, tuple)):
             parts = [taken(one) for one in part]
             text = ", ".join(text for _, text in parts)
@@ -135,7 +136,7 @@ def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mappi
     several = compute(*(value._array for value in given), call=text)
     if isinstance(several, (list, tuple)):  # np.split
         return type(several)(
-            recorded(lambda *a, i=i, **s: function(*a, **s)[i], f"{name}_{i + 1}", args, settings)  # type: ignore[misc]
+            recorded(lambda *a, i=i, **s: function(*a, **s)[i], f"{name}_{i + 1}", args, settings)
             for i in range(len(several))
         )
     as_float = np.asarray(several).dtype.kind != "f"
@@ -208,9 +209,16 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "dot": lambda a, b: a @ b if np.ndim(a) == np.ndim(b) == 2 else recorded(np.dot, "dot", (a, b), {}),
     "square": lambda x: x * x,
     "copy": lambda x: x * 1,
+    "astype": lambda x, dtype: x,
     "asarray": lambda x, *_: x,
     "array": lambda x, *_: x,
 }
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda x, *args, **settings: recorded(getattr(np, name), name, (x, *args), settings)
+
+
 ARRAYS = (
     "max",
     "min",
@@ -227,11 +235,22 @@ ARRAYS = (
     "any",
     "all",
 )
-for _name in ("sum", "mean", "transpose", "swapaxes", "squeeze", "reshape", "ravel", "flatten", "dot", "copy"):
+for _name in (
+    "sum",
+    "mean",
+    "transpose",
+    "swapaxes",
+    "squeeze",
+    "reshape",
+    "ravel",
+    "flatten",
+    "dot",
+    "copy",
+    "astype",
+):
     setattr(StandIn, _name, FUNCTIONS[_name])
 for _name in ARRAYS:
-    setattr(StandIn, _name, lambda x, *a, _f=getattr(np, _name), **s: recorded(_f, _f.__name__, (x, *a), s))
-StandIn.astype = lambda x, dtype: x  # type: ignore[method-assign]
+    setattr(StandIn, _name, _method(_name))
 
 
 class _NumPy:

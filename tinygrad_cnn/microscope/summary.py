@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
 from .. import ops
-from ..engine.graph import Leaf, Node, topological_order
+from ..engine.observers import Event, observe
+from ..engine.recording import no_grad
 from ..nn import Module, Parameter
 from ..nn.module import evaluating
 from ..settings import instance, integers
 from ..tensor import Tensor
+from .primitives import meaning
 from .printing import Printed
 
 
@@ -24,12 +25,13 @@ from .printing import Printed
 class Layer:
     """A module with parameters of its own, or without modules below it, as it was called on one input.
 
-    `multiply_adds` counts those of the matrix products for one input, read off the recorded graph.
+    `multiply_adds` counts those of the matrix products for one input. What is computed outside of such modules has a
+    row of its own, and a module that was not called has no output shape.
     """
 
     name: str
     kind: str
-    output_shape: tuple[int, ...]
+    output_shape: tuple[int, ...] | None
     parameters: int
     multiply_adds: int
 
@@ -40,6 +42,7 @@ class Summary(list[Layer], Printed):
     def __rich__(self) -> RenderableType:
         table = Table(show_footer=True)
         table.add_column("layer", footer="total")
+        table.add_column("name")
         table.add_column("output shape")
         for heading, numbers in (
             ("parameters", [layer.parameters for layer in self]),
@@ -49,7 +52,8 @@ class Summary(list[Layer], Printed):
         for layer in self:
             table.add_row(
                 layer.kind,
-                " × ".join(f"{n:,}" for n in layer.output_shape),
+                layer.name,
+                "not called" if layer.output_shape is None else " × ".join(f"{n:,}" for n in layer.output_shape),
                 f"{layer.parameters:,}" if layer.parameters else "",
                 f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
             )
@@ -58,70 +62,87 @@ class Summary(list[Layer], Printed):
     __str__, __repr__ = Printed.__str__, Printed.__repr__
 
 
-def summary(model: Module, input_shape: int | Sequence[int]) -> Summary:
+def summary(model: Module, *input_shapes: int | Sequence[int]) -> Summary:
     """The layers of a model in the order in which they are called.
 
     Args:
         model: it is called once, on zeros, in evaluation mode.
-        input_shape: the shape of one input, without the batch: (C, H, W).
+        input_shapes: the shape of one input, without the batch: (C, H, W); of each, if there are several.
 
     >>> from tinygrad_cnn import nn
     >>> summary(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), (1, 2, 2))[1]
     Layer(name='1', kind='Linear', output_shape=(3,), parameters=15, multiply_adds=12)
     """
-    input_shape = integers(input_shape, "input_shape", "summary", least=0)
+    shapes = [integers(shape, "input_shape", "summary", least=0) for shape in input_shapes]
     parameter = next(instance(model, "model", "summary", Module).parameters(), None)
-    zeros = np.zeros((1, *input_shape), np.float32 if parameter is None else parameter.dtype)
-    watched = [
-        (name, module)
+    dtype = np.dtype(np.float32) if parameter is None else parameter.dtype
+    inputs = [Tensor(np.zeros((1, *shape), dtype)) for shape in shapes]
+    watched = {
+        name: module
         for name, module in model.named_modules()
         if any(module._members(Parameter)) or not any(module.children())
-    ]
+    }
     calls: list[_Call] = []
-    try:
-        for name, module in watched:
-            _watch(name, module, calls)
-        with evaluating(model):
-            output = model(Tensor(zeros, requires_grad=True))
-    finally:
-        for _, module in watched:
-            vars(module).pop("forward", None)
+    running = [_Call("", model)]  # the innermost last; what is in no layer belongs to the model
 
-    work = [0] * len(calls)
-    outputs = output if isinstance(output, (tuple, list)) else [output]
-    recorded = [one.node for one in outputs if isinstance(one, Tensor) and one.node is not None]
-    for node in topological_order(recorded):
-        if isinstance(node, Node) and node.primitive is ops.matmul:
-            innermost = next((i for i, call in enumerate(calls) if node.order in call.span), None)
-            if innermost is not None:
-                work[innermost] += math.prod(node.out.shape) * node.args[0].shape[-1]
+    def count(event: Event, compute: Callable[[], Any]) -> Any:
+        result = compute()
+        if event.primitive is ops.matmul:
+            running[-1].multiply_adds += meaning(event.primitive).work(event.args, result) // 2
+        return result
+
+    try:
+        for name, module in watched.items():
+            _watch(name, module, calls, running)
+        with evaluating(model), observe(count), no_grad():
+            model(*inputs)
+    finally:
+        for module in watched.values():
+            vars(module).pop("forward", None)
+    called = {id(call.module) for call in calls}
+    calls += [_Call(name, module) for name, module in watched.items() if id(module) not in called]
     counted: set[int] = set()  # a layer that is called twice has its parameters once
     layers = []
-    for call, multiply_adds in zip(calls, work, strict=True):
+    for call in calls:
         own = [p for _, p in call.module._members(Parameter) if id(p) not in counted]
         counted.update(map(id, own))
         parameters = sum(p.numel() for p in own)
-        layers.append(Layer(call.name, type(call.module).__name__, call.output_shape, parameters, multiply_adds))
+        layers.append(Layer(call.name, type(call.module).__name__, call.output_shape, parameters, call.multiply_adds))
+    if running[0].multiply_adds:
+        layers.append(Layer("", "outside of layers", (), 0, running[0].multiply_adds))
     return Summary(layers)
 
 
-class _Call(NamedTuple):
-    """One call of a module, and the moments at which the operations in it were recorded."""
+@dataclass
+class _Call:
+    """One call of a module, and the work of what is computed in it and in no module within it."""
 
     name: str
     module: Module
-    output_shape: tuple[int, ...]
-    span: range
+    output_shape: tuple[int, ...] | None = None
+    multiply_adds: int = 0
 
 
-def _watch(name: str, module: Module, calls: list[_Call]) -> None:
+def _watch(name: str, module: Module, calls: list[_Call], running: list[_Call]) -> None:
     forward = module.forward
 
-    def record(*inputs: Tensor) -> Any:
-        first = Leaf().order
-        output: Any = forward(*inputs)
-        shape = getattr(output, "shape", ())[1:]
-        calls.append(_Call(name, module, shape, range(first, Leaf().order)))
+    def record(*inputs: Any, **settings: Any) -> Any:
+        running.append(_Call(name, module))
+        try:
+            output: Any = forward(*inputs, **settings)
+        finally:
+            call = running.pop()
+        call.output_shape = _first_shape(output)
+        calls.append(call)
         return output
 
     module.forward = record  # type: ignore[method-assign]
+
+
+def _first_shape(output: Any) -> tuple[int, ...]:
+    """The shape of an output, or of the first of several, without the batch."""
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, (list, tuple)):
+        return _first_shape(output[0]) if output else ()
+    return tuple(getattr(output, "shape", ())[1:])

@@ -137,9 +137,11 @@ def _summed(term: Term, shape: tuple[int, ...], names: Sequence[str]) -> str:
 
 
 def tidied(term: Term) -> Term:
-    """The same without transpositions that cancel, and without reshapes that only write axes of length one."""
+    """Without transpositions that cancel, factors of 1, and reshapes that only write axes of length one."""
 
     def change(part: Term) -> Term:
+        if part.primitive is ops.mul and any(arg.constant == 1 and not arg.shape for arg in part.args):
+            return next((arg for arg in part.args if arg.shape), part)
         if is_transposition(part):
             return transposed(part.args[0])
         if part.primitive is ops.reshape and _without_ones(part.shape) == _without_ones(part.args[0].shape):

@@ -172,8 +172,8 @@ def _check(view: GraphView, node: Node) -> list[CheckedNode]:
         failing = [i for i in node.argnums if _fails(claim, i)]
         if not failing:
             return [result(np.nan, note=f"not checked: it fails next to its inputs: {type(error).__name__}: {error}")]
-        found = Diagnosis("unknown", f"it fails: {type(error).__name__}: {error}")
-        return [result(np.nan, 0, "", argnum, found) for argnum in failing]
+        failed = Diagnosis("unknown", f"it fails: {type(error).__name__}: {error}")
+        return [result(np.nan, 0, "", argnum, failed) for argnum in failing]
     note = ", ".join(filter(None, (verdict.note, part)))
     if verdict.ok is None:
         return [result(verdict.difference, verdict.kinks, f"not checked: {verdict.note}")]

@@ -136,7 +136,8 @@ class Slopes:
         """Where the slopes to both sides differ, and do so by as much for a longer step: of a curve they do not."""
         bend = self.after - self.before
         same = np.abs(bend - self.longer_bend) <= 0.1 * np.abs(bend)
-        return self.finite & same & (np.abs(bend) > self.room)
+        kinked: Array = self.finite & same & (np.abs(bend) > self.room)
+        return kinked
 
     @cached_property
     def steady(self) -> Array:

@@ -124,8 +124,8 @@ def _only_here(here: Probe) -> Diagnosis | None:
     if not kinks.valid:
         return Diagnosis(
             "tie",
-            f"it is right but for {count} of {total} elements of its value, at a kink or a tie: do several equal winners "
-            "receive the whole gradient, or none any?",
+            f"it is right but for {count} of {total} elements of its value, at a kink or a tie: do several equal "
+            "winners receive the whole gradient, or none any?",
         )
     if not kinks.valid_elsewhere and not here.agrees():
         return _unknown("the gradient is right next to this point and wrong exactly here: is a zero treated apart?")

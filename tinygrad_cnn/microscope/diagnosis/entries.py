@@ -52,13 +52,14 @@ class Jacobian:
     def _column(self, place: int) -> Array:
         direction = np.zeros(self.size)
         direction[place] = self._steps[place]
-        return self.probe.slope(direction.reshape(self.probe.x.shape)).ravel() / self._steps[place]
+        slope: Array = self.probe.slope(direction.reshape(self.probe.x.shape)).ravel()
+        return np.asarray(slope / self._steps[place])
 
     def _sample(self, count: int) -> Array:
         """Some wrong places, and then others inside and near the borders."""
         generator, shape = np.random.default_rng(4), self.probe.x.shape
-        near = generator.random((count, len(shape))) < 0.4
-        at = generator.integers(0, [np.minimum(shape, WIDEST) if one else shape for one in near.any(axis=1)])
+        near: Array = np.asarray(generator.random((count, len(shape))) < 0.4)
+        at = generator.integers(0, np.where(near, np.minimum(shape, WIDEST), shape))
         at = np.where(near & (generator.random(near.shape) < 0.5), np.asarray(shape) - 1 - at, at)
         return np.array(list(dict.fromkeys([*self._find_wrong(), *np.ravel_multi_index(tuple(at.T), shape).tolist()])))
 

@@ -60,13 +60,13 @@ class Probe:
     @cached_property
     def directions(self) -> Array:
         """Directions, each of about the size of x: (DIRECTIONS, *x.shape)."""
-        return np.random.default_rng(1).standard_normal((DIRECTIONS, *self.x.shape)) * step_sizes(self.x)
+        return np.asarray(np.random.default_rng(1).standard_normal((DIRECTIONS, *self.x.shape)) * step_sizes(self.x))
 
     @cached_property
     def cotangents(self) -> Array:
         """Cotangents, zero for outputs whose slopes cannot be told: (COTANGENTS, *out.shape)."""
         steady = np.logical_and.reduce([slopes.steady for slopes in self._slopes])
-        return np.random.default_rng(2).standard_normal((COTANGENTS, *self.value.shape)) * steady
+        return np.asarray(np.random.default_rng(2).standard_normal((COTANGENTS, *self.value.shape)) * steady)
 
     def along(self, direction: Array) -> Callable[[float], Array]:
         """The function's value along a direction of the array."""

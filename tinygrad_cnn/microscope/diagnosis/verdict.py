@@ -70,7 +70,7 @@ class _Comparison:
     def verdict(self) -> Verdict:
         slopes, (error, bound, size, gradients) = self.usual, self._compare(self.usual)
         ok: bool | None = error <= bound
-        if not ok or bound > CERTAIN * size > 0:
+        if not ok or (bound > CERTAIN * size and error > 0):
             first, second = steps_by_error(self.claim.along(self.directions), ALL_STEPS)[:2]
             again, (slopes, (error, bound, size, gradients)) = self._compare(second), (first, self._compare(first))
             ok = error <= bound or (None if again[0] <= again[1] else False)
@@ -100,11 +100,13 @@ class _Comparison:
 
     def _pulled(self, c: Array) -> tuple[float, dict[int, Array]]:
         found = self.claim.vjp(c, *self.claim.arrays, **self.claim.settings)
-        gradients = {i: np.zeros(v.shape) if found[i] is None else found[i] for i, v in self.directions.items()}
-        if any(gradients[i].shape != v.shape for i, v in self.directions.items()):  # type: ignore[union-attr]
+        gradients = {
+            i: np.zeros(v.shape) if (gradient := found[i]) is None else gradient for i, v in self.directions.items()
+        }
+        if any(gradients[i].shape != v.shape for i, v in self.directions.items()):
             return np.nan, {}
         parts = [np.sum(gradients[i] * v, dtype=np.float64, where=v != 0) for i, v in self.directions.items()]
-        return float(sum(parts)), gradients  # type: ignore[return-value]
+        return float(sum(parts)), gradients
 
     def _is_valid_at_kinks(self, slopes: Slopes) -> bool:
         if not slopes.kinked.any():
