@@ -140,7 +140,7 @@ def tidied(term: Term) -> Term:
     """Without transpositions that cancel, factors of 1, and reshapes that only write axes of length one."""
 
     def change(part: Term) -> Term:
-        if part.primitive is ops.mul and any(arg.constant == 1 and not arg.shape for arg in part.args):
+        if part.primitive is ops.mul and any(not arg.shape and arg.constant == 1 for arg in part.args):
             return next((arg for arg in part.args if arg.shape), part)
         if is_transposition(part):
             return transposed(part.args[0])
