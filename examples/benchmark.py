@@ -1,11 +1,12 @@
-"""Time and memory of a training step, and of inference, beside other frameworks that are installed (none is needed).
+"""Time and memory of a training step, and of inference, beside those of other frameworks (none has to be installed).
 
     python examples/benchmark.py                       all models, batches and frameworks, three rounds
     python examples/benchmark.py --models lenet --batches 64 --rounds 5 --json lenet.json
     python examples/benchmark.py --scaling             how time and memory grow with the batch, the images, the depth
 
 Each measurement runs in a process of its own, as two frameworks in one process slow each other down with their threads;
-and the frameworks take turns, as machines are faster at one time than at another. Measured is in benchmark_step.py.
+and the frameworks take turns, as machines are faster at one time than at another. benchmark_step.py has the programs
+that are measured, benchmark.md the results.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from tinygrad_cnn.commands import machine
 STEP = Path(__file__).with_name("benchmark_step.py")
 WORKS = {"train": "training step", "infer": "inference"}
 GROWING = {"train_min_ms": "ms", "peak_MB": "MB"}
-AGREE = 1e-5  # of a loss: more than float32 rounds away, less than a step of the smallest slope changes it
+AGREE = 1e-5  # relative difference of losses: more than float32 rounds away, less than any step changes
 
 # each layer with its arguments: convolutions by (in, out, kernel, padding), dense layers by (in, out)
 MODELS: dict[str, Layers] = {
@@ -60,17 +61,17 @@ MODELS: dict[str, Layers] = {
 }
 
 
-# from what batch on nn.DataParallel pays, as its documentation describes; PyTorch and JAX use all cores by themselves
+# the batch from which nn.DataParallel pays, see its docstring; PyTorch and JAX use all cores by themselves
 PARALLEL = {"wide": 64, "complex": 64}
 
 
 def equal_layers(depth: int, side: int) -> Layers:
-    """A first convolution to 16 channels, then so many equal ones, and a dense layer."""
+    """A first convolution to 16 channels, then `depth` equal ones, and a dense layer."""
     first, equal = [("conv", 1, 16, 3, 1), ("relu",)], [("conv", 16, 16, 3, 1), ("relu",)]
     return [*first, *equal * depth, ("pool",), ("flatten",), ("linear", 4 * side**2, 10)]
 
 
-# what grows, and for each of its sizes what is measured
+# for each quantity that grows, what is measured at each of its sizes
 SCALING: dict[str, dict[int, dict[str, Any]]] = {
     "batch": {n: {"layers": MODELS["lenet"], "batch": n} for n in (16, 32, 64, 128, 256)},
     "pixels": {n * n: {"layers": equal_layers(2, n), "batch": 16, "side": n} for n in (16, 32, 64, 128)},
@@ -89,7 +90,7 @@ def measured(what: str, framework: str, **arguments: Any) -> dict[str, Any]:
 
 
 def in_turns(cases: Sequence[Any], rounds: int) -> Iterable[Any]:
-    """All the cases, round after round, with a bar on a terminal."""
+    """All cases, round after round, with a progress bar on a terminal."""
     return track([*cases] * rounds, "measuring", transient=True, disable=not sys.stdout.isatty())
 
 
@@ -104,7 +105,7 @@ def summarized(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
-    """A row for each model, batch and framework; of the first framework to each other, the ratios of their medians."""
+    """A row for each model, batch and framework, and the ratios of the first framework's medians to the others'."""
     cases = list(product(options.models, options.batches, options.frameworks))
     results: dict[tuple[str, int, str], list[dict[str, Any]]] = {case: [] for case in cases}
     ours, *peers = options.frameworks
@@ -135,7 +136,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_agreement(what: str, losses: dict[str, list[float]]) -> None:
-    """Exit if the losses before the first steps differ by framework, which then do not compute the same."""
+    """Exit if the first losses of the frameworks differ: then they do not compute the same."""
     first = next(iter(losses.values()))
     if not all(np.allclose(other, first, rtol=AGREE, atol=0) for other in losses.values()):
         shown = "".join(f"\n  {name}: {', '.join(f'{x:.7g}' for x in values)}" for name, values in losses.items())
@@ -187,7 +188,7 @@ def both(ratios: dict[str, float]) -> str:
 
 
 def digits(x: float) -> str:
-    """Three digits, or all of those before the point."""
+    """Three significant digits, or all digits before the point."""
     return f"{x:.0f}" if x >= 100 else f"{x:#.3g}"
 
 
@@ -200,7 +201,7 @@ def new_table(title: str, *headings: str) -> Table:
 
 
 def scale(options: argparse.Namespace) -> dict[str, Any]:
-    """A row for each quantity and size, and with what powers of the size time and memory grow."""
+    """A row for each quantity and size, and the powers of the size with which time and memory grow."""
     cases = [(quantity, size) for quantity, sizes in SCALING.items() for size in sizes]
     results: dict[tuple[str, int], list[dict[str, Any]]] = {case: [] for case in cases}
     for quantity, size in in_turns(cases, options.rounds):
@@ -218,9 +219,9 @@ def scale(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def exponent(values: dict[int, float]) -> float:
-    """With what power of the size the values grow: the slope of the logarithms, fitted to the larger half.
+    """The power of the size with which the values grow: the slope of the logarithms, fitted to the larger half.
 
-    NaN if one of them is none that grows (0 or NaN).
+    NaN if one of the values is not positive.
     """
     sizes = sorted(values)[-(len(values) // 2 + 1) :]
     if not all(values[size] > 0 for size in sizes):
@@ -246,7 +247,7 @@ def show_scaling(results: dict[str, Any], console: Console) -> None:
 
 
 def surroundings(frameworks: Iterable[str]) -> dict[str, Any]:
-    """On what the times were measured."""
+    """The machine and the versions that were measured."""
     processor = machine.processor()
     return {
         "processor": str(processor),
@@ -290,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="processes per case and framework (3)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of training per process (1)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write there what was measured, and on what")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the measurements and the versions to FILE")
     options = parser.parse_args(arguments)
     if options.scaling:
         del options.frameworks[1:]

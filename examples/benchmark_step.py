@@ -22,7 +22,7 @@ import numpy as np
 
 LR = 0.01
 WARM_UP = 3  # compilers are done after two steps
-FEWEST = 5  # steps that are timed, unless one takes longer than all of them should
+FEWEST = 5  # timed steps, unless one takes all of the time
 
 Layers = list[tuple[Any, ...]]  # ("conv", in, out, kernel, padding), ("linear", in, out), ("relu",), ("pool",), ...
 Work = tuple[Callable[[], Any], Callable[[], Any]]  # a training step, which returns its loss, and an inference
@@ -209,11 +209,11 @@ def measure(
         framework: one of FRAMEWORKS.
         batch, side: images of shape (batch, 1, side, side), the same random numbers each time.
         seconds: how long training steps are timed; inferences half as long.
-        options: what the framework's program takes besides: `parallel` for tinygrad_cnn.
+        options: further arguments of the framework's program: `parallel` of tinygrad_cnn.
 
     Returns:
-        `train` and `infer`, seconds of each; `peak`, bytes by which training raised the memory's peak, compilers
-        included; `losses` of the steps before the timed ones.
+        `train` and `infer`, seconds of each; `peak`, the bytes by which training raised the peak of memory,
+        compilers included; `losses` of the steps before the timed ones.
     """
     random = np.random.default_rng(1)
     images, labels = random.random((batch, 1, side, side), np.float32), random.integers(0, 10, batch)
@@ -229,7 +229,7 @@ def measure(
 
 
 def timed(step: Callable[[], Any], seconds: float) -> list[float]:
-    """The seconds of each call, for so many seconds in all: of FEWEST calls at least, unless one takes as long."""
+    """The time of each call, repeated for `seconds` in all and at least FEWEST times, unless one call takes as long."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while not times or time.perf_counter() < end or (len(times) < FEWEST and max(times) < seconds):
@@ -240,7 +240,7 @@ def timed(step: Callable[[], Any], seconds: float) -> list[float]:
 
 
 def memory(field: str) -> float:
-    """The memory of this process in bytes, now (VmRSS) or at its peak (VmHWM); NaN where the system does not tell."""
+    """The memory of this process in bytes, now (VmRSS) or at its peak (VmHWM); NaN where the system does not say."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -5,7 +5,7 @@ python examples/mnist.py --save run.npz           keep it; Ctrl-C stops after th
 python examples/mnist.py --load run.npz           continue it where it stopped, to the same bits
 python examples/mnist.py --load run.npz --predict 7 digit.npy
 
-It is the command `python -m tinygrad_cnn train`; how it works stands in tinygrad_cnn/commands/train.py. A training loop
+It is the command `python -m tinygrad_cnn train`; its code is in tinygrad_cnn/commands/train.py. A training loop
 written by hand is in custom_model.py.
 """
 

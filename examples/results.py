@@ -1,4 +1,4 @@
-"""The results of other small CNN frameworks on NumPy, trained with their settings and with today's.
+"""Train the networks of other small CNN frameworks on NumPy, with their settings and with today's.
 
     python examples/results.py                       every row; some hours
     python examples/results.py --only simple         one row, minutes
@@ -6,8 +6,9 @@
     python examples/results.py --validate            the same on held-out training images: how settings are chosen
     python examples/results.py --naive               the layers against nested loops: same numbers, other times
 
-The rows are in results_rows.py. Ctrl-C stops after the current batch; the same command goes on from there. Into the
-folder `results` go results.md, results.json, curves.svg, and in `runs` what each run is continued from.
+The rows are in results_rows.py, what came out in examples/results.md. Ctrl-C stops after the current batch; the same
+command continues from there. The folder `results` gets results.md, results.json, curves.svg, and in `runs` the state of
+each run.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ import tinygrad_cnn
 from tinygrad_cnn import data, manual_seed, nn
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.commands import machine
-from tinygrad_cnn.commands.fault import Fault, exit_status
+from tinygrad_cnn.commands.errors import UserError, exit_status
+from tinygrad_cnn.commands.progress import RunningAverage, train_with_progress
 from tinygrad_cnn.commands.train import at_least, plainly
-from tinygrad_cnn.commands.watched import Seen, train_watched
 from tinygrad_cnn.training import predict
 
 
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.naive:
         compare_with_loops(rows, say)
         return 0
-    # all of them before the first hour of training
+    # all of them are loaded before hours of training
     datasets = {name: load(name, options.data_dir) for name in sorted({row.dataset for row in rows})}
     out = options.out / "validation" if options.validate else options.out
     (out / "runs").mkdir(parents=True, exist_ok=True)
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             records = finished(out, all_rows)
             write_report(records, out)
             if stopped:
-                say("stopped; the same command goes on from here")
+                say("stopped; the same command continues from here")
                 return 130
     console.print(table(records))
     say(f"written: {', '.join(str(out / name) for name in REPORTS)}")
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def validated() -> dict[str, Row]:
-    """The rows with no more images than are left when some are held out."""
+    """The rows, limited to the images that are left when some are held out."""
     left = 60_000 - HELD_OUT
     return {name: replace(row, images=min(row.images, left) if row.images else None) for name, row in ROWS.items()}
 
@@ -101,7 +102,7 @@ def load(name: str, data_dir: str | None) -> data.Dataset:
     try:
         return data.load(name, data_dir=data_dir)
     except ValueError as error:
-        raise Fault(str(error)) from None
+        raise UserError(str(error)) from None
 
 
 Labelled = tuple[np.ndarray, np.ndarray]
@@ -118,13 +119,13 @@ def split(dataset: data.Dataset, validate: bool) -> tuple[Labelled, Labelled]:
 
 
 def train(row: Row, seed: int, train_set: Labelled, test_set: Labelled, out: Path, console: Console) -> bool:
-    """Train a row, or the rest of it; returns whether the user stopped it."""
+    """Train a row, or the rest of it; returns whether the user stopped."""
     say = plainly(console)
     path = out / "runs" / f"{row.name}-{seed}.npz"
     saved = read_run(path) if path.exists() else None
     record = saved["record"] if saved is not None else new_record(row, seed)
     if not belongs(record, row):
-        raise Fault(f"{path} is of another network or other settings ({record['settings']}): move it away")
+        raise UserError(f"{path} is of another network or other settings ({record['settings']}): move it away")
     if len(record["errors"]) == row.epochs:
         say(f"{row.name}, seed {seed}: done before, {record['errors'][-1]:.2%} wrong")
         return False
@@ -139,33 +140,33 @@ def train(row: Row, seed: int, train_set: Labelled, test_set: Labelled, out: Pat
     def save() -> None:
         save_checkpoint(path, {"record": record, "trainer": trainer.state_dict()})
 
-    save()  # what cannot be written is told now, not after an epoch
+    save()  # so that an error shows now, not after an epoch
     begun = time.perf_counter()
 
-    def pause(seen: Seen) -> None:
+    def pause(average: RunningAverage) -> None:
         nonlocal begun
         record["seconds"] += time.perf_counter() - begun
         whole = len(record["errors"]) < trainer.epochs_done
         if whole:
             record["errors"].append(error(trainer.averaged or trainer.model, row, *test_set))
         save()
-        if whole:  # printed after it is saved: nobody may be listening any more
-            say(f"  epoch {trainer.epochs_done}/{row.epochs}: {seen}, {record['errors'][-1]:.2%} wrong")
+        if whole:  # after saving, as printing fails if the pipe has been closed
+            say(f"  epoch {trainer.epochs_done}/{row.epochs}: {average}, {record['errors'][-1]:.2%} wrong")
         begun = time.perf_counter()
 
-    return train_watched(trainer, row.epochs, console, pause)
+    return train_with_progress(trainer, row.epochs, console, pause)
 
 
 def error(model: nn.Module, row: Row, images: np.ndarray, labels: np.ndarray) -> float:
-    """The part of the images that the model takes for something else."""
+    """The share of the images that the model gets wrong."""
     return float((predict(model, row.prepared(images)).argmax(1) != labels).mean())
 
 
-# ---- what is told about a run
+# ---- the record of a run
 
 
 def new_record(row: Row, seed: int) -> dict[str, Any]:
-    """`errors` are those after each epoch, `seconds` those of training alone, `sessions` where it was trained."""
+    """`errors` after each epoch, `seconds` of training alone, and `sessions`: by which commands, on which machines."""
     return {**described(row), "seed": seed, "errors": [], "seconds": 0.0, "sessions": []}
 
 
@@ -204,12 +205,12 @@ def belongs(record: dict[str, Any], row: Row) -> bool:
 def read_run(path: Path) -> dict[str, Any]:
     run = load_checkpoint(path)
     if not run.keys() >= {"record", "trainer"}:
-        raise Fault(f"{path} is no run of this program: move it away")
+        raise UserError(f"{path} is no run of this program: move it away")
     return run
 
 
 def finished(out: Path, rows: dict[str, Row]) -> list[dict[str, Any]]:
-    """The records of the runs that came to their end, in the order of the rows and seeds."""
+    """The records of the finished runs, in the order of the rows and seeds."""
     records = []
     for path in (out / "runs").glob("*.npz"):
         record = read_run(path)["record"]

@@ -1,6 +1,6 @@
-"""Convolution and pooling as nested loops, to take the place of the layers: what they cost, and that they agree.
+"""Convolution and pooling as nested loops: they agree with the layers, and take thousands of times as long.
 
-Each number of the result is computed by itself, as the definition says. The gradient needs no loops of its own: it
+Each number of the result is computed by itself, from the definition. The gradient needs no loops of its own: it
 emerges from what the loops recorded.
 """
 
@@ -20,7 +20,7 @@ IMAGES = 2
 
 
 class LoopConv2d(nn.Module):
-    """The same as a Conv2d with its weight and bias, padding "same" or none, and nothing else changed."""
+    """A Conv2d in loops, with the layer's weight and bias; padding "same" or none, all else by default."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         if (layer.stride, layer.dilation, layer.groups) != ((1, 1), (1, 1), 1) or layer.padding not in ("same", (0, 0)):
@@ -44,7 +44,7 @@ class LoopConv2d(nn.Module):
 
 
 class LoopPool2d(nn.Module):
-    """The same as a MaxPool2d or AvgPool2d whose windows do not overlap."""
+    """A MaxPool2d or AvgPool2d in loops; the windows must not overlap."""
 
     def __init__(self, layer: nn.MaxPool2d | nn.AvgPool2d) -> None:
         self.size = layer.kernel_size
@@ -61,14 +61,14 @@ class LoopPool2d(nn.Module):
 
 
 def for_each(shape: tuple[int, ...], number: Callable[..., Any], *place: int) -> Any:
-    """The array of this shape of the numbers at each place, by one loop for each axis."""
+    """The numbers at all places of an array of this shape, by one loop for each axis."""
     if not shape:
         return number(*place)
     return F.stack([for_each(shape[1:], number, *place, i) for i in range(shape[0])])
 
 
 def in_loops(network: nn.Sequential) -> nn.Sequential:
-    """The same network, with the same parameters, in which loops take the place of convolution and pooling."""
+    """A network with the same parameters, and loops in the place of convolution and pooling."""
     return nn.Sequential(*map(_in_loops, network))
 
 
@@ -103,7 +103,7 @@ def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def compare_with_loops(rows: Sequence[Row], say: Callable[[str], None]) -> None:
-    """Print for each network by how much its scores and gradients differ from those of loops, and both times."""
+    """Print by how much the scores and gradients of each network differ from those of loops, and both times."""
     say(f"{IMAGES} images, forward and backward, float64; differences are relative to the largest number")
     say(f"{'':16}  scores differ by  gradients by    layers     loops    ratio")
     networks = {spelled(row.network()): row for row in reversed(rows)}  # each once, by its first row

@@ -15,7 +15,7 @@ from rich import box
 from rich.table import Table
 
 from tinygrad_cnn.checkpoint import atomic_write
-from tinygrad_cnn.commands.fault import Fault
+from tinygrad_cnn.commands.errors import UserError
 
 Record = dict[str, Any]
 
@@ -23,13 +23,13 @@ COLUMNS = ("row", "network", "settings", "ours", "theirs", "seconds", "per epoch
 
 
 def write_report(records: Sequence[Record], out: Path) -> None:
-    """The files, each whole or not at all."""
+    """Write the files, each in an atomic write."""
     for name, text_of in REPORTS.items():
         try:
             with atomic_write(out / name) as file:
                 file.write(text_of(records).encode())
         except OSError as error:
-            raise Fault(f"cannot write {out / name}: {error.strerror}") from None
+            raise UserError(f"cannot write {out / name}: {error.strerror}") from None
 
 
 def cells(records: Sequence[Record]) -> list[list[str]]:
@@ -78,7 +78,7 @@ def machine_of(session: dict[str, Any]) -> str:
 
 # ---- learning curves
 
-PANEL, GAP, COLUMNS_OF_PANELS = (260, 170), (50, 60), 3  # the size of a panel, and what is between two of them
+PANEL, GAP, COLUMNS_OF_PANELS = (260, 170), (50, 60), 3  # the size of a panel, and the gaps between panels
 LOWEST, HIGHEST = 0.002, 1.0  # of the error
 LINES = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 COLOURS = ("#c2410c", "#1d4ed8")  # with their settings, and with today's
@@ -128,7 +128,7 @@ def panel(name: str, runs: Sequence[Record]) -> str:
 
 
 def height_of(error: float) -> float:
-    """From the top; the errors are on a logarithmic scale."""
+    """Where an error is drawn, measured from the top, on a logarithmic scale."""
     place = math.log(min(max(error, LOWEST), HIGHEST) / LOWEST) / math.log(HIGHEST / LOWEST)
     return PANEL[1] * (1 - place)
 

@@ -1,6 +1,6 @@
 """What results.py trains: each network with the settings of those who published it, and with those of today.
 
-What a description leaves open, and what is ours, was chosen on training images that were held out
+Settings that a description leaves open, and our own, were chosen on held-out training images
 (`results.py --validate`), or not tuned at all.
 """
 
@@ -49,14 +49,14 @@ class Row:
     """A network, and how it is trained.
 
     Attributes:
-        source: who published it, and what they report ("theirs"), as a text; empty if nobody did.
-        seeds: for which seeds it is trained if no others are asked for.
+        source, theirs: who published it, and what they report; empty if nobody did.
+        seeds: the seeds it is trained with, unless others are asked for.
         optimizer: a name in OPTIMIZERS; `lr` is its learning rate, or the highest of one cycle.
         decay: the factor of the learning rate after each epoch.
         one_cycle: the learning rate rises for part of the run, then falls to nothing (OneCycleLR).
-        averaged: the decay of an exponential average over the weights, which is then what is tested.
+        averaged: the decay of an exponential average of the weights; if given, the average is tested.
         images: how many of the training images are used, drawn by the seed; None for all.
-        pixels: a name in PIXELS, of what is done to the pixels of all images; None if they stay from 0 to 1.
+        pixels: a name in PIXELS: how the pixels of all images are changed; None if they stay from 0 to 1.
         augment: the settings of `data.augment`; None if images are not moved.
         parallel: each processor takes a part of the batch (nn.DataParallel).
     """
@@ -81,7 +81,7 @@ class Row:
     parallel: bool = False
 
     def prepared(self, images: np.ndarray) -> np.ndarray:
-        """The images as this row takes them."""
+        """The images with their pixels as this row wants them."""
         return images if self.pixels is None else PIXELS[self.pixels](images)
 
     @property
@@ -104,7 +104,7 @@ def counted(epochs: int) -> str:
 
 
 def spelled(network: nn.Sequential) -> str:
-    """The layers in a line, but for those that have nothing to choose."""
+    """The layers in a line, without Flatten."""
     return ", ".join(filter(None, map(_spelled, network)))
 
 
@@ -162,7 +162,7 @@ def reviewed(filters: int) -> nn.Sequential:
 
 
 def reviewed_twice() -> nn.Sequential:
-    """The same with two convolutions."""
+    """The reviewed CNN with two convolutions."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3),
         nn.ReLU(),
@@ -178,8 +178,8 @@ def reviewed_twice() -> nn.Sequential:
 
 
 def best() -> nn.Sequential:
-    """Much of the work of a convolution is spent on large images, so only one stands before the first pooling; and
-    what comes after a pooling layer has a quarter of the numbers to normalise, so batch norm stands behind it."""
+    """Convolutions are slow on large images, so there is only one before the first pooling; and after a pooling there
+    is only a quarter of the numbers to normalise, so batch norm comes after it."""
     return nn.Sequential(
         *(nn.Conv2d(1, 32, 5, padding="same", bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(32), nn.ReLU()),
         *(nn.Conv2d(32, 64, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU()),
@@ -276,11 +276,11 @@ FASHION = replace(
 ROWS = {row.name: row for row in [*THEIRS, *TODAY, BEST, FASHION]}
 
 
-# ---- a row on its way
+# ---- training a row
 
 
 def trainer_of(row: Row, images: np.ndarray, labels: np.ndarray, seed: int) -> Trainer:
-    """The row at its beginning; the package's random numbers have been seeded."""
+    """A trainer at the beginning of the row; seed the package's random numbers first."""
     chosen = np.random.default_rng(seed).permutation(len(images))[: row.images]
     model: nn.Module = nn.DataParallel(row.network()) if row.parallel else row.network()
     optimizer = OPTIMIZERS[row.optimizer](model.parameters(), lr=row.lr, weight_decay=row.weight_decay)
@@ -307,7 +307,7 @@ def averaged(row: Row, model: nn.Module) -> AveragedModel | None:
         return None
 
     def average(averaged: np.ndarray, current: np.ndarray, count: int) -> np.ndarray:
-        """At first over fewer steps, or the initial weights would count for some epochs."""
+        """At first over fewer steps, or the initial weights would count for several epochs."""
         return get_ema_avg_fn(min(row.averaged, (count + 1) / (count + 10)))(averaged, current, count)
 
     return AveragedModel(model, avg_fn=average, use_buffers=True)

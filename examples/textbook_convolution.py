@@ -44,7 +44,7 @@ for node in topological_order([y.node]):
     if isinstance(node, Node):
         print(f"  {node.primitive.name:<8} -> {node.out.shape}")
 
-y.backward(g)  # nobody wrote this gradient: it is that of the operations above, one after another
+y.backward(g)  # nobody wrote this gradient: it comes from the rules of the operations above
 
 print("largest difference from the nested loops:")
 print(f"  value             {np.abs(y.numpy() - convolve(images, filters, bias)).max():.1e}")

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from tinygrad_cnn.data.catalog import MNIST, Collection, IdxFile
+from tinygrad_cnn.data.catalog import MNIST, DatasetSpec, IdxFile
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -20,8 +20,8 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
-def made_up(train: int = 400, test: int = 30) -> tuple[Collection, list[np.ndarray], dict[str, bytes]]:
-    """A collection of noise without mirrors, its four arrays, and its four packed files by their names.
+def made_up(train: int = 400, test: int = 30) -> tuple[DatasetSpec, list[np.ndarray], dict[str, bytes]]:
+    """A spec of noise without mirrors, its four arrays, and its four packed files by their names.
 
     The training images are 300 KB that gzip cannot shrink: several chunks, so that a part can be left.
     """

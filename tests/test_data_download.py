@@ -27,7 +27,7 @@ from tinygrad_cnn.data import download, files
 from tinygrad_cnn.data.download import fetch
 from tinygrad_cnn.data.errors import DataError, Unavailable
 
-COLLECTION, ARRAYS, PACKED = made_up()
+SPEC, ARRAYS, PACKED = made_up()
 NAMES = sorted(PACKED)
 BIG = "train-images-idx3-ubyte.gz"
 
@@ -80,9 +80,9 @@ def dropping_packets():
 
 
 def test_files_are_downloaded_once(good, folder):
-    assert_complete(fetch(COLLECTION, folder, [good.url]), folder)
+    assert_complete(fetch(SPEC, folder, [good.url]), folder)
     assert sorted(good.asked) == [(name, None) for name in NAMES]
-    assert_complete(fetch(COLLECTION, folder, [good.url]), folder)
+    assert_complete(fetch(SPEC, folder, [good.url]), folder)
     assert len(good.asked) == 4
 
 
@@ -90,7 +90,7 @@ def test_only_missing_files_are_downloaded(good, folder):
     folder.mkdir(parents=True)
     for name in NAMES[:3]:
         (folder / name).write_bytes(PACKED[name])
-    assert_complete(fetch(COLLECTION, folder, [good.url]), folder)
+    assert_complete(fetch(SPEC, folder, [good.url]), folder)
     assert good.asked == [(NAMES[3], None)]
 
 
@@ -102,34 +102,34 @@ def test_mirrors_are_asked_in_order(folder, monkeypatch):
         )
         # Without the slash at the end, and with blanks, as people write them.
         monkeypatch.setenv("TINYGRAD_CNN_MIRRORS", f" {environment.url[:-1]} , ")
-        collection = dataclasses.replace(COLLECTION, mirrors=(usual.url, unasked.url))
-        assert_complete(fetch(collection, folder, [argument.url]), folder)
+        spec = dataclasses.replace(SPEC, mirrors=(usual.url, unasked.url))
+        assert_complete(fetch(spec, folder, [argument.url]), folder)
         assert [len(server.asked) for server in (argument, environment, usual, unasked)] == [4, 4, 4, 0]
 
 
 @pytest.mark.parametrize("behaviour", [behave.without_length, behave.marked_as_packed_for_the_way])
 def test_unusual_servers_serve_too(behaviour, folder):
     with Server(PACKED, behaviour) as server:
-        assert_complete(fetch(COLLECTION, folder, [server.url]), folder)
+        assert_complete(fetch(SPEC, folder, [server.url]), folder)
 
 
 def test_a_proxy_is_used_where_nothing_else_can_be_reached(good, folder, monkeypatch):
     monkeypatch.setenv("http_proxy", good.url.removesuffix("/data/"))
-    assert_complete(fetch(COLLECTION, folder, ["http://mirror.invalid/mnist/"]), folder)
+    assert_complete(fetch(SPEC, folder, ["http://mirror.invalid/mnist/"]), folder)
 
 
 @pytest.mark.parametrize("mirror", ["mirror.example/mnist", "ftp://mirror.example/", "https://"])
 def test_a_mirror_that_is_no_url_is_refused(mirror, folder, monkeypatch):
     with pytest.raises(ValueError, match=f"'{mirror}' .*is not a base URL such as https://"):
-        fetch(COLLECTION, folder, [mirror])
+        fetch(SPEC, folder, [mirror])
     monkeypatch.setenv("TINYGRAD_CNN_MIRRORS", mirror)
     with pytest.raises(ValueError, match=f"'{mirror}' .*is not a base URL such as https://"):
-        fetch(COLLECTION, folder)
+        fetch(SPEC, folder)
 
 
 def test_a_lone_string_of_mirrors_is_refused(good, folder):
     with pytest.raises(TypeError, match=r"write mirrors=\('http://127"):
-        fetch(COLLECTION, folder, good.url)
+        fetch(SPEC, folder, good.url)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ FAULTS = [
     (behave.overloaded, "answered HTTP 503 Service Unavailable"),
     (behave.web_page, "sent a web page in place of the file"),
     (behave.undeclared_web_page, "magic number is 0x3c21444f, expected 0x00000803"),
-    (behave.other_data, f"SHA-256 of its data is [0-9a-f]{{64}}, expected {COLLECTION.files[0].sha256}"),
+    (behave.other_data, f"SHA-256 of its data is [0-9a-f]{{64}}, expected {SPEC.files[0].sha256}"),
     (behave.flipped_bit, "the gzip data is damaged"),
     (behave.cut_gzip, "the gzip data is cut short at"),
     (behave.too_long_a_length, r"broke off after [\d,]+ of [\d,]+ bytes"),
@@ -165,15 +165,15 @@ FAULTS = [
 def test_a_fault_is_told_and_the_next_mirror_recovers(behaviour, message, good, folder, capfd):
     with Server(PACKED, behaviour) as bad:
         with pytest.raises(Unavailable, match=f"{bad.url} .*{message}") as caught:
-            fetch(COLLECTION, folder, [bad.url])
+            fetch(SPEC, folder, [bad.url])
         assert "no mirror" in caught.value.reason
         assert not [path for path in folder.iterdir() if path.suffix == ".gz"]
         capfd.readouterr()
 
-        assert_complete(fetch(COLLECTION, folder, [bad.url, good.url]), folder)
+        assert_complete(fetch(SPEC, folder, [bad.url, good.url]), folder)
         told = capfd.readouterr().err
     assert f"{bad.url} " in told
-    assert "going on to another mirror" in told
+    assert "trying another mirror" in told
 
 
 @pytest.mark.parametrize(
@@ -181,25 +181,25 @@ def test_a_fault_is_told_and_the_next_mirror_recovers(behaviour, message, good, 
 )
 def test_wrong_content_leaves_no_part(behaviour, folder):
     with Server(PACKED, behaviour) as bad, pytest.raises(Unavailable):
-        fetch(COLLECTION, folder, [bad.url])
+        fetch(SPEC, folder, [bad.url])
     assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
 def test_an_idx_header_that_lies_is_refused_whatever_its_checksum(folder):
     lie = behave.idx_bytes(ARRAYS[1])[:-1]
-    first = dataclasses.replace(COLLECTION.files[0], sha256=hashlib.sha256(lie).hexdigest())
-    collection = dataclasses.replace(COLLECTION, files=(first, *COLLECTION.files[1:]))
+    first = dataclasses.replace(SPEC.files[0], sha256=hashlib.sha256(lie).hexdigest())
+    spec = dataclasses.replace(SPEC, files=(first, *SPEC.files[1:]))
     with (
         Server({BIG: gzip.compress(lie)}) as server,
         pytest.raises(Unavailable, match="promises 400 bytes of data, the file has 399"),
     ):
-        fetch(collection, folder, [server.url])
+        fetch(spec, folder, [server.url])
 
 
 def test_a_mirror_that_never_answers_is_asked_only_once(good, folder):
     with Server(PACKED, behave.never_answer) as silent:
         begun = time.monotonic()
-        assert_complete(fetch(COLLECTION, folder, [silent.url, good.url]), folder)
+        assert_complete(fetch(SPEC, folder, [silent.url, good.url]), folder)
         assert time.monotonic() - begun < 2
         assert len(silent.asked) == 1
 
@@ -207,7 +207,7 @@ def test_a_mirror_that_never_answers_is_asked_only_once(good, folder):
 @pytest.mark.parametrize("behaviour", [behave.stall_in_mid_body, behave.trickle])
 def test_a_mirror_that_stalled_is_asked_again_only_when_there_is_no_other(behaviour, good, folder):
     with Server(PACKED, behaviour) as slow:
-        assert_complete(fetch(COLLECTION, folder, [slow.url, good.url]), folder)
+        assert_complete(fetch(SPEC, folder, [slow.url, good.url]), folder)
         assert slow.asked == [(BIG, None)]
 
         for path in folder.iterdir():
@@ -219,8 +219,8 @@ def test_a_mirror_that_stalled_is_asked_again_only_when_there_is_no_other(behavi
         slow.asked.clear()
         slow.behaviour = slow_at_first
         with Server({BIG: PACKED[BIG]}) as poor:
-            assert_complete(fetch(COLLECTION, folder, [slow.url, poor.url]), folder)
-        assert [name for name, _ in slow.asked] == [f"{file.name}.gz" for file in COLLECTION.files]
+            assert_complete(fetch(SPEC, folder, [slow.url, poor.url]), folder)
+        assert [name for name, _ in slow.asked] == [f"{file.name}.gz" for file in SPEC.files]
 
 
 def test_a_slow_mirror_is_waited_for(folder, monkeypatch):
@@ -233,13 +233,13 @@ def test_a_slow_mirror_is_waited_for(folder, monkeypatch):
             handler.wfile.write(body[i : i + 40_000])
 
     with Server(PACKED, slowly) as server:
-        assert_complete(fetch(COLLECTION, folder, [server.url]), folder)
+        assert_complete(fetch(SPEC, folder, [server.url]), folder)
     assert len(server.asked) == 4
 
 
 def test_a_closed_port_is_passed_over(good, folder, capfd):
     dead = closed_port()
-    assert_complete(fetch(COLLECTION, folder, [dead, good.url]), folder)
+    assert_complete(fetch(SPEC, folder, [dead, good.url]), folder)
     assert capfd.readouterr().err.count(f"{dead} could not be connected to") == 1
 
 
@@ -248,7 +248,7 @@ def test_dropped_packets_cost_one_time_out_in_all(folder):
         mirrors = [stack.enter_context(dropping_packets()) for _ in range(4)]
         begun = time.monotonic()
         with pytest.raises(Unavailable, match=r"could not be connected to within 0\.5 s") as caught:
-            fetch(COLLECTION, folder, mirrors)
+            fetch(SPEC, folder, mirrors)
         assert 0.4 < time.monotonic() - begun < 1.5
     assert caught.value.reason == "no mirror could be reached"
 
@@ -257,13 +257,13 @@ def test_a_name_server_that_hangs_costs_one_time_out_in_all(folder, monkeypatch)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(5))
     begun = time.monotonic()
     with pytest.raises(Unavailable, match=r"could not be connected to within 0\.5 s"):
-        fetch(COLLECTION, folder, [f"http://mirror{number}.invalid/" for number in range(4)])
+        fetch(SPEC, folder, [f"http://mirror{number}.invalid/" for number in range(4)])
     assert 0.4 < time.monotonic() - begun < 1
 
 
 def test_nothing_is_told_of_mirrors_where_none_can_be_reached(folder, capfd):
     with pytest.raises(Unavailable) as caught:
-        fetch(COLLECTION, folder, [closed_port()])
+        fetch(SPEC, folder, [closed_port()])
     assert capfd.readouterr().err == ""
     for way_out in ("$TINYGRAD_CNN_MIRRORS", "data_dir", "the sample"):
         assert way_out in str(caught.value)
@@ -278,7 +278,7 @@ def low_bound(monkeypatch):
 def test_a_body_has_an_upper_bound(low_bound, folder):
     with Server(PACKED, behave.far_too_long) as bad:
         with pytest.raises(Unavailable, match="sent more than 1,000,000 bytes"):
-            fetch(COLLECTION, folder, [bad.url])
+            fetch(SPEC, folder, [bad.url])
         assert bad.sent == []  # the connection was given up before the end
     assert [path.name for path in folder.iterdir()] == [".lock"]
 
@@ -288,7 +288,7 @@ def test_what_a_body_unpacks_to_has_an_upper_bound(low_bound, folder):
         Server(PACKED, behave.bomb) as bad,
         pytest.raises(Unavailable, match="unpacks to more than 1,000,000 bytes"),
     ):
-        fetch(COLLECTION, folder, [bad.url])
+        fetch(SPEC, folder, [bad.url])
     assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
@@ -297,7 +297,7 @@ def test_that_bound_is_one_of_the_memory(low_bound):
     tracemalloc.start()
     try:
         with pytest.raises(DataError):
-            files.decode(packed, COLLECTION.files[0], "file")
+            files.decode(packed, SPEC.files[0], "file")
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
@@ -311,14 +311,14 @@ def test_that_bound_is_one_of_the_memory(low_bound):
 def test_the_next_run_downloads_only_the_missing_bytes(behaviour, folder):
     with Server(PACKED, behaviour) as server:
         with pytest.raises(Unavailable, match="broke off"):
-            fetch(COLLECTION, folder, [server.url])
+            fetch(SPEC, folder, [server.url])
         present = (folder / f"{BIG}.part").stat().st_size
         assert 100_000 < present < len(PACKED[BIG])
 
         server.behaviour = behave.well
         server.asked.clear()
         server.sent.clear()
-        assert_complete(fetch(COLLECTION, folder, [server.url]), folder)
+        assert_complete(fetch(SPEC, folder, [server.url]), folder)
     assert server.asked[0] == (BIG, f"bytes={present}-")
     assert server.sent[0] == len(PACKED[BIG]) - present
     assert [wanted for _, wanted in server.asked[1:]] == [None] * 3
@@ -326,7 +326,7 @@ def test_the_next_run_downloads_only_the_missing_bytes(behaviour, folder):
 
 def test_the_next_mirror_continues_the_part(good, folder):
     with Server(PACKED, behave.hang_up_in_mid_body) as bad:
-        assert_complete(fetch(COLLECTION, folder, [bad.url, good.url]), folder)
+        assert_complete(fetch(SPEC, folder, [bad.url, good.url]), folder)
     name, wanted = good.asked[0]
     assert name == BIG
     assert wanted is not None
@@ -336,32 +336,32 @@ def test_the_next_mirror_continues_the_part(good, folder):
 def test_a_server_that_cannot_continue_sends_all(behaviour, folder, capfd):
     leave_part(folder, PACKED[BIG][:1000])
     with Server(PACKED, behaviour) as server:
-        assert_complete(fetch(COLLECTION, folder, [server.url]), folder)
+        assert_complete(fetch(SPEC, folder, [server.url]), folder)
     assert server.asked[0] == (BIG, "bytes=1000-")
     assert capfd.readouterr().err.count(f"downloading {BIG}") == 1  # not the wrong bytes first
 
 
-def test_a_part_as_long_as_the_file_is_begun_anew(good, folder):
+def test_a_part_as_long_as_the_file_is_begun_again(good, folder):
     leave_part(folder, bytes(len(PACKED[BIG])))
-    assert_complete(fetch(COLLECTION, folder, [good.url]), folder)
+    assert_complete(fetch(SPEC, folder, [good.url]), folder)
     assert [wanted for name, wanted in good.asked if name == BIG] == [f"bytes={len(PACKED[BIG])}-", None]
 
 
-def test_a_part_of_something_else_is_begun_anew(good, folder):
+def test_a_part_of_something_else_is_begun_again(good, folder):
     leave_part(folder, bytes(1000))
-    assert_complete(fetch(COLLECTION, folder, [good.url]), folder)
+    assert_complete(fetch(SPEC, folder, [good.url]), folder)
     assert [wanted for name, wanted in good.asked if name == BIG] == ["bytes=1000-", None]
 
 
-def test_an_empty_part_is_begun_anew(good, folder):
+def test_an_empty_part_is_begun_again(good, folder):
     leave_part(folder, b"")
-    assert_complete(fetch(COLLECTION, folder, [good.url]), folder)
+    assert_complete(fetch(SPEC, folder, [good.url]), folder)
 
 
 def test_a_web_page_does_not_cost_the_part(folder):
     leave_part(folder, PACKED[BIG][:1000])
     with Server(PACKED, behave.web_page) as server, pytest.raises(Unavailable):
-        fetch(COLLECTION, folder, [server.url])
+        fetch(SPEC, folder, [server.url])
     assert (folder / f"{BIG}.part").read_bytes() == PACKED[BIG][:1000]
 
 
@@ -370,30 +370,30 @@ def test_a_web_page_does_not_cost_the_part(folder):
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:-9], lambda whole: gzip.compress(b"x"), lambda whole: b""])
-def test_a_damaged_cached_file_is_removed_and_downloaded_anew(damage, good, folder, capfd):
-    fetch(COLLECTION, folder, [good.url])
+def test_a_damaged_cached_file_is_removed_and_downloaded_again(damage, good, folder, capfd):
+    fetch(SPEC, folder, [good.url])
     (folder / BIG).write_bytes(damage(PACKED[BIG]))
     good.asked.clear()
     capfd.readouterr()
-    assert_complete(fetch(COLLECTION, folder, [good.url]), folder)
+    assert_complete(fetch(SPEC, folder, [good.url]), folder)
     assert good.asked == [(BIG, None)]
     told = capfd.readouterr().err
     assert BIG in told
-    assert "removed, to be downloaded anew" in told
+    assert "removed, and downloaded again" in told
 
 
 def test_a_damaged_cached_file_is_removed_even_if_no_mirror_is_reached(folder):
     folder.mkdir(parents=True)
     (folder / BIG).write_bytes(b"damaged")
     with pytest.raises(Unavailable):
-        fetch(COLLECTION, folder, [closed_port()])
+        fetch(SPEC, folder, [closed_port()])
     assert not (folder / BIG).exists()
 
 
 def test_a_file_in_the_place_of_the_folder_is_told(good, tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(DataError, match=r"cache/mnist cannot be used \(.+\)\. .*\$TINYGRAD_CNN_DATA") as caught:
-        fetch(COLLECTION, tmp_path / "cache" / "mnist", [good.url])
+        fetch(SPEC, tmp_path / "cache" / "mnist", [good.url])
     assert isinstance(caught.value, Unavailable)
     assert "cannot be used" in caught.value.reason
     assert good.asked == []
@@ -416,11 +416,11 @@ def test_a_read_only_folder_serves_what_it_holds_and_is_told_when_that_is_not_en
     with tempfile.TemporaryDirectory() as parent:
         Path(parent).chmod(0o755)
         folder = Path(parent, "mnist")
-        fetch(COLLECTION, folder, [good.url])
+        fetch(SPEC, folder, [good.url])
         (folder / ".lock").chmod(0o444)
         folder.chmod(0o555)
         with unprivileged():
-            assert_complete(fetch(COLLECTION, folder, [good.url]), folder)
+            assert_complete(fetch(SPEC, folder, [good.url]), folder)
         folder.chmod(0o755)
         (folder / BIG).unlink()
         folder.chmod(0o555)
@@ -429,7 +429,7 @@ def test_a_read_only_folder_serves_what_it_holds_and_is_told_when_that_is_not_en
                 unprivileged(),
                 pytest.raises(Unavailable, match=r"cannot be used \(Permission denied\)\. .*\$TINYGRAD_CNN_DATA"),
             ):
-                fetch(COLLECTION, folder, [good.url])
+                fetch(SPEC, folder, [good.url])
         finally:
             folder.chmod(0o755)
 
@@ -440,10 +440,10 @@ def test_a_full_disk_is_told(good, folder):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
         with pytest.raises(Unavailable, match=r"mnist cannot be used \(File too large\)\. .*\$TINYGRAD_CNN_DATA"):
-            fetch(COLLECTION, folder, [good.url])
+            fetch(SPEC, folder, [good.url])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert_complete(fetch(COLLECTION, folder, [good.url]), folder)
+    assert_complete(fetch(SPEC, folder, [good.url]), folder)
     assert good.asked[1] == (BIG, "bytes=100000-")
 
 
@@ -457,8 +457,8 @@ from pathlib import Path
 import numpy as np
 from data_server import made_up
 from tinygrad_cnn.data.download import fetch
-collection, arrays, _ = made_up()
-for array, expected in zip(fetch(collection, Path(sys.argv[1]), sys.argv[2:]), arrays, strict=True):
+spec, arrays, _ = made_up()
+for array, expected in zip(fetch(spec, Path(sys.argv[1]), sys.argv[2:]), arrays, strict=True):
     np.testing.assert_array_equal(array, expected)
 """
 
@@ -479,7 +479,7 @@ def test_two_processes_at_once_download_each_file_once(folder):
         assert [process.returncode for process in processes] == [0, 0], told
         assert sorted(server.asked) == [(name, None) for name in NAMES]
     assert sum("another process is downloading" in text for text in told) == 1
-    assert_complete(fetch(COLLECTION, folder), folder)
+    assert_complete(fetch(SPEC, folder), folder)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -499,7 +499,7 @@ def test_a_process_that_is_stopped_leaves_its_part_to_the_next(how, folder):
 
         server.behaviour = behave.well
         server.asked.clear()
-        assert_complete(fetch(COLLECTION, folder, [server.url]), folder)
+        assert_complete(fetch(SPEC, folder, [server.url]), folder)
         assert server.asked[0] == (BIG, f"bytes={present}-")
 
 
@@ -509,12 +509,12 @@ def test_a_process_that_is_stopped_leaves_its_part_to_the_next(how, folder):
 
 def test_in_a_pipe_there_is_one_plain_line_per_file(good, folder, capfd, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    fetch(COLLECTION, folder, [good.url])
+    fetch(SPEC, folder, [good.url])
     out, err = capfd.readouterr()
     assert out == ""
     lines = err.splitlines()
     assert len(lines) == 4
-    for line, file in zip(lines, COLLECTION.files, strict=True):
+    for line, file in zip(lines, SPEC.files, strict=True):
         assert re.fullmatch(rf"downloading {file.name}\.gz \([\d.]+ (bytes|kB)\) from {good.url}", line)
 
 

@@ -15,13 +15,13 @@ from tinygrad_cnn import data
 from tinygrad_cnn.data import DataError, cache, datasets, load
 from tinygrad_cnn.data.catalog import FASHION, MNIST
 
-COLLECTION, ARRAYS, PACKED = made_up(train=20, test=10)
+SPEC, ARRAYS, PACKED = made_up(train=20, test=10)
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, own_cache):
     """A small made-up MNIST that no mirror has."""
-    monkeypatch.setattr(datasets, "MNIST", COLLECTION)
+    monkeypatch.setattr(datasets, "MNIST", SPEC)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_auto_with_a_folder_reads_the_folder(tmp_path):
 
 @pytest.mark.parametrize("below", ["fashion", "fashion-mnist", "FashionMNIST/raw"])
 def test_fashion_is_found_next_to_mnist(below, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "FASHION", dataclasses.replace(FASHION, files=COLLECTION.files))
+    monkeypatch.setattr(datasets, "FASHION", dataclasses.replace(FASHION, files=SPEC.files))
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"of MNIST")
     folder = fill(tmp_path / below)
     dataset = load("fashion", data_dir=tmp_path)
@@ -225,10 +225,10 @@ def test_a_dataset_shows_itself_without_its_pixels():
 
 
 def test_each_dataset_has_several_mirrors_and_ten_classes():
-    for collection in (MNIST, FASHION):
-        assert len(collection.mirrors) >= 3
-        assert len(set(collection.classes)) == 10
-        assert [len(file.sha256) for file in collection.files] == [64] * 4
+    for spec in (MNIST, FASHION):
+        assert len(spec.mirrors) >= 3
+        assert len(set(spec.classes)) == 10
+        assert [len(file.sha256) for file in spec.files] == [64] * 4
 
 
 def test_the_full_mnist_loads(monkeypatch, full_mnist):

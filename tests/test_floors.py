@@ -129,3 +129,50 @@ def test_a_broken_floor_is_seen(path, source, complaint):
 )
 def test_imports_that_keep_the_floors(path, source):
     assert broken_floors({tuple(path.split("/")): source}) == []
+
+
+def circle(sources):
+    """Some modules each of which imports the next one, the last one the first; none if there is no such circle."""
+    modules = {
+        path[:-1] if path[-1] == "__init__.py" else (*path[:-1], path[-1].removesuffix(".py")) for path in sources
+    }
+    needs = {}
+    for path, source in sources.items():
+        own = path[:-1] if path[-1] == "__init__.py" else (*path[:-1], path[-1].removesuffix(".py"))
+        found = needs[own] = set()
+        for _, _, module, names in imports(source, path):
+            targets = [(*module, name) for name in names if (*module, name) in modules] or [module]
+            found |= {target for target in targets if target in modules and target != own}
+    done, path = set(), []
+
+    def visit(module):
+        if module in path:
+            return path[path.index(module) :]
+        if module in done:
+            return []
+        path.append(module)
+        for needed in sorted(needs[module]):
+            if found := visit(needed):
+                return found
+        done.add(path.pop())
+        return []
+
+    return next((found for module in sorted(needs) if (found := visit(module))), [])
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    root = Path(tinygrad_cnn.__file__).parent
+    sources = {path.relative_to(root).parts: path.read_text("utf-8") for path in root.rglob("*.py")}
+    assert circle(sources) == []
+    broken = {
+        ("a.py",): "from .b import x",
+        ("b.py",): "from .c.d import y",
+        ("c", "d.py"): "def f():\n    from .. import a",
+    }
+    assert sorted(circle({**broken, ("c", "__init__.py"): ""})) == [("a",), ("b",), ("c", "d")]
+
+
+def test_the_root_is_seen_at_a_glance():
+    root = Path(tinygrad_cnn.__file__).parent
+    modules = sorted(path.stem for path in root.glob("*.py") if not path.stem.startswith("__"))
+    assert modules == ["checkpoint", "models", "random", "settings", "tensor", "training"]

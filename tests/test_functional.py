@@ -13,7 +13,7 @@ from references import (
     max_pool2d_loops,
 )
 
-from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed
+from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed, ops
 from tinygrad_cnn import functional as F
 
 normal = np.random.default_rng(0).standard_normal
@@ -742,11 +742,18 @@ def test_smoothing_leaves_out_ignored_rows_that_are_infinite():
     np.testing.assert_allclose(loss, alone)
 
 
-def test_integer_images_take_the_dtype_of_the_weights():
+def test_layers_refuse_integers_beside_floating_point_weights():
     images = np.arange(16).reshape(1, 1, 4, 4)
-    assert F.conv2d(images, np.ones((1, 1, 2, 2), np.float32)).dtype == np.float32
-    assert F.linear(np.arange(3), np.ones((2, 3), np.float32)).dtype == np.float32
-    assert F.batch_norm(np.arange(4).reshape(4, 1), None, None, training=True).dtype == np.float32
+    ones = np.ones((1, 1, 2, 2), np.float32)
+    for call in (
+        lambda: F.conv2d(images.astype(np.uint8), ones),
+        lambda: F.linear(np.arange(3), np.ones((2, 3), np.float32)),
+        lambda: F.matmul(np.ones((2, 3), np.float32), Tensor(np.arange(3))),
+        lambda: F.batch_norm(np.arange(4).reshape(4, 1), None, None, training=True),
+    ):
+        with pytest.raises(TypeError, match=r"floating-point numbers.*astype\(np.float32\)"):
+            call()
+    assert (images * Tensor([2.0])).dtype == np.float32  # arithmetic converts them
     np.testing.assert_array_equal(F.max_pool2d(images - 20, 3, 2, 1)[0, 0], [[-15, -13], [-7, -5]])
 
 
@@ -776,3 +783,52 @@ def test_joining_takes_a_list():
 def test_images_of_a_wrong_shape_are_told_the_likely_reason(shape, weight, hint):
     with pytest.raises(ValueError, match=hint):
         F.conv2d(np.zeros(shape), np.zeros(weight))
+
+
+# ---- undefined numbers
+
+
+@pytest.mark.parametrize("x", [[[1.0, np.nan, 3.0]], [[np.nan, 1.0, np.nan]], [[1.0, 2.0, np.nan]]])
+def test_under_a_nan_the_gradient_goes_where_the_value_comes_from(x):
+    x = Tensor(np.array(x), requires_grad=True)
+    first = int(np.isnan(x.data).argmax())
+    for largest in (F.max(x, 1).values, F.max_pool2d(x.reshape(1, 1, 1, 3), (1, 3))):
+        assert np.isnan(largest.data).all()
+        (g,) = grad(largest.sum(), x)
+        assert g.data.ravel().argmax() == first and g.data.sum() == 1
+    (g,) = grad(F.amax(x, 1).sum(), x)
+    np.testing.assert_array_equal(g.data > 0, np.isnan(x.data))
+    assert F.max(x, 1).indices.tolist() == [first]
+
+
+def test_clamp_with_nan():
+    x = np.array([1.0, np.nan, 3.0])
+    np.testing.assert_array_equal(F.clamp(x, 2.0, 2.5), [2.0, np.nan, 2.5])
+    assert np.isnan(F.clamp(x, np.nan)).all() and np.isnan(F.clamp(x, None, np.array([np.nan] * 3))).all()
+
+
+def test_integers_are_not_divided_by_zero():
+    for how in ("floor", "trunc"):
+        with pytest.raises(ZeroDivisionError, match="of integers by zero"):
+            F.div(np.array([1, 2]), np.array([1, 0]), rounding_mode=how)
+        with np.errstate(divide="ignore"):
+            assert F.div(np.array([1.0]), np.array([0.0]), rounding_mode=how).tolist() == [np.inf]
+
+
+def test_a_rounded_quotient_has_a_gradient_of_zero():
+    x = Tensor([7.0, np.inf], requires_grad=True)
+    y = F.div(x, 2.0, rounding_mode="floor")
+    assert grad(y, x, np.array([1.0, np.inf], np.float32))[0].tolist() == [0.0, 0.0]
+
+
+def test_many_tensors_are_joined_in_linear_time():
+    """Each rule would add up the lengths of all that stand before it."""
+    tensors = [Tensor(np.ones(1), requires_grad=True) for _ in range(50)]
+    calls = []
+    original = ops.concatenate.joint_rule
+    try:
+        ops.concatenate.joint_rule = lambda *args, **settings: calls.append(1) or original(*args, **settings)
+        F.stack(tensors).sum().backward()
+    finally:
+        ops.concatenate.joint_rule = original
+    assert len(calls) == 1 and all(t.grad.item() == 1 for t in tensors)

@@ -429,7 +429,9 @@ def test_rounding_is_named_though_the_tolerance_would_let_it_pass():
 
 
 def test_each_input_alone_is_right_at_a_tie_and_both_together_are_not():
-    wrong = with_rules(ops.maximum, lambda g, out, a, b: g * (a >= b), lambda g, out, a, b: g * (b >= a))
+    wrong = with_rules(
+        ops.maximum, lambda g, out, a, b, *, ties: g * (a >= b), lambda g, out, a, b, *, ties: g * (b >= a)
+    )
     with pytest.raises(GradcheckError) as caught:
         gradcheck(wrong, [np.array([1.0, 2, 3]), np.array([1.0, 3, 3])])
     assert caught.value.kind == "tie"

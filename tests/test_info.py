@@ -15,7 +15,7 @@ from rich.console import Console
 from tinygrad_cnn import __main__ as command_line
 from tinygrad_cnn.commands import info, machine
 from tinygrad_cnn.commands.machine import AVX512, NO_BLAS, Blas, Processor
-from tinygrad_cnn.ops import blas as openblas_library
+from tinygrad_cnn.nn import threads as openblas_library
 
 PLAIN = Processor("a processor", 4, frozenset({"fma", "avx2"}), {})
 WIDE = replace(PLAIN, flags=AVX512 | PLAIN.flags)
@@ -112,8 +112,8 @@ def test_the_shortest_of_several_runs(monkeypatch):
         (8, {}, None),
         (None, {}, None),
         (1, {}, "with 1 of 4 cores. If"),
-        (1, {"OMP_NUM_THREADS": "1"}, "with 1 of 4 cores, as OMP_NUM_THREADS=1 has it. If"),
-        (2, {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "2"}, "as OPENBLAS_NUM_THREADS=2 has it. If"),
+        (1, {"OMP_NUM_THREADS": "1"}, "with 1 of 4 cores, because of OMP_NUM_THREADS=1. If"),
+        (2, {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "2"}, "because of OPENBLAS_NUM_THREADS=2. If"),
     ],
 )
 def test_advice_about_threads(threads, settings, said):

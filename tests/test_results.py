@@ -14,7 +14,7 @@ import pytest
 
 from tinygrad_cnn import data, models, nn
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
-from tinygrad_cnn.commands import watched
+from tinygrad_cnn.commands import progress
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -135,7 +135,7 @@ def assert_same_runs(one, other):
 
 def interrupt(monkeypatch, steps, happening):
     """Let something happen after each of these steps, counted over all runs from now on."""
-    add, done = watched.Seen.add, 0
+    add, done = progress.RunningAverage.add, 0
 
     def add_and_interrupt(self, step):
         nonlocal done
@@ -144,7 +144,7 @@ def interrupt(monkeypatch, steps, happening):
             happening()
         return add(self, step)
 
-    monkeypatch.setattr(watched.Seen, "add", add_and_interrupt)
+    monkeypatch.setattr(progress.RunningAverage, "add", add_and_interrupt)
 
 
 def test_a_stopped_run_continues_to_the_same_bits(results, monkeypatch, tmp_path, capsys):
@@ -154,7 +154,7 @@ def test_a_stopped_run_continues_to_the_same_bits(results, monkeypatch, tmp_path
     capsys.readouterr()
     codes = [run(results, monkeypatch, "--out", tmp_path / "parts") for _ in range(4)]
     assert codes == [130, 130, 130, 0]
-    assert "stopped; the same command goes on from here" in capsys.readouterr().out
+    assert "stopped; the same command continues from here" in capsys.readouterr().out
     assert_same_runs(tmp_path / "whole", tmp_path / "parts")
     assert run(results, monkeypatch, "--out", tmp_path / "parts", "--only", "quick") == 0
     assert "quick, seed 0: done before" in capsys.readouterr().out
@@ -342,11 +342,11 @@ def test_the_rows_are_those_that_were_published(results, monkeypatch):
         assert row.network()(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
 
 
-def test_the_readme_has_every_row_as_it_is(monkeypatch):
+def test_the_table_of_results_has_every_row_as_it_is(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     rows = importlib.import_module("results_rows")
-    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    lines = {line.split("`")[1]: line for line in readme.splitlines() if re.match(r"\| `.* parameters\) \|", line)}
+    text = (EXAMPLES / "results.md").read_text(encoding="utf-8")
+    lines = {line.split("`")[1]: line for line in text.splitlines() if re.match(r"\| `.* parameters\) \|", line)}
     for name, row in rows.ROWS.items():
         for part in (rows.spelled(row.network()), row.settings, row.source, row.theirs):
             assert part in lines[name]

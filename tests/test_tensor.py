@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from references import fixed
 
-from tinygrad_cnn import Tensor, grad, no_grad
+from tinygrad_cnn import Tensor, grad, nn, no_grad
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.engine.recording import is_recording
 from tinygrad_cnn.functional._numpy import UFUNCS
 
 
@@ -451,3 +452,113 @@ def test_methods_are_the_functions():
     assert x.unsqueeze(0).squeeze(0).shape == x.shape
     np.testing.assert_array_equal(x.softmax(1), F.softmax(x, 1))
     np.testing.assert_array_equal(x.log_softmax(1), F.log_softmax(x, 1))
+
+
+# ---- what is no array of real numbers
+
+
+NO_NUMBERS = {
+    "objects": np.array([None, 1.0]),
+    "strings": np.array(["1", "2"]),
+    "dates": np.array(["2001-01-01", "2002-02-02"], "datetime64[D]"),
+    "complex": np.ones(2, complex),
+    "float16": np.ones(2, np.float16),
+    "longdouble": np.ones(2, np.longdouble),
+    "masked": np.ma.masked_array([1.0, 2.0], [True, False]),
+}
+
+
+@pytest.mark.parametrize("array", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_what_is_no_array_of_real_numbers_is_refused_everywhere(array):
+    w = leaf(1.0, 2.0)
+    layer = nn.Linear(2, 2, bias=False)
+    for call in (
+        lambda: Tensor(array),
+        lambda: w * array,
+        lambda: array + w,
+        lambda: F.maximum(array, w.detach()),
+        lambda: F.relu(array),
+        lambda: layer(array),
+        lambda: nn.Conv2d(1, 1, 1)(array.reshape(1, 1, 1, 2)),
+        lambda: F.mse_loss(w, array),
+        lambda: F.cat([w, array]),
+        lambda: setattr(w, "data", array),
+    ):
+        with pytest.raises(TypeError, match=r"real numbers|its mask|expects|does not record|numbers, not"):
+            call()
+    before = layer.weight.data.copy()
+    with pytest.raises(TypeError, match=r"weight|mask"):
+        layer.load_state_dict({"weight": array.repeat(2).reshape(2, 2)})
+    np.testing.assert_array_equal(layer.weight.data, before)
+
+
+LISTS = {
+    "mean": lambda a, b: np.mean([a, b]),
+    "sum": lambda a, b: np.sum([a, b]),
+    "max": lambda a, b: np.max([a, b]),
+    "stack": lambda a, b: np.stack([a, b]),
+    "einsum": lambda a, b: np.einsum("i->", [a, b]),
+    "norm": lambda a, b: np.linalg.norm([a, b]),
+    "clip": lambda a, b: np.clip([a, b], 0, 1),
+}
+
+
+@pytest.mark.parametrize("function", LISTS.values(), ids=LISTS)
+def test_numpys_functions_of_lists_of_tensors_refuse(function):
+    w = leaf(1.0, 2.0)
+    with pytest.raises(TypeError, match="does not record"):
+        function(w[0] * 2, w[1])
+    with no_grad():
+        function(w[0], w[1])
+    function(w.detach()[0], w.detach()[1])
+    assert np.asarray(w).tolist() == np.array(w).tolist() == [1.0, 2.0]
+    np.testing.assert_allclose(w, [1.0, 2.0])
+
+
+# ---- keys, as in PyTorch
+
+
+def test_an_integer_takes_its_axis_away_before_arrays_pick_elements():
+    x = Tensor(np.arange(24.0).reshape(2, 3, 4), requires_grad=True)
+    picked = x[0, :, [0, 1, 3]]
+    assert picked.shape == (3, 3)
+    np.testing.assert_array_equal(picked, x.data[0][:, [0, 1, 3]])
+    np.testing.assert_array_equal(x[1, ..., np.array([True, False, True, False])], x.data[1][..., [0, 2]])
+    np.testing.assert_array_equal(x[[0, 1], 1, :2], x.data[:, 1, :2])
+    np.testing.assert_array_equal(x[None, 1, [2, 0]], x.data[1][[2, 0]][None])
+    np.testing.assert_array_equal(x[-1, np.ones((3, 4), bool)], x.data[1].reshape(-1))
+    assert grad(picked.sum(), x)[0].data.sum() == 9
+
+
+# ---- no_grad as a decorator
+
+
+def test_no_grad_on_a_generator_function_holds_while_it_computes():
+    w = leaf(1.0)
+    seen = []
+
+    @no_grad()
+    def steps():
+        try:
+            seen.append((yield w * 2))
+            yield w * 3
+        except KeyError:
+            yield w * 4
+        return "end"
+
+    run = steps()
+    assert not next(run).requires_grad
+    assert (w * 2).requires_grad  # between its steps
+    assert not run.send("sent").requires_grad and seen == ["sent"]
+    assert not run.throw(KeyError()).requires_grad
+    with pytest.raises(StopIteration) as ended:
+        next(run)
+    assert ended.value.value == "end"
+    unfinished = steps()
+    next(unfinished)
+    unfinished.close()
+    assert is_recording()
+    with pytest.raises(TypeError, match="is async"):
+
+        @no_grad()
+        async def work(): ...

@@ -108,7 +108,7 @@ REMOVED = object()
         *((name, REMOVED, f"of a run without {name}=") for name in ("model", "random", "loader", "averaged")),
         *((f"{name}", 3, f"the {name} of") for name in ("model", "optimizer", "averaged", "random")),
         *((f"{name}", {}, f"the {name} of") for name in ("model", "optimizer", "schedule", "averaged", "random")),
-        ("schedule/last_epoch", 1, "the schedule of the state does not fit: it has gone on 1 times in 6 steps"),
+        ("schedule/last_epoch", 1, "the schedule of the state does not fit: it has advanced 1 times in 6 steps"),
         ("schedule/base_lrs", ["x"], "the schedule of"),
         ("schedule/base_lrs", [], "the schedule of"),
         ("model/0.weight", REMOVED, "missing: 0.weight"),

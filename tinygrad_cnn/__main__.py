@@ -10,8 +10,8 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from .commands import look, train
-from .commands.fault import exit_status
+from .commands import explain_show, train
+from .commands.errors import exit_status
 from .commands.info import show_info
 from .microscope.diagnosis.selftest import selftest
 
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
             description=train.__doc__,
         )
     )
-    look.add_explain_options(
+    explain_show.add_explain_options(
         commands.add_parser(
             "explain",
             help="how the gradient of one weight comes about, operation by operation",
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
             "add up to.",
         )
     )
-    look.add_show_options(
+    explain_show.add_show_options(
         commands.add_parser(
             "show",
             help="the graph of a network: as a tree, as text for Graphviz or Mermaid, or as a page to walk through",

@@ -24,7 +24,7 @@ if sys.platform != "win32":
 
 
 class CheckpointError(Exception):
-    """A file that is not there, not a checkpoint, or cannot be written; the message names it."""
+    """A file that is missing, is not a checkpoint, or cannot be written; the message names it."""
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
@@ -51,8 +51,11 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     except RecursionError:
         raise ValueError("the state is nested too deeply, or contains itself") from None
     try:
-        with atomic_write(path) as file:
-            np.savez(file, state=np.array(tree), **arrays)
+        # not np.savez, which in NumPy 2.1 leaves the archive open if a write fails
+        with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+            for name, array in {"state": np.array(tree), **arrays}.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, array, allow_pickle=False)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -60,13 +63,13 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote.
 
-    Raises CheckpointError, naming the file, whatever is wrong with it.
+    Raises CheckpointError, which names the file, if anything is wrong with it.
     """
     path = settings.path(path, "path", "load_checkpoint")
     try:
         with zipfile.ZipFile(path) as file:
             members = file.infolist()
-            # np.savez does not compress, so nothing it wrote unpacks to more than the size of the file
+            # nothing is compressed, so what was saved cannot unpack to more than the size of the file
             if sum(member.file_size for member in members) > os.path.getsize(path):
                 raise zipfile.BadZipFile
             arrays = {member.filename.removesuffix(".npy"): _read_array(file, member) for member in members}
@@ -85,7 +88,7 @@ def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-# In the JSON text an array stands as {ARRAY: its name in the file}.
+# In the JSON text an array is written as {ARRAY: its name in the file}.
 ARRAY = "array in this file"
 
 
@@ -133,7 +136,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file to write to; what was at `path` stays as it was until the block is left without an error.
 
     A symbolic link stays one, and the file that it points at is replaced; an existing file's permissions are kept.
-    What is no ordinary file (a device, a pipe) cannot be replaced, and is written to directly.
+    A device or a pipe cannot be replaced, and is written to directly.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -160,10 +163,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(part, target)
 
 
-# A killed process leaves its part behind. Its age does not tell: a slow or suspended process may still be writing an
-# old one. Nor does a process id: in the next container, another process has the same. So whoever writes a part holds a
-# lock on it, which the system releases when the process ends, however it ends; a part without a lock is abandoned. (On
-# Windows no lock is needed: a file that is open cannot be removed.)
+# A killed process leaves its part behind. Its age proves nothing: a slow or suspended process may still be writing an
+# old one. Nor does a process id: another container may have a process with the same id. So whoever writes a part holds
+# a lock on it, which the system releases when the process ends, however it ends; a part without a lock is abandoned.
+# (On Windows no lock is needed: an open file cannot be removed.)
 
 
 @contextmanager
@@ -175,7 +178,7 @@ def _new_part(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
                 if sys.platform != "win32":
                     with suppress(OSError):  # some file systems have no locks; there nothing is removed either
                         fcntl.flock(file, fcntl.LOCK_EX)
-                if part.exists():  # else another save took it for abandoned before it was locked
+                if part.exists():  # else another save removed it as abandoned before it was locked
                     yield part, file
                     return
         finally:

@@ -1,4 +1,4 @@
-"""The package's one source of randomness, for everything that is not handed a generator of its own."""
+"""The package's random generator, for everything that is not given a generator of its own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _generator = np.random.default_rng()
 
 
 def manual_seed(seed: int) -> np.random.Generator:
-    """Begin the package's random numbers anew: two runs with one seed give the same bits.
+    """Seed the package's random generator and return it: two runs with one seed give the same bits.
 
-    Initial weights and dropout draw from this generator. Returns it.
+    Initial weights and dropout draw from it.
 
     >>> from tinygrad_cnn import manual_seed, nn
     >>> _ = manual_seed(0)
@@ -29,16 +29,16 @@ def manual_seed(seed: int) -> np.random.Generator:
 
 
 def generator() -> np.random.Generator:
-    """The generator that the package draws from now."""
+    """The generator that the package draws from."""
     return _generator
 
 
 def get_rng_state() -> dict[str, Any]:
-    """Where the package's generator stands, as plain numbers and strings (JSON can hold it)."""
+    """The state of the package's generator, as numbers and strings that JSON can hold."""
     return dict(_generator.bit_generator.state)
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Continue from a state that `get_rng_state` gave."""
+    """Continue from a state that `get_rng_state` returned."""
     mapping(state, "state", "set_rng_state", ["bit_generator", "state", "has_uint32", "uinteger"])
     _generator.bit_generator.state = state

@@ -16,10 +16,10 @@ from . import ops
 from .engine.autograd import run_backward
 from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
-from .engine.guards import check_dtype
+from .engine.recording import is_recording
 from .engine.versions import note_change
-from .functional._arguments import new_array, one_dim
-from .functional._numpy import call_outside_graph, call_ufunc
+from .functional._arguments import new_array, one_dim, real_array
+from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
 from .functional.indexing import getitem
 from .settings import flag, real_dtype
 
@@ -102,15 +102,10 @@ class Tensor(Value):
                 "the value of a recorded operation cannot be changed: it may be needed for a gradient; "
                 "change a .detach().data.copy() of it"
             )
-        if isinstance(new, Tensor):
-            new = new._array
-        if not isinstance(new, np.ndarray):
-            raise TypeError(f".data takes an array, got {type(new).__name__}")
-        if self._leaf is not None and new.dtype.kind != "f":
-            raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {new.dtype}")
-        check_dtype(new.dtype, "an array")
+        if new is not self._array:  # as it is after `w.data -= step`
+            new = _new_data(new, needs_float=self._leaf is not None)
         note_change(self._array)
-        self._array = new if new.flags.writeable else new.copy()
+        self._array = new
 
     @property
     def grad(self) -> Tensor | None:
@@ -207,7 +202,7 @@ class Tensor(Value):
         return Tensor.wrap(self._array, None)
 
     def _leave_graph(self, how: str) -> None:
-        """Note that the code which called the caller took this value out of its graph."""
+        """Note where the user's code detached this value from its graph."""
         if type(self.node) is Node:
             note_cut(self.node, how, sys._getframe(2))
 
@@ -265,6 +260,8 @@ class Tensor(Value):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         self._leave_graph("np.asarray")
+        if self.requires_grad and is_recording():
+            refuse_inside_numpy(sys._getframe(1).f_globals.get("__name__", ""))
         return np.array(self._array, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
@@ -373,6 +370,17 @@ class Tensor(Value):
     def double(self) -> Array:
         """As float64."""
         return self.astype(np.float64)
+
+
+def _new_data(new: Any, needs_float: bool) -> np.ndarray:
+    """Check what is assigned to .data; returns a writeable array."""
+    array = new._array if isinstance(new, Tensor) else new
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f".data takes an array, got {type(new).__name__}")
+    if needs_float and array.dtype.kind != "f":
+        raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {array.dtype}")
+    array = real_array(array)
+    return array if array.flags.writeable else array.copy()
 
 
 def _restored(kind: type[Tensor], array: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:

@@ -21,7 +21,7 @@ from .settings import array, instance, integer
 
 
 class Step(NamedTuple):
-    """What one step on one batch showed, before the weights were changed."""
+    """The results of a step on one batch, from before the weights were changed."""
 
     loss: float
     correct: int
@@ -29,11 +29,11 @@ class Step(NamedTuple):
 
 
 class Trainer:
-    """A model on its way, with its optimiser and its batches.
+    """A model in training, with its optimiser and its batches.
 
     Args:
-        schedule: of the learning rate; it goes on after each step.
-        averaged: takes in the model after each step.
+        schedule: of the learning rate; it advances after each step.
+        averaged: an average of the weights, updated after each step.
 
     >>> from tinygrad_cnn import manual_seed, nn, optim
     >>> _ = manual_seed(0)
@@ -66,7 +66,7 @@ class Trainer:
         return self.loader.state_dict()["epoch"]
 
     def epoch(self) -> Iterator[Step]:
-        """Train on the rest of the epoch, one step per item; leaving off between two items loses nothing."""
+        """Train on the rest of the epoch, one step per item; stopping between two items loses nothing."""
         self.model.train()
         self.loader.load_state_dict(self.loader.state_dict())  # else a new iteration would begin a new epoch
         for images, labels in self.loader:
@@ -86,12 +86,12 @@ class Trainer:
         return {name: None if part is None else part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` gave.
+        """Continue from a state that `state_dict` returned.
 
         Raises:
-            ValueError: if a part of the state is missing or damaged, or of another model, optimiser or loader; if that
-                run had a schedule or an average of weights and this one has none, or the other way round; or if its
-                schedule did not go on after each step. Nothing has been changed then.
+            ValueError: if a part of the state is missing or damaged, or of another model, optimiser or loader; if only
+                one of the two runs has a schedule, or an average of weights; or if the schedule did not advance after
+                each step. Nothing has been changed then.
         """
         if not isinstance(state, Mapping):
             raise ValueError(f"the state of a run is a dictionary, got {type(state).__name__}")
@@ -118,7 +118,7 @@ class Trainer:
             raise ValueError(f"the {name} of the state does not fit: {reason}") from error
 
     def _parts(self) -> dict[str, Any]:
-        """What has a state, in the order in which states are loaded.
+        """The parts with a state, in the order in which states are loaded.
 
         The schedule comes after the optimiser, whose learning rate it sets. The loader comes last: it changes nothing
         unless its state fits, and so never has to be restored.
@@ -137,7 +137,7 @@ class Trainer:
             steps = state["loader"]["epoch"] * len(self.loader) + state["loader"]["batch"]
             done = state["schedule"]["last_epoch"]
             if done != steps:
-                raise ValueError(f"it has gone on {done:,} times in {steps:,} steps; it should once after each")
+                raise ValueError(f"it has advanced {done:,} times in {steps:,} steps; it should once after each")
 
 
 def predict(model: Module, images: np.ndarray, batch_size: int = 500) -> np.ndarray:

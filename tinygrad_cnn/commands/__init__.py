@@ -1,1 +1,1 @@
-"""What `python -m tinygrad_cnn` offers, one module for each command or two."""
+"""The commands of `python -m tinygrad_cnn`."""

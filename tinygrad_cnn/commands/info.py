@@ -1,4 +1,4 @@
-"""How fast this machine is at what training consists of, and what would make it faster."""
+"""How fast this machine multiplies and copies, and what would make training faster."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from . import machine
 from .machine import Blas, Processor
 
 PRODUCT = 1024  # rows and columns
-LARGE, IN_CACHE = 1 << 26, 1 << 17  # bytes: more than caches hold, and what a core's own cache holds twice
-SECONDS = 0.3  # of each measurement
+LARGE, IN_CACHE = 1 << 26, 1 << 17  # bytes: more than the caches hold, and what fits twice into a core's own cache
+SECONDS = 0.3  # per measurement
 
 CORETYPE = "OPENBLAS_CORETYPE"
 THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")  # the first one that is set counts
 
 
 def show_info(console: Console) -> None:
-    """Measure for some two seconds, and print it all."""
+    """Measure for about two seconds, and print the results."""
     processor, blas, settings = machine.processor(), machine.blas(), machine.settings(os.environ)
     product = product_speed()
     rows = {
@@ -61,13 +61,13 @@ def product_speed() -> float:
 
 
 def copy_speed(size: int) -> float:
-    """GB/s (10⁹ bytes a second, each counted once) of the fastest copy of so many bytes."""
+    """GB/s (10⁹ bytes a second, each counted once) of the fastest copy of `size` bytes."""
     source, target = np.ones(size, np.uint8), np.ones(size, np.uint8)
     return 1e-9 * size / shortest(lambda: np.copyto(target, source))
 
 
 def shortest(work: Callable[[], object]) -> float:
-    """The seconds that the work takes when nothing disturbs it."""
+    """The seconds of the fastest of many calls."""
     work()
     best, end = float("inf"), time.perf_counter() + SECONDS
     while best == float("inf") or time.perf_counter() < end:
@@ -78,7 +78,7 @@ def shortest(work: Callable[[], object]) -> float:
 
 
 def thread_advice(processor: Processor, blas: Blas, settings: Mapping[str, str]) -> list[str]:
-    """What could be done about products that do not run on all cores."""
+    """Advice if matrix products do not run on all cores."""
     if blas == machine.NO_BLAS:
         return [
             "This NumPy was built without a BLAS library, and matrix products are many times slower for it. "
@@ -86,7 +86,7 @@ def thread_advice(processor: Processor, blas: Blas, settings: Mapping[str, str])
         ]
     if blas.threads is None or blas.threads >= processor.cores:
         return []
-    cause = next((f", as {name}={settings[name]} has it" for name in THREADS if settings.get(name)), "")
+    cause = next((f", because of {name}={settings[name]}" for name in THREADS if settings.get(name)), "")
     return [
         f"OpenBLAS multiplies with {blas.threads} of {processor.cores} cores{cause}. If nothing else needs the others, "
         f"start Python with {THREADS[0]}={processor.cores} in the environment."
@@ -94,7 +94,7 @@ def thread_advice(processor: Processor, blas: Blas, settings: Mapping[str, str])
 
 
 def kernel_advice(processor: Processor, blas: Blas, product: float, settings: Mapping[str, str]) -> list[str]:
-    """What could be done about a kernel that leaves AVX-512 unused, and how much it helps, measured.
+    """Advice if OpenBLAS's kernel does not use AVX-512, with the measured gain of one that does.
 
     Args:
         product: GFLOP/s with the kernel as it is.
@@ -119,7 +119,7 @@ def kernel_advice(processor: Processor, blas: Blas, product: float, settings: Ma
 
 
 def product_with(coretype: str) -> tuple[str, float] | None:
-    """The kernel and the `product_speed` of a new Python for which OpenBLAS is told a core type; None if it fails."""
+    """The kernel and the `product_speed` in a new process with this OPENBLAS_CORETYPE; None if it fails."""
     program = "from tinygrad_cnn.commands import info, machine; print(machine.blas().kernel, info.product_speed())"
     try:
         done = subprocess.run(

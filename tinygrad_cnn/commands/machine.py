@@ -1,6 +1,6 @@
-"""The processor, and the BLAS library that NumPy multiplies matrices with: asked, and never changed.
+"""The processor, and the BLAS library that NumPy multiplies matrices with. Nothing is changed.
 
-What is not told is None, and shown as "unknown".
+What cannot be found out is None, and shown as "unknown".
 """
 
 from __future__ import annotations
@@ -14,16 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ops.blas import openblas
+from ..nn.threads import openblas
 
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
-# what OpenBLAS's kernels for AVX-512 ask of a processor, and their names
+# the CPU flags that OpenBLAS's AVX-512 kernels need, and the names of these kernels
 AVX512 = frozenset({"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
 AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 
-SETTINGS = ("OPENBLAS_", "GOTO_", "OMP_", "MKL_", "VECLIB_")  # how the variables begin that BLAS libraries read
+SETTINGS = (
+    "OPENBLAS_",
+    "GOTO_",
+    "OMP_",
+    "MKL_",
+    "VECLIB_",
+)  # prefixes of the variables that BLAS libraries read
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Processor:
 
     Attributes:
         cores: how many of its cores this process may run on.
-        flags: what it can do, in the words of /proc/cpuinfo; empty where there is none.
-        caches: the sizes of those for data, {"L1": "48K"}; empty where they are not told.
+        flags: those in /proc/cpuinfo; empty where there is no such file.
+        caches: the sizes of its data caches, {"L1": "48K"}; empty where they are unknown.
     """
 
     name: str
@@ -52,7 +58,7 @@ class Processor:
 
 @dataclass(frozen=True)
 class Blas:
-    """A BLAS library; of OpenBLAS also the kernel that it runs on this processor, and its threads.
+    """A BLAS library; for OpenBLAS also its kernel for this processor, and its number of threads.
 
     >>> print(Blas("OpenBLAS", "0.3.31", "Haswell", 2))
     OpenBLAS 0.3.31, kernel Haswell, 2 threads
@@ -105,7 +111,7 @@ def parse_cpuinfo(text: str) -> tuple[str | None, frozenset[str]]:
 
 
 def caches(folder: Path) -> dict[str, str]:
-    """The sizes of the caches for data, from the folder in which Linux describes a core's."""
+    """The sizes of the data caches, from the folder in which Linux describes those of a core."""
     sizes = {}
     for index in sorted(folder.glob("index*")):
         level, kind, size = (_text(index / field).strip() for field in ("level", "type", "size"))
@@ -122,8 +128,10 @@ def _text(path: Path) -> str:
 
 
 def blas() -> Blas:
-    """The BLAS that NumPy runs on in this process: OpenBLAS is asked itself, of others is known what NumPy was built
-    with. NO_BLAS if NumPy was built without."""
+    """The BLAS library in this process: what OpenBLAS says of itself, or else what NumPy was built with.
+
+    NO_BLAS if NumPy was built without one.
+    """
     config = openblas("get_config", ctypes.c_char_p)
     if config is not None:
         kernel, threads = openblas("get_corename", ctypes.c_char_p), openblas("get_num_threads", ctypes.c_int)
@@ -134,7 +142,7 @@ def blas() -> Blas:
 
 
 def parse_config(config: str) -> str:
-    """The version in what OpenBLAS says of itself.
+    """The version in OpenBLAS's description of itself.
 
     >>> parse_config("OpenBLAS 0.3.31.188.0  USE64BITINT DYNAMIC_ARCH NO_AFFINITY Haswell MAX_THREADS=64")
     '0.3.31.188.0'
@@ -144,7 +152,7 @@ def parse_config(config: str) -> str:
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the environment tells a BLAS library.
+    """The environment variables that BLAS libraries read.
 
     >>> settings({"HOME": "/", "OMP_NUM_THREADS": "1"})
     {'OMP_NUM_THREADS': '1'}

@@ -51,9 +51,9 @@ def worst_mistakes(
 
 
 def side_by_side(drawings: Sequence[str], captions: Sequence[str], width: int) -> RenderableType:
-    """Drawings over their captions, as many in a row as the width takes."""
+    """Drawings over their captions, as many in a row as fit into the width."""
     lengths = [len(line) for drawing in drawings for line in drawing.splitlines()]
-    cell = max([24, *lengths]) + 2  # a caption wants some room too
+    cell = max([24, *lengths]) + 2  # at least wide enough for a caption
     columns = max(1, width // cell)
     rows: list[RenderableType] = []
     for start in range(0, len(drawings), columns):
@@ -67,7 +67,7 @@ def side_by_side(drawings: Sequence[str], captions: Sequence[str], width: int) -
 
 
 def drawing(image: np.ndarray) -> str:
-    """A grey image (H, W) in [0, 1] as lines of characters, two rows of pixels to a line, from the first ink on.
+    """A grey image (H, W) in [0, 1] as lines of characters, two rows of pixels per line, no empty rows around.
 
     >>> print(drawing(np.eye(4)))
     ▀▄

@@ -20,9 +20,9 @@ from ..models import MODELS
 from ..nn import Module
 from ..random import manual_seed
 from ..training import Trainer, predict
-from .fault import Fault
+from .errors import UserError
+from .progress import RunningAverage, train_with_progress
 from .report import confusion_table, drawing, side_by_side, worst_mistakes
-from .watched import Seen, train_watched
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "sgd": partial(optim.SGD, momentum=0.9),
@@ -32,8 +32,8 @@ OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
 
 
 # for each dataset: epochs, the learning rate of SGD, its factor per epoch, and how far `--augment` moves an image.
-# Chosen on training digits that were held out. The rate falls by epochs done, not by epochs to do, so that a run can be
-# continued beyond what was first asked.
+# Chosen on held-out training digits. The rate depends on the epochs done, not on those to come, so that a run can be
+# continued for more epochs than were first asked for.
 RECIPES: dict[str, tuple[int, float, float, dict[str, Any]]] = {
     "sample": (20, 0.05, 0.88, {"shift": 2.0, "rotate": 10.0, "scale": 0.1}),
     "mnist": (4, 0.03, 0.5, {"shift": 1.0, "rotate": 5.0, "scale": 0.05}),
@@ -44,14 +44,14 @@ SETTINGS = ("model", "epochs", "batch_size", "lr", "optimizer", "seed", "data", 
 
 
 def plainly(console: Console) -> Callable[..., None]:
-    """Print a line as it is: no markup, no colours, not broken."""
+    """Print a line as it is, without markup, colours or line breaks."""
     return partial(console.print, highlight=False, markup=False, soft_wrap=True)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What can be asked for on the command line."""
+    """The options of `train`."""
     parser.epilog = "With --load the settings of the run come from FILE; --epochs can be raised to train on."
-    # None stands for "not given", so that what a loaded run was trained with can tell
+    # None means "not given", so that the settings of a loaded run apply
     parser.add_argument("--model", choices=MODELS, help="the network (lenet)")
     parser.add_argument("--epochs", type=at_least(int, 0), help="passes over the training set in all (4; sample: 20)")
     parser.add_argument("--batch-size", type=at_least(int, 1), help="images per step (32)")
@@ -91,15 +91,17 @@ def at_least(kind: type, least: int) -> Callable[[str], Any]:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Train as asked and show the result; the exit status: 0, or 130 if it was stopped.
+    """Train as asked and show the result; returns the exit status: 0, or 130 if it was stopped.
 
-    A CheckpointError, so the exit status 1, comes at the end if what was trained last could not be saved.
+    Raises a CheckpointError at the end if the last state could not be saved.
     """
     saved = load_checkpoint(options.load) if options.load is not None else None
     only_predict = options.predict is not None and saved is not None and options.epochs is None
     if options.save is not None:
         if only_predict:
-            raise Fault("there is nothing to --save: with --load and --predict alone nothing is trained, see --epochs")
+            raise UserError(
+                "there is nothing to --save: with --load and --predict alone nothing is trained, see --epochs"
+            )
         check_writable(options.save)
     settings = run_settings(options, saved)
     dataset = load_data(settings, options)
@@ -116,7 +118,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         try:
             trainer.load_state_dict(saved["trainer"])
         except Exception as error:  # a file of another origin can fail in many ways
-            raise Fault(f"{options.load} does not fit: {error}".replace("\n", " ")) from None
+            raise UserError(f"{options.load} does not fit: {error}".replace("\n", " ")) from None
 
     stopped, unsaved = False, None
     if not only_predict:
@@ -126,7 +128,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if inputs:
         show_predictions(model, inputs, dataset, console)
     if unsaved is not None:
-        raise unsaved  # also if it was stopped: who did that counts on the file
+        raise unsaved  # also if it was stopped: the user relies on the file
     return 130 if stopped else 0
 
 
@@ -141,45 +143,47 @@ def run_settings(options: argparse.Namespace, saved: dict[str, Any] | None) -> d
         return {**defaults, **given}
     settings = saved.get("settings")
     if not isinstance(settings, dict) or not {*settings, "data_dir"} >= {*SETTINGS} or "trainer" not in saved:
-        raise Fault(f"{options.load} is not a run that --save wrote")
+        raise UserError(f"{options.load} is not a run that --save wrote")
     settings = checked(settings, options.load)
     for name, value in given.items():
         if name not in ("epochs", "data_dir") and value != settings[name] and (name, value) != ("data", "auto"):
-            raise Fault(f"{options.load} was trained with {spelled(name, settings[name])}, not {spelled(name, value)}")
+            raise UserError(
+                f"{options.load} was trained with {spelled(name, settings[name])}, not {spelled(name, value)}"
+            )
     return {**settings, **{name: given[name] for name in ("epochs", "data_dir") if name in given}}
 
 
 class SettingsParser(argparse.ArgumentParser):
-    """The command line's own rules, for settings that come from a file."""
+    """The checks of the command line, for settings from a file."""
 
     def error(self, message: str) -> NoReturn:
-        raise Fault(message.replace("\n", " "))
+        raise UserError(message.replace("\n", " "))
 
 
 def checked(settings: dict[str, Any], path: str) -> dict[str, Any]:
-    """The settings of a loaded run, by the rules of the command line: somebody may have edited the file."""
+    """The settings of a loaded run, checked like the command line's: somebody may have edited the file."""
     parser = SettingsParser()
     add_options(parser)
     own = {name: value for name, value in settings.items() if name in SETTINGS}
     try:
         options = parser.parse_args([spelled(name, value).replace(" ", "=", 1) for name, value in own.items()])
-    except Fault as fault:
-        raise Fault(f"the settings in {path} do not fit: {fault}") from None
+    except UserError as error:
+        raise UserError(f"the settings in {path} do not fit: {error}") from None
     return {name: getattr(options, name) for name in own}
 
 
 def spelled(name: str, value: Any) -> str:
-    """A setting as it stands on the command line."""
+    """A setting as it is written on the command line."""
     option = name.replace("_", "-")
     return f"--{'' if value else 'no-'}{option}" if isinstance(value, bool) else f"--{option} {value}"
 
 
 def load_data(settings: dict[str, Any], options: argparse.Namespace) -> data.Dataset:
-    """The dataset; settings that depend on which it is are filled in."""
+    """The dataset; fills in the settings whose defaults depend on it."""
     try:
         dataset = data.load(settings["data"], data_dir=settings.get("data_dir"), mirrors=options.mirror)
     except ValueError as error:
-        raise Fault(str(error)) from None
+        raise UserError(str(error)) from None
     settings["data"] = dataset.name
     epochs, rate, _, _ = RECIPES[dataset.name]
     settings.setdefault("epochs", epochs)
@@ -207,38 +211,38 @@ def read_input(text: str, dataset: data.Dataset) -> tuple[str, np.ndarray]:
     if text.isdecimal():
         index, count = int(text), len(dataset.test_images)
         if index >= count:
-            raise Fault(f"there is no test digit {index}: there are {count}, from 0 to {count - 1}")
+            raise UserError(f"there is no test digit {index}: there are {count}, from 0 to {count - 1}")
         return f"test #{index}, {dataset.classes[dataset.test_labels[index]]}", dataset.test_images[index]
     if not text.endswith(".npy"):
-        raise Fault(f"--predict takes .npy files and indices of test digits, got {text!r}")
+        raise UserError(f"--predict takes .npy files and indices of test digits, got {text!r}")
     try:
         image = np.load(text, allow_pickle=False)
         squeezed = image.squeeze()
-    except Exception as error:  # what is no array file can fail in many ways
+    except Exception as error:  # a file of another kind can fail in many ways
         reason = getattr(error, "strerror", None) or "it holds no array of numbers"
-        raise Fault(f"cannot read {text}: {reason}") from None
+        raise UserError(f"cannot read {text}: {reason}") from None
     if squeezed.shape != (28, 28) or image.dtype.kind not in "fiu":
-        raise Fault(f"{text} holds {image.dtype} {image.shape}, expected one image of 28×28 numbers")
+        raise UserError(f"{text} holds {image.dtype} {image.shape}, expected one image of 28×28 numbers")
     image = squeezed[None].astype(np.float32)
     if not ((image >= 0) & (image <= 255)).all():
-        raise Fault(f"{text} holds numbers outside 0 to 1 (or 0 to 255)")
+        raise UserError(f"{text} holds numbers outside 0 to 1 (or 0 to 255)")
     return Path(text).name, image / 255 if image.max() > 1 else image
 
 
 def check_writable(path: str) -> None:
-    """Before the training, not after it."""
+    """Raise before training, not after it, if the file cannot be written."""
     if not path.endswith(".npz"):
-        raise Fault(f"--save takes a file whose name ends in .npz, got {path}")
+        raise UserError(f"--save takes a file whose name ends in .npz, got {path}")
     folder = Path(path).resolve().parent
     if not folder.is_dir():
-        raise Fault(f"cannot write {path}: there is no folder {folder}")
+        raise UserError(f"cannot write {path}: there is no folder {folder}")
     if Path(path).is_dir():
-        raise Fault(f"cannot write {path}: it is a folder")
+        raise UserError(f"cannot write {path}: it is a folder")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise Fault(f"cannot write {path}: {error.strerror}") from None
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 # ---- training
@@ -249,23 +253,23 @@ def train(
 ) -> tuple[bool, CheckpointError | None]:
     """Train until the last epoch is done or the user stops; returns whether the user did, and why it is not saved.
 
-    A save that fails (the disk is full, say) ends nothing: the next one may succeed.
+    A save that fails (the disk is full, say) does not end training: the next one may succeed.
     """
     say = plainly(console)
     epochs, batches = settings["epochs"], len(trainer.loader)
     position = trainer.loader.state_dict()
     begun = time.perf_counter()
     if trainer.epochs_done >= epochs:
-        say(f"nothing to train: {trainer.epochs_done} epochs are done; --epochs N goes on")
+        say(f"nothing to train: {trainer.epochs_done} epochs are done; --epochs N continues")
         return False, None
     if position["epoch"] or position["batch"]:
         say(f"continuing after {place(position, batches)}")
 
     unsaved: CheckpointError | None = None
 
-    def pause(seen: Seen) -> None:
+    def pause(average: RunningAverage) -> None:
         nonlocal unsaved
-        if save is not None:  # before anything is printed: nobody may be listening any more
+        if save is not None:  # before printing, which fails if the pipe has been closed
             try:
                 save_checkpoint(save, {"settings": settings, "trainer": trainer.state_dict()})
                 unsaved = None
@@ -274,9 +278,9 @@ def train(
                 say(f"not saved: {error}")
         if trainer.loader.state_dict()["batch"] == 0:
             right = predict(trainer.model, dataset.test_images).argmax(1) == dataset.test_labels
-            say(f"epoch {trainer.epochs_done}/{epochs}: {seen}, test accuracy {right.mean():.2%}")
+            say(f"epoch {trainer.epochs_done}/{epochs}: {average}, test accuracy {right.mean():.2%}")
 
-    stopped = train_watched(trainer, epochs, console, pause)
+    stopped = train_with_progress(trainer, epochs, console, pause)
     what = f"stopped after {place(trainer.loader.state_dict(), batches)}" if stopped else "trained"
     if save is None:
         kept = "not saved (--save FILE would)"
@@ -294,7 +298,7 @@ def place(position: dict[str, int], batches: int) -> str:
     return f"batch {position['batch']:,} of {batches:,} in epoch {position['epoch'] + 1}"
 
 
-# ---- what came out
+# ---- results
 
 
 def show_result(model: Module, dataset: data.Dataset, console: Console) -> None:

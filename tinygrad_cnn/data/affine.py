@@ -1,11 +1,11 @@
-"""Move, turn, scale, slant, bend and mirror images at random, all images of a batch in the same NumPy calls."""
+"""Move, turn, scale, slant, bend and mirror images at random, a whole batch at a time."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..settings import array, flag, instance, number
 
-KNOTS = 5  # along each axis, of the fields by which images are bent
+KNOTS = 5  # along each axis of the displacement fields that bend images
 
 
 def augment(
@@ -19,17 +19,17 @@ def augment(
     bend: float = 0.0,
     flip: bool = False,
 ) -> NDArray[np.float32]:
-    """Randomly changed copies of images of shape (N, C, H, W), float32, as the images are.
+    """Randomly changed copies of float32 images of shape (N, C, H, W).
 
-    Each image is slanted about its centre by up to `shear` degrees either way, turned by up to `rotate`, scaled
-    by a factor within 1 - `scale` and 1 + `scale`, then moved by up to `shift` pixels along each axis; each
-    amount is uniform and its own. With `bend`, its pixels are also moved by a smooth field of their own, of up to
-    so many pixels along each axis (the idea of the elastic distortions of Simard et al., 2003). With `flip`, every
-    other image on average has been mirrored left to right before. Pixels are interpolated bilinearly; beyond the
-    edges all is 0. With all amounts 0 the copies equal the images.
+    Each image is slanted about its centre by up to `shear` degrees either way, turned by up to `rotate` degrees, scaled
+    by a factor between 1 - `scale` and 1 + `scale`, then moved by up to `shift` pixels along each axis; every amount is
+    drawn uniformly and independently. `bend` also displaces the pixels by a smooth random field of up to `bend` pixels
+    along each axis (the idea of the elastic distortions of Simard et al., 2003). With `flip`, every second image on
+    average is first mirrored left to right. Pixels are interpolated bilinearly; beyond the edges everything is 0. With
+    all amounts 0 the copies equal the images.
 
-    Raises `TypeError` for another dtype, `ValueError` for another number of axes, a negative amount, a `scale` of 1
-    and more, or a `shear` of 90 and more.
+    Raises `TypeError` for another dtype, `ValueError` for another number of axes, a negative amount, a `scale` of 1 or
+    more, or a `shear` of 90 or more.
 
     >>> import numpy as np
     >>> from tinygrad_cnn.data import augment
@@ -56,23 +56,23 @@ def augment(
         degrees=rng.uniform(-rotate, rotate, count),
         factors=rng.uniform(1 - scale, 1 + scale, count),
         shifts=rng.uniform(-shift, shift, (count, 2)),
-        # drawn only if asked for: what was drawn without them stays the same
+        # drawn only if asked for, so that the other random numbers stay the same
         slants=rng.uniform(-shear, shear, count) if shear else np.zeros(count),
         fields=smooth_fields(rng.uniform(-bend, bend, (count, 2, KNOTS, KNOTS)), images.shape[2:]) if bend else None,
     )
 
 
 def smooth_fields(knots: NDArray[np.float64], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Numbers at the knots of a grid that spans an image, (..., K, K), for each pixel of it, (..., H, W).
+    """Interpolate from the knots of a grid that spans an image, (..., K, K), to its pixels, (..., H, W).
 
-    Between two knots they go from the one to the other in half a wave of the cosine.
+    Between two knots the values follow half a cosine wave.
     """
     down, right = (_weights(length, knots.shape[-1]) for length in size)
     return down @ knots.astype(np.float32) @ right.T
 
 
 def _weights(length: int, count: int) -> NDArray[np.float32]:
-    """By how much each knot counts at each place: (length, count)."""
+    """The weight of each knot at each pixel along an axis: (length, count)."""
     away = np.abs(np.linspace(0, count - 1, length)[:, np.newaxis] - np.arange(count))
     return np.where(away < 1, (1 + np.cos(np.pi * away)) / 2, 0).astype(np.float32)
 
@@ -86,7 +86,7 @@ def warp(
     fields: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Slant image n to the right by slants[n] degrees, turn it by degrees[n] anticlockwise, scale it by factors[n],
-    and move it by shifts[n] (down, right). Where the pixel at p then comes from, fields[n, :, p] is added to.
+    and move it by shifts[n] (down, right). fields[n, :, p] is added to the position from which the pixel at p is taken.
 
     `images` is float32 of shape (N, C, H, W), `shifts` of shape (N, 2), `fields` (N, 2, H, W), the others (N,).
     """
@@ -97,7 +97,7 @@ def warp(
         columns += fields[:, 1]
 
     # One row and column of zeros before each image and two after it: a point beyond the edges is clipped to
-    # where all four neighbours are zeros, which spares a mask.
+    # where all four neighbours are zero, which saves a mask.
     padded = np.zeros((count, channels, height + 3, width + 3), np.float32)
     padded[:, :, 1:-2, 1:-2] = images
     np.clip(rows, 0, height + 1, out=rows)
@@ -110,7 +110,7 @@ def warp(
     places += left.astype(np.intp)
     image_starts = np.arange(count * channels).reshape(count, channels, 1, 1) * ((height + 3) * (width + 3))
     neighbours = places[:, np.newaxis] + image_starts
-    # The same places in a view that begins one pixel (or one row) later are those of the next pixel (row).
+    # In a view that begins one pixel (or one row) later, the same indices give the next pixel (or row).
     here, below = padded.reshape(-1), padded.reshape(-1)[width + 3 :]
     upper = _blend(here.take(neighbours), here[1:].take(neighbours), right)
     lower = _blend(below.take(neighbours), below[1:].take(neighbours), right)
@@ -131,7 +131,7 @@ def _sources(
     x = np.arange(width) - centre_x - shifts[:, 1:]
     cos = np.cos(radians)[:, np.newaxis] / factors[:, np.newaxis]
     sin = np.sin(radians)[:, np.newaxis] / factors[:, np.newaxis]
-    slope = slopes[:, np.newaxis]  # what was slanted to the right lies further left the higher up it is
+    slope = slopes[:, np.newaxis]  # the higher up a pixel is, the further left its source
     # Each is a function of the row plus one of the column; the 1 is the padding before the image.
     rows = _outer_sum(cos * y + (centre_y + 1), sin * x)
     columns = _outer_sum((slope * cos - sin) * y + (centre_x + 1), (slope * sin + cos) * x)
@@ -143,7 +143,7 @@ def _outer_sum(of_row: NDArray[np.float64], of_column: NDArray[np.float64]) -> N
 
 
 def _blend(first: NDArray[np.float32], second: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """first + weight * (second - first), written over both, since fresh memory costs more than the sums."""
+    """first + weight * (second - first), written over both: fresh memory costs more than the arithmetic."""
     second -= first
     second *= weight
     first += second

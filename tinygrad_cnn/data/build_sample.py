@@ -6,8 +6,8 @@ writes `mnist_sample.npz` next to this file: 600 training digits of each class o
 and 100 test digits of each class out of its test set, as uint8, in MNIST's order. The same MNIST gives the
 same bytes each time (with the same version of zlib).
 
-MNIST was made by Yann LeCun, Corinna Cortes and Christopher J. C. Burges from NIST's databases. It is under
-the terms of Creative Commons Attribution-Share Alike 3.0 (CC BY-SA 3.0), and so is the sample, which changes
+MNIST was made by Yann LeCun, Corinna Cortes and Christopher J. C. Burges from NIST's databases. It is licensed
+under Creative Commons Attribution-Share Alike 3.0 (CC BY-SA 3.0), and so is the sample, which changes
 nothing but the number of digits.
 """
 
@@ -38,7 +38,7 @@ def build(data_dir: Path) -> dict[str, NDArray[np.uint8]]:
 
 
 def write(arrays: dict[str, NDArray[np.uint8]], path: Path) -> None:
-    """Write the arrays in one step: the path holds all of them or what it held before."""
+    """Write the arrays atomically: the path holds all of them, or what it held before."""
     part = path.with_suffix(".part.npz")
     np.savez_compressed(part, allow_pickle=False, **arrays)
     os.replace(part, path)

@@ -1,4 +1,4 @@
-"""The cache folder: where it is, who may write to it, and what to say when nobody can."""
+"""The cache folder: where it is, its lock, and its errors."""
 
 import os
 import sys
@@ -29,26 +29,26 @@ def cache_folder() -> Path:
     try:
         return Path(base).expanduser() / "tinygrad_cnn"
     except RuntimeError:
-        fault = "there is no home folder to hold the cache"
-        raise Unavailable(f"{fault}. Set $TINYGRAD_CNN_DATA to a folder that can be written to.", fault) from None
+        reason = "there is no home folder to hold the cache"
+        raise Unavailable(f"{reason}. Set $TINYGRAD_CNN_DATA to a folder that can be written to.", reason) from None
 
 
 @contextmanager
-def usable(folder: Path) -> Iterator[None]:
-    """Turn each `OSError` of the block into an `Unavailable` that names the folder and the way out."""
+def cache_errors(folder: Path) -> Iterator[None]:
+    """Turn an `OSError` in the block into an `Unavailable` that names the folder and says what to do."""
     try:
         yield
     except OSError as error:
-        fault = f"the cache folder {shown(folder)} cannot be used ({error.strerror or error})"
+        reason = f"the cache folder {shown(folder)} cannot be used ({error.strerror or error})"
         raise Unavailable(
-            f"{fault}. Repair it, or set $TINYGRAD_CNN_DATA to a folder that has room and can be written to.",
-            fault,
+            f"{reason}. Repair it, or set $TINYGRAD_CNN_DATA to a folder that has room and can be written to.",
+            reason,
         ) from error
 
 
 @contextmanager
-def only_process(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the folder's lock, which the system takes back from a process that ends, however it ends."""
+def folder_lock(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the folder's lock; the system releases it when the process ends, however it ends."""
     with open(folder / ".lock", "ab") as lock:
         if not _locked(lock.fileno()):
             say(f"another process is downloading into {shown(folder)}; waiting for it")

@@ -1,4 +1,4 @@
-"""What is known beforehand about each dataset: files, checksums, classes and mirrors."""
+"""What is known in advance about each dataset: files, checksums, classes and mirrors."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ class IdxFile:
 
 
 @dataclass(frozen=True)
-class Collection:
+class DatasetSpec:
     """A dataset of 28x28 grey images in four IDX files."""
 
     #: What `load` calls it, and its subfolder of the cache.
     name: str
-    #: What a person calls it.
+    #: Its name in messages.
     title: str
     #: What its images show, in the plural.
     things: str
-    #: Where else its files may lie below the folder that a user names, as others keep them.
+    #: Further subfolders of a user's folder to look in, named as other programs name them.
     folders: tuple[str, ...]
     #: The name of each label, in the order of the labels.
     classes: tuple[str, ...]
@@ -31,7 +31,7 @@ class Collection:
     mirrors: tuple[str, ...]
 
 
-MNIST = Collection(
+MNIST = DatasetSpec(
     name="mnist",
     title="MNIST",
     things="digits",
@@ -50,7 +50,7 @@ MNIST = Collection(
     ),
 )
 
-FASHION = Collection(
+FASHION = DatasetSpec(
     name="fashion",
     title="Fashion-MNIST",
     things="garments",

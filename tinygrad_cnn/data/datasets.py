@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..settings import one_of, path
 from .cache import cache_folder
-from .catalog import FASHION, MNIST, Collection
+from .catalog import FASHION, MNIST, DatasetSpec
 from .errors import Unavailable
 from .files import shown
 from .folder import read_folder
@@ -25,8 +25,8 @@ class Dataset:
     """Images with their labels, to train on and to test on.
 
     `train_images` and `test_images` are float32 of shape (N, 1, 28, 28) in [0, 1], `train_labels` and
-    `test_labels` int64 of shape (N,). `classes[label]` is the label's name. `source` is one line for a
-    person: what the dataset is and where it came from.
+    `test_labels` int64 of shape (N,). `classes[label]` is the label's name. `source` says in one line what
+    the dataset is and where it came from.
     """
 
     train_images: NDArray[np.float32] = field(repr=False)
@@ -43,18 +43,18 @@ def load(name: str = "auto", *, data_dir: str | os.PathLike[str] | None = None, 
 
     - `"mnist"`: 60,000 and 10,000 handwritten digits.
     - `"fashion"`: Fashion-MNIST, as many garments.
-    - `"sample"`: 6,000 and 1,000 digits of MNIST that are part of the package; never asks the network.
-    - `"auto"`: MNIST, or the sample where MNIST cannot be had; `source` then says why.
+    - `"sample"`: 6,000 and 1,000 digits of MNIST that are part of the package; needs no network.
+    - `"auto"`: MNIST, or the sample where MNIST is not available; `source` then says why.
 
-    With `data_dir` the four IDX files, packed or not, are read from that folder, its subfolder `mnist` or
+    With `data_dir` the four IDX files, gzipped or not, are read from that folder, its subfolder `mnist` or
     `fashion`, Debian's `fashion-mnist`, or torchvision's `MNIST/raw` or `FashionMNIST/raw`; nothing is downloaded
     or changed there.
     Otherwise they come from the cache folder (`$TINYGRAD_CNN_DATA`, or `tinygrad_cnn` in the platform's
-    cache folder), and those it lacks are downloaded into it: from `mirrors`, base URLs below which lie the
-    dataset's four files, then those of `$TINYGRAD_CNN_MIRRORS` (separated by commas), then public ones.
+    cache folder), and missing ones are downloaded into it: from `mirrors`, the base URLs of the four files, then
+    from those in `$TINYGRAD_CNN_MIRRORS` (separated by commas), then from public ones.
 
     Raises `ValueError` for an unknown name or a mirror that is no URL, and `DataError` if the folder lacks
-    files, a file is damaged, or a dataset asked for by its name cannot be had.
+    files, a file is damaged, or a dataset asked for by its name is not available.
 
     >>> from tinygrad_cnn.data import load
     >>> digits = load("sample")
@@ -67,25 +67,25 @@ def load(name: str = "auto", *, data_dir: str | os.PathLike[str] | None = None, 
         if data_dir is not None:
             raise ValueError('the sample is part of the package; leave out data_dir, or load("mnist")')
         return _sample("from the package")
-    collections = {"auto": MNIST, "mnist": MNIST, "fashion": FASHION}
-    collection = collections[one_of(name, "name", "load", (*collections, "sample"))]
+    specs = {"auto": MNIST, "mnist": MNIST, "fashion": FASHION}
+    spec = specs[one_of(name, "name", "load", (*specs, "sample"))]
     if data_dir is not None:
-        folder, arrays = read_folder(collection, path(data_dir, "data_dir", "load").expanduser())
-        return _dataset(collection, arrays, f"from {shown(folder)}")
+        folder, arrays = read_folder(spec, path(data_dir, "data_dir", "load").expanduser())
+        return _dataset(spec, arrays, f"from {shown(folder)}")
     try:
-        return _cached(collection, mirrors)
+        return _cached(spec, mirrors)
     except Unavailable as error:
         if name != "auto":
             raise
         return _sample(f"from the package, since {error.reason}")
 
 
-def _cached(collection: Collection, mirrors: Sequence[str]) -> Dataset:
-    # Not at the top: requests and rich would double the time that importing the package takes.
+def _cached(spec: DatasetSpec, mirrors: Sequence[str]) -> Dataset:
+    # Not at the top: requests and rich would double the import time of the package.
     from .download import fetch
 
-    folder = cache_folder() / collection.name
-    return _dataset(collection, fetch(collection, folder, mirrors), f"from {shown(folder)}")
+    folder = cache_folder() / spec.name
+    return _dataset(spec, fetch(spec, folder, mirrors), f"from {shown(folder)}")
 
 
 def _sample(origin: str) -> Dataset:
@@ -97,19 +97,19 @@ def _sample(origin: str) -> Dataset:
     return _dataset(replace(MNIST, name="sample", title="sample of MNIST"), arrays, origin)
 
 
-def _dataset(collection: Collection, arrays: Sequence[NDArray[np.uint8]], origin: str) -> Dataset:
+def _dataset(spec: DatasetSpec, arrays: Sequence[NDArray[np.uint8]], origin: str) -> Dataset:
     train_images, train_labels, test_images, test_labels = arrays
-    check_pair(train_images, train_labels, f"{collection.title}, training files")
-    check_pair(test_images, test_labels, f"{collection.title}, test files")
-    counts = f"{len(train_images):,} training and {len(test_images):,} test {collection.things}"
+    check_pair(train_images, train_labels, f"{spec.title}, training files")
+    check_pair(test_images, test_labels, f"{spec.title}, test files")
+    counts = f"{len(train_images):,} training and {len(test_images):,} test {spec.things}"
     return Dataset(
         train_images=_scaled(train_images),
         train_labels=train_labels.astype(np.int64),
         test_images=_scaled(test_images),
         test_labels=test_labels.astype(np.int64),
-        classes=collection.classes,
-        source=f"{collection.title}, {counts}, {origin}",
-        name=collection.name,
+        classes=spec.classes,
+        source=f"{spec.title}, {counts}, {origin}",
+        name=spec.name,
     )
 
 

@@ -1,9 +1,9 @@
-"""Bring a dataset's files from a mirror into the cache folder, each verified before it gets its name.
+"""Download a dataset's files from a mirror into the cache folder, and verify each before it gets its name.
 
-A body is streamed into NAME.gz.part, which is renamed to NAME.gz in one step once its content is known to
-be right; so NAME.gz is never half a file. A part that a lost connection, Ctrl-C or a killed process leaves
-behind is continued by the next mirror or the next run. The folder's lock keeps two processes apart: the
-second waits, then finds the files that the first one brought.
+A body is streamed into NAME.gz.part, which is renamed to NAME.gz once its content is verified; so NAME.gz is
+always complete. A part that a lost connection, Ctrl-C or a killed process leaves behind is continued from the
+next mirror or by the next run. The folder's lock keeps two processes apart: the second one waits, then finds
+the files of the first.
 """
 
 import os
@@ -18,33 +18,33 @@ import numpy as np
 import requests
 from numpy.typing import NDArray
 
-from .cache import only_process, usable
-from .catalog import Collection, IdxFile
+from .cache import cache_errors, folder_lock
+from .catalog import DatasetSpec, IdxFile
 from .errors import DataError, Unavailable
 from .files import LARGEST_BYTES, decode, find, shown
-from .mirrors import Knocks, in_background, mirrors_to_ask
+from .mirrors import Reachable, in_background, mirrors_to_ask
 from .progress import DownloadProgress
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
-#: A mirror that sends fewer bytes than this per second, over READ_SECONDS, is given up.
+#: A mirror that sends fewer bytes than this per second, over READ_SECONDS, is given up on.
 LOWEST_RATE = 2**10
 CHUNK_BYTES = 2**16
 
 
-def fetch(collection: Collection, folder: Path, mirrors: Sequence[str] = ()) -> list[NDArray[np.uint8]]:
-    """The arrays of the collection's four files, from the folder or else from a mirror.
+def fetch(spec: DatasetSpec, folder: Path, mirrors: Sequence[str] = ()) -> list[NDArray[np.uint8]]:
+    """The arrays of the dataset's four files, from the folder or else from a mirror.
 
-    A file in the folder that proves damaged is removed and downloaded anew. Raises `Unavailable` if the
-    folder cannot be used, or if no mirror serves a file that it lacks.
+    A damaged file in the folder is removed and downloaded again. Raises `Unavailable` if the folder cannot be
+    used, or if no mirror serves a missing file.
     """
-    bases = mirrors_to_ask(mirrors, collection.mirrors)
+    bases = mirrors_to_ask(mirrors, spec.mirrors)
     progress = DownloadProgress()
-    with usable(folder):
-        arrays = {file: _cached(file, folder, progress) for file in collection.files}
+    with cache_errors(folder):
+        arrays = {file: _cached(file, folder, progress) for file in spec.files}
         if any(array is None for array in arrays.values()):
             folder.mkdir(parents=True, exist_ok=True)
-            with only_process(folder, progress.say), progress.drawn(), requests.Session() as session:
+            with folder_lock(folder, progress.say), progress.drawn(), requests.Session() as session:
                 download = _Download(folder, bases, session, progress)
                 for file, array in arrays.items():
                     if array is None and (array := _cached(file, folder, progress)) is None:
@@ -60,53 +60,53 @@ def _cached(file: IdxFile, folder: Path, progress: DownloadProgress) -> NDArray[
     try:
         return decode(path.read_bytes(), file, shown(path))
     except DataError as error:
-        progress.say(f"{error}; removed, to be downloaded anew")
+        progress.say(f"{error}; removed, and downloaded again")
         path.unlink(missing_ok=True)
         return None
 
 
-class _MirrorFault(Exception):
-    """A mirror did not deliver a file; the message says what it did instead."""
+class _MirrorError(Exception):
+    """A mirror did not serve a file; the message says what it did instead."""
 
 
-class _DeadMirror(_MirrorFault):
-    """It does not answer at all, so that it need not be asked for the remaining files."""
+class _DeadMirror(_MirrorError):
+    """It does not answer at all, so it is not asked for the remaining files."""
 
 
-class _Stalled(_MirrorFault):
-    """It answers, but so slowly that for the remaining files it is asked last."""
+class _Stalled(_MirrorError):
+    """It is so slow that it is asked last for the remaining files."""
 
 
-class _StalePart(_MirrorFault):
-    """What an earlier run left does not go together with what the mirror has."""
+class _StalePart(_MirrorError):
+    """The part that an earlier run left does not match the mirror's file."""
 
 
 class _Download:
-    """One run of downloads: what is told to the person, and which mirrors are still worth asking."""
+    """The downloads of one run: which mirrors are still worth asking, and why others failed."""
 
     def __init__(self, folder: Path, mirrors: list[str], session: requests.Session, progress: DownloadProgress) -> None:
         self._folder = folder
         self._mirrors = mirrors
         self._session = session
-        # The file itself is packed; a mirror must not pack it a second time on the way.
+        # The file is compressed already; the server must not compress it again.
         session.headers["Accept-Encoding"] = "identity"
-        self._knocks = Knocks(mirrors, CONNECT_SECONDS)
+        self._reachable = Reachable(mirrors, CONNECT_SECONDS)
         self._progress = progress
         self._complaints: dict[str, str] = {}
         self._dead: set[str] = set()
         self._untold: list[str] = []
 
     def file(self, file: IdxFile) -> NDArray[np.uint8]:
-        """Bring one file into the folder, from the first mirror that has it right."""
+        """Download one file into the folder, from the first mirror that serves the right one."""
         for mirror in [mirror for mirror in self._mirrors if mirror not in self._dead]:
             try:
                 return self._file_from(mirror, file)
-            except _MirrorFault as fault:
-                self._complaints[mirror] = str(fault)
-                self._untold.append(f"{mirror} {fault}; going on to another mirror")
-                if isinstance(fault, _DeadMirror):
+            except _MirrorError as error:
+                self._complaints[mirror] = str(error)
+                self._untold.append(f"{mirror} {error}; trying another mirror")
+                if isinstance(error, _DeadMirror):
                     self._dead.add(mirror)
-                if isinstance(fault, _Stalled):
+                if isinstance(error, _Stalled):
                     self._mirrors.remove(mirror)
                     self._mirrors.append(mirror)
         told = "".join(f"\n  {mirror} {self._complaints[mirror]}" for mirror in self._mirrors)
@@ -120,7 +120,7 @@ class _Download:
         )
 
     def _file_from(self, mirror: str, file: IdxFile) -> NDArray[np.uint8]:
-        if complaint := self._knocks.complaint(mirror):
+        if complaint := self._reachable.complaint(mirror):
             raise _DeadMirror(complaint)
         part = self._folder / f"{file.name}.gz.part"
         if part.exists():
@@ -146,7 +146,7 @@ class _Download:
             array = decode(part.read_bytes(), file, packed_name)
         except DataError as error:
             part.unlink()
-            raise (_StalePart if present else _MirrorFault)(f"sent {error}") from error
+            raise (_StalePart if present else _MirrorError)(f"sent {error}") from error
         os.replace(part, self._folder / packed_name)
         return array
 
@@ -155,20 +155,20 @@ class _Download:
         timeout = (CONNECT_SECONDS, READ_SECONDS)
         ask = partial(self._session.get, url, headers=headers, stream=True, timeout=timeout)
         try:
-            # The time-outs of requests count anew for every redirect and every byte of the headers.
+            # The timeouts of requests start again at every redirect and every byte of the headers.
             return in_background(ask).result(sum(timeout))
         except requests.TooManyRedirects:
-            raise _MirrorFault("redirects in a loop") from None
+            raise _MirrorError("redirects in a loop") from None
         except (TimeoutError, requests.ReadTimeout):
             raise _DeadMirror(f"did not answer within {READ_SECONDS:g} s") from None
         except ValueError as error:  # some of requests, some of urllib
-            raise _MirrorFault(f"redirects to a malformed address ({error})") from None
+            raise _MirrorError(f"redirects to a malformed address ({error})") from None
         except OSError as error:  # as every error of requests is
             reason = getattr(next(iter(error.args), None), "reason", error)
             raise _DeadMirror(f"could not be asked ({reason})") from error
 
     def _receive(self, response: requests.Response, part: Path, present: int, total: int | None) -> None:
-        fault = None
+        error = None
         with open(part, "ab" if present else "wb") as sink:
             try:
                 for chunk in _chunks(response):
@@ -177,21 +177,21 @@ class _Download:
                     self._progress.advance(part.stem, len(chunk))
                     if present > LARGEST_BYTES:
                         break
-            except _MirrorFault as caught:
-                fault = caught
+            except _MirrorError as caught:
+                error = caught
         if present > LARGEST_BYTES:
             part.unlink()
-            raise _MirrorFault(f"sent more than {LARGEST_BYTES:,} bytes")
-        if fault or present != (total or present):
+            raise _MirrorError(f"sent more than {LARGEST_BYTES:,} bytes")
+        if error or present != (total or present):
             of_total = "" if total is None else f" of {total:,}"
-            fault = fault or _MirrorFault("broke off")
-            raise type(fault)(f"{fault} after {present:,}{of_total} bytes")
+            error = error or _MirrorError("broke off")
+            raise type(error)(f"{error} after {present:,}{of_total} bytes")
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
     """The bytes of the body, as they arrive."""
-    # iter_content would unpack what a server marks as packed for the way, and would wait for a whole chunk: on a slow
-    # mirror for hours, since its time-out counts anew for every byte.
+    # iter_content would decompress what a server marks as compressed, and would wait for a whole chunk: for hours on a
+    # slow mirror, as its timeout starts again at every byte.
     body = response.raw._original_response
     since, arrived = time.monotonic(), 0
     while True:
@@ -200,7 +200,7 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
         except TimeoutError:
             raise _Stalled("broke off") from None
         except (OSError, HTTPException):
-            raise _MirrorFault("broke off") from None
+            raise _MirrorError("broke off") from None
         if not chunk:
             return
         yield chunk
@@ -217,8 +217,8 @@ def _check_answer(response: requests.Response, present: int) -> None:
     if present and status == 416:
         raise _StalePart("has fewer bytes than the part")
     if status != (206 if present else 200):
-        raise _MirrorFault(f"answered HTTP {status} {response.reason}")
+        raise _MirrorError(f"answered HTTP {status} {response.reason}")
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise _MirrorFault("sent a web page in place of the file")
+        raise _MirrorError("sent a web page in place of the file")
     if present and not span.startswith(f"bytes {present}-"):
         raise _StalePart(f"sent other bytes than those from {present}")

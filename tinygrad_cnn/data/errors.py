@@ -1,15 +1,14 @@
-"""The errors a person meets when a dataset cannot be had."""
+"""Errors for datasets that are missing, damaged or out of reach."""
 
 
 class DataError(Exception):
-    """A dataset is missing, damaged or out of reach; the message says which file and the way out."""
+    """A dataset is missing, damaged or out of reach; the message names the file and says what to do."""
 
 
 class Unavailable(DataError):
     """The cache folder does not hold the dataset and it could not be downloaded into it.
 
-    `reason` says in a few words what the message tells in full, for the `source` of the sample that
-    takes the dataset's place.
+    `reason` is the message in a few words, for the `source` of the sample that takes the dataset's place.
     """
 
     def __init__(self, message: str, reason: str) -> None:

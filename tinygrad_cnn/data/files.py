@@ -1,4 +1,4 @@
-"""Find one file of a dataset in a folder, and read it so that what comes back is known to be right."""
+"""Find a file of a dataset in a folder, read it and verify it."""
 
 import gzip
 import hashlib
@@ -20,7 +20,7 @@ LARGEST_BYTES = 64 * 2**20
 
 
 def find(folder: Path, file: IdxFile) -> Path | None:
-    """The path of the file in the folder, unpacked or not, under either spelling of its name."""
+    """The path of the file in the folder, gzipped or not, under either spelling of its name."""
     for name in (file.name, file.name.replace("-idx", ".idx")):
         for path in (folder / name, folder / f"{name}.gz"):
             if os.path.isfile(path):  # unlike Path.is_file, False where the folder may not be entered
@@ -29,16 +29,16 @@ def find(folder: Path, file: IdxFile) -> Path | None:
 
 
 def shown(path: Path) -> str:
-    """The path as a person writes it, with `~` for the home folder."""
+    """The path with `~` for the home folder."""
     home = os.path.expanduser("~")
     return str(Path("~", path.relative_to(home))) if path.is_relative_to(home) else str(path)
 
 
 def decode(content: bytes, file: IdxFile, where: str) -> NDArray[np.uint8]:
-    """The array in the bytes of a file, packed or not.
+    """The array in the bytes of a file, gzipped or not.
 
-    Raises a `DataError` that begins with `where` if they cannot be unpacked, are no valid IDX, or are
-    not the bytes whose SHA-256 is known.
+    Raises a `DataError` that begins with `where` if they cannot be unpacked, are not valid IDX, or do not
+    have the expected SHA-256.
     """
     if content.startswith(b"\x1f\x8b"):
         content = _gunzip(content, where)

@@ -1,4 +1,4 @@
-"""Read a dataset from a folder of the user's, where nothing is ever changed."""
+"""Read a dataset from a user's folder, without changing anything there."""
 
 import os
 from pathlib import Path
@@ -6,26 +6,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalog import Collection, IdxFile
+from .catalog import DatasetSpec, IdxFile
 from .errors import DataError
 from .files import decode, find, shown
 
 
-def read_folder(collection: Collection, folder: Path) -> tuple[Path, list[NDArray[np.uint8]]]:
-    """The arrays of the collection's four files, and the folder at or below `folder` that holds them.
+def read_folder(spec: DatasetSpec, folder: Path) -> tuple[Path, list[NDArray[np.uint8]]]:
+    """The arrays of the dataset's four files, and the folder at or below `folder` that holds them.
 
     Raises a `DataError` that names the files that are missing, or the one that is damaged.
     """
-    places = [*(folder / name for name in (collection.name, *collection.folders)), folder]
-    # The first that has any of the files, so that the message about missing ones is about that place.
-    place = next((place for place in places if any(find(place, file) for file in collection.files)), folder)
-    paths = {file: find(place, file) for file in collection.files}
+    places = [*(folder / name for name in (spec.name, *spec.folders)), folder]
+    # the first place with any of the files, so that a message about missing ones names it
+    place = next((place for place in places if any(find(place, file) for file in spec.files)), folder)
+    paths = {file: find(place, file) for file in spec.files}
     missing = [file.name for file, path in paths.items() if path is None]
     if missing:
-        fault = "lacks" if os.path.isdir(place) else "is not a folder that can be read; expected one with"
+        problem = "lacks" if os.path.isdir(place) else "is not a folder that can be read; expected one with"
         raise DataError(
-            f"{shown(place)} {fault} {', '.join(missing)} (or the same with .gz). Put the files of "
-            f"{collection.title} there, or leave out data_dir to have them downloaded into the cache."
+            f"{shown(place)} {problem} {', '.join(missing)} (or the same with .gz). Put the files of "
+            f"{spec.title} there, or leave out data_dir to have them downloaded into the cache."
         )
     return place, [_read(path, file) for file, path in paths.items() if path is not None]
 

@@ -15,7 +15,7 @@ def parse_idx(content: bytes, where: str) -> NDArray[np.uint8]:
     """The images or labels in the bytes of an unpacked IDX file.
 
     Read-only uint8 of shape (N, 28, 28) for images and (N,) for labels. `where` names the file in the
-    `DataError` for a header that is not that of images or labels, or that disagrees with the bytes present.
+    `DataError` for a header of something else, or one that does not match the number of bytes.
 
     >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]), "labels")
     array([7, 2, 1], dtype=uint8)
@@ -35,8 +35,8 @@ def parse_idx(content: bytes, where: str) -> NDArray[np.uint8]:
         raise DataError(f"{where}: images of 28x28 pixels expected, found {shape[1]}x{shape[2]}")
     promised, present = math.prod(shape), len(content) - header_bytes
     if promised != present:
-        fault = "truncated" if present < promised else "followed by bytes that do not belong to it"
-        raise DataError(f"{where}: {fault}; the header promises {promised:,} bytes of data, the file has {present:,}")
+        problem = "truncated" if present < promised else "followed by bytes that do not belong to it"
+        raise DataError(f"{where}: {problem}; the header promises {promised:,} bytes of data, the file has {present:,}")
     return np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)
 
 

@@ -1,4 +1,4 @@
-"""Batches of arrays, in an order that is a function of the seed."""
+"""Batches of arrays, in an order that depends only on the seed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,15 +12,15 @@ Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 
 
 class DataLoader:
-    """Iterate over arrays of the same first length in batches: tuples of arrays, copied.
+    """Iterate over arrays of the same first length in batches; a batch is a tuple of copies.
 
     Each `iter` is a new epoch. With `shuffle` the order of an epoch is
     `default_rng([seed, epoch]).permutation(n)`. `transform(images, rng)` is applied to the first array of
-    a batch, with `rng = default_rng([seed, epoch, batch + 1])`. So a batch depends on nothing but the seed
-    and its place, and a run that is stopped and continued with `state_dict` sees the batches it would have
-    seen. The last batch is smaller if `batch_size` does not divide the length, or left out by `drop_last`.
+    a batch, with `rng = default_rng([seed, epoch, batch + 1])`. So a batch depends only on the seed and its
+    position, and a run that is stopped and continued with `state_dict` sees the same batches. The last batch
+    is smaller if `batch_size` does not divide the length, or left out by `drop_last`.
 
-    Raises `TypeError` or `ValueError` for arrays that do not belong together and for a `batch_size` below 1
+    Raises `TypeError` or `ValueError` for arrays of different lengths and for a `batch_size` below 1
     or a `seed` below 0.
 
     >>> import numpy as np
@@ -69,7 +69,7 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
         """Begin the next epoch, or continue the one whose state was loaded."""
-        if self._begun:  # and broken off
+        if self._begun:  # and left before its end
             self._epoch, self._batch = self._epoch + 1, 0
         self._begun = True
         return self._batches(self._epoch, self._batch)
@@ -79,9 +79,9 @@ class DataLoader:
         return {"epoch": self._epoch, "batch": self._batch}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Make the next `iter` continue at a position that `state_dict` gave.
+        """Make the next `iter` continue at a position from `state_dict`.
 
-        Raises `ValueError` for anything that is no position in this loader.
+        Raises `ValueError` if it is not a position in this loader.
         """
         owner = "DataLoader.load_state_dict"
         if len(mapping(state, "state", owner, ["epoch", "batch"])) != 2:

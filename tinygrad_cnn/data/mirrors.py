@@ -1,4 +1,4 @@
-"""Which mirrors to ask, and which of them can be connected to at all."""
+"""Which mirrors to ask, and which of them can be reached."""
 
 import os
 import socket
@@ -36,9 +36,9 @@ Result = TypeVar("Result")
 
 
 def in_background(work: Callable[[], Result]) -> Future[Result]:
-    """What `work` returns or raises, once it does; nobody has to wait for it."""
+    """Run `work` in a thread; the future holds what it returns or raises."""
     outcome: Future[Result] = Future()
-    # A daemon, since a look-up that hangs must not keep the interpreter from ending.
+    # A daemon, so that a look-up that hangs does not keep the interpreter from exiting.
     threading.Thread(target=_run, args=(work, outcome), daemon=True).start()
     return outcome
 
@@ -52,20 +52,20 @@ def _run(work: Callable[[], Result], outcome: Future[Result]) -> None:
         del outcome  # the error's traceback holds this frame: a cycle would keep sockets open
 
 
-class Knocks:
-    """A connection attempt to each mirror, all at the same time.
+class Reachable:
+    """Which mirrors can be reached: connects to all at the same time, within one time limit.
 
-    The connect time-out of requests does not bound the look-up of the host's name, and counts anew for
-    each of its addresses; where packets are dropped that adds up to a minute. This bounds all of it.
+    The connect timeout of requests does not cover the look-up of the host's name, and starts again for each
+    of its addresses; where packets are dropped, that adds up to a minute.
     """
 
     def __init__(self, mirrors: Iterable[str], seconds: float) -> None:
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
-        self._outcomes = {mirror: in_background(partial(self._knock, mirror)) for mirror in mirrors}
+        self._outcomes = {mirror: in_background(partial(self._connect, mirror)) for mirror in mirrors}
 
     def complaint(self, mirror: str) -> str | None:
-        """Why the mirror cannot be connected to, or None if it can; waits until that is known."""
+        """Why the mirror cannot be reached, or None if it can; waits until that is known."""
         try:
             self._outcomes[mirror].result(max(0.0, self._deadline - time.monotonic()))
         except TimeoutError:
@@ -74,7 +74,7 @@ class Knocks:
             return f"could not be connected to ({error})"
         return None
 
-    def _knock(self, mirror: str) -> None:
+    def _connect(self, mirror: str) -> None:
         proxy = select_proxy(mirror, get_environ_proxies(mirror))
         url = urlsplit(prepend_scheme_if_needed(proxy, "http") if proxy else mirror)
         port = url.port or (443 if url.scheme == "https" else 80)

@@ -1,4 +1,4 @@
-"""What a person sees of a download on stderr: a bar per file on a terminal, a line per file elsewhere."""
+"""The progress of a download on stderr: a bar per file on a terminal, a line per file elsewhere."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -31,7 +31,7 @@ class DownloadProgress:
         self._tasks: dict[str, TaskID] = {}
 
     def drawn(self) -> AbstractContextManager[object]:
-        """Within it the bars are on the terminal, if there is one."""
+        """A context in which the bars are shown, if stderr is a terminal."""
         return self._bars if self._animated else nullcontext()
 
     def say(self, line: str) -> None:

@@ -38,7 +38,7 @@ def run_backward(output: Array, gradient: Any = None, retain_graph: bool = False
 
 
 def _sum(before: Array, new: Array) -> Array:
-    if before.node is None and not isinstance(new, Value):  # not as an operation, of which observers would be told
+    if before.node is None and not isinstance(new, Value):  # plain addition, so that observers are not told of it
         return before.wrap(before._array + new, None)
     return before + new
 

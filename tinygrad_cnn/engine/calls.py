@@ -66,7 +66,7 @@ class Call:
         self._kind = kind  # the class of the module
         self.outer = outer
         self._place = place
-        self._closed = closed  # whether no code of the user runs within it, so that nothing need be looked for
+        self._closed = closed  # no code of the user runs within it, so that its place is the place of all it records
 
     @property
     def module(self) -> Any:
@@ -101,7 +101,7 @@ _running = _Running()
 
 
 def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """module.forward(*args, **settings); what is recorded meanwhile is recorded as its own."""
+    """Call module.forward, and mark what it records as its own."""
     outer = _running.call
     place = outer._place if outer is not None and outer._closed else _users_place()
     kind = type(module)
@@ -113,7 +113,7 @@ def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> 
 
 
 def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A function composed of primitives: what it records is known to be its own.
+    """Mark a function as composed of primitives, so that what it records is known to be its own.
 
     `axes` names the axes of its arguments and of its result, for readers of the graph: for a dense layer
     `"... in, out in, out -> ... out"`.
@@ -152,7 +152,7 @@ def _declare(call: Call, axes: str | None, args: tuple[Any, ...]) -> None:
 
 
 def current() -> Call:
-    """The call that an operation which is recorded now belongs to."""
+    """The call that an operation recorded now belongs to."""
     call = _running.call
     return call if call is not None and call._closed else Call(None, None, call, _users_place(), True)
 

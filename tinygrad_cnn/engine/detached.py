@@ -1,6 +1,6 @@
-"""Where the path of a gradient was cut: the last values of recorded operations that were taken out of their graphs.
+"""Where a gradient may have been lost: recorded values that were recently detached from their graphs.
 
-An optimiser that misses a gradient can then say where it may have been lost.
+An optimiser that misses a gradient can then name the line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .recording import is_recording
 
 
 class Cut(NamedTuple):
-    """A value that left its graph: how, where, and of which operation of which layer. It holds no array and no call."""
+    """A value that was detached: how, on which line, and which layer had computed it. Holds no array."""
 
     how: str
     place: Place
@@ -32,7 +32,7 @@ _latest: deque[Cut] = deque(maxlen=32)
 
 
 def note_cut(node: Node, how: str, frame: FrameType) -> None:
-    """Remember that the code in this frame, if it is the user's, took the value of a recorded operation out."""
+    """Remember that the code in this frame detached the value of a recorded operation, if it is the user's code."""
     if is_recording() and node.out is not None:
         place = users_place(frame)
         if place is not None:
@@ -40,7 +40,7 @@ def note_cut(node: Node, how: str, frame: FrameType) -> None:
 
 
 def take_cuts() -> list[Cut]:
-    """Those since the last time of asking of which the operation has not taken part in a backward pass."""
+    """The values detached since the last call, without those that a backward pass has reached all the same."""
     found = []
     while _latest:  # one by one, as other threads may add some
         cut = _latest.popleft()

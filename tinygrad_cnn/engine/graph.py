@@ -46,7 +46,7 @@ class Leaf:
 
 
 class Constant(Leaf):
-    """Where a graph begins with an array that takes part, but of which no gradient is wanted."""
+    """Where a graph begins with an array that takes part, but needs no gradient."""
 
     __slots__ = ()
     requires_grad = False
@@ -94,9 +94,10 @@ class Node:
         """Let go of the arrays, and of those of constants that led here; what led to what stays known."""
         if self.args is not None:
             self.args = self.out = self.call = None
-            for parent in self.parents:
-                if parent is not None and not parent.requires_grad:
-                    parent.free()
+            if len(self.argnums) < len(self.parents):
+                for parent in self.parents:
+                    if parent is not None and not parent.requires_grad:
+                        parent.free()
 
     def __repr__(self) -> str:
         shape = "freed" if self.out is None else f"-> {self.out.shape}"
@@ -104,7 +105,7 @@ class Node:
 
 
 class Value:
-    """What a primitive records: an array, and the node or leaf it came from (None for a constant)."""
+    """An array together with the node or leaf that it came from (None if it is in no graph)."""
 
     __slots__ = ("_array", "node")
 
@@ -132,7 +133,8 @@ class Primitive:
         self.rules: tuple[Callable[..., Any] | None, ...] = ()
         self.joint_rule: Callable[..., Any] | None = None
         self.hides_graph = False  # whether it computes by a graph of its own, which readers of the graph cannot see
-        self.__doc__, self.__name__, self.__module__ = function.__doc__, function.__name__, function.__module__
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self.__module__ = getattr(function, "__module__", "numpy")  # NumPy 2.1's ufuncs have none
         self.__signature__ = _signature(function)
         parameters = list(self.__signature__.parameters.values())
         self.arguments = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
@@ -151,7 +153,7 @@ class Primitive:
         return self.function(*args, **settings) if not observers else self._observed(args, settings)
 
     def _on_values(self, wrap: Callable[..., Any], args: Sequence[Any], settings: dict[str, Any]) -> Any:
-        """The result as a value, recorded if an argument takes part in a graph."""
+        """Compute on the arrays of values, and record it if one of them is part of a graph."""
         arrays: list[Any] = []
         parents: list[Node | Leaf | None] = []
         takes_part = False
@@ -171,7 +173,6 @@ class Primitive:
             raise guards.shape_error(self, arrays, error) from error
         if type(out) is not np.ndarray or out.dtype.char not in "fd":
             out = guards.checked_result(self, out)
-            takes_part = takes_part and out.dtype.kind == "f"
         if not (takes_part and mode.recording):
             return wrap(out, None)
         return self._record(wrap, args, arrays, parents, settings, out)
@@ -185,16 +186,18 @@ class Primitive:
         settings: dict[str, Any],
         out: np.ndarray,
     ) -> Any:
-        """The result with its node, which keeps leaves, and what some rule reads."""
-        argnums = []
+        """Wrap the result with its node. The node keeps leaves, and whatever some rule reads."""
+        argnums: list[int] = []
+        read, last = self._read, len(self._read) - 1
+        has_slope = out.dtype.kind == "f"  # integers and booleans have none
         for i, parent in enumerate(parents):
             array = arrays[i]
             if out is array:  # making the result read-only must not make the argument so
                 out = out.view()
             if parent is not None:
-                if parent.requires_grad:
+                if parent.requires_grad and has_slope:
                     argnums.append(i)
-                if type(parent) is Node and not self.reads(i):
+                if type(parent) is Node and not read[i if i < last else last]:
                     arrays[i] = parent.out if type(parent.out) is ShapeDtype else ShapeDtype(array)
             elif isinstance(array, np.ndarray):
                 parents[i] = Constant()
@@ -218,7 +221,7 @@ class Primitive:
         primitives that arrays and values share, so that it can be differentiated again. None stands for an
         argument without a derivative (a mask).
 
-        `reads` names those of `out` and the arguments of which the rules need the numbers, not only shape and
+        `reads` names those of `out` and the arguments whose numbers the rules need, not only their shape and
         dtype. The others are not kept for the backward pass. By default all are.
         """
         guards.check_rules(self, rules)
@@ -301,7 +304,7 @@ def backpropagate(
     Returns:
         The cotangents of the wanted nodes that the outputs depend on.
     """
-    order = topological_order(cotangents)
+    order = topological_order(cotangents, constants=False)
     wanted, through = _ways(wanted, order)
     totals, found = _Totals(cotangents), {}
     with Recording(wrap is not None):
@@ -316,13 +319,16 @@ def backpropagate(
     return found
 
 
-def topological_order(nodes: Iterable[Node | Leaf]) -> list[Node | Leaf]:
-    """All nodes and leaves that `nodes` depend on, each once, every one before its parents."""
+def topological_order(nodes: Iterable[Node | Leaf], constants: bool = True) -> list[Node | Leaf]:
+    """All nodes and leaves that `nodes` depend on, each once, every one before its parents.
+
+    Without `constants` only those that require a gradient.
+    """
     found = set(nodes)
     waiting = list(found)
     while waiting:
         for parent in waiting.pop().parents:
-            if parent is not None and parent not in found:
+            if parent is not None and parent not in found and (constants or parent.requires_grad):
                 found.add(parent)
                 waiting.append(parent)
     return sorted(found, key=_recorded_at, reverse=True)
@@ -332,7 +338,7 @@ _recorded_at = operator.attrgetter("order")
 
 
 def _ways(wanted: set[Any] | None, order: list[Any]) -> tuple[set[Any], dict[Any, list[int]]]:
-    """What is wanted; and for each node that leads on to it, the positions of the arguments that do."""
+    """The wanted nodes; and each node on the way to them, with the positions of its arguments that lead there."""
     if wanted is None:
         wanted = {node for node in order if type(node) is Leaf}
         through = {node: node.argnums for node in order if node.argnums}
@@ -346,14 +352,14 @@ def _ways(wanted: set[Any] | None, order: list[Any]) -> tuple[set[Any], dict[Any
 
 
 class _Totals(dict[Any, Any]):
-    """The cotangents found so far, those of all uses of a value added up."""
+    """The cotangents found so far; a value that is used several times gets the sum."""
 
     def __init__(self, cotangents: Mapping[Node | Leaf, Array]) -> None:
         super().__init__(cotangents)
-        self._own: set[Node | Leaf] = set()  # whose cotangent is an array that was made here, and may be added to
+        self._own: set[Node | Leaf] = set()  # their sums were made here, and may be added to in place
 
     def add(self, node: Node | Leaf, g: Array) -> None:
-        """One more use of the value of a node gave this cotangent."""
+        """Add the cotangent from one more use of a value."""
         total = self.get(node)
         if total is None:
             self[node] = g
@@ -372,7 +378,7 @@ def _pull_back(
     totals: _Totals,
     wrap: Callable[[Any, Node | Leaf | None], Any] | None,
 ) -> None:
-    """Add what the rules of a node give to the totals of some of its parents."""
+    """Apply the rules of a node for some of its arguments, and add the cotangents to the totals of its parents."""
     primitive, parents, args, out, settings = node.primitive, node.parents, node.args, node.out, node.settings
     if wrap is None:
         g = g.view()  # others may receive the same array, so that no rule may write into it
@@ -387,7 +393,7 @@ def _pull_back(
                 compute = partial(primitive.rule(argnum), g, out, *args, **settings)
                 gradient = observed(Event(primitive, args, settings, node, argnum, g), compute)
             elif primitive.joint_rule is None:
-                gradient = primitive.rule(argnum)(g, out, *args, **settings)
+                gradient = primitive.rules[argnum](g, out, *args, **settings)
             else:
                 joint = joint or iter(primitive.joint_rule(argnums, g, out, *args, **settings))
                 gradient = next(joint)
@@ -404,10 +410,7 @@ def _pull_back(
 
 
 class ShapeDtype(np.lib.mixins.NDArrayOperatorsMixin):
-    """In a node, in the place of a value of which no rule reads the numbers: its shape and dtype.
-
-    `recompute` gives the numbers.
-    """
+    """Stands in a node for a value whose numbers no rule reads: its shape and dtype. `recompute` gives the numbers."""
 
     __slots__ = ("dtype", "shape")
 

@@ -1,4 +1,4 @@
-"""What the engine refuses, so that no wrong number passes silently, and the errors that say so."""
+"""The checks of the engine, so that nothing wrong passes silently, and their error messages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refuse_setting(primitive: Any, name: str, setting: Any) -> NoReturn:
 
 
 def shape_error(primitive: Any, arrays: Sequence[Any], error: ValueError) -> ValueError:
-    """NumPy's error of arrays that do not go together, with what they are and a way out; another one as it is."""
+    """NumPy's error about shapes, with the names and shapes of the arguments and a way out."""
     if type(error) is not ValueError:
         return error
     names = [argument.name for argument in primitive.arguments]
@@ -51,7 +51,7 @@ def shape_error(primitive: Any, arrays: Sequence[Any], error: ValueError) -> Val
 
 
 def checked_result(primitive: Any, out: Any) -> np.ndarray:
-    """What a primitive computed as an array of real numbers."""
+    """The result of a primitive as an array of real numbers, or an error."""
     if isinstance(out, (tuple, list)):
         raise TypeError(f"primitive {primitive.name!r} returned a {type(out).__name__}: a primitive has one array")
     array = np.asarray(out)
@@ -68,7 +68,8 @@ def no_rule(primitive: Any, argnum: int) -> NoReturn:
 
 
 def explain_failed_rule(error: Exception, primitive: Any, argnum: int) -> None:
-    """Add to an error raised by a rule which rule it was, and what rules are given."""
+    """Add to an error raised by a rule which rule it was, and what rules are given; if there is none, say that."""
+    primitive.rule(argnum)
     error.add_note(
         f"(in the VJP of {primitive.name!r} for its argument {argnum}, called with the read-only cotangent g, the "
         "value out, the arguments by position and the settings by keyword)"
@@ -76,7 +77,7 @@ def explain_failed_rule(error: Exception, primitive: Any, argnum: int) -> None:
 
 
 def checked_gradient(gradient: Any, node: Any, argnum: int, arg: Any, recorded: bool) -> Any:
-    """What a rule returned, in the dtype of the argument; an error if it has another shape, or should be recorded."""
+    """The gradient that a rule returned, cast to the dtype of the argument; an error if its shape is wrong."""
     if getattr(gradient, "shape", None) != arg.shape:
         returned, way_out = f"a {type(gradient).__name__}", "return the cotangent of the argument, an array"
         if hasattr(gradient, "shape"):
@@ -97,13 +98,14 @@ def checked_gradient(gradient: Any, node: Any, argnum: int, arg: Any, recorded: 
 
 def check_still_valid(nodes: Iterable[Any]) -> None:
     """Raise RuntimeError if one of the nodes was freed, or if memory that it uses was changed since it was recorded."""
+    latest_change = versions.latest_change
     for node in nodes:
         if node.args is None:
             raise RuntimeError(
                 f"the graph through {node.primitive.name!r} was freed by an earlier backward pass: "
                 "pass retain_graph=True to the earlier one to go through it twice"
             )
-        if node.order < versions.latest_change:
+        if node.order < latest_change:
             for arg in node.args:
                 if isinstance(arg, np.ndarray) and versions.changed_at(arg) > node.order:
                     raise RuntimeError(

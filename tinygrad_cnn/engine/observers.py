@@ -1,4 +1,4 @@
-"""The one hook of the engine: an observer computes what primitives and rules would, and may look at it."""
+"""The one hook of the engine: an observer is called around each operation and each rule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 
 class Event(NamedTuple):
-    """What an observer is told of: an operation that is being computed or, if it has a node, one of its VJPs."""
+    """What an observer sees: an operation being computed or, if there is a node, one of its VJPs."""
 
     primitive: Any
     args: Sequence[Any]
@@ -25,7 +25,7 @@ observers: list[Observer] = []
 
 @contextmanager
 def observe(observer: Observer) -> Iterator[None]:
-    """Let `observer(event, compute)` compute, in this block, what primitives and rules would, and return it.
+    """Within this block, call `observer(event, compute)` for each operation and rule; it returns the result.
 
     >>> from tinygrad_cnn import Tensor
     >>> def tell(event, compute):
@@ -44,7 +44,7 @@ def observe(observer: Observer) -> Iterator[None]:
 
 
 def observed(event: Event, compute: Callable[[], Any]) -> Any:
-    """What `compute` gives, computed by the observers."""
+    """Call `compute` by way of the observers."""
     for observer in list(observers):
         compute = partial(observer, event, compute)
     return compute()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
+from collections.abc import Callable, Generator
 from contextlib import ContextDecorator
+from typing import Any
 
 
 class _Mode(threading.local):
@@ -32,6 +36,37 @@ class Recording(ContextDecorator):
 
     def __exit__(self, *exception: object) -> None:
         mode.recording = mode.before.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Any:
+        """The function with recording on or off while it runs; of a generator, while it computes its next value."""
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"no_grad and enable_grad cannot decorate {function.__name__!r}, which is async: other code runs "
+                "between its steps; use `with no_grad():` around what it computes"
+            )
+        if not inspect.isgeneratorfunction(function):
+            return super().__call__(function)
+
+        @functools.wraps(function)
+        def generate(*args: Any, **settings: Any) -> Generator[Any, Any, Any]:
+            steps = function(*args, **settings)
+            resume: Callable[[], Any] = functools.partial(next, steps)
+            while True:
+                try:
+                    with self:
+                        value = resume()
+                except StopIteration as end:
+                    return end.value
+                try:
+                    resume = functools.partial(steps.send, (yield value))
+                except GeneratorExit:
+                    with self:
+                        steps.close()
+                    raise
+                except BaseException as error:
+                    resume = functools.partial(steps.throw, error)
+
+        return generate
 
 
 def no_grad() -> Recording:

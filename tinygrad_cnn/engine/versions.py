@@ -1,4 +1,4 @@
-"""When memory was changed that a recorded operation may still need.
+"""When memory that a recorded operation may still need was last changed.
 
 A backward pass uses the values that an operation was recorded with. If a parameter has been changed in place since
 then, whatever shares its memory has changed too: a transpose, what `.detach()` gave. So changes are noted for the array
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-#: The next moment: one count for recording and for changes, so that it tells what came first.
+#: The next moment. One counter serves recording and changes, so that it tells which came first.
 now = itertools.count(1).__next__
 
 _changes: dict[int, tuple[weakref.ref[Any], int]] = {}  # by the id of the owner: it, and when it was last changed
@@ -21,7 +21,7 @@ latest_change = 0
 
 
 def note_change(array: np.ndarray) -> None:
-    """Whatever was recorded before this moment, and uses the memory of this array, used other numbers."""
+    """Note that the memory of this array changes now: what was recorded with it before used other numbers."""
     global latest_change
     latest_change = now()
     owner = _owner(array)

@@ -61,7 +61,7 @@ def as_float(input: Array) -> Array:
 
 
 def as_array(input: Array) -> Array:
-    """What functions work on: a Tensor or an array as it is; numbers become an array, floats float32."""
+    """A Tensor or an array as it is; numbers and lists as an array, floats as float32."""
     if isinstance(input, (Value, np.ndarray)):
         return input if isinstance(input, Value) else real_array(input)
     array = new_array(input)
@@ -79,13 +79,13 @@ def new_array(data: Any, dtype: Any = None) -> np.ndarray:
     return array
 
 
-def real_array(array: np.ndarray) -> np.ndarray:
+def real_array(array: np.ndarray, what: str = "an array") -> np.ndarray:
     """The array, as a plain one; TypeError if it is masked, or of a dtype that no Tensor has."""
     if type(array) is not np.ndarray:
         if isinstance(array, np.ma.MaskedArray):
-            raise TypeError("a masked array would lose its mask: fill it first, as with .filled(0)")
+            raise TypeError(f"{what} that is masked would lose its mask: fill it first, as with .filled(0)")
         array = np.asarray(array)
-    check_dtype(array.dtype, "an array")
+    check_dtype(array.dtype, what)
     return array
 
 
@@ -100,8 +100,8 @@ def _reject_values(data: Any) -> None:
 def operands(a: Array, b: Array) -> tuple[Array, Array]:
     """Two operands of one dtype, by PyTorch's rules where NumPy's differ.
 
-    A number takes the dtype of the tensor (NumPy scalars too), and so does an integer or boolean array beside
-    a floating one. A float beside integers makes float32. Beside a recorded value an array takes part in its graph.
+    A number takes the dtype of the tensor (NumPy scalars too), and so does an integer or boolean array that meets
+    a floating one. A float and integers make float32. An array that meets a recorded value becomes part of its graph.
     """
     a_number, b_number = isinstance(a, (int, float, np.generic)), isinstance(b, (int, float, np.generic))
     if a_number and b_number:
@@ -120,6 +120,17 @@ def operands(a: Array, b: Array) -> tuple[Array, Array]:
     return a, b
 
 
+def factors(a: Array, b: Array, op: str) -> tuple[Array, Array]:
+    """Two operands of a product, both floating-point or both integers, as in PyTorch."""
+    a, b = as_array(a), as_array(b)
+    if (a.dtype.kind == "f") != (b.dtype.kind == "f"):
+        raise TypeError(
+            f"{op} expects floating-point numbers on both sides, got {a.dtype} and {b.dtype}: convert the integers, as "
+            "with .astype(np.float32), images of 0 to 255 with images / np.float32(255)"
+        )
+    return operands(a, b)
+
+
 def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
     array = array_or_value(array)
     if isinstance(number, np.generic):
@@ -131,16 +142,17 @@ def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
 
 
 def constant(operand: Array, beside: Array) -> Array:
-    """An operand as it takes part beside another: a constant beside a recorded value becomes part of its graph.
+    """The operand; if the other one is recorded and this is a constant, as a constant of that graph.
 
-    So the graph also holds what is computed from constants alone: how the columns of the first convolution were made.
+    So the graph also holds what is computed from constants alone, such as the columns of the first convolution.
     """
+    if isinstance(operand, Value) and operand.node is not None:
+        return operand
     operand = array_or_value(operand)
     if isinstance(beside, Value) and beside.node is not None and is_recording():
         if not isinstance(operand, Value):
             return beside.wrap(unchangeable(operand), Constant())
-        if operand.node is None:
-            return beside.wrap(operand._array, Constant())
+        return beside.wrap(operand._array, Constant())
     return operand
 
 
@@ -152,6 +164,20 @@ def array_or_value(operand: Any) -> Array:
         kind = type(operand).__name__
         raise TypeError(f"expected a Tensor, an array or a number, got {kind}: wrap it in Tensor(...)")
     return real_array(operand)
+
+
+def inspected(value: Array) -> np.ndarray:
+    """The numbers of a value, for a check of bad input, or for an effect such as running statistics.
+
+    The one way in which a composition looks at numbers. Whatever else depends on them reaches primitives as an
+    argument, so that a graph tells all that was computed, and can be computed again on other numbers.
+    """
+    return np.asarray(value._array if isinstance(value, Value) else value)
+
+
+def detached(result: Array) -> Array:
+    """A result without a gradient as it leaves a function: it does not keep the graph alive."""
+    return result.wrap(result._array, None) if isinstance(result, Value) else result
 
 
 def reduced(loss: Array, reduction: str, total: Any = None) -> Array:

@@ -1,4 +1,4 @@
-"""What NumPy's own functions do with a Tensor: record, refuse, or compute where no gradient is lost by it."""
+"""NumPy's own functions on Tensors: some are recorded, some compute because no gradient is lost, all others refuse."""
 
 from __future__ import annotations
 
@@ -43,6 +43,19 @@ WITHOUT_GRADIENT = {
     *(np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.may_share_memory, np.shares_memory),
     *(np.save, np.savez, np.isnan, np.isfinite, np.isinf, np.sign, np.signbit, np.floor, np.ceil, np.rint),
 }
+
+
+def refuse_inside_numpy(module: str) -> None:
+    """Raise TypeError if a Tensor that requires a gradient becomes an array in a function of NumPy.
+
+    That function was given a list of Tensors, and would compute with their numbers. (np.array itself is C code, from
+    which nothing tells a list of Tensors from a Tensor, and a Tensor gives its numbers when it is asked to.)
+    """
+    if module.partition(".")[0] == "numpy" and not module.startswith("numpy.testing"):
+        raise TypeError(
+            "a function of NumPy was given Tensors in a list, and does not record: join them with functional.stack or "
+            "cat and use a function of tinygrad_cnn.functional, or .detach() them for a result without a gradient"
+        )
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:

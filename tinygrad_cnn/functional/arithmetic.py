@@ -11,7 +11,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, one_of, real_dtype
-from ._arguments import Dims, as_array, as_float, many_dims, new_array, one_dim, operands
+from ._arguments import Dims, as_array, as_float, detached, factors, inspected, many_dims, one_dim, operands
 
 
 def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
@@ -49,19 +49,19 @@ def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> Arra
     >>> float(div(7.0, 2.0)), float(div(7.0, 2.0, rounding_mode="floor"))
     (3.5, 3.0)
     """
+    one_of(rounding_mode, "rounding_mode", "div", (None, "trunc", "floor"))
     a, b = operands(input, other)
     whole = np.result_type(getattr(a, "dtype", a), getattr(b, "dtype", b)).kind != "f"
     if whole:
+        if rounding_mode is not None and not np.all(inspected(b)):
+            raise ZeroDivisionError(f'div(rounding_mode="{rounding_mode}") of integers by zero')
         dtype = np.dtype(np.float32 if rounding_mode is None else np.float64)  # float64: exact before it is rounded
         a, b = ops.astype(as_array(a), dtype=dtype), ops.astype(as_array(b), dtype=dtype)
     quotient = ops.div(a, b)
-    if one_of(rounding_mode, "rounding_mode", "div", (None, "trunc", "floor")) is None:
+    if rounding_mode is None:
         return quotient
-    values = np.asarray(quotient)
-    rounded = np.trunc(values) if rounding_mode == "trunc" else np.floor(values)
-    if whole:
-        return ops.astype(ops.where(np.True_, rounded, quotient), dtype=np.dtype(np.int64))
-    return ops.where(np.True_, rounded, quotient)  # never the quotient: its gradient is there, and zero
+    quotient = ops.rounded(quotient, how=rounding_mode)
+    return ops.astype(quotient, dtype=np.dtype(np.int64)) if whole else quotient
 
 
 def pow(input: Array, exponent: Array) -> Array:
@@ -148,19 +148,18 @@ def maximum(input: Array, other: Array) -> Array:
     return ops.maximum(*operands(input, other))
 
 
-@composition()
 def minimum(input: Array, other: Array) -> Array:
     """The smaller of both, element by element; NaN where either is.
 
     >>> float(minimum(1.0, 2.0))
     1.0
     """
-    return neg(maximum(neg(input), neg(other)))
+    return ops.minimum(*operands(input, other))
 
 
 @composition()
 def clamp(input: Array, min: Array | None = None, max: Array | None = None) -> Array:
-    """input held between min and max (numbers or tensors); where min > max, max.
+    """input held between min and max (numbers or tensors); where min > max, max; NaN where any of them is.
 
     At a bound the gradient goes to the input.
 
@@ -171,11 +170,9 @@ def clamp(input: Array, min: Array | None = None, max: Array | None = None) -> A
         raise ValueError("clamp needs min, max or both")
     input = as_array(input)
     if min is not None:
-        input, low = operands(input, min)
-        input = ops.where(np.asarray(input) < np.asarray(low), low, input)
+        input = ops.maximum(*operands(input, min), ties="first")
     if max is not None:
-        input, high = operands(input, max)
-        input = ops.where(np.asarray(input) > np.asarray(high), high, input)
+        input = ops.minimum(*operands(input, max), ties="first")
     return input
 
 
@@ -185,7 +182,7 @@ def where(condition: Array, input: Array, other: Array) -> Array:
     >>> where(np.array([True, False]), 1.0, 2.0)
     array([1., 2.], dtype=float32)
     """
-    condition = new_array(condition)  # a copy: the backward pass needs it unchanged
+    condition = as_array(condition)
     if condition.dtype != bool:
         raise TypeError(f"where expects a condition of booleans, got {condition.dtype}: compare first, as in x > 0")
     return ops.where(condition, *operands(input, other))
@@ -195,12 +192,13 @@ def matmul(input: Array, other: Array) -> Array:
     """The matrix product; a vector counts as a row on the left and as a column on the right.
 
     (K) @ (K) -> (), (M, K) @ (K) -> (M), (..., M, K) @ (..., K, N) -> (..., M, N) with broadcast batches.
-    Raises ValueError where the inner lengths differ, or for a number on either side.
+    Raises ValueError where the inner lengths differ, or for a number on either side, and TypeError for integers beside
+    floating-point numbers.
 
     >>> matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     array(11.)
     """
-    a, b = operands(as_array(input), as_array(other))
+    a, b = factors(input, other, "matmul")
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul expects at least one dimension on both sides, got {a.shape} @ {b.shape}: use *")
     inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
@@ -280,10 +278,10 @@ def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
     """
     input = as_array(input)
     if dim is None:
-        return ops.argmax(ops.reshape(input, shape=(-1,)), axis=0, keepdims=False)
+        return detached(ops.argmax(ops.reshape(input, shape=(-1,)), axis=0, keepdims=False))
     if input.ndim == 0:
-        return ops.argmax(ops.reshape(input, shape=(1,)), axis=one_dim(dim, 0), keepdims=False)
-    return ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "argmax"))
+        return detached(ops.argmax(ops.reshape(input, shape=(1,)), axis=one_dim(dim, 0), keepdims=False))
+    return detached(ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "argmax")))
 
 
 def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:

@@ -10,9 +10,10 @@ import numpy as np
 from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array, Node, Value
+from ..engine.versions import note_change
 from ..random import generator as default_generator
 from ..settings import flag, instance, number, real_dtype, refusal
-from ._arguments import as_array, as_float, one_dim, operands
+from ._arguments import as_array, as_float, constant, factors, inspected, one_dim
 from .arithmetic import matmul
 
 
@@ -32,13 +33,7 @@ def softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
     >>> softmax(np.array([1000.0, 1000.0]), dim=0)
     array([0.5, 0.5])
     """
-    input, axis = _floating(input, dim, dtype)
-    if input.ndim == 0:
-        return ops.div(input, input)
-    # softmax does not change when a constant is taken off, so the largest element may be one
-    largest = np.max(np.asarray(input), axis=axis, keepdims=True, initial=-np.inf)
-    powers = ops.exp(ops.sub(input, largest))
-    return ops.div(powers, ops.sum(powers, axis=(axis,), keepdims=True))
+    return ops.exp(log_softmax(input, dim, dtype=dtype))
 
 
 def log_softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
@@ -74,11 +69,12 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
 
     Raises:
         ValueError: if the shapes do not go together; if the input was flattened, with its shape before that.
+        TypeError: for integers beside floating-point numbers.
 
     >>> linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([0.5, 0.5]))
     array([3.5, 6.5])
     """
-    input, weight = operands(as_array(input), as_array(weight))
+    input, weight = factors(input, weight, "linear")
     if weight.ndim not in (1, 2) or input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
         raise ValueError(_linear_mismatch(input, weight))
     if weight.ndim == 1:
@@ -170,7 +166,9 @@ def batch_norm(
     array([[-1.],
            [ 1.]])
     """
-    input = as_float(input)
+    input = as_array(input)
+    if input.dtype.kind != "f":
+        raise TypeError(f"batch_norm expects floating-point numbers, got {input.dtype}: use .astype(np.float32)")
     if input.ndim < 2:
         raise ValueError(f"batch_norm expects (N, C) or (N, C, ...), got {input.shape}")
     training = flag(training, "training", "batch_norm")
@@ -187,6 +185,8 @@ def batch_norm(
         if training and one is not None and name.startswith("running") and not _can_be_updated(given[name]):
             raise refusal(TypeError, given[name], name, "batch_norm", "a floating-point array, to update it in place")
     running_mean, running_var, weight, bias = arrays.values()
+    for one in (weight, bias):
+        input = constant(input, one)
     per_channel = (1, channels, *[1] * (input.ndim - 2))
     if training:
         axis = (0, *range(2, input.ndim))
@@ -196,8 +196,8 @@ def batch_norm(
         mean = ops.div(ops.sum(input, axis=axis, keepdims=True), count)
         centred = ops.sub(input, mean)
         var = ops.div(ops.sum(ops.mul(centred, centred), axis=axis, keepdims=True), count)
-        _update(running_mean, np.asarray(mean), momentum)
-        _update(running_var, np.asarray(var) * (count / (count - 1)), momentum)
+        _update(running_mean, inspected(mean), momentum)
+        _update(running_var, inspected(var) * (count / (count - 1)), momentum)
     else:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm needs running_mean and running_var when it is not training")
@@ -212,12 +212,14 @@ def batch_norm(
 
 
 def _can_be_updated(running: Any) -> bool:
-    values = np.asarray(running)
+    values = inspected(running)
     return isinstance(running, (Value, np.ndarray)) and values.dtype.kind == "f" and values.flags.writeable
 
 
 def _update(running: Array | None, batch: np.ndarray, momentum: float) -> None:
+    """An effect, which no graph holds: the running statistics take in those of the batch."""
     if running is not None:
-        values = np.asarray(running)
+        values = inspected(running)
+        note_change(values)
         values *= 1 - momentum
         values += momentum * batch.reshape(values.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer, number
-from ._arguments import as_array, constant, operands, reduced
+from ._arguments import as_array, constant, inspected, operands, reduced
 from .layers import log_softmax
 
 
@@ -51,31 +52,28 @@ def cross_entropy(
     dim = 1 if input.ndim > 1 else 0
     classes = input.shape[dim]
     scores = log_softmax(input, dim)
-    weights = _class_weights(weight, classes, scores)
+    weight = _class_weights(weight, classes, scores)
     if target.dtype.kind == "f" and target.shape == input.shape:
-        if label_smoothing:
-            target = target * (1 - label_smoothing) + label_smoothing / classes
         if ignore_index >= 0:
             raise ValueError("cross_entropy with probabilities as targets ignores no class: leave ignore_index out")
-        losses = _weighted_sum(ops.mul(scores, constant(target, scores)), weights, dim)
-        return reduced(losses, reduction)
-    loss = nll_loss(scores, target, weight, ignore_index=ignore_index, reduction=reduction)
-    if label_smoothing == 0:
-        return loss
-    counted = np.asarray(target) != ignore_index
-    spread = ops.where(counted, _weighted_sum(scores, weights, dim), 0.0)
-    if weights is None:
-        total = counted.sum()
-    else:
-        total = np.where(counted, np.asarray(weights)[np.where(counted, target, 0)], 0).sum()
-    even = reduced(spread, reduction, total=total.astype(scores.dtype))
-    return ops.add(ops.mul(loss, 1 - label_smoothing), ops.mul(even, label_smoothing / classes))
+        target = constant(target, scores)
+        if label_smoothing:
+            target = ops.add(ops.mul(target, 1 - label_smoothing), label_smoothing / classes)
+        return reduced(_weighted_sum(ops.mul(scores, target), weight, dim), reduction)
+    at_classes = _AtClasses.of(scores, target, weight, ignore_index)
+    losses = at_classes.losses
+    if label_smoothing:
+        even = ops.mul(_weighted_sum(scores, weight, dim), 1 / classes)
+        if at_classes.counted is not None:
+            even = ops.where(at_classes.counted, even, 0.0)
+        losses = ops.add(ops.mul(losses, 1 - label_smoothing), ops.mul(even, label_smoothing))
+    return reduced(losses, reduction, at_classes.total)
 
 
-def _weighted_sum(scores: Array, weights: Array | None, dim: int) -> Array:
+def _weighted_sum(scores: Array, weight: Array | None, dim: int) -> Array:
     """-Σ weight · score over the classes."""
-    if weights is not None:
-        scores = ops.mul(scores, ops.reshape(weights, shape=(-1, *[1] * (scores.ndim - dim - 1))))
+    if weight is not None:
+        scores = ops.mul(scores, ops.reshape(weight, shape=(-1, *[1] * (scores.ndim - dim - 1))))
     return ops.mul(ops.sum(scores, axis=(dim,), keepdims=False), -1)
 
 
@@ -105,39 +103,59 @@ def nll_loss(
     1.3862943611198906
     """
     input, target = as_array(input), as_array(target)
-    dim = 1 if input.ndim > 1 else 0
-    if input.ndim == 0 or input.shape[:dim] + input.shape[dim + 1 :] != target.shape or target.dtype.kind not in "iu":
-        raise ValueError(
-            "the loss expects integer classes of the input's shape without its class dimension, or (for "
-            f"cross_entropy) floating-point probabilities of the input's shape; got {target.dtype} targets "
-            f"{target.shape} for an input {input.shape}"
-        )
-    classes, ignore_index = input.shape[dim], integer(ignore_index, "ignore_index", "the loss")
-    target = np.array(target)  # a copy: the backward pass needs these indices unchanged
+    if input.ndim == 0:
+        raise ValueError("nll_loss expects scores (N, C), (C) or (N, C, ...), got a number")
+    weight = _class_weights(weight, input.shape[1 if input.ndim > 1 else 0], input)
+    at_classes = _AtClasses.of(input, target, weight, integer(ignore_index, "ignore_index", "the loss"))
+    return reduced(at_classes.losses, reduction, at_classes.total)
+
+
+class _AtClasses(NamedTuple):
+    """The scores at the target classes: a loss for each target, and what their mean is over."""
+
+    losses: Array
+    counted: Array | None  # a mask of the targets that are not ignored; None if all count
+    total: Array | None  # the sum of their weights; None for their number
+
+    @classmethod
+    def of(cls, scores: Array, target: Array, weight: Array | None, ignore_index: int) -> _AtClasses:
+        dim = 1 if scores.ndim > 1 else 0
+        if scores.shape[:dim] + scores.shape[dim + 1 :] != target.shape or target.dtype.kind not in "iu":
+            raise ValueError(
+                "the loss expects integer classes of the input's shape without its class dimension, or (for "
+                f"cross_entropy) floating-point probabilities of the input's shape; got {target.dtype} targets "
+                f"{target.shape} for an input {scores.shape}"
+            )
+        all_count = _check_classes(inspected(target), scores.shape[dim], ignore_index)
+        target, counted = constant(target, scores), None
+        if not all_count:
+            counted = ops.compare(target, ignore_index, how="!=")
+            target = ops.where(counted, target, 0)
+        places = [np.arange(n).reshape(n, *[1] * (target.ndim - i - 1)) for i, n in enumerate(target.shape)]
+        losses = ops.mul(ops.index(scores, target, key=(*places[:dim], ops.ARRAY, *places[dim:])), -1)
+        if weight is None and counted is None:
+            return cls(losses, None, None)
+        factors = np.ones((), scores.dtype) if weight is None else ops.index(weight, target, key=ops.ARRAY)
+        if counted is not None:
+            factors = ops.where(counted, factors, np.zeros((), scores.dtype))
+            losses = ops.where(counted, losses, 0.0)  # 0 · inf would be NaN
+        total = ops.sum(factors, axis=tuple(range(target.ndim)), keepdims=False)
+        return cls(ops.mul(losses, factors), counted, total)
+
+
+def _check_classes(target: np.ndarray, classes: int, ignore_index: int) -> bool:
+    """Whether no target is ignored; an error if one that counts is no class."""
+    if not 0 <= ignore_index < classes and (not target.size or 0 <= target.min() <= target.max() < classes):
+        return True
     counted = target != ignore_index
-    all_counted = counted.all()
-    if not all_counted:
-        target[~counted] = 0
-    outside = (target < 0) | (target >= classes)
+    outside = counted & ((target < 0) | (target >= classes))
     if outside.any():
         at = np.unravel_index(np.argmax(outside), target.shape)
         raise ValueError(
             f"the loss expects classes from 0 to {classes - 1}, got {target[at]} at {tuple(map(int, at))}; "
             "for targets that do not count pass ignore_index"
         )
-    if dim == 0:
-        key: tuple[np.ndarray, ...] = (target,)
-    else:
-        places = np.indices(target.shape, sparse=True)
-        key = (places[0], target, *places[1:])
-    picked = ops.mul(ops.index(input, key=key), -1)
-    weights = _class_weights(weight, classes, input)
-    if weights is None and all_counted:
-        return reduced(picked, reduction)
-    factors = np.ones(target.shape, input.dtype) if weights is None else np.asarray(weights)[target]
-    factors = np.where(counted, factors, 0).astype(input.dtype)
-    losses = ops.mul(ops.where(counted, picked, 0.0), factors)  # not 0 · inf, which would be NaN
-    return reduced(losses, reduction, total=factors.sum())
+    return bool(counted.all())
 
 
 @composition()

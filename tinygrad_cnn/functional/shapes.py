@@ -196,5 +196,5 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float |
         if max(before, after) > most:
             raise ValueError(f"pad mode {mode!r} cannot take {before} and {after} from a dimension of {n}")
         places = BORDERS[mode](np.arange(-before, n + after), n)
-        input = ops.index(input, key=(*[slice(None)] * axis, places))
+        input = ops.index(input, places, key=(*[slice(None)] * axis, ops.ARRAY))
     return input

@@ -6,6 +6,7 @@ from the primitives' own.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,12 +16,12 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, one_of
-from ._arguments import as_array, operands, pair
+from ._arguments import as_array, factors, inspected, pair
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]
 
-#: Whether conv2d may take the product before the sum over the rows of the filters (`_product_then_rows`).
+#: Whether conv2d may take the product before the windows over the height (`_product_then_windows`).
 product_first = True
 
 HCWN = (2, 1, 3, 0)  # of an NCHW array
@@ -45,7 +46,7 @@ def conv2d(
         bias: one number per filter, (F,).
         stride, dilation: one number, or one for height and one for width.
         padding: zeros around the images: a number, a pair, "valid" (none) or "same" (as many as keep the size).
-        groups: the channels and the filters are cut into so many groups that do not see each other.
+        groups: the number of groups of channels; the filters of a group see only its channels.
 
     Returns:
         (N, F, OH, OW) with OH = (H + 2·padding - dilation·(KH - 1) - 1) // stride + 1, and OW likewise.
@@ -54,6 +55,7 @@ def conv2d(
 
     Raises:
         ValueError: if the shapes do not go together, or the filters are larger than the padded images.
+        TypeError: for images of integers with floating-point filters, as in PyTorch: scale and convert them first.
 
     >>> conv2d(np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), padding=1)[0, 0]
     array([[4., 6., 6., 4.],
@@ -61,7 +63,7 @@ def conv2d(
            [6., 9., 9., 6.],
            [4., 6., 6., 4.]])
     """
-    input, weight = operands(as_array(input), as_array(weight))
+    input, weight = factors(input, weight, "conv2d")
     bias = None if bias is None else as_array(bias)
     groups = integer(groups, "groups", "conv2d", least=1)
     _check_conv2d(input, weight, bias, groups)
@@ -72,71 +74,100 @@ def conv2d(
     widths = grid.padding(padding)
     grid.check_fits(input, widths)
 
-    kernel_h, kernel_w = grid.kernel
-    filters, depth = weight.shape[:2]
-    bottom = widths[0][1]
-    same_height = sum(widths[0]) == kernel_h - 1 and groups == grid.stride[0] == grid.dilation[0] == 1
-    rows_last = product_first and same_height and filters < depth * kernel_w
-    if rows_last:
-        widths = [(0, 0), widths[1]]
     images = ops.permute(input, axes=HCWN)
-    if any(map(any, widths)):
-        images = ops.pad(images, widths=_around(widths), value=0)
-    # each pixel beside those to the right of it that the filters see: copied KW times, one run of memory for each row
-    columns = ops.im2col(images, kernel=(1, kernel_w), stride=(1, grid.stride[1]), dilation=(1, grid.dilation[1]))
-    height, _, _, _, out_w, n = columns.shape
-    columns = ops.reshape(columns, shape=(height, depth * groups * kernel_w * out_w, 1, n))
-    if rows_last:
-        pixels = ops.index(_product_then_rows(columns, weight, out_w), key=slice(bottom, bottom + height))
+    if groups == 1:
+        pixels = _convolve(images, weight, grid, widths)
+    elif weight.shape[1] == 1:
+        pixels = _convolve_channels(images, weight, grid, widths)
     else:
-        pixels = _rows_then_product(columns, weight, out_w, grid, groups)
+        pixels = ops.concatenate(
+            *(
+                _convolve(ops.index(images, key=(slice(None), channels)), ops.index(weight, key=filters), grid, widths)
+                for channels, filters in zip(
+                    _parts(images.shape[1], groups), _parts(weight.shape[0], groups), strict=True
+                )
+            ),
+            axis=1,
+        )
     if bias is not None:
-        pixels = ops.add(pixels, ops.reshape(bias, shape=(filters, 1, 1)))
+        pixels = ops.add(pixels, ops.reshape(bias, shape=(len(bias), 1, 1)))
     return ops.permute(pixels, axes=NCHW)
 
 
-def _rows_then_product(columns: Array, weight: Array, out_w: int, grid: _Grid, groups: int) -> Array:
-    """Each row above those that the filters see below it, times the filters: (H, C·KW·OW, 1, N) -> (OH, F, OW, N)."""
-    windows = ops.im2col(
-        columns, kernel=(grid.kernel[0], 1), stride=(grid.stride[0], 1), dilation=(grid.dilation[0], 1)
-    )
-    out_h, kernel_h, depth, _, _, n = windows.shape
-    depth //= out_w
-    filters = weight.shape[0]
-    if groups == 1:  # the windows overlap in memory: nothing is copied
-        windows = ops.reshape(windows, shape=(out_h, kernel_h * depth, out_w * n))
-        rows = ops.reshape(ops.permute(weight, axes=(0, 2, 1, 3)), shape=(filters, kernel_h * depth))
-    else:
-        windows = ops.reshape(windows, shape=(out_h, kernel_h, groups, depth // groups, out_w * n))
-        windows = ops.permute(windows, axes=(0, 2, 1, 3, 4))
-        windows = ops.reshape(windows, shape=(out_h, groups, kernel_h * depth // groups, out_w * n))
-        rows = ops.reshape(weight, shape=(groups, filters // groups, *weight.shape[1:]))
-        rows = ops.permute(rows, axes=(0, 1, 3, 2, 4))
-        rows = ops.reshape(rows, shape=(groups, filters // groups, kernel_h * depth // groups))
-    return ops.reshape(ops.matmul(rows, windows), shape=(out_h, filters, out_w, n))
+def _convolve(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> Array:
+    """(H, C, W, N) with filters (F, C, KH, KW) -> (OH, F, OW, N), in the order that costs less.
 
-
-def _product_then_rows(columns: Array, weight: Array, out_w: int) -> Array:
-    """The same sum in another order: each row times every row of the filters, then added up where they belong.
-
-    (H, C·KW·OW, 1, N) -> (H + KH - 1, F, OW, N), the first and the last KH - 1 rows of which saw a part of the filters.
-    Now it is the backward pass in which windows are views that overlap, and the forward pass that adds them up. That
-    pays where an output row, F, is shorter than a row of columns, C·KW, and no row is computed for nothing.
+    Both are the same sum. In the first, windows overlap as views in the forward pass, and are added up in the backward
+    pass; in the second it is the other way round. The second pays where a row of the output, F, is shorter than a row
+    of columns, C·KW, and where no row is computed that is not wanted: a step of one, and as many rows as before.
     """
-    height, _, _, n = columns.shape
     filters, channels, kernel_h, kernel_w = weight.shape
-    depth = channels * kernel_w
-    upwards = ops.permute(ops.index(weight, key=(slice(None), slice(None), slice(None, None, -1))), axes=(2, 0, 1, 3))
-    rows = ops.reshape(upwards, shape=(kernel_h * filters, depth))
-    products = ops.matmul(rows, ops.reshape(columns, shape=(height, depth, out_w * n)))
-    products = ops.reshape(products, shape=(height, kernel_h, filters, 1, out_w, n))
-    return ops.col2im(products, image=(height + kernel_h - 1, out_w), stride=(1, 1), dilation=(1, 1))
+    keeps_height = grid.stride[0] == grid.dilation[0] == 1 and sum(widths[0]) == kernel_h - 1
+    if product_first and keeps_height and filters < channels * kernel_w:
+        return _product_then_windows(images, weight, grid, widths)
+    return _windows_then_product(images, weight, grid, widths)
 
 
-def _around(widths: list[Pair]) -> tuple[Pair, ...]:
-    """The padding of height and width as that of (H, C, W, N)."""
-    height, width = widths
-    return height, (0, 0), width, (0, 0)
+def _windows_then_product(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> Array:
+    """All that each filter sees as one column, then one product of filters and columns."""
+    (top_bottom, left_right), (kernel_h, kernel_w) = widths, grid.kernel
+    filters, channels = weight.shape[:2]
+    x = _padded(images, (top_bottom, (0, 0), left_right, (0, 0)))
+    x = ops.im2col(x, kernel=(1, kernel_w), stride=(1, grid.stride[1]), dilation=(1, grid.dilation[1]))
+    height, _, _, _, out_w, n = x.shape  # (H, 1, C, KW, OW, N)
+    x = ops.reshape(x, shape=(height, channels * kernel_w * out_w, 1, n))  # copied: each pixel and its neighbours
+    x = ops.im2col(x, kernel=(kernel_h, 1), stride=(grid.stride[0], 1), dilation=(grid.dilation[0], 1))
+    x = ops.reshape(x, shape=(len(x), kernel_h * channels * kernel_w, out_w * n))  # a view: the next rows lie below
+    rows = ops.reshape(ops.permute(weight, axes=(0, 2, 1, 3)), shape=(filters, kernel_h * channels * kernel_w))
+    return ops.reshape(ops.matmul(rows, x), shape=(len(x), filters, out_w, n))
+
+
+def _product_then_windows(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> Array:
+    """Each row times each row of the filters, added up where they belong: the full convolution, then cut."""
+    (top_bottom, left_right), (kernel_h, kernel_w) = widths, grid.kernel
+    filters, channels = weight.shape[:2]
+    x = _padded(images, ((0, 0), (0, 0), left_right, (0, 0)))
+    x = ops.im2col(x, kernel=(1, kernel_w), stride=(1, grid.stride[1]), dilation=(1, grid.dilation[1]))
+    height, _, _, _, out_w, n = x.shape  # (H, 1, C, KW, OW, N)
+    x = ops.reshape(x, shape=(height, channels * kernel_w, out_w * n))
+    upwards = ops.index(weight, key=(slice(None), slice(None), slice(None, None, -1)))
+    rows = ops.reshape(ops.permute(upwards, axes=(2, 0, 1, 3)), shape=(kernel_h * filters, channels * kernel_w))
+    x = ops.reshape(ops.matmul(rows, x), shape=(height, kernel_h, filters, 1, out_w, n))
+    x = ops.col2im(x, image=(height + kernel_h - 1, out_w), stride=(1, 1), dilation=(1, 1))
+    first = kernel_h - 1 - top_bottom[0]
+    return ops.index(x, key=slice(first, first + height))
+
+
+def _convolve_channels(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> Array:
+    """Each channel with filters of its own, (C·M, 1, KH, KW): shifted images times one number a channel, added up.
+
+    A product of matrices would be one of a single row for each channel.
+    """
+    x = _padded(images, (widths[0], (0, 0), widths[1], (0, 0)))
+    channels, filters = x.shape[1], weight.shape[0]
+    out_h, out_w = ((x.shape[2 * axis] - grid.extent(axis)) // grid.stride[axis] + 1 for axis in (0, 1))
+    x = ops.reshape(x, shape=(len(x), channels, 1, *x.shape[2:]))  # (H, C, 1, W, N)
+    weight = ops.permute(weight, axes=(2, 3, 0, 1))  # (KH, KW, C·M, 1)
+    taps = ops.reshape(weight, shape=(*grid.kernel, channels, filters // channels, 1, 1))
+    total = None
+    for p, q in itertools.product(*map(range, grid.kernel)):
+        rows, columns = (
+            slice(tap * dilation, tap * dilation + stride * (n - 1) + 1, stride)
+            for tap, n, stride, dilation in zip((p, q), (out_h, out_w), grid.stride, grid.dilation, strict=True)
+        )
+        seen = ops.index(x, key=(rows, slice(None), slice(None), columns))
+        product = ops.mul(seen, ops.index(taps, key=(p, q)))
+        total = product if total is None else ops.add(total, product)
+    return ops.reshape(total, shape=(out_h, filters, out_w, x.shape[-1]))
+
+
+def _padded(images: Array, widths: tuple[Pair, ...], value: float = 0) -> Array:
+    return ops.pad(images, widths=widths, value=value) if any(map(any, widths)) else images
+
+
+def _parts(length: int, count: int) -> list[slice]:
+    """An axis of some length cut into equal parts."""
+    return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
 
 
 def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) -> None:
@@ -202,15 +233,18 @@ def max_pool2d(
     flat = ops.reshape(
         ops.permute(windows, axes=(0, 2, 4, 5, 1, 3)), shape=(out_h, channels, out_w, n, kernel_h * kernel_w)
     )
-    within = ops.argmax(flat, axis=4, keepdims=False)
-    tap = np.divmod(np.asarray(within), kernel_w)  # the winner's row and column in its window
-    row, column = (
-        np.arange(windows.shape[4 * axis]).reshape((-1, 1, 1, 1) if axis == 0 else (-1, 1)) * grid.stride[axis]
-        + tap[axis] * grid.dilation[axis]
+    within = ops.argmax(flat, axis=4, keepdims=False)  # the winner's place in its window
+    rows, columns = (
+        np.arange(windows.shape[4 * axis])[:, None] * grid.stride[axis]
+        + np.arange(grid.kernel[axis]) * grid.dilation[axis]
         - edges[axis]
         for axis in (0, 1)
-    )
-    return largest, _to_images(row * input.shape[-1] + column, input)
+    )  # (OH, KH) and (OW, KW): where in the image each place of a window is
+    places = rows[:, :, None, None] * input.shape[-1] + columns.T  # (OH, KH, KW, OW)
+    places = places.reshape(out_h, kernel_h * kernel_w, out_w)
+    window = (np.arange(out_h)[:, None, None, None], np.arange(out_w)[:, None])
+    indices = ops.index(places, window[0], within, window[1], key=(ops.ARRAY,) * 3)
+    return largest, inspected(_to_images(indices, input))
 
 
 @composition(axes="N C H W -> N C OH OW")
@@ -287,10 +321,9 @@ def _pooling_windows(
         widths = [(edge, edge + grid.overhang(axis, input.shape[axis + 2], edge)) for axis, edge in enumerate(edges)]
     grid.check_fits(input, widths)
     images = ops.permute(input, axes=HCWN)
-    if any(map(any, widths)):
-        if value == -np.inf and images.dtype.kind in "iu":
-            value = np.iinfo(images.dtype).min
-        images = ops.pad(images, widths=_around(widths), value=value)
+    if value == -np.inf and images.dtype.kind in "iu":
+        value = np.iinfo(images.dtype).min
+    images = _padded(images, (widths[0], (0, 0), widths[1], (0, 0)), value)
     return ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation), grid, edges
 
 

@@ -7,7 +7,7 @@ C·KH·KW. Each function here is given the axes of the arguments, the shape of t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -89,10 +89,16 @@ def matmul(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args
     return [*broadcast([a[:-2], b[:-2]], shape[:-2], settings, args), a[-2], b[-1]]
 
 
-def key_of(settings: Any, args: Sequence[Any]) -> tuple[Any, ...]:
-    """The key of `index` or `scatter`, part by part."""
-    key = settings["key"] if "key" in settings else tuple(args[1:])
-    return key if isinstance(key, tuple) else (key,)
+def key_of(settings: Any, args: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """The key of `index` or `scatter`, part by part, with the arrays where they stand in it."""
+    key, arrays = settings["key"], iter([getattr(arg, "_array", arg) for arg in args[1:]])
+    parts = key if isinstance(key, tuple) else (key,)
+    return tuple(next(arrays, part) if isinstance(part, str) else part for part in parts)
+
+
+def with_key(args: Sequence[Any], settings: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+    """How many arguments a formula shows, and its settings: the arrays of a key are shown where they stand in it."""
+    return (1, {**settings, "key": key_of(settings, args)}) if "key" in settings else (len(args), settings)
 
 
 def index(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:

@@ -16,7 +16,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Leaf, Node
 from .axis_names import Origin
-from .carry import key_of
+from .carry import key_of, with_key
 from .formula import written
 from .graph_view import GraphView, Layer
 from .terms import (
@@ -61,9 +61,9 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     values: dict[Origin, Term] = {origin: symbol(name, view.values[origin].shape) for origin, name in names.items()}
     for node in layer.nodes:
         value = view.values[node]
-        term = Term(
-            primitive=node.primitive, args=_operands(view, values, node), settings=node.settings, shape=value.shape
-        )
+        count, settings = with_key(node.args, node.settings)
+        operands = _operands(view, values, node)[:count]
+        term = Term(primitive=node.primitive, args=operands, settings=settings, shape=value.shape)
         first = next((origin for origin in view.parents(node) if origin is not None), None)
         if first is not None:
             term = labelled(term, view.values[first].shape, view.axes.names(first, layer))
@@ -170,7 +170,7 @@ def _fold(term: Term) -> Term:
 
 def _sliced(term: Term) -> Term:
     """Slices by what they do: flip, or crop and pad (a border of all axes); others as they are."""
-    parts = key_of(term.settings, [arg.constant for arg in term.args])
+    parts = key_of(term.settings)
     if not all(isinstance(part, slice) for part in parts):
         return term
     only = term.args[:1]

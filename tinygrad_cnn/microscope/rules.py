@@ -17,6 +17,7 @@ import numpy as np
 
 from ..engine.graph import Constant, Leaf, Node, Primitive, Value
 from ..engine.recording import enable_grad
+from .carry import with_key
 from .formula import written
 from .primitives import letters
 from .stand_ins import PACKAGE, StandIn, reading
@@ -32,6 +33,8 @@ def forward_notation(
     >>> forward_notation(ops.matmul, [np.ones((2, 3)), np.ones((3, 2))], {})
     'Y = A · B'
     """
+    count, settings = with_key(args, settings)
+    args = args[:count]
     terms = [
         symbol(letter, np.shape(arg)) if np.ndim(arg) else constant_or_symbol(letter, arg)
         for letter, arg in zip(letters(primitive, len(args)), args, strict=True)
@@ -111,12 +114,15 @@ def _is_close(result: Value, right: Any) -> bool:
 def _term(origin: Node | Leaf, symbols: Mapping[Leaf, Term], known: dict[Node, Term]) -> Term:
     if isinstance(origin, Leaf):
         return symbols[origin]
+    if not origin.requires_grad:  # a mask
+        return constant(origin.out)
     if origin not in known:
+        count, settings = with_key(origin.args, origin.settings)
         args = tuple(
             constant_argument(arg) if parent is None or isinstance(parent, Constant) else _term(parent, symbols, known)
-            for arg, parent in zip(origin.args, origin.parents, strict=True)
+            for arg, parent in zip(origin.args[:count], origin.parents[:count], strict=True)
         )
-        known[origin] = Term("", origin.primitive, args, origin.settings, origin.out.shape)
+        known[origin] = Term("", origin.primitive, args, settings, origin.out.shape)
     return known[origin]
 
 

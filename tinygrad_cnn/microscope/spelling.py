@@ -130,7 +130,7 @@ def picked(term: Term, hold: Hold) -> tuple[str, int]:
 
 def _key(term: Term) -> str:
     """A key as it is written: an array in it is i, and what others pick beside each of these is kᵢ."""
-    parts = key_of(term.settings, [arg.constant for arg in term.args])
+    parts = key_of(term.settings)
     arrays = [id(part) for part in parts if np.ndim(part)]
     return ", ".join("kᵢ" if id(part) in arrays[1:] else _part(part) for part in parts)
 

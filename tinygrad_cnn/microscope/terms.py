@@ -118,7 +118,7 @@ def labelled(term: Term, shape: tuple[int, ...], names: Sequence[str]) -> Term:
 
 def _flipped(term: Term, names: Sequence[str]) -> str:
     """The axes that a key reverses, by name; empty if it does anything else, or reverses all."""
-    key = key_of(term.settings, [arg.constant for arg in term.args])
+    key = key_of(term.settings)
     if not all(isinstance(part, slice) for part in key) or len(term.args[0].shape) != len(names):
         return ""
     flipped = [i for i, part in enumerate(key) if part.step == -1]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..engine.calls import run_module
+from ..functional._arguments import real_array
 from ..settings import array, flag, instance, mapping
 from ..tensor import Tensor
 
@@ -90,7 +91,7 @@ class Module:
         return run_module(self, args, settings)
 
     def forward(self, *args: Any, **settings: Any) -> Any:
-        """What the module computes; to be written by each kind of module."""
+        """Compute the output; each kind of module writes its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method yet: define forward(self, ...)")
 
     def register_buffer(self, name: str, tensor: Any) -> None:
@@ -214,7 +215,7 @@ class Module:
         own = self._state()
         owner = f"{type(self).__name__}.load_state_dict"
         given = {
-            name: array(value, name, owner, real=False)
+            name: real_array(value if isinstance(value, np.ndarray) else array(value, name, owner, real=False), name)
             for name, value in mapping(state_dict, "state_dict", owner).items()
         }
         keys = Keys([name for name in own if name not in given], [name for name in given if name not in own])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..engine.graph import Array
-from ..ops import blas
-from ..ops.parallel import in_a_part, map_parts
+from ..ops.parallel import map_parts
 from ..settings import instance
+from . import threads
 from .layers import BatchNorm2d, Dropout
 from .module import Module
 
@@ -39,7 +39,7 @@ class DataParallel(Module):
         self.module = instance(module, "module", "DataParallel", Module)
 
     def forward(self, input: Array) -> Array:
-        count = 1 if in_a_part() else min(blas.number_of_threads(), len(input))
+        count = 1 if threads.in_a_part() else min(threads.number_of_threads(), len(input))
         if count < 2 or any(isinstance(one, (BatchNorm2d, Dropout)) and one.training for one in self.module.modules()):
             return self.module(input)
-        return map_parts(self.module, input, list(self.module.parameters()), count)
+        return map_parts(self.module, input, list(self.module.parameters()), count, threads.run_in_threads)

@@ -8,31 +8,36 @@ from .broadcasting import broadcast_to, sum, unbroadcast
 from .elementwise import (
     add,
     astype,
+    compare,
     div,
     exp,
     log,
     maximum,
+    minimum,
     mul,
     pow,
     relu,
+    rounded,
     sigmoid,
     sqrt,
     sub,
     tanh,
     where,
 )
-from .indexing import concatenate, index, pad, scatter
+from .indexing import ARRAY, concatenate, index, pad, scatter
 from .linalg import matmul
-from .reductions import argmax, log_softmax, max
+from .reductions import argmax, log_softmax, max, winners
 from .shapes import permute, reshape
 from .windows import col2im, im2col
 
 __all__ = [
+    "ARRAY",
     "add",
     "argmax",
     "astype",
     "broadcast_to",
     "col2im",
+    "compare",
     "concatenate",
     "div",
     "exp",
@@ -43,12 +48,14 @@ __all__ = [
     "matmul",
     "max",
     "maximum",
+    "minimum",
     "mul",
     "pad",
     "permute",
     "pow",
     "relu",
     "reshape",
+    "rounded",
     "scatter",
     "sigmoid",
     "sqrt",
@@ -57,4 +64,5 @@ __all__ = [
     "tanh",
     "unbroadcast",
     "where",
+    "winners",
 ]

@@ -43,10 +43,7 @@ sum.defvjp(
     ),
     reads=(),
 )
-broadcast_to.defvjp(
-    lambda g, out, x, *, shape: unbroadcast(g, x),
-    reads=(),
-)
+broadcast_to.defvjp(lambda g, out, x, *, shape: unbroadcast(g, x), reads=())
 
 
 def unbroadcast(g: Array, like: Array) -> Array:

@@ -1,5 +1,6 @@
 """Primitives that act on each element by itself, and broadcast."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,27 @@ div.defvjp(
 
 
 @primitive
+def compare(a: Array, b: Array, *, how: str) -> Array:
+    """Whether a < b, or another relation, element by element. A primitive without a VJP: a truth value has no slope.
+
+    >>> compare(np.array([1.0, 3.0]), 2.0, how="<")
+    array([ True, False])
+    """
+    return RELATIONS[how](a, b)
+
+
+RELATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+    "not <=": lambda a, b: ~np.asarray(a <= b),  # also where one of both is NaN
+}
+
+
+@primitive
 def exp(x: Array) -> Array:
     """e to the power x. A primitive because no finite composition of the others is exp.
 
@@ -87,10 +109,7 @@ def exp(x: Array) -> Array:
     return np.exp(x, out=output_buffer(x))
 
 
-exp.defvjp(
-    lambda g, out, x: mul(g, out),
-    reads=("out",),
-)
+exp.defvjp(lambda g, out, x: mul(g, out), reads=("out",))
 
 
 @primitive
@@ -103,10 +122,7 @@ def log(x: Array) -> Array:
     return np.log(x, out=output_buffer(x))
 
 
-log.defvjp(
-    lambda g, out, x: g / x,
-    reads=("x",),
-)
+log.defvjp(lambda g, out, x: g / x, reads=("x",))
 
 
 @primitive
@@ -119,10 +135,7 @@ def sqrt(x: Array) -> Array:
     return np.sqrt(x, out=output_buffer(x))
 
 
-sqrt.defvjp(
-    lambda g, out, x: g / (2 * out),
-    reads=("out",),
-)
+sqrt.defvjp(lambda g, out, x: g / (2 * out), reads=("out",))
 
 
 @primitive
@@ -135,10 +148,7 @@ def tanh(x: Array) -> Array:
     return np.tanh(x, out=output_buffer(x))
 
 
-tanh.defvjp(
-    lambda g, out, x: g * (1 - out * out),
-    reads=("out",),
-)
+tanh.defvjp(lambda g, out, x: g * (1 - out * out), reads=("out",))
 
 
 @primitive
@@ -152,10 +162,7 @@ def sigmoid(x: Array) -> Array:
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
-sigmoid.defvjp(
-    lambda g, out, x: g * out * (1 - out),
-    reads=("out",),
-)
+sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
 
 
 @primitive
@@ -168,10 +175,7 @@ def relu(x: Array) -> Array:
     return np.maximum(x, _zeros(x), out=output_buffer(x))
 
 
-relu.defvjp(
-    lambda g, out, x: mul(g, ~(out <= 0)),
-    reads=("out",),
-)
+relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
 
 
 def _zeros(x: Array) -> Any:
@@ -183,10 +187,11 @@ def _zeros(x: Array) -> Any:
 
 
 @primitive
-def maximum(a: Array, b: Array) -> Array:
-    """The larger of a and b. A primitive because a selection by comparison would lose NaNs.
+def maximum(a: Array, b: Array, *, ties: str = "share") -> Array:
+    """The larger of a and b; NaN where either is. A primitive because a selection by comparison would lose NaNs.
 
-    Where both are equal each receives half of the cotangent, as in PyTorch.
+    Where both are equal each receives half of the cotangent, as in PyTorch's maximum, or a all of it with
+    ties="first", as in its clamp.
 
     >>> maximum(np.array([1.0, 5.0]), 3.0)
     array([3., 5.])
@@ -194,16 +199,36 @@ def maximum(a: Array, b: Array) -> Array:
     return np.maximum(a, b, out=output_buffer(a, b))
 
 
+@primitive
+def minimum(a: Array, b: Array, *, ties: str = "share") -> Array:
+    """The smaller of a and b; NaN where either is, and ties as in `maximum`.
+
+    A primitive because -maximum(-a, -b) would pass through memory four times.
+
+    >>> minimum(np.array([1.0, 5.0]), 3.0)
+    array([1., 3.])
+    """
+    return np.minimum(a, b, out=output_buffer(a, b))
+
+
 maximum.defvjp(
-    lambda g, out, a, b: unbroadcast(g * _share(a, b, g.dtype), a),
-    lambda g, out, a, b: unbroadcast(g * _share(b, a, g.dtype), b),
+    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(a, b, ">", ties, first=True, dtype=g.dtype)), a),
+    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, ">", ties, first=False, dtype=g.dtype)), b),
+    reads=("a", "b"),
+)
+minimum.defvjp(
+    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(a, b, "<", ties, first=True, dtype=g.dtype)), a),
+    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, "<", ties, first=False, dtype=g.dtype)), b),
     reads=("a", "b"),
 )
 
 
-def _share(a: Array, b: Array, dtype: Any) -> Array:
-    """What `a` has of the maximum of a and b: 1 where it is larger, 1/2 where both are equal, else 0."""
-    return ((a > b) + 0.5 * (a == b)).astype(dtype)
+def _share(own: Array, other: Array, how: str, ties: str, first: bool, dtype: Any) -> Array:
+    """The share of one value in the extreme of both: 1 where it wins, 0 where it loses, and its part of a tie."""
+    if ties == "first":
+        return compare(own, other, how=f"{how}=" if first else how)
+    won, tied = compare(own, other, how=how), compare(own, other, how="==")
+    return add(astype(won, dtype=dtype), mul(astype(tied, dtype=dtype), 0.5))
 
 
 @primitive
@@ -225,6 +250,26 @@ where.defvjp(
 
 
 @primitive
+def rounded(x: Array, *, how: str) -> Array:
+    """x rounded down ("floor"), up ("ceil"), towards zero ("trunc") or to the nearest even ("rint").
+
+    A primitive because no composition is constant between two steps. Its derivative is zero, at the steps too.
+
+    >>> rounded(np.array([-1.5, 2.5]), how="trunc")
+    array([-1.,  2.])
+    """
+    return ROUNDINGS[how](x)
+
+
+ROUNDINGS = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint}
+
+rounded.defvjp(
+    lambda g, out, x, *, how: where(np.False_, g, 0.0),  # not 0 · g, which is NaN where g is infinite
+    reads=(),
+)
+
+
+@primitive
 def pow(a: Array, b: Array) -> Array:
     """a to the power b. A primitive because exp(b · log a) is not defined for a ≤ 0.
 
@@ -239,7 +284,7 @@ def pow(a: Array, b: Array) -> Array:
 
 pow.defvjp(
     lambda g, out, a, b: unbroadcast(g * b * a ** _one_less(b), a),
-    lambda g, out, a, b: unbroadcast(g * out * log(where((a == 0) & (b >= 0), out.dtype.type(1), a)), b),
+    lambda g, out, a, b: unbroadcast(g * out * log(where(_is_zero_power(a, b), out.dtype.type(1), a)), b),
 )
 
 
@@ -247,7 +292,11 @@ def _one_less(exponent: Array) -> Array:
     """The exponent of the derivative; 1 in place of -1, as it is multiplied by an exponent of 0."""
     if isinstance(exponent, (int, float)):
         return exponent - 1 if exponent != 0 else 1
-    return where(exponent == 0, 1.0, exponent - 1.0)
+    return where(compare(exponent, 0, how="=="), 1.0, exponent - 1.0)
+
+
+def _is_zero_power(a: Array, b: Array) -> Array:
+    return mul(compare(a, 0, how="=="), compare(b, 0, how=">="))
 
 
 @primitive
@@ -260,7 +309,4 @@ def astype(x: Array, *, dtype: Any) -> Array:
     return x.astype(dtype)
 
 
-astype.defvjp(
-    lambda g, out, x, *, dtype: astype(g, dtype=x.dtype),
-    reads=(),
-)
+astype.defvjp(lambda g, out, x, *, dtype: astype(g, dtype=x.dtype), reads=())

@@ -9,30 +9,34 @@ import numpy as np
 from ..engine.graph import Array, primitive
 from .memory import empty
 
+#: Stands in a key where an array belongs: arrays go by position, so that they take part in the graph.
+ARRAY = "array"
+
 
 @primitive
-def index(x: Array, *, key: Any) -> Array:
-    """x[key], basic or advanced, by NumPy's rules.
+def index(x: Array, *arrays: Array, key: Any) -> Array:
+    """x[key], basic or advanced, by NumPy's rules; each `ARRAY` in the key is one of the arrays, in their order.
 
     A primitive because no other one leaves elements out. Its VJP is `scatter`.
 
-    >>> index(np.array([10, 20, 30]), key=[0, 0, 2])
+    >>> index(np.array([10, 20, 30]), np.array([0, 0, 2]), key=ARRAY)
     array([10, 10, 30])
     """
-    return x[key]
+    return x[_filled(key, arrays)]
 
 
 @primitive
-def scatter(x: Array, *, key: Any, shape: tuple[int, ...]) -> Array:
+def scatter(x: Array, *arrays: Array, key: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of the given shape with x added at [key]: elements that meet in one place add up.
 
     A primitive because it is the VJP of `index`, and `index` is its VJP.
 
-    >>> scatter(np.array([1, 2, 3]), key=[0, 0, 2], shape=(3,))
+    >>> scatter(np.array([1, 2, 3]), np.array([0, 0, 2]), key=ARRAY, shape=(3,))
     array([3, 0, 3])
     """
     out = empty(shape, x.dtype)
     out.fill(0)
+    key = _filled(key, arrays)
     if _never_repeats(key):
         out[key] = x
     else:
@@ -40,14 +44,18 @@ def scatter(x: Array, *, key: Any, shape: tuple[int, ...]) -> Array:
     return out
 
 
-index.defvjp(
-    lambda g, out, x, *, key: scatter(g, key=key, shape=x.shape),
-    reads=(),
-)
-scatter.defvjp(
-    lambda g, out, x, *, key, shape: index(g, key=key),
-    reads=(),
-)
+index.defvjp(lambda g, out, x, *arrays, key: scatter(g, *arrays, key=key, shape=x.shape), reads=("arrays",))
+scatter.defvjp(lambda g, out, x, *arrays, key, shape: index(g, *arrays, key=key), reads=("arrays",))
+
+
+def _filled(key: Any, arrays: Sequence[Any]) -> Any:
+    """The key with the arrays in the places that are kept for them."""
+    if not arrays:
+        return key
+    if not isinstance(key, tuple):
+        return arrays[0]
+    rest = iter(arrays)
+    return tuple(next(rest) if isinstance(part, str) else part for part in key)
 
 
 def _never_repeats(key: Any) -> bool:
@@ -80,10 +88,7 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array
     return out
 
 
-pad.defvjp(
-    lambda g, out, x, *, widths, value: index(g, key=_inside(x, widths)),
-    reads=(),
-)
+pad.defvjp(lambda g, out, x, *, widths, value: index(g, key=_inside(x, widths)), reads=())
 
 
 def _inside(x: Array, widths: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:

@@ -1,20 +1,11 @@
-"""A function of a batch, computed in parts by as many threads.
-
-NumPy computes on the thread that calls it, but lets others run meanwhile; only the matrix products of its BLAS library
-are shared by all processors. With a part of the batch for each processor all work is shared, and one may multiply while
-another waits for memory. BLAS is held to one thread meanwhile, as its own threads would be in the way.
-"""
+"""A function of a batch, computed in parts and recorded as one operation."""
 
 from __future__ import annotations
 
-import contextvars
 import functools
-import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,18 +13,21 @@ from ..engine.graph import Array, Leaf, Node, Primitive, Value, backpropagate, t
 from ..engine.recording import enable_grad, is_recording, no_grad
 from ..engine.versions import unchangeable
 from ..random import get_rng_state
-from . import blas
 
-T = TypeVar("T")
+#: Computes the results of several pieces of work, at the same time if it can.
+Run: TypeAlias = Callable[[Sequence[Callable[[], Any]]], list[Any]]
 
 
-def map_parts(function: Callable[[Array], Array], batch: Array, parameters: Sequence[Value], count: int) -> Array:
+def map_parts(
+    function: Callable[[Array], Array], batch: Array, parameters: Sequence[Value], count: int, run: Run
+) -> Array:
     """function(batch), of a function that computes each element of the batch by itself, recorded as one operation.
 
     Args:
         batch: a value or an array, (N, ...).
-        parameters: the leaves that the function uses beside.
+        parameters: the other leaves that the function uses.
         count: into how many parts the batch is cut, at most N.
+        run: computes the parts, each of which may be computed by another thread.
 
     Returns:
         (N, ...), the results of the parts one after another. Its VJP carries the cotangent back through what each
@@ -47,7 +41,7 @@ def map_parts(function: Callable[[Array], Array], batch: Array, parameters: Sequ
     recorded: list[tuple[Leaf, Array]] | None = None
 
     def forward(recording: bool) -> list[tuple[Leaf, Array]]:
-        """For each part the leaf where it begins, and its result."""
+        """For each part, the leaf where its graph begins, and its result."""
 
         def one(part: slice) -> tuple[Leaf, Array]:
             begin = Leaf()
@@ -57,7 +51,7 @@ def map_parts(function: Callable[[Array], Array], batch: Array, parameters: Sequ
             return begin, out
 
         before = get_rng_state()
-        results = run_in_threads([functools.partial(one, part) for part in parts])
+        results = run([functools.partial(one, part) for part in parts])
         if get_rng_state() != before:
             raise RuntimeError(
                 "DataParallel cannot cut a batch whose forward pass draws random numbers (as functional.dropout does), "
@@ -66,10 +60,10 @@ def map_parts(function: Callable[[Array], Array], batch: Array, parameters: Sequ
         return results
 
     def backward(g: np.ndarray) -> dict[Any, Any]:
-        """What reaches the parameters and the batch."""
+        """The gradients of the parameters and of the batch."""
         nonlocal recorded
         recorded, used = None, recorded or forward(recording=True)
-        found = run_in_threads(
+        found = run(
             [
                 functools.partial(backpropagate, {out.node: g[part]}, {*leaves, begin})
                 for part, (begin, out) in zip(parts, used, strict=True)
@@ -89,7 +83,7 @@ def map_parts(function: Callable[[Array], Array], batch: Array, parameters: Sequ
         return totals
 
     def backward_recorded(batch: Array, g: Value) -> dict[Any, Any]:
-        """The same as values, with a graph of the backward pass: for that the batch goes through as a whole."""
+        """The gradients with a graph of their own; for that the batch goes through as a whole."""
         whole = function(batch)
         wanted = leaves if origin is None else {*leaves, origin}
         return backpropagate({whole.node: g}, wanted, retain_graph=True, wrap=g.wrap)
@@ -129,51 +123,3 @@ def _check_part(out: Any, count: int, leaves: set[Any], begun: int) -> None:
                     "DataParallel cannot cut a batch whose forward pass uses a Tensor that requires a gradient and is "
                     f"no parameter of the module ({origin!r}): make it a parameter, or call the module itself"
                 )
-
-
-# ---- threads
-
-
-class _Here(threading.local):
-    in_part = False
-
-
-_here = _Here()
-
-
-def in_a_part() -> bool:
-    """Whether this thread computes a part of a batch now, which is not cut any further."""
-    return _here.in_part
-
-
-def run_in_threads(works: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of all, the first computed by this thread and each other one by another.
-
-    Each in a copy of this thread's context, in which NumPy keeps how errors are handled (np.errstate).
-    """
-
-    def part(work: Callable[[], T]) -> T:
-        _here.in_part = True
-        try:
-            return work()
-        finally:
-            _here.in_part = False
-
-    with blas.one_thread():
-        own, *others = works
-        futures = [_pool(len(others)).submit(contextvars.copy_context().run, part, work) for work in others]
-        try:
-            first = part(own)
-        finally:
-            results = [future.result() for future in futures]
-    return [first, *results]
-
-
-@functools.cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    """Threads that stay."""
-    return ThreadPoolExecutor(workers, "tinygrad_cnn")
-
-
-if hasattr(os, "register_at_fork"):  # a forked process has no threads but the one that forked
-    os.register_at_fork(after_in_child=_pool.cache_clear)

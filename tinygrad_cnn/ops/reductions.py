@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine.graph import Array, primitive
 from .broadcasting import sum, with_ones
-from .elementwise import exp, mul
+from .elementwise import astype, exp, mul
 from .memory import empty, from_outermost, inverse, output_buffer
 from .shapes import reshape
 
@@ -41,25 +41,32 @@ def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
     return out if keepdims else out.squeeze(axis)
 
 
+@primitive
+def winners(x: Array, largest: Array, *, axis: tuple[int, ...], ties: str) -> Array:
+    """A mask of the elements that are the largest over `axis`, with ties="first" only the first of them.
+
+    A primitive without a VJP: who wins does not change by a little. Under a NaN, the NaNs win.
+
+    >>> winners(np.array([[1, 5, 5]]), np.array([5]), axis=(1,), ties="first")
+    array([[False,  True, False]])
+    """
+    largest = largest.reshape(with_ones(x.shape, axis))
+    if largest.size and np.isnan(np.minimum.reduce(largest, axis=None)):
+        undefined = np.isnan(largest)
+        x, largest = np.where(undefined, np.isnan(x), x), np.where(undefined, 1, largest)
+    return _first_winners(x, largest, axis) if ties == "first" else x == largest
+
+
 max.defvjp(
     lambda g, out, x, *, axis, keepdims, ties: _to_winners(
-        reshape(g, shape=with_ones(x.shape, axis)), out, x, axis, ties
+        reshape(g, shape=with_ones(x.shape, axis)), winners(x, out, axis=axis, ties=ties), axis, ties
     ),
     reads=("x", "out"),
 )
 
 
-def _to_winners(g: Array, out: Array, x: Array, axis: tuple[int, ...], ties: str) -> Array:
-    out = np.asarray(out).reshape(with_ones(x.shape, axis))
-    if ties == "first":
-        return mul(g, _first_winners(np.asarray(x), out, axis))
-    won = _wins(np.asarray(x), out)
-    return g / won.sum(axis=axis, keepdims=True, dtype=g.dtype) * won
-
-
-def _wins(x: Array, out: Array) -> Array:
-    """Where x reaches the maximum. Not `x == out`, so that under a NaN something wins."""
-    return ~(x < out)
+def _to_winners(g: Array, won: Array, axis: tuple[int, ...], ties: str) -> Array:
+    return mul(g if ties == "first" else g / sum(astype(won, dtype=g.dtype), axis=axis, keepdims=True), won)
 
 
 def _first_winners(x: Array, out: Array, axis: tuple[int, ...]) -> Array:
@@ -71,14 +78,14 @@ def _first_winners(x: Array, out: Array, axis: tuple[int, ...]) -> Array:
         none_before = np.ones(maxima.shape, bool)
         *candidates, _ = _slices(x, axis)
         for i, candidate in enumerate(candidates):
-            lost = np.less(candidate, maxima)  # not `candidate == maxima`, so that under a NaN something wins
+            lost = np.less(candidate, maxima)
             np.greater(none_before, lost, out=first[i, ...])
             none_before = np.logical_and(none_before, lost)
         first[-1, ...] = none_before  # one of them is the maximum
         order = (*axis, *(i for i in range(x.ndim) if i not in axis))  # of the axes of x, in `first`
         return first.reshape((*lengths, *maxima.shape)).transpose(inverse(order))
     last = range(-len(axis), 0)
-    rows = np.moveaxis(_wins(x, out), axis, last)
+    rows = np.moveaxis(x == out, axis, last)
     marks = np.zeros((*rows.shape[: -len(axis)], math.prod(lengths)), bool)
     np.put_along_axis(marks, rows.reshape(marks.shape).argmax(-1)[..., None], True, -1)
     return np.moveaxis(marks.reshape(rows.shape), last, axis)
@@ -122,7 +129,4 @@ def log_softmax(x: Array, *, axis: int) -> Array:
     return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
 
 
-log_softmax.defvjp(
-    lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True),
-    reads=("out",),
-)
+log_softmax.defvjp(lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True), reads=("out",))

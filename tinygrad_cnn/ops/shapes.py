@@ -22,10 +22,7 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
         return _copied(x, shape)
 
 
-reshape.defvjp(
-    lambda g, out, x, *, shape: reshape(g, shape=x.shape),
-    reads=(),
-)
+reshape.defvjp(lambda g, out, x, *, shape: reshape(g, shape=x.shape), reads=())
 
 
 def _copied(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -51,7 +48,4 @@ def permute(x: Array, *, axes: tuple[int, ...]) -> Array:
     return x.transpose(axes)
 
 
-permute.defvjp(
-    lambda g, out, x, *, axes: permute(g, axes=inverse(axes)),
-    reads=(),
-)
+permute.defvjp(lambda g, out, x, *, axes: permute(g, axes=inverse(axes)), reads=())

@@ -11,7 +11,7 @@ from .optimizers import Optimizer
 
 
 class LRScheduler:
-    """Sets the settings of an optimiser's groups as a function of the number of steps taken."""
+    """Sets the learning rates of an optimiser's groups as a function of the number of steps taken."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = instance(optimizer, "optimizer", self._name, Optimizer)
@@ -26,7 +26,7 @@ class LRScheduler:
         return type(self).__name__
 
     def step(self) -> None:
-        """Go on by one step."""
+        """Advance by one step."""
         self.last_epoch += 1
         self._apply()
 
@@ -42,11 +42,11 @@ class LRScheduler:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps and the rates that the schedule starts from."""
+        """The number of steps taken, and the rates at the start."""
         return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` gave."""
+        """Continue from a state that `state_dict` returned."""
         owner = f"{self._name}.load_state_dict"
         state_dict = mapping(state_dict, "state_dict", owner, ["last_epoch", "base_lrs"])
         last_epoch = integer(state_dict["last_epoch"], "last_epoch", owner, least=0)
@@ -112,7 +112,7 @@ class OneCycleLR(LRScheduler):
         pct_start: the part of the run in which the rate rises.
         anneal_strategy: "cos" or "linear".
         cycle_momentum: whether the momentum (or the first beta) falls from max_momentum to base_momentum while the
-            rate rises, and goes back while it falls.
+            rate rises, and returns while it falls.
         div_factor: the rate begins at max_lr / div_factor.
         final_div_factor: and ends at that / final_div_factor.
 
@@ -161,7 +161,7 @@ class OneCycleLR(LRScheduler):
         super().__init__(optimizer)
 
     def step(self) -> None:
-        """Go on by one step; as in PyTorch also after the last batch, which changes nothing any more."""
+        """Advance by one step; as in PyTorch this is allowed after the last batch too, where it changes nothing."""
         if self.last_epoch >= self.total_steps:
             raise ValueError(f"OneCycleLR was made for {self.total_steps} steps: make it with more total_steps")
         super().step()

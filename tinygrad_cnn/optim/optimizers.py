@@ -50,13 +50,13 @@ class Optimizer:
             self.param_groups.append(self._checked({**defaults, **group, "params": tensors}))
         if not known:
             raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
-        #: what no gradient has reached so far, with the names by which it is reported
+        #: the parameters that no gradient has reached so far, with their names for the warning
         self._unreached = {
             tensor: f"{getattr(tensor, 'name', 'a parameter of shape')} {tensor.shape}"
             for group in self.param_groups
             for tensor in group["params"]
         }
-        take_cuts()  # what was cut before is no concern of this optimiser
+        take_cuts()  # earlier cuts do not concern this optimiser
 
     @property
     def _name(self) -> str:
@@ -79,7 +79,7 @@ class Optimizer:
                     parameter.grad = None if set_to_none else Tensor(np.zeros_like(parameter.data))
 
     def step(self) -> None:
-        """Change every parameter that has a gradient, in place; a graph recorded before has then lost its values.
+        """Update every parameter that has a gradient, in place; a graph recorded before can then no longer be used.
 
         Parameters that never had a gradient are named in a warning, once.
         """
@@ -127,7 +127,7 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` gave, for parameters of the same number and shapes.
+        """Continue from a state that `state_dict` returned, for parameters of the same number and shapes.
 
         Raises:
             ValueError: if the state is of another kind of optimiser, or of other parameters. Nothing has been
@@ -210,7 +210,7 @@ class SGD(Optimizer):
         if momentum:
             velocity = state.get("momentum_buffer")
             if velocity is None:
-                velocity = state["momentum_buffer"] = np.array(direction)  # also of a 0-d sum, which is no array
+                velocity = state["momentum_buffer"] = np.array(direction)  # a sum of 0-d arrays is not an array
             else:
                 velocity *= momentum
                 velocity += (1 - group["dampening"]) * direction
@@ -219,7 +219,7 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Steps of the gradient's running mean over the root of its running square (Kingma and Ba, 2015).
+    """The gradient's running mean, divided by the root of its running mean square (Kingma and Ba, 2015).
 
     m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - lr · m̂ / (√v̂ + eps), where m̂ = m / (1 - β₁ᵗ) and
     v̂ = v / (1 - β₂ᵗ) after t steps, and g = grad + weight_decay · p.
@@ -259,7 +259,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with the weight decay apart from the gradient: p ← p · (1 - lr · weight_decay) before each step.
+    """Adam with decoupled weight decay: p ← p · (1 - lr · weight_decay) before each step.
 
     (Loshchilov and Hutter, 2019.)
 

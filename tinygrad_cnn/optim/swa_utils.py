@@ -1,4 +1,4 @@
-"""Averages of the weights that a model goes through while it is trained: they often do better than the last ones."""
+"""Averages of a model's weights over training: they often do better than the last weights."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class AveragedModel(Module):
     Args:
         model: is copied, and stays as it is.
         avg_fn: (average, current, number of averaged) -> the next average, for the array of each parameter; by
-            default all count alike (stochastic weight averaging, Izmailov et al., 2018), with `get_ema_avg_fn` the
+            default all count equally (stochastic weight averaging, Izmailov et al., 2018); with `get_ema_avg_fn` the
             latest count most.
         use_buffers: whether buffers, such as the running statistics of BatchNorm2d, are averaged too. Otherwise they
-            are those of the model as it is.
+            are copied from the model.
 
-    `module` is the copy. The first update takes the parameters as they are; buffers of integers are never averaged.
+    `module` is the copy. The first update copies the parameters; buffers of integers are never averaged.
 
     >>> from tinygrad_cnn import nn
     >>> model = nn.Linear(1, 1, bias=False)
@@ -48,7 +48,7 @@ class AveragedModel(Module):
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: Module) -> None:
-        """Take the model's parameters into the average.
+        """Include the model's parameters in the average.
 
         Raises:
             ValueError: if the model has other parameters or buffers than the one that was copied. Nothing has been
@@ -73,7 +73,7 @@ class AveragedModel(Module):
 def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
     """An exponential moving average: decay · average + (1 - decay) · current.
 
-    So 1 / (1 - decay) is the number of updates that count most.
+    So roughly the last 1 / (1 - decay) updates count.
 
     >>> average = get_ema_avg_fn(0.75)
     >>> average(np.array([1.0]), np.array([2.0]), 5)

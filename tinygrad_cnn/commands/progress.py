@@ -1,4 +1,4 @@
-"""Training with somebody looking on, who may stop it."""
+"""Training with a progress bar, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..training import Step, Trainer
 
 
-def train_watched(trainer: Trainer, epochs: int, console: Console, pause: Callable[[Seen], None]) -> bool:
-    """Train until so many epochs are done or the user stops; returns whether the user did.
+def train_with_progress(
+    trainer: Trainer, epochs: int, console: Console, pause: Callable[[RunningAverage], None]
+) -> bool:
+    """Train until `epochs` epochs are done or the user stops; returns whether the user did.
 
-    `pause(seen)` is called after each epoch, and where the user stopped, perhaps within one.
+    `pause(average)` is called after each epoch, and when the user stops, perhaps within one.
     """
     with stop_on_interrupt() as asked_to_stop, progress_bar(console) as bar:
         while trainer.epochs_done < epochs and not asked_to_stop():
             task = bar.add_task(f"epoch {trainer.epochs_done + 1}/{epochs}", total=len(trainer.loader), shown="")
             bar.update(task, completed=trainer.loader.state_dict()["batch"])
-            seen = Seen()
+            average = RunningAverage()
             for step in trainer.epoch():
-                bar.update(task, advance=1, shown=seen.add(step))
+                bar.update(task, advance=1, shown=average.add(step))
                 if asked_to_stop():
                     break
             bar.remove_task(task)
-            pause(seen)
+            pause(average)
         return asked_to_stop()
 
 
-class Seen:
-    """The running averages of an epoch."""
+class RunningAverage:
+    """The loss and the accuracy so far in an epoch."""
 
     def __init__(self) -> None:
         self.loss, self.correct, self.count, self.start = 0.0, 0, 0, time.perf_counter()
 
-    def add(self, step: Step) -> Seen:
+    def add(self, step: Step) -> RunningAverage:
         self.loss += step.loss * step.images
         self.correct += step.correct
         self.count += step.images
@@ -52,7 +54,7 @@ class Seen:
 
 
 def progress_bar(console: Console) -> Progress:
-    """In a pipe it shows nothing: there the lines of the epochs suffice."""
+    """A progress bar; none in a pipe, where the lines of the epochs are enough."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=12),

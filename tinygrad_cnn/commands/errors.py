@@ -1,4 +1,4 @@
-"""What a user can put right, and how a program ends that meets it."""
+"""Errors that a user can correct, and the exit status of a program."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ..checkpoint import CheckpointError
 from ..data import DataError
 
 
-class Fault(Exception):
-    """Something that the user can put right, said in one line."""
+class UserError(Exception):
+    """An error that the user can correct, described in one line."""
 
 
 def exit_status(program: str, work: Callable[[], int]) -> int:
-    """What `work` returns, or 1 if it fails for a reason that a line can tell, or 130 if it is stopped."""
+    """What `work` returns, or 1 after an error that is printed in one line, or 130 after Ctrl-C."""
     try:
         return work()
-    except (Fault, CheckpointError, DataError) as error:
+    except (UserError, CheckpointError, DataError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 1
     except OSError as error:

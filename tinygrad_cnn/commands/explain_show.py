@@ -1,4 +1,4 @@
-"""Explain and show what happens when digits pass through a network."""
+"""The commands `explain` and `show`: what happens when digits pass through a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..microscope.show import FORMATS, show
 from ..models import MODELS
 from ..nn import Module
 from ..random import manual_seed
-from .fault import Fault
+from .errors import UserError
 
 
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +49,12 @@ def run_explain(options: argparse.Namespace, console: Console) -> None:
     parameters = dict(model.named_parameters())
     name = options.wrt or next(iter(parameters))
     if name not in parameters:
-        raise Fault(f"the network has no parameter {name!r}: it has {', '.join(parameters)}")
+        raise UserError(f"the network has no parameter {name!r}: it has {', '.join(parameters)}")
     explanation = explain(_loss(model, options.digits), wrt=parameters[name])
     if console.is_terminal:
         console.print(explanation, highlight=False)
     else:
-        print(explanation)  # without the spaces with which a terminal's lines are filled up
+        print(explanation)  # without trailing spaces
 
 
 def run_show(options: argparse.Namespace, console: Console) -> None:
@@ -65,11 +65,11 @@ def run_show(options: argparse.Namespace, console: Console) -> None:
     try:
         show(loss, unfold=unfold, format=options.format, file=options.file)
     except ValueError as error:
-        raise Fault(str(error)) from None
+        raise UserError(str(error)) from None
     except OSError as error:
         if options.file is None:
             raise
-        raise Fault(f"cannot write {options.file}: {error.strerror}") from None
+        raise UserError(f"cannot write {options.file}: {error.strerror}") from None
     if options.file is not None:
         console.print(f"written to {options.file}", highlight=False, soft_wrap=True)
 
@@ -79,19 +79,19 @@ def _network(options: argparse.Namespace) -> Module:
         manual_seed(0)
         return MODELS[options.model or "lenet"]()
     if options.model is not None:
-        raise Fault("--model and --load exclude each other: the file tells which network it holds")
+        raise UserError("--model and --load exclude each other: the file tells which network it holds")
     saved = load_checkpoint(options.load)
     try:
         model = MODELS[saved["settings"]["model"]]()
         model.load_state_dict(saved["trainer"]["model"])
     except Exception as error:  # a file of another origin can fail in many ways
-        raise Fault(f"{options.load} is not a run that 'train --save' wrote: {error}".replace("\n", " ")) from None
+        raise UserError(f"{options.load} is not a run that 'train --save' wrote: {error}".replace("\n", " ")) from None
     return model
 
 
 def _loss(model: Module, digits: int) -> Any:
     sample = data.load("sample")
     if not 1 <= digits <= len(sample.test_images):
-        raise Fault(f"--digits takes 1 to {len(sample.test_images)}, got {digits}")
+        raise UserError(f"--digits takes 1 to {len(sample.test_images)}, got {digits}")
     images, labels = sample.test_images[:digits], sample.test_labels[:digits]
     return F.cross_entropy(model(np.asarray(images)), labels)
