@@ -229,7 +229,9 @@ def test_strides_dilation_and_groups_are_in_the_formulas():
     x = leaf(images(2, 4, 9, 9))
     text = " ".join(lines(nn.Conv2d(4, 6, 3, stride=2, dilation=2)(x).sum()))
     assert "stride=2" in text and "dilation=2" in text
-    assert "each · is 2 products of matrices side by side" in lines(nn.Conv2d(4, 6, 3, groups=2)(x).sum())[-1]
+    assert "where cols = im2col(X[:, 2:4])" in lines(nn.Conv2d(4, 6, 3, groups=2)(x).sum())
+    products = leaf(normal((5, 2, 3))) @ normal((5, 3, 2))
+    assert lines(products.sum())[-1] == "where each · is 5 products of matrices side by side"
 
 
 def test_labels_rounded_numbers_masks_and_sums_of_two_uses():

@@ -80,7 +80,7 @@ TABLE: dict[Primitive, Meaning] = {
     ),
     ops.maximum: Meaning(carry.broadcast, spelling.call("max")),
     ops.where: Meaning(carry.broadcast),
-    compared: Meaning(carry.broadcast, spelling.compared),
+    **dict.fromkeys((compared, ops.compare), Meaning(carry.broadcast, spelling.compared)),
     ops.sigmoid: Meaning(text=spelling.call("σ")),
     ops.log: Meaning(
         nan=(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from ..engine.graph import Constant, Leaf, Node, Primitive, Value
 from ..engine.recording import enable_grad
 from .carry import with_key
@@ -114,7 +115,7 @@ def _is_close(result: Value, right: Any) -> bool:
 def _term(origin: Node | Leaf, symbols: Mapping[Leaf, Term], known: dict[Node, Term]) -> Term:
     if isinstance(origin, Leaf):
         return symbols[origin]
-    if not origin.requires_grad:  # a mask
+    if not origin.requires_grad and origin.primitive is not ops.compare:  # a mask
         return constant(origin.out)
     if origin not in known:
         count, settings = with_key(origin.args, origin.settings)

@@ -154,4 +154,18 @@ def typed(term: Term, hold: Hold) -> tuple[str, int]:
 def compared(term: Term, hold: Hold) -> tuple[str, int]:
     """[X > 0], which is 1 where it holds and 0 elsewhere."""
     a, b = term.args
-    return f"[{hold(a, SUM)} {term.settings['sign']} {hold(b, SUM)}]", ATOM
+    return f"[{hold(a, SUM)} {SIGNS[term.settings['how']]} {hold(b, SUM)}]", ATOM
+
+
+SIGNS = {
+    "<": "<",
+    "<=": "≤",
+    ">": ">",
+    ">=": "≥",
+    "==": "=",
+    "!=": "≠",
+    "not <=": ">",
+    "not >=": "<",
+    "not <": "≥",
+    "not >": "≤",
+}

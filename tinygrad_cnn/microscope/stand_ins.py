@@ -22,18 +22,18 @@ PACKAGE = __name__.partition(".")[0]
 
 
 @primitive
-def compared(a: Any, b: Any, *, sign: str) -> Any:
+def compared(a: Any, b: Any, *, how: str) -> Any:
     """1 where a comparison holds and 0 elsewhere; a primitive so that it stands in formulas: [X > 0]."""
-    return SIGNS[sign](a, b).astype(np.float64)
+    return HOW[how](a, b).astype(np.float64)
 
 
-SIGNS = {">": np.greater, "≥": np.greater_equal, "<": np.less, "≤": np.less_equal, "=": np.equal, "≠": np.not_equal}
-NOT = {">": "≤", "≤": ">", "<": "≥", "≥": "<", "=": "≠", "≠": "="}
-BY_UFUNC = {ufunc: sign for sign, ufunc in SIGNS.items()}
+HOW = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal, "==": np.equal, "!=": np.not_equal}
+NOT = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
+BY_UFUNC = {ufunc: how for how, ufunc in HOW.items()}
 
 
-def _comparison(sign: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: _mask(compared(self, other, sign=sign))
+def _comparison(how: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: _mask(compared(self, other, how=how))
 
 
 def _mask(value: Any) -> Mask:
@@ -44,8 +44,8 @@ class StandIn(Tensor):
     """Stands for an array of floats."""
 
     __slots__ = ()
-    __gt__, __ge__, __lt__, __le__ = map(_comparison, (">", "≥", "<", "≤"))
-    __eq__, __ne__ = _comparison("="), _comparison("≠")
+    __gt__, __ge__, __lt__, __le__ = map(_comparison, (">", ">=", "<", "<="))
+    __eq__, __ne__ = _comparison("=="), _comparison("!=")
     __hash__ = Tensor.__hash__
     size = property(lambda self: self._array.size)
 
@@ -54,7 +54,7 @@ class StandIn(Tensor):
             return inputs[0]._become(ops.scatter(inputs[2], key=inputs[1], shape=inputs[0].shape))
         if method == "__call__" and not settings:
             if ufunc in BY_UFUNC:
-                return _mask(compared(*inputs, sign=BY_UFUNC[ufunc]))
+                return _mask(compared(*inputs, how=BY_UFUNC[ufunc]))
             if ufunc in UFUNCS:
                 return UFUNCS[ufunc](*inputs)
         called = ufunc if method == "__call__" else getattr(ufunc, method)
@@ -87,7 +87,7 @@ class Mask(StandIn):
         if node.primitive is not compared:
             return _mask(1 - self)
         given = [a if p is None else StandIn.wrap(a, p) for a, p in zip(node.args, node.parents, strict=True)]
-        return _mask(compared(*given, sign=NOT[node.settings["sign"]]))
+        return _mask(compared(*given, how=NOT[node.settings["how"]]))
 
     __and__ = __rand__ = lambda self, other: _mask(self * other)
     __or__ = __ror__ = lambda self, other: _mask(recorded(np.maximum, "max", (self, other), {}))
