@@ -7,7 +7,7 @@ Nothing here knows a layer. The rules of the recorded operations are inserted in
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -17,6 +17,7 @@ from .. import ops
 from ..engine.graph import Leaf, Node
 from .axis_names import Origin
 from .carry import key_of, with_key
+from .definitions import with_definitions
 from .formula import written
 from .graph_view import GraphView, Layer
 from .terms import (
@@ -82,7 +83,7 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
                 _add(cotangents, parent, _pulled_back(view, values, node, argnum, cotangents[node]))
     found = [origin for origin in names if origin in cotangents and (wanted is None or origin in wanted)]
     known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared
-    terms, where = _with_definitions([rewritten(cotangents[origin], _fold, known) for origin in found])
+    terms, where = with_definitions([rewritten(cotangents[origin], _fold, known) for origin in found])
     formulas = {}
     for origin, term in zip(found, terms, strict=True):
         layers = {view.layer(user).title for user in view.users[origin]}
@@ -196,60 +197,3 @@ def _computed(term: Term) -> Term:
     first, second = (n if isinstance(n, Fraction) else Fraction(int(n)) for n in numbers)
     value = first * second if term.primitive is ops.mul else first / second
     return Term(str(value).replace("-", "−"), constant=value)
-
-
-# ---- definitions
-
-
-def _with_definitions(terms: Sequence[Term]) -> tuple[list[Term], list[str]]:
-    """The terms with names for those of their parts that are columns, constants, or occur twice; and what they mean."""
-    parts = _parts_of(terms)
-    uses = dict.fromkeys(parts, 0)
-    for part in parts:
-        for arg in part.args:
-            uses[arg] += 1
-    letters = {kind: iter([kind, *(f"{kind}{i}" for i in range(2, 99))]) for kind in ("cols", "M", "K")}
-    others = iter("GHPQRSTUVZ")
-    instead: dict[Term, Term] = {}
-    for part in parts:
-        if part.shape and part.constant is not None:
-            name = next(letters[part.text])
-        elif part.primitive is ops.im2col and not any(one.text == "dY" for one in _parts_of([part])):
-            name = next(letters["cols"])
-        elif part.args and uses[part] > 1 and not is_transposition(part):
-            name = next(others, f"V{len(instead)}")
-        else:
-            continue
-        instead[part] = symbol(name, part.shape)
-    where = [f"{name.text} {_meaning(part, instead)}" for part, name in instead.items()]
-    for part in parts:
-        if part.text.startswith("vjp_"):
-            where.append(f"{part.text} is a rule that was not read")
-        if "joined" in part.settings:  # A₁·B₁ + A₂·B₂ + … = [A₁ A₂ …] · [B₁ B₂ …]
-            product = written(replace(part, args=tuple(substituted(arg, instead) for arg in part.args)))
-            where.append(f"{product} is added up over {', '.join(part.settings['joined'])} as well")
-    return [substituted(term, instead) for term in terms], where
-
-
-def _parts_of(terms: Sequence[Term]) -> list[Term]:
-    """All parts of terms, each once, every one before what it is part of."""
-    found: dict[Term, None] = {}
-
-    def visit(term: Term) -> None:
-        if term not in found:
-            for arg in term.args:
-                visit(arg)
-            found[term] = None
-
-    for term in terms:
-        visit(term)
-    return list(found)
-
-
-def _meaning(part: Term, instead: dict[Term, Term]) -> str:
-    if part.constant is None:
-        inside = replace(part, args=tuple(substituted(arg, instead) for arg in part.args))
-        return f"= {written(inside)}"
-    if part.constant.dtype == bool:
-        return f"is 1 in {part.constant.mean():.0%} of its elements and 0 elsewhere: {part.shape}"
-    return f"is a constant array: {part.shape}, from {part.constant.min():.4g} to {part.constant.max():.4g}"

@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from .claim import Claim, is_float, perturbed
-from .entries import Jacobian, find_border, find_displacement, is_overwritten
+from .entries import find_border, find_displacement, is_overwritten
 from .factors import find_factor, name_factor
+from .jacobian import Jacobian
 from .kinks import check_kinks
 from .probe import Probe, close, inner_products
 from .rearrangements import rearranged, rearranged_twice
