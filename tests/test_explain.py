@@ -6,10 +6,10 @@ import pytest
 from tinygrad_cnn import Tensor, grad, nn, ops, primitive
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.functional import windows
-from tinygrad_cnn.microscope.closed_form import closed_form
-from tinygrad_cnn.microscope.explain import explain
-from tinygrad_cnn.microscope.graph_view import GraphView
-from tinygrad_cnn.microscope.rules import forward_notation, read_rule
+from tinygrad_cnn.microscope.reading.closed_form import closed_form
+from tinygrad_cnn.microscope.reading.graph_view import GraphView
+from tinygrad_cnn.microscope.reading.rules import forward_notation, read_rule
+from tinygrad_cnn.microscope.showing.explain import explain
 from tinygrad_cnn.models import MODELS
 
 random = np.random.default_rng(0)

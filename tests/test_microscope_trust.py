@@ -6,8 +6,8 @@ import pytest
 from tinygrad_cnn import GradcheckError, Tensor, check_graph, explain, gradcheck, nn, ops, primitive, show
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.microscope import AnomalyError, describe, detect_anomaly, profile, summary
-from tinygrad_cnn.microscope.closed_form import closed_form
-from tinygrad_cnn.microscope.graph_view import GraphView
+from tinygrad_cnn.microscope.reading.closed_form import closed_form
+from tinygrad_cnn.microscope.reading.graph_view import GraphView
 
 random = np.random.default_rng(0)
 normal = random.standard_normal
@@ -59,7 +59,7 @@ def test_checks_do_not_depend_on_names(monkeypatch):
     def broken(*args):
         raise RecursionError
 
-    monkeypatch.setattr("tinygrad_cnn.microscope.graph_view.AxisNames", broken)
+    monkeypatch.setattr("tinygrad_cnn.microscope.reading.graph_view.AxisNames", broken)
     x = leaf(normal((2, 3)))
     assert check_graph(x.tanh().sum()).ok
     assert gradcheck(lambda x: x.tanh(), x)

@@ -1,13 +1,14 @@
 """Readers of the graph: they explain, show, check and watch what the engine records. The engine knows none of them."""
 
-from .anomaly import AnomalyError, detect_anomaly
-from .diagnosis.check_graph import GraphReport, check_graph
+from .diagnosis.check_graph import check_graph
 from .diagnosis.gradcheck import GradcheckError, gradcheck
-from .explain import Explanation, explain
-from .primitives import describe
-from .profile import Profile, profile
-from .show import show
-from .summary import summary
+from .diagnosis.report import GraphReport
+from .reading.primitives import describe
+from .showing.explain import Explanation, explain
+from .showing.show import show
+from .watching.anomaly import AnomalyError, detect_anomaly
+from .watching.profile import Profile, profile
+from .watching.summary import summary
 
 __all__ = [
     "AnomalyError",

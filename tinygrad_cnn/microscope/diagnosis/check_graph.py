@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...engine.graph import Node
-from ..graph_view import GraphView
-from ..primitives import argument_name
+from ..reading.graph_view import GraphView
+from ..reading.primitives import argument_name
 from .claim import Array, Claim, is_float
 from .diagnose import diagnose
 from .kinks import check_kinks

@@ -10,12 +10,13 @@ import numpy as np
 from ...engine.autograd import grad
 from ...engine.graph import Node, topological_order
 from ...tensor import Tensor
-from ..graph_view import GraphView
-from .check_graph import CheckedNode, check_graph
+from ..reading.graph_view import GraphView
+from .check_graph import check_graph
 from .claim import Array, Claim, elementwise_slopes, step_sizes
 from .diagnose import diagnose
 from .kinks import is_right_nearby
 from .repairs import Diagnosis
+from .report import CheckedNode
 
 #: What differences are accepted by default, relative to the gradient.
 RTOL = 1e-3

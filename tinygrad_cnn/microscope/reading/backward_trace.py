@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..engine.graph import Array, Node, backpropagate
-from ..engine.observers import Event, observe
+from ...engine.graph import Array, Node, backpropagate
+from ...engine.observers import Event, observe
 from .axis_names import Origin
 from .graph_view import GraphView
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import calls
-from ..engine.graph import Array, Value
-from ..engine.observers import Event, observe
-from .primitives import argument_name, meaning
-from .printing import number
+from ...engine import calls
+from ...engine.graph import Array, Value
+from ...engine.observers import Event, observe
+from ..printing import number
+from ..reading.primitives import argument_name, meaning
 
 
 class AnomalyError(RuntimeError):

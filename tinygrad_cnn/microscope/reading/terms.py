@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..engine.graph import Primitive
+from ... import ops
+from ...engine.graph import Primitive
 from .carry import key_of
 
 

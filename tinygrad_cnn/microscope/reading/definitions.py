@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .. import ops
+from ... import ops
 from .formula import written
 from .terms import Term, is_transposition, substituted, symbol
 

@@ -12,14 +12,14 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ..engine.graph import Leaf, Node, Value
+from ...engine.graph import Leaf, Node, Value
+from ..printing import Printed, duration, number, size
+from ..reading.axis_names import Origin
+from ..reading.backward_trace import BackwardTrace, backward_trace, forward_seconds
+from ..reading.closed_form import closed_form
+from ..reading.graph_view import GraphView, variables
+from ..reading.primitives import letters
 from .answers import answers
-from .axis_names import Origin
-from .backward_trace import BackwardTrace, backward_trace, forward_seconds
-from .closed_form import closed_form
-from .graph_view import GraphView, variables
-from .primitives import letters
-from .printing import Printed, duration, number, size
 from .step import Step
 
 

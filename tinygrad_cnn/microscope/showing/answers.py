@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..engine.graph import Node
-from .graph_view import GraphView
+from ... import ops
+from ...engine.graph import Node
+from ..reading.graph_view import GraphView
+from ..reading.terms import Term, constant_argument, substituted
 from .step import Step
-from .terms import Term, constant_argument, substituted
 
 
 def answers(view: GraphView, steps: Sequence[Step], name: str) -> list[str]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..engine.graph import Constant, Primitive, Value, primitive
-from ..functional._numpy import UFUNCS
-from ..tensor import Tensor
+from ... import ops
+from ...engine.graph import Constant, Primitive, Value, primitive
+from ...functional._numpy import UFUNCS
+from ...tensor import Tensor
 
 PACKAGE = __name__.partition(".")[0]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engine.graph import Node
-from .rules import Rule
+from ...engine.graph import Node
+from ..reading.rules import Rule
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.graph import Leaf, Node
-from .axis_names import Origin
-from .backward_trace import BackwardTrace, backward_trace, forward_seconds
-from .closed_form import closed_form
-from .graph_view import GraphView
-from .primitives import letters
-from .printing import duration, size
+from ...engine.graph import Leaf, Node
+from ..printing import duration, size
+from ..reading.axis_names import Origin
+from ..reading.backward_trace import BackwardTrace, backward_trace, forward_seconds
+from ..reading.closed_form import closed_form
+from ..reading.graph_view import GraphView
+from ..reading.primitives import letters
 
 PLACEHOLDER = "/*DATA*/null/*DATA*/"
 MOST_IMAGES = 16

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.calls import Call
-from ..engine.graph import Constant, Leaf, Node, Value, recompute, topological_order
+from ...engine.calls import Call
+from ...engine.graph import Constant, Leaf, Node, Value, recompute, topological_order
 from .axis_names import AxisNames, Origin
 from .rules import Rule, forward_notation, read_rule
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..engine.graph import Constant, Leaf, Node, Primitive, Value
-from ..engine.recording import enable_grad
+from ... import ops
+from ...engine.graph import Constant, Leaf, Node, Primitive, Value
+from ...engine.recording import enable_grad
 from .carry import with_key
 from .formula import written
 from .primitives import letters

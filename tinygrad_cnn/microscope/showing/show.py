@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from ..checkpoint import atomic_write
-from ..engine.calls import Call
-from ..engine.graph import Leaf, Node
-from .axis_names import Origin
-from .graph_view import GraphView, Layer, variables
+from ...checkpoint import atomic_write
+from ...engine.calls import Call
+from ...engine.graph import Leaf, Node
+from ..reading.axis_names import Origin
+from ..reading.graph_view import GraphView, Layer, variables
 from .page import page
 
 Unfold = bool | int | str | Collection[str]

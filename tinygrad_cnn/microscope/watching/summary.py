@@ -10,15 +10,15 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
-from .. import ops
-from ..engine.observers import Event, observe
-from ..engine.recording import no_grad
-from ..nn import Module, Parameter
-from ..nn.module import evaluating
-from ..settings import instance, integers
-from ..tensor import Tensor
-from .primitives import meaning
-from .printing import Printed
+from ... import ops
+from ...engine.observers import Event, observe
+from ...engine.recording import no_grad
+from ...nn import Module, Parameter
+from ...nn.module import evaluating
+from ...settings import instance, integers
+from ...tensor import Tensor
+from ..printing import Printed
+from ..reading.primitives import meaning
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.graph import Constant, Leaf, Node
+from ...engine.graph import Constant, Leaf, Node
 from .carry import Axis, length, unnamed
 from .primitives import meaning
 

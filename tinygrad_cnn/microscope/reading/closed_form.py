@@ -13,8 +13,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from .. import ops
-from ..engine.graph import Leaf, Node
+from ... import ops
+from ...engine.graph import Leaf, Node
 from .axis_names import Origin
 from .carry import key_of, with_key
 from .definitions import with_definitions

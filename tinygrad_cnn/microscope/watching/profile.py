@@ -13,10 +13,10 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
-from ..engine.graph import Array
-from ..engine.observers import Event, observe
-from .primitives import STRANGER, meaning
-from .printing import Printed, duration, scaled, size
+from ...engine.graph import Array
+from ...engine.observers import Event, observe
+from ..printing import Printed, duration, scaled, size
+from ..reading.primitives import STRANGER, meaning
 
 PACKAGE = __name__.partition(".")[0] + "."
 
