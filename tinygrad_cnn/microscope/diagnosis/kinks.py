@@ -25,6 +25,8 @@ ALONE = 32
 #: So many points next to one at a tie are looked at, at most, for so many seconds; by what share of the slopes there a
 #: gradient may lie outside of those that were seen.
 NEIGHBOURS, SECONDS, ROOM = 24, 1.0, 0.2
+#: A slope there is another one if it differs by more than this share.
+SEEN = 1e-3
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,9 @@ class Bounds:
     def widened(self, lowest: Array, highest: Array) -> Bounds:
         """Also of the slopes that are seen next to the point, for outputs of which these lie outside."""
         size = np.maximum(np.abs(lowest), np.abs(highest))
-        outside = (lowest < self.low - 0.01 * size) | (highest > self.high + 0.01 * size)
-        wider = np.minimum(highest - lowest, ROOM * size)
-        low = np.where(outside, np.minimum(lowest - wider, self.low), self.low)
-        high = np.where(outside, np.maximum(highest + wider, self.high), self.high)
+        outside = (lowest < self.low - SEEN * size) | (highest > self.high + SEEN * size)
+        wider = np.where(outside, np.minimum(highest - lowest, ROOM * size), 2 * SEEN * size)
+        low, high = np.minimum(lowest - wider, self.low), np.maximum(highest + wider, self.high)
         return Bounds(low, high, self.kinked | outside)
 
 
@@ -85,9 +86,10 @@ def check_kinks(claim: Claim, argnum: int) -> KinkCheck:
         found = _judge(claim, argnum, directions, bounds)
         if found.valid and found.valid_elsewhere:
             return found
-        ranges = _slopes_nearby(claim, argnum, directions)
-        widened = [one.widened(*around) for one, around in zip(bounds, ranges, strict=True)]
-        return _judge(claim, argnum, directions, widened)
+        positive = directions[:2]  # along which all that may win have similar slopes, so that a few points show them
+        ranges = _slopes_nearby(claim, argnum, positive)
+        widened = [one.widened(*around) for one, around in zip(bounds[:2], ranges, strict=True)]
+        return _judge(claim, argnum, positive, widened)
 
 
 def _judge(claim: Claim, argnum: int, directions: Array, bounds: Sequence[Bounds]) -> KinkCheck:
