@@ -21,8 +21,9 @@ from ...engine.recording import enable_grad
 from .carry import with_key
 from .formula import written
 from .primitives import letters
-from .stand_ins import PACKAGE, StandIn, reading
+from .stand_ins import StandIn
 from .terms import Term, constant, constant_argument, labelled, numbered, symbol, tidied
+from .written_rules import PACKAGE, reading
 
 
 def forward_notation(

@@ -6,19 +6,16 @@ by its name. So a rule that is written as people write them becomes a formula; w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from ... import ops
-from ...engine.graph import Constant, Primitive, Value, primitive
+from ...engine.graph import Primitive, Value, primitive
 from ...functional._numpy import UFUNCS
 from ...tensor import Tensor
-
-PACKAGE = __name__.partition(".")[0]
+from .numpy_notation import FUNCTIONS
 
 
 @primitive
@@ -62,7 +59,8 @@ class StandIn(Tensor):
 
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
         own = FUNCTIONS.get(function.__name__)
-        return own(*args, **settings) if own is not None else recorded(function, function.__name__, args, settings)
+        result = NotImplemented if own is None else own(*args, **settings)
+        return recorded(function, function.__name__, args, settings) if result is NotImplemented else result
 
     def __getitem__(self, key: Any) -> Any:
         return ops.index(self, key=_plain(key))
@@ -146,73 +144,7 @@ def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mappi
     return _mask(result) if np.asarray(several).dtype.kind == "b" else result
 
 
-# ---- NumPy's functions that have a notation of their own
-
-
-def _axes(x: Any, axis: Any) -> tuple[int, ...]:
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    return tuple(i % x.ndim for i in axes)
-
-
-def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return ops.sum(x, axis=_axes(x, axis), keepdims=keepdims)
-
-
-def _mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return ops.div(_sum(x, axis, keepdims), math.prod(x.shape[i] for i in _axes(x, axis)))
-
-
-def _shape(shape: Any) -> Any:
-    return shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-
-
-def _transpose(x: Any, *axes: Any) -> Any:
-    order = _shape(axes) if axes and axes[0] is not None else range(x.ndim)[::-1]
-    return ops.permute(x, axes=tuple(i % x.ndim for i in order))
-
-
-def _swapaxes(x: Any, a: int, b: int) -> Any:
-    order = list(range(x.ndim))
-    order[a], order[b] = order[b], order[a]
-    return ops.permute(x, axes=tuple(order))
-
-
-def _expand_dims(x: Any, axis: Any) -> Any:
-    return ops.reshape(x, shape=np.expand_dims(x._array, axis).shape)
-
-
-def _squeeze(x: Any, axis: Any = None) -> Any:
-    return ops.reshape(x, shape=np.squeeze(x._array, axis).shape)
-
-
-def _reshape(x: Any, *shape: Any) -> Any:
-    return ops.reshape(x, shape=x._array.reshape(_shape(shape)).shape)
-
-
-def _flip(x: Any, axis: Any = None) -> Any:
-    axes = _axes(x, axis)
-    return ops.index(x, key=tuple(slice(None, None, -1 if i in axes else None) for i in range(x.ndim)))
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "sum": _sum,
-    "mean": _mean,
-    "transpose": _transpose,
-    "swapaxes": _swapaxes,
-    "expand_dims": _expand_dims,
-    "squeeze": _squeeze,
-    "reshape": _reshape,
-    "ravel": lambda x: _reshape(x, -1),
-    "flatten": lambda x: _reshape(x, -1),
-    "flip": _flip,
-    "broadcast_to": lambda x, shape: ops.broadcast_to(x, shape=tuple(shape)),
-    "dot": lambda a, b: a @ b if np.ndim(a) == np.ndim(b) == 2 else recorded(np.dot, "dot", (a, b), {}),
-    "square": lambda x: x * x,
-    "copy": lambda x: x * 1,
-    "astype": lambda x, dtype: x,
-    "asarray": lambda x, *_: x,
-    "array": lambda x, *_: x,
-}
+# ---- methods in NumPy's spelling
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -251,46 +183,3 @@ for _name in (
     setattr(StandIn, _name, FUNCTIONS[_name])
 for _name in ARRAYS:
     setattr(StandIn, _name, _method(_name))
-
-
-class _NumPy:
-    """NumPy, whose new arrays can be written into by stand-ins."""
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(np, name)
-        if name in ("zeros", "ones", "full", "empty", "zeros_like", "ones_like", "full_like", "empty_like", "eye"):
-            return lambda *args, **settings: _constant(found(*map(_shown, args), **settings), name)
-        if name in ("asarray", "array", "copy"):
-            return lambda x, *args, **s: x if isinstance(x, StandIn) else found(x, *args, **s)
-        return found
-
-
-def _shown(arg: Any) -> Any:
-    return arg._array if isinstance(arg, Value) else arg
-
-
-def _constant(array: np.ndarray, name: str) -> Any:
-    if name.startswith("empty"):  # to be written as a whole
-        array = np.zeros(array.shape)
-    return StandIn.wrap(array.astype(np.float64), Constant()) if array.dtype.kind in "fiu" else array
-
-
-def reading(rule: Any) -> Any:
-    """A rule of a user, and the functions beside it, with such a NumPy; rules of this package need none."""
-    if not isinstance(rule, FunctionType) or rule.__module__.partition(".")[0] == PACKAGE:
-        return rule
-    given = rule.__globals__
-    seen: dict[str, Any] = {key: NUMPY if value is np else value for key, value in given.items()}
-
-    def bound(function: FunctionType) -> FunctionType:
-        cells = function.__closure__
-        made = FunctionType(function.__code__, seen, function.__name__, function.__defaults__, cells)
-        made.__kwdefaults__ = function.__kwdefaults__
-        return made
-
-    beside = {k: v for k, v in given.items() if isinstance(v, FunctionType) and v.__globals__ is given}
-    seen.update({name: bound(function) for name, function in beside.items()})
-    return bound(rule)
-
-
-NUMPY = _NumPy()

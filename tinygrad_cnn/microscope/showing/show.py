@@ -63,15 +63,11 @@ def show(loss: Any, *, unfold: Unfold = False, format: str | None = None, file: 
     if file is None:
         print(text)
     else:
-        _write(Path(file), text + "\n")
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        with atomic_write(file) as opened:
-            opened.write(text.encode())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(file)) from None
+        try:
+            with atomic_write(Path(file)) as opened:
+                opened.write(f"{text}\n".encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(file)) from None
 
 
 def _unfolded(view: GraphView, unfold: Unfold) -> set[Layer]:
