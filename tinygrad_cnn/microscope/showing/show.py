@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ def tree(view: GraphView, unfolded: Collection[Layer]) -> Tree:
     what = f"{value.item():.6g}" if value.size == 1 else f"a value of shape {value.shape}"
     root = Tree(Text(f"the graph of {what}, in the order of the forward pass", "bold"))
     branches: dict[Call, Tree] = {}
+    number = {node: i for i, node in enumerate(view.nodes, 1)}
     for layer in view.layers:
         parent = root
         for call in layer.call.chain()[:-1]:
@@ -100,7 +101,7 @@ def tree(view: GraphView, unfolded: Collection[Layer]) -> Tree:
         branch = parent.add(_layer_label(view, layer))
         if layer in unfolded:
             for node in layer.nodes:
-                branch.add(_node_label(view, node))
+                branch.add(_node_label(view, node, number))
     return root
 
 
@@ -125,8 +126,7 @@ def _inputs(view: GraphView, layer: Layer) -> list[Origin]:
     return list(dict.fromkeys(one for one in origins if one is not None and one not in layer.nodes))
 
 
-def _node_label(view: GraphView, node: Node) -> Text:
-    number = {one: i for i, one in enumerate(view.nodes, 1)}
+def _node_label(view: GraphView, node: Node, number: Mapping[Node, int]) -> Text:
     sources = [
         view.origin_name(origin) + (f" {number[origin]}" if isinstance(origin, Node) else "")
         for origin in view.parents(node)
@@ -135,7 +135,7 @@ def _node_label(view: GraphView, node: Node) -> Text:
     label = Text(f"{number[node]:>3} ", "dim") + Text(node.primitive.name) + Text(f"  {view.shape(node, node)}")
     label.append(f"  of {', '.join(sources)}", "dim")
     if not node.requires_grad:
-        label.append("  not recorded: needs no gradient", "dim italic")
+        label.append("  needs no gradient", "dim italic")
     return label
 
 
