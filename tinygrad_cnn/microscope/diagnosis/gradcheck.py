@@ -165,7 +165,8 @@ def _claim(fn: Callable[..., Any], args: Sequence[Any]) -> Claim:
 def _refuse_float32(outputs: Sequence[Tensor], position: int, blamed: Sequence[CheckedNode]) -> None:
     """Small steps of finite differences are lost in float32, as of the parameters of a model."""
     nodes = topological_order(output.node for output in outputs if output.node is not None)
-    coarse = next((node for node in nodes if isinstance(node, Node) and node.out.dtype.itemsize < 8), None)
+    floats = (node for node in nodes if isinstance(node, Node) and node.requires_grad)
+    coarse = next((node for node in floats if node.out.dtype.itemsize < 8), None)
     if coarse is not None and not blamed:
         raise GradcheckError(
             f"fn computes in {coarse.out.dtype}, in `{coarse.primitive.name}` at {coarse.call.line}: small steps of "
