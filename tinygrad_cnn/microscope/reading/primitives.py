@@ -13,7 +13,6 @@ from ...engine.graph import Primitive
 from . import carry, spelling
 from .carry import Carry
 from .spelling import OVER, SUM, Spell
-from .stand_ins import compared
 
 
 def each_result(args: Any, result: Any) -> int:
@@ -80,7 +79,7 @@ TABLE: dict[Primitive, Meaning] = {
     ),
     ops.maximum: Meaning(carry.broadcast, spelling.call("max")),
     ops.where: Meaning(carry.broadcast),
-    **dict.fromkeys((compared, ops.compare), Meaning(carry.broadcast, spelling.compared)),
+    ops.compare: Meaning(carry.broadcast, spelling.compared),
     ops.sigmoid: Meaning(text=spelling.call("σ")),
     ops.log: Meaning(
         nan=(

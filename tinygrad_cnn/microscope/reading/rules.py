@@ -116,7 +116,9 @@ def _is_close(result: Value, right: Any) -> bool:
 def _term(origin: Node | Leaf, symbols: Mapping[Leaf, Term], known: dict[Node, Term]) -> Term:
     if isinstance(origin, Leaf):
         return symbols[origin]
-    if not origin.requires_grad and origin.primitive is not ops.compare:  # a mask
+    if not origin.requires_grad and origin.primitive is ops.astype:  # a comparison as zeros and ones
+        return _term(origin.parents[0], symbols, known)  # type: ignore[arg-type]
+    if not origin.requires_grad and origin.primitive not in (ops.compare, ops.mul):  # another mask
         return constant(origin.out)
     if origin not in known:
         count, settings = with_key(origin.args, origin.settings)

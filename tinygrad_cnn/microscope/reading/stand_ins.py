@@ -12,17 +12,10 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...engine.graph import Primitive, Value, primitive
+from ...engine.graph import Primitive, Value
 from ...functional._numpy import UFUNCS
 from ...tensor import Tensor
 from .numpy_notation import FUNCTIONS
-
-
-@primitive
-def compared(a: Any, b: Any, *, how: str) -> Any:
-    """1 where a comparison holds and 0 elsewhere; a primitive so that it stands in formulas: [X > 0]."""
-    return HOW[how](a, b).astype(np.float64)
-
 
 HOW = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal, "==": np.equal, "!=": np.not_equal}
 NOT = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
@@ -30,7 +23,12 @@ BY_UFUNC = {ufunc: how for how, ufunc in HOW.items()}
 
 
 def _comparison(how: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: _mask(compared(self, other, how=how))
+    return lambda self, other: _compared(how, self, other)
+
+
+def _compared(how: str, a: Any, b: Any) -> Any:
+    """1 where a comparison holds and 0 elsewhere."""
+    return _mask(ops.astype(ops.compare(a, b, how=how), dtype=np.dtype(np.float64)))
 
 
 def _mask(value: Any) -> Mask:
@@ -51,7 +49,7 @@ class StandIn(Tensor):
             return inputs[0]._become(ops.scatter(inputs[2], key=inputs[1], shape=inputs[0].shape))
         if method == "__call__" and not settings:
             if ufunc in BY_UFUNC:
-                return _mask(compared(*inputs, how=BY_UFUNC[ufunc]))
+                return _compared(BY_UFUNC[ufunc], *inputs)
             if ufunc in UFUNCS:
                 return UFUNCS[ufunc](*inputs)
         called = ufunc if method == "__call__" else getattr(ufunc, method)
@@ -82,10 +80,11 @@ class Mask(StandIn):
 
     def __invert__(self) -> Any:
         node: Any = self.node
-        if node.primitive is not compared:
+        if node.primitive is not ops.astype:
             return _mask(1 - self)
+        node = node.parents[0]  # the comparison
         given = [a if p is None else StandIn.wrap(a, p) for a, p in zip(node.args, node.parents, strict=True)]
-        return _mask(compared(*given, how=NOT[node.settings["how"]]))
+        return _compared(NOT[node.settings["how"]], *given)
 
     __and__ = __rand__ = lambda self, other: _mask(self * other)
     __or__ = __ror__ = lambda self, other: _mask(recorded(np.maximum, "max", (self, other), {}))
