@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from tinygrad_cnn.data import datasets
+
 
 @pytest.fixture
 def own_cache(monkeypatch, tmp_path):
-    """A cache folder of the test's, and neither a proxy nor a mirror of the machine's."""
+    """A cache folder of the test's, and neither a proxy nor a mirror nor datasets of the machine's."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("TINYGRAD_CNN_MIRRORS", raising=False)
     monkeypatch.setenv("TINYGRAD_CNN_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets, "SYSTEM_FOLDER", tmp_path / "datasets")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gzip
 import hashlib
+import io
 import os
 import pty
 import re
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import tracemalloc
@@ -23,7 +25,8 @@ import numpy as np
 import pytest
 from data_server import Server, closed_port, made_up
 
-from tinygrad_cnn.data import download, files
+from tinygrad_cnn.data import datasets, download, files
+from tinygrad_cnn.data.catalog import CIFAR10, KMNIST
 from tinygrad_cnn.data.download import fetch
 from tinygrad_cnn.data.errors import DataError, Unavailable
 
@@ -271,7 +274,6 @@ def test_nothing_is_told_of_mirrors_where_none_can_be_reached(folder, capfd):
 
 @pytest.fixture
 def low_bound(monkeypatch):
-    monkeypatch.setattr(download, "LARGEST_BYTES", 1_000_000)
     monkeypatch.setattr(files, "LARGEST_BYTES", 1_000_000)
 
 
@@ -536,3 +538,96 @@ def test_on_a_terminal_there_is_a_bar_per_file(good, folder):
     assert "━" in text
     assert "kB" in text
     assert "downloading" not in text
+
+
+# ---------------------------------------------------------------------------------------------------------
+# CIFAR-10, which is one archive, and Kuzushiji-MNIST, whose packed files have the checksums
+
+
+def cifar(count=7):
+    """A made-up CIFAR-10, its arrays, and its archive by its name."""
+    rng = np.random.default_rng(1)
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    rows = {name: rng.integers(0, 10, (count, 3073), np.uint8) for name in names}
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name in ("batches.meta.txt", *reversed(names)):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            content = rows[name].tobytes() if name in rows else b"names"
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    file = CIFAR10.files[0]
+    content = packed.getvalue()
+    spec = dataclasses.replace(
+        CIFAR10, files=(dataclasses.replace(file, sha256=hashlib.sha256(content).hexdigest()),), mirrors=()
+    )
+    train = np.concatenate([rows[name] for name in names[:5]])
+    arrays = [train[:, 1:].reshape(-1, 3, 32, 32), train[:, 0], rows["test_batch"][:, 1:], rows["test_batch"][:, 0]]
+    return spec, arrays, {file.name: content}
+
+
+def test_cifar_comes_from_a_mirror_once(folder, monkeypatch):
+    spec, arrays, packed = cifar()
+    monkeypatch.setattr(datasets, "CIFAR10", spec)
+    with Server(packed) as server:
+        for _ in range(2):
+            found = datasets.load("cifar10", mirrors=[server.url])
+        assert server.asked == [("cifar-10-binary.tar.gz", None)]
+    assert found.train_images.shape == (35, 3, 32, 32) and found.test_images.shape == (7, 3, 32, 32)
+    np.testing.assert_array_equal(found.train_images, arrays[0] / np.float32(255))
+    np.testing.assert_array_equal(found.train_labels, arrays[1])
+    np.testing.assert_array_equal(found.test_images.reshape(7, -1), arrays[2] / np.float32(255))
+    np.testing.assert_array_equal(found.test_labels, arrays[3])
+    assert found.classes[3] == "cat"
+    assert found.source.startswith("CIFAR-10, 35 training and 7 test photographs, from ")
+
+
+def test_cifar_is_verified_and_a_part_of_it_continued(folder, monkeypatch):
+    spec, _, packed = cifar()
+    (content,) = packed.values()
+    cut = Server(packed, behave.hang_up_in_mid_body)
+    other = Server({name: content[:-1] + b"x" for name in packed})
+    with cut, other, Server(packed) as good:
+        assert len(fetch(spec, folder, [cut.url, other.url, good.url])) == 4
+        assert good.asked[0][1] is None and other.asked[0][1] is not None
+    with (
+        Server({}) as empty,
+        pytest.raises(Unavailable, match=r"cifar-10-binary\.tar\.gz is not in .* no mirror served"),
+    ):
+        fetch(spec, folder.parent / "else", [empty.url])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", gzip.compress(b"no archive"), cifar()[2]["cifar-10-binary.tar.gz"][:20_000]]
+)
+def test_what_is_no_archive_of_cifar_is_refused(content, tmp_path):
+    file = dataclasses.replace(CIFAR10.files[0], sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(DataError, match=r"^here: is not the archive of CIFAR-10 \("):
+        files.decode(content, file, "here")
+    with pytest.raises(DataError, match=r"^here: the SHA-256 of its bytes is [0-9a-f]{64}, expected c4a38c50"):
+        files.decode(content, CIFAR10.files[0], "here")
+
+
+def test_a_folder_without_cifar_says_what_belongs_there(tmp_path):
+    with pytest.raises(DataError, match=rf"^{tmp_path} lacks cifar-10-binary.tar.gz\. Put the files of CIFAR-10 there"):
+        datasets.load("cifar10", data_dir=tmp_path)
+
+
+def test_kmnist_is_verified_packed(folder, monkeypatch, tmp_path):
+    packed = [
+        dataclasses.replace(file, sha256="", packed_md5=hashlib.md5(PACKED[file.served]).hexdigest())
+        for file in SPEC.files
+    ]
+    monkeypatch.setattr(datasets, "KMNIST", dataclasses.replace(KMNIST, files=tuple(packed), mirrors=()))
+    with Server(PACKED, behave.flipped_bit) as damaged, Server(PACKED) as good:
+        found = datasets.load("kmnist", mirrors=[damaged.url, good.url])
+        assert [len(server.asked) for server in (damaged, good)] == [4, 4]
+    np.testing.assert_array_equal(found.test_labels, ARRAYS[3])
+    assert found.classes[1] == "ki"
+    for name, content in PACKED.items():  # torchvision leaves both
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name.removesuffix(".gz")).write_bytes(gzip.decompress(content))
+    assert datasets.load("kmnist", data_dir=tmp_path).source.endswith(f"from {tmp_path}")
+    (tmp_path / BIG).write_bytes(gzip.compress(b"other"))
+    with pytest.raises(DataError, match=r"the MD5 of its packed bytes is [0-9a-f]{32}, expected [0-9a-f]{32}"):
+        datasets.load("kmnist", data_dir=tmp_path)

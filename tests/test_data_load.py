@@ -13,7 +13,7 @@ from data_server import Server, closed_port, made_up
 
 from tinygrad_cnn import data
 from tinygrad_cnn.data import DataError, cache, datasets, load
-from tinygrad_cnn.data.catalog import FASHION, MNIST
+from tinygrad_cnn.data.catalog import CIFAR10, FASHION, KMNIST, MNIST
 
 SPEC, ARRAYS, PACKED = made_up(train=20, test=10)
 
@@ -141,6 +141,21 @@ def test_the_cache_comes_before_the_mirrors(name, tmp_path, no_network):
     assert (dataset.name, dataset.source.split("from ")[1]) == ("mnist", str(folder))
 
 
+@pytest.mark.parametrize("below", ["", "fashion-mnist"])
+def test_what_a_package_of_the_system_has_put_there_is_found(below, tmp_path, monkeypatch, no_network):
+    monkeypatch.setattr(datasets, "FASHION", dataclasses.replace(FASHION, files=SPEC.files))
+    folder = fill(tmp_path / "datasets" / below)
+    assert load("fashion").source == f"Fashion-MNIST, 20 training and 10 test garments, from {folder}"
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_is_damaged_there_is_downloaded(tmp_path):
+    (fill(tmp_path / "datasets" / "mnist") / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
+    with Server(PACKED) as server:
+        assert_is_made_up_mnist(load(mirrors=[server.url]))
+        assert len(server.asked) == 4
+
+
 def test_what_the_cache_lacks_comes_from_a_mirror(tmp_path):
     with Server(PACKED) as server:
         assert_is_made_up_mnist(load(mirrors=[server.url]))
@@ -182,7 +197,7 @@ def test_the_sample_asks_neither_the_network_nor_the_cache(no_network, tmp_path)
 
 
 def test_a_wrong_name_is_an_error_that_lists_the_right_ones():
-    with pytest.raises(ValueError, match=r"load expects name as .auto., .mnist., .fashion. or .sample., got 'cifar'"):
+    with pytest.raises(ValueError, match=r"load expects name as .auto., .*, .cifar10. or .sample., got 'cifar'"):
         load("cifar")
 
 
@@ -225,10 +240,11 @@ def test_a_dataset_shows_itself_without_its_pixels():
 
 
 def test_each_dataset_has_several_mirrors_and_ten_classes():
-    for spec in (MNIST, FASHION):
-        assert len(spec.mirrors) >= 3
+    for spec in (MNIST, FASHION, KMNIST, CIFAR10):
+        assert len(spec.mirrors) >= (2 if spec is KMNIST else 3)
         assert len(set(spec.classes)) == 10
-        assert [len(file.sha256) for file in spec.files] == [64] * 4
+        assert [len(file.sha256) for file in spec.files if file.sha256] in ([64] * 4, [64], [])
+        assert all(file.sha256 or len(file.packed_md5) == 32 for file in spec.files)
 
 
 def test_the_full_mnist_loads(monkeypatch, full_mnist):

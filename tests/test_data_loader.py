@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from tinygrad_cnn.data import DataLoader
+import tinygrad_cnn.utils.data as torch_data
+from tinygrad_cnn import Tensor, nn, optim
+from tinygrad_cnn.data import ConcatDataset, DataLoader, Subset, TensorDataset, random_split
+from tinygrad_cnn.training import Trainer
 
 IMAGES = np.arange(10, dtype=np.float32)
 LABELS = np.arange(10) * 7
@@ -150,3 +153,207 @@ def test_a_state_of_another_loader_is_refused(state, message):
 def test_wrong_arguments_are_refused(arrays, options, error, message):
     with pytest.raises(error, match=message):
         DataLoader(arrays, **options)
+
+
+# ---- samples of a dataset
+
+
+class Pairs:
+    """A dataset as people write it, without any base class."""
+
+    def __init__(self, count=10):
+        self.count, self.asked = count, []
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return np.full((1, 2, 2), index, np.float32), index * 7
+
+
+def test_samples_are_stacked_part_by_part():
+    for loader, kind in ((DataLoader(Pairs(), 4), np.ndarray), (torch_data.DataLoader(Pairs(), 4), Tensor)):
+        found = list(loader)
+        assert {type(part) for batch in found for part in batch} == {kind}
+        assert [[tuple(part.shape) for part in batch] for batch in found] == [[(4, 1, 2, 2), (4,)]] * 2 + [
+            [(2, 1, 2, 2), (2,)]
+        ]
+        assert [label for _, labels in found for label in labels.tolist()] == LABELS.tolist()
+        assert found[0][0].dtype == np.float32 and found[0][1].dtype == np.int64
+        assert len(loader.dataset) == 10 and loader.batch_size == 4 and loader.drop_last is False
+
+
+def test_samples_come_in_the_order_of_arrays():
+    dataset = Pairs()
+    loader = DataLoader(dataset, 3, shuffle=True, seed=5, drop_last=True)
+    same = DataLoader((LABELS,), 3, shuffle=True, seed=5, drop_last=True)
+    for _ in range(2):
+        assert [labels.tolist() for _, labels in loader] == first_arrays(same)
+    assert set(map(type, dataset.asked)) == {int} and len(dataset.asked) == 18
+    next(iter(loader))
+    fresh = DataLoader(Pairs(), 3, shuffle=True, seed=5, drop_last=True)
+    fresh.load_state_dict(loader.state_dict())
+    assert [labels.tolist() for _, labels in fresh] == first_arrays(same)[1:]
+
+
+def test_what_a_sample_may_be():
+    rows = [{"x": 1.5, "name": "a", "pair": (True, [2])}, {"x": 2.5, "name": "b", "pair": (False, [3])}]
+
+    class Rows(torch_data.Dataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return rows[index]
+
+    (batch,) = torch_data.DataLoader(Rows(), 2)
+    assert batch["x"].tolist() == [1.5, 2.5] and batch["x"].dtype == np.float64 and batch["name"] == ["a", "b"]
+    assert batch["pair"][0].tolist() == [True, False] and batch["pair"][1][0].tolist() == [2, 3]
+    assert len(Rows() + Rows()) == 4
+
+
+def test_collate_fn_puts_a_batch_together():
+    def joined(batch):
+        assert type(batch) is list
+        return np.concatenate([images for images, _ in batch]), len(batch)
+
+    assert [(images.shape, count) for images, count in DataLoader(Pairs(), 4, collate_fn=joined)] == [
+        ((4, 2, 2), 4),
+        ((4, 2, 2), 4),
+        ((2, 2, 2), 2),
+    ]
+    pairs = TensorDataset(IMAGES, LABELS)
+    assert next(iter(DataLoader(pairs, 2, collate_fn=list))) == [(0, 0), (1, 7)]
+
+
+@pytest.mark.parametrize("kind", [Tensor, np.asarray])
+def test_datasets_of_tensors(kind):
+    dataset = TensorDataset(kind(IMAGES), kind(LABELS))
+    assert len(dataset) == 10 and [float(part) for part in dataset[3]] == [3, 21]
+    parts = random_split(dataset, [7, 3])
+    whole = ConcatDataset([*parts, Pairs(0)])
+    assert sorted(float(whole[i][0]) for i in range(10)) == IMAGES.tolist()
+    for one in (dataset, Subset(dataset, [4, 2, -1]), parts[0], Subset(parts[0], range(2))):
+        quick, slow = (
+            torch_data.DataLoader(one, 4),
+            torch_data.DataLoader(one, 4, collate_fn=torch_data.default_collate),
+        )
+        for batch, other in zip(quick, slow, strict=True):  # cut from the arrays, or stacked sample by sample
+            assert [type(part) for part in batch] == [type(part) for part in other] == [Tensor, Tensor]
+            for part, same in zip(batch, other, strict=True):
+                np.testing.assert_array_equal(part.numpy(), same.numpy())
+                assert part.dtype == same.dtype
+
+
+def test_batches_of_a_dataset_are_those_of_pytorch():
+    torch = pytest.importorskip("torch")
+    theirs = torch.utils.data.DataLoader(Pairs(), batch_size=4, drop_last=True)
+    for mine, other in zip(torch_data.DataLoader(Pairs(), batch_size=4, drop_last=True), theirs, strict=True):
+        assert type(mine) is type(other) is list
+        for part, same in zip(mine, other, strict=True):
+            np.testing.assert_array_equal(part.numpy(), same.numpy())
+            assert part.numpy().dtype == same.numpy().dtype
+
+
+@pytest.mark.parametrize("lengths", [[7, 3], [0.5, 0.25, 0.25], [0.3, 0.7], [1.0], [10, 0], [0.45, 0.55]])
+def test_a_split_deals_out_each_sample_once(lengths):
+    parts = random_split(Pairs(), lengths)
+    assert sorted(index for part in parts for index in part.indices) == list(range(10))
+    again = random_split(Pairs(), lengths)
+    assert [part.indices for part in parts] == [part.indices for part in again]
+    other = random_split(Pairs(), lengths, generator=np.random.default_rng(1))
+    assert [part.indices for part in parts] != [part.indices for part in other]
+    assert list(map(len, other)) == list(map(len, parts))
+    torch = pytest.importorskip("torch")
+    assert list(map(len, parts)) == list(map(len, torch.utils.data.random_split(Pairs(), lengths)))
+
+
+def test_a_trainer_takes_datasets():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 3)).astype(np.float32), rng.integers(0, 2, 20)
+    losses = []
+    for loader in (DataLoader((x, y), 4), torch_data.DataLoader(TensorDataset(Tensor(x), Tensor(y)), 4)):
+        model = nn.Linear(3, 2)
+        model.weight.data, model.bias.data = np.ones((2, 3), np.float32), np.zeros(2, np.float32)
+        losses.append(list(Trainer(model, optim.SGD(model.parameters(), lr=0.1), loader).epoch()))
+    assert losses[0] == losses[1] and losses[0][0].images == 4
+
+
+def test_a_script_for_pytorch_runs_with_other_imports():
+    program = """
+import tinygrad_cnn as torch
+import tinygrad_cnn.nn as nn
+import tinygrad_cnn.optim as optim
+from tinygrad_cnn.optim.lr_scheduler import StepLR
+from tinygrad_cnn.utils.data import DataLoader, Dataset, TensorDataset, random_split
+
+class Points(Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        return torch.Tensor([index / 40, 1.0]), int(index >= 20)
+
+torch.manual_seed(1)
+train, test = random_split(Points(), [30, 10])
+model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2))
+criterion = nn.CrossEntropyLoss()
+optimizer = optim.Adadelta(model.parameters(), lr=1.0)
+scheduler = StepLR(optimizer, step_size=1, gamma=0.98)
+for epoch in range(100):
+    for data, target in torch.utils.data.DataLoader(train, batch_size=8, shuffle=True, num_workers=2, pin_memory=True):
+        optimizer.zero_grad()
+        loss = criterion(model(data), target)
+        loss.backward()
+        optimizer.step()
+    scheduler.step()
+hits = [(model(data).argmax(1).numpy() == target.numpy()).sum() for data, target in DataLoader(test, batch_size=5)]
+assert sum(hits) >= 9, hits
+"""
+    exec(program, {"__name__": "script"})
+
+
+def test_arguments_of_pytorch_that_change_no_batch_are_ignored():
+    loader = torch_data.DataLoader(Pairs(), batch_size=5, num_workers=4, pin_memory=True, timeout=0, sampler=None)
+    assert len(list(loader)) == 2
+
+
+class Ragged(Pairs):
+    def __getitem__(self, index):
+        return np.zeros(index)
+
+
+REFUSED = {
+    "sampler": (lambda: DataLoader(Pairs(), sampler=[1]), "DataLoader has no argument sampler: pass a Subset"),
+    "batch sampler": (lambda: DataLoader(Pairs(), batch_sampler=[[1]]), "no argument batch_sampler: pass batch_size"),
+    "generator": (lambda: DataLoader(Pairs(), generator=5), "has no argument generator: pass seed="),
+    "unknown": (lambda: DataLoader(Pairs(), shufle=True), "DataLoader has no argument shufle: leave it out"),
+    "a generator": (
+        lambda: DataLoader(iter(Pairs())),
+        "dataset as an object with __len__ and __getitem__, got iterator",
+    ),
+    "a Tensor": (lambda: DataLoader(Tensor(IMAGES)), "not Tensor; or a Dataset, as TensorDataset"),
+    "collate_fn": (lambda: DataLoader(Pairs(), collate_fn="x"), "collate_fn as a Callable, got 'x'"),
+    "transform": (lambda: DataLoader(Pairs(), transform=lambda images, rng: images), "let __getitem__ of the Dataset"),
+    "ragged": (
+        lambda: list(DataLoader(Ragged(3), 3)),
+        r"can be stacked, got shapes \[\(0,\), \(1,\), \(2,\)\]: .* collate_fn",
+    ),
+    "lengths": (lambda: random_split(Pairs(), [7, 4]), r"lengths as integers with the sum 10, .* got \[7, 4\]"),
+    "tensors": (lambda: TensorDataset(IMAGES, LABELS[:3]), "arrays need the same first length"),
+    "no tensors": (lambda: TensorDataset(), "arrays need the same first length"),
+    "indices": (lambda: Subset(Pairs(), [3, 10]), "Subset expects indices into 10 samples, got 10"),
+    "index": (lambda: Subset(Pairs(), [1.5]), "each of the indices as an integer, got 1.5"),
+    "no datasets": (lambda: ConcatDataset([]), "at least one dataset"),
+    "no dataset": (lambda: ConcatDataset([5]), "ConcatDataset expects dataset as an object with"),
+    "sample": (lambda: ConcatDataset([Pairs()])[10], "there is no sample 10: there are 10"),
+    "length": (lambda: len(torch_data.Dataset()), "define __len__"),
+    "samples": (lambda: torch_data.Dataset()[0], "define __getitem__"),
+}
+
+
+@pytest.mark.parametrize(("act", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_dataset_is_refused(act, message):
+    with pytest.raises((TypeError, ValueError, IndexError, NotImplementedError), match=message):
+        act()

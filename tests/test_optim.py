@@ -1,17 +1,33 @@
 """Optimisers against their formulas, written out as sums over all steps; and schedules against theirs."""
 
 import copy
+import inspect
 import json
 import math
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, manual_seed, nn
+from tinygrad_cnn import Tensor, manual_seed, nn, no_grad
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.optim import SGD, Adam, AdamW, Optimizer
-from tinygrad_cnn.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
+from tinygrad_cnn.optim import SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
+from tinygrad_cnn.optim import lr_scheduler as schedules
+from tinygrad_cnn.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 
 SHAPES = [(2, 3), (4,), ()]
 
@@ -74,6 +90,86 @@ def adamw(p, past, lr=1e-3, weight_decay=1e-2, **settings):
     return adam(p * (1 - lr * weight_decay), past, lr=lr, **settings)
 
 
+def maximized(formula):
+    def step(p, past, maximize, **settings):
+        return formula(p, [(-g, q) for g, q in past], **settings)
+
+    return step
+
+
+def rmsprop(p, past, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    directions = [g + weight_decay * q for g, q in past]
+
+    def mean(values):
+        return sum((1 - alpha) * alpha**i * v for i, v in enumerate(reversed(values)))
+
+    quotients = []
+    for t in range(1, len(directions) + 1):
+        square = mean([d**2 for d in directions[:t]]) - (mean(directions[:t]) ** 2 if centered else 0)
+        quotients.append(directions[t - 1] / (np.sqrt(square) + eps))
+    return p - lr * sum(momentum**i * q for i, q in enumerate(reversed(quotients)))
+
+
+def adagrad(p, past, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
+    directions = [g + weight_decay * q for g, q in past]
+    square = initial_accumulator_value + sum(d**2 for d in directions)
+    return p - lr / (1 + (len(past) - 1) * lr_decay) * directions[-1] / (np.sqrt(square) + eps)
+
+
+def adadelta(p, past, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
+    square = moved = 0.0
+    for g, q in past:
+        d = g + weight_decay * q
+        square = rho * square + (1 - rho) * d**2
+        change = np.sqrt((moved + eps) / (square + eps)) * d
+        moved = rho * moved + (1 - rho) * change**2
+    return p - lr * change
+
+
+def moments(past, betas, weight_decay):
+    """The gradients, and the running means of them and of their squares."""
+    directions = [g + weight_decay * q for g, q in past]
+    means = [
+        sum((1 - beta) * beta**i * d**power for i, d in enumerate(reversed(directions)))
+        for power, beta in enumerate(betas, 1)
+    ]
+    return directions, *means
+
+
+def nadam(p, past, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3):
+    directions, mean, square = moments(past, betas, weight_decay)
+    t = len(past)
+    mu = [betas[0] * (1 - 0.96 ** (i * momentum_decay) / 2) for i in range(1, t + 2)]
+    ahead = (1 - mu[t - 1]) * directions[-1] / (1 - math.prod(mu[:t])) + mu[t] * mean / (1 - math.prod(mu))
+    return p - lr * ahead / (np.sqrt(square / (1 - betas[1] ** t)) + eps)
+
+
+def radam(p, past, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    _, mean, square = moments(past, betas, weight_decay)
+    t = len(past)
+    longest = 2 / (1 - betas[1]) - 1
+    length = longest - 2 * t * betas[1] ** t / (1 - betas[1] ** t)
+    step = lr * mean / (1 - betas[0] ** t)
+    if length <= 5:
+        return p - step
+    trust = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+    return p - step * trust * math.sqrt(1 - betas[1] ** t) / (np.sqrt(square) + eps)
+
+
+def amsgrad(p, past, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, amsgrad=True):
+    largest = np.max([moments(past[:t], betas, 0)[2] for t in range(1, len(past) + 1)], axis=0)
+    mean = moments(past, betas, 0)[1] / (1 - betas[0] ** len(past))
+    return p - lr * mean / (np.sqrt(largest / (1 - betas[1] ** len(past))) + eps)
+
+
+def decoupled(formula):
+    def step(p, past, lr, weight_decay, decoupled_weight_decay, **settings):
+        return formula(p * (1 - lr * weight_decay), past, lr=lr, **settings)
+
+    return step
+
+
+DECOUPLED = {"lr": 0.1, "weight_decay": 0.3, "decoupled_weight_decay": True}
 SETTINGS = [
     (SGD, sgd, {}),
     (SGD, sgd, {"lr": 0.1}),
@@ -87,6 +183,25 @@ SETTINGS = [
     (AdamW, adamw, {}),
     (AdamW, adamw, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.3}),
     (AdamW, adamw, {"lr": 0.1, "weight_decay": 0.0}),
+    (SGD, maximized(sgd), {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1, "maximize": True}),
+    (Adam, maximized(adam), {"weight_decay": 0.1, "maximize": True}),
+    (Adam, amsgrad, {"lr": 0.1, "betas": (0.5, 0.6), "amsgrad": True}),
+    (Adam, decoupled(adam), DECOUPLED),
+    (NAdam, nadam, {}),
+    (NAdam, nadam, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.3, "momentum_decay": 0.2}),
+    (NAdam, decoupled(nadam), DECOUPLED),
+    (RAdam, radam, {}),
+    (RAdam, radam, {"lr": 0.1, "betas": (0.5, 0.99), "eps": 0.1, "weight_decay": 0.3}),
+    (RAdam, radam, {"lr": 0.1, "betas": (0.5, 0.5)}),  # whose length never exceeds 5
+    (RAdam, decoupled(radam), DECOUPLED),
+    (RMSprop, rmsprop, {}),
+    (RMSprop, rmsprop, {"lr": 0.1, "alpha": 0.6, "eps": 0.1, "weight_decay": 0.3}),
+    (RMSprop, rmsprop, {"lr": 0.1, "alpha": 0.6, "eps": 0.1, "momentum": 0.8, "centered": True}),
+    (Adagrad, adagrad, {}),
+    (Adagrad, adagrad, {"lr": 0.1, "lr_decay": 0.2, "initial_accumulator_value": 0.3, "weight_decay": 0.1}),
+    (Adadelta, adadelta, {}),
+    (Adadelta, adadelta, {"lr": 0.1, "rho": 0.5, "eps": 0.1, "weight_decay": 0.3}),
+    (Adadelta, maximized(adadelta), {"maximize": True}),
 ]
 EACH = pytest.mark.parametrize(("make", "formula", "settings"), SETTINGS)
 
@@ -107,6 +222,32 @@ def test_steps_are_the_formula(make, formula, settings):
 
 
 @EACH
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_fifty_steps_are_those_of_pytorch(make, formula, settings, dtype, request):
+    torch = pytest.importorskip("torch")
+    request.addfinalizer(partial(torch.set_default_dtype, torch.get_default_dtype()))
+    torch.set_default_dtype(getattr(torch, dtype))  # in which it keeps NAdam's product of momenta
+    ours = parameters(dtype)
+    theirs = [torch.tensor(tensor.numpy().copy(), requires_grad=True) for tensor in ours]
+    optimizer, reference = make(ours, **settings), getattr(torch.optim, make.__name__)(theirs, **settings)
+    for step in range(50):
+        train(optimizer, ours, [step])
+        for tensor, gradient in zip(theirs, gradients(step, dtype), strict=True):
+            tensor.grad = torch.tensor(gradient)
+        reference.step()
+        exact = 1e-12 if dtype == "float64" else 3e-6
+        for mine, tensor in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(mine, tensor.detach().numpy(), rtol=exact, atol=exact)
+    saved = reference.state_dict()
+    state = optimizer.state_dict()["state"]
+    assert {i: set(one) for i, one in state.items() if one} == {i: set(one) for i, one in saved["state"].items()}
+    optimizer.load_state_dict(saved)  # PyTorch's own state goes on here
+    for i, one in saved["state"].items():
+        for name, value in one.items():
+            np.testing.assert_allclose(optimizer.state_dict()["state"][i][name], value.numpy(), rtol=exact, atol=exact)
+
+
+@EACH
 def test_float32_stays_float32_and_gradients_are_not_written_to(make, formula, settings):
     tensors = parameters(np.float32)
     optimizer = make(tensors, **settings)
@@ -124,6 +265,11 @@ def test_float32_stays_float32_and_gradients_are_not_written_to(make, formula, s
         lambda params: SGD(params, lr=0.05, momentum=0.8, nesterov=True),
         lambda params: Adam(params, lr=0.1),
         lambda params: AdamW(params, lr=0.1, weight_decay=0.0),
+        lambda params: NAdam(params, lr=0.1),
+        lambda params: RAdam(params, lr=0.2, betas=(0.8, 0.99)),
+        lambda params: RMSprop(params, lr=0.05, momentum=0.5, alpha=0.999),
+        lambda params: Adagrad(params, lr=1.0),
+        lambda params: Adadelta(params, lr=0.5, eps=1.0),
     ],
 )
 def test_a_line_is_fitted(make):
@@ -239,7 +385,83 @@ def test_steps_are_not_recorded():
     assert w.is_leaf
 
 
+def test_a_closure_computes_the_loss_and_the_gradients():
+    w = parameter(1.0)
+    optimizer = SGD([w], lr=0.25)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (w * w).sum()
+        loss.backward()
+        return loss
+
+    with no_grad():
+        assert optimizer.step(closure).item() == 1
+    assert w.item() == 0.5
+    assert optimizer.step() is None
+
+
+def test_a_group_can_be_added():
+    a, b = parameter(1.0), parameter(1.0)
+    optimizer = SGD([a], lr=0.5)
+    schedule = StepLR(optimizer, 1, gamma=0.5)
+    optimizer.add_param_group({"params": b, "lr": 0.25})
+    for tensor in (a, b):
+        tensor.grad = Tensor(np.array([1.0]))
+    optimizer.step()
+    assert (a.item(), b.item()) == (0.5, 0.75)
+    schedule.step()  # a group that it does not know keeps its rate, as in PyTorch
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+    with pytest.raises(ValueError, match="given to SGD twice"):
+        optimizer.add_param_group({"params": [a]})
+    assert len(optimizer.param_groups) == 2
+
+
+def test_a_group_that_is_added_is_warned_of():
+    a, b = parameter(1.0), parameter(1.0)
+    optimizer = SGD([a])
+    a.grad = Tensor(np.array([1.0]))
+    optimizer.step()
+    optimizer.add_param_group({"params": [b]})
+    with pytest.warns(UserWarning, match=r"no gradient for a parameter of shape \(1,\)"):
+        optimizer.step()
+
+
+def test_settings_are_those_of_the_head_of_the_class():
+    assert str(inspect.signature(Adagrad)) == (
+        "(params, lr=0.01, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10, maximize=False, "
+        "**others)"
+    )
+    optimizer = AdamW([parameter(1.0)], 0.1, (0.5, 0.5), fused=True, foreach=None, capturable=False)
+    assert optimizer.defaults["betas"] == (0.5, 0.5) and "fused" not in optimizer.defaults
+
+
+def test_a_state_from_before_there_were_flags_is_loaded():
+    state = AdamW([parameter(1.0)]).state_dict()
+    for flag in ("maximize", "amsgrad", "decoupled_weight_decay"):
+        del state["param_groups"][0][flag]
+    fresh = AdamW([parameter(1.0)])
+    fresh.load_state_dict(state)
+    assert fresh.param_groups[0]["decoupled_weight_decay"] is True
+
+
 WRONG = {
+    "an argument there is not": (
+        lambda: SGD([parameter(1.0)], momentom=0.9),
+        TypeError,
+        "SGD has no argument momentom",
+    ),
+    "differentiable": (lambda: Adam([parameter(1.0)], differentiable=True), TypeError, "no argument differentiable"),
+    "an argument twice": (lambda: SGD([parameter(1.0)], 0.1, lr=0.1), TypeError, "SGD: multiple values for .*lr"),
+    "rho": (lambda: Adadelta([parameter(1.0)], rho=1.1), ValueError, "rho as a number of at least 0 and at most 1"),
+    "alpha": (
+        lambda: RMSprop([parameter(1.0)], alpha=-1),
+        ValueError,
+        "RMSprop expects alpha as a number of at least 0",
+    ),
+    "centered": (lambda: RMSprop([parameter(1.0)], centered="x"), TypeError, "centered as True or False, got 'x'"),
+    "momentum_decay": (lambda: NAdam([parameter(1.0)], momentum_decay=-1), ValueError, "momentum_decay as a number of"),
+    "closure": (lambda: SGD([parameter(1.0)]).step(5), TypeError, "SGD.step expects closure as a Callable, got 5"),
     "no parameters": (lambda: SGD([]), ValueError, "SGD got no parameters"),
     "a used-up generator": (lambda: Adam(nn.ReLU().parameters()), ValueError, "Adam got no parameters"),
     "empty groups": (lambda: SGD([{"params": []}]), ValueError, "no parameters"),
@@ -287,9 +509,12 @@ def test_wrong_arguments_are_errors(act, kind, message):
 
 def test_an_optimiser_of_ones_own():
     class Signs(Optimizer):
-        def _update(self, values, grad, state, group):
+        def __init__(self, params, defaults):  # as in PyTorch
+            super().__init__(params, defaults)
+
+        def update(self, p, grad, state, s):
             state["count"] = state.get("count", 0) + 1
-            values -= group["lr"] * np.sign(grad)
+            p -= s.lr * np.sign(grad)
 
     w = parameter(1.0, -1.0)
     optimizer = Signs([w], {"lr": 0.25})
@@ -395,10 +620,19 @@ MISMATCHES = {
     "more groups": (lambda s: changed(s, ["param_groups"], s["param_groups"] * 2), r"\[3, 3\] parameters"),
     "shape": (
         lambda s: changed(s, ["state", 1, "exp_avg_sq"], np.ones(5)),
-        r"exp_avg_sq of shape \(5,\) for parameter 1, of shape \(4,\)",
+        r"exp_avg_sq in the state of parameter 1 is of shape \(5,\), and the parameter of \(4,\)",
     ),
-    "shape of the same size": (lambda s: changed(s, ["state", 0, "exp_avg"], np.ones((3, 2))), r"shape \(3, 2\)"),
-    "a number as array": (lambda s: changed(s, ["state", 1, "exp_avg"], np.ones(())), r"exp_avg of shape \(\)"),
+    "shape of the same size": (lambda s: changed(s, ["state", 0, "exp_avg"], np.ones((3, 2))), r"of shape \(3, 2\)"),
+    "a number as array": (
+        lambda s: changed(s, ["state", 1, "exp_avg"], np.ones(())),
+        r"exp_avg in .* is of shape \(\)",
+    ),
+    "a string": (lambda s: changed(s, ["state", 1, "exp_avg"], "x"), "exp_avg in .* as an array of real numbers, got"),
+    "no number of steps": (lambda s: changed(s, ["state", 1, "step"], "x"), "step in the state of .* got 'x'"),
+    "steps NaN": (lambda s: changed(s, ["state", 1, "step"], math.nan), "step in .* of at least 0, got nan"),
+    "an array of steps": (lambda s: changed(s, ["state", 1, "step"], np.ones(4)), "step in .* as a number"),
+    "lacking": (lambda s: changed(s, ["state", 1], {"step": 1}), "not of Adam: it has no exp_avg, exp_avg_sq"),
+    "lacking amsgrad's": (lambda s: changed(s, ["param_groups", 0, "amsgrad"], True), "it has no max_exp_avg_sq"),
     "position": (lambda s: changed(s, ["state", 3], {}), "parameter 3, Adam has 3"),
     "setting": (lambda s: changed(s, ["param_groups", 0, "lr"], -1.0), "lr as a number of at least 0"),
     "another kind": (lambda s: SGD(parameters()).state_dict(), "is not of Adam: it has no betas, eps"),
@@ -412,7 +646,7 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, messag
     train(optimizer, tensors, range(2))
     train(other, others, range(3))
     before = copy.deepcopy(optimizer.state_dict())
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         optimizer.load_state_dict(change(other.state_dict()))
     after = optimizer.state_dict()
     assert after["param_groups"] == before["param_groups"]
@@ -523,11 +757,122 @@ def test_one_cycle_lr_of_the_shortest_runs(steps, pct_start, expected):
     assert rates(schedule, steps - 1) == pytest.approx(expected, abs=1e-3)
 
 
+def warmed_up(optimizer, library=schedules):
+    parts = [library.LinearLR(optimizer, 0.1, total_iters=3), library.CosineAnnealingLR(optimizer, 5)]
+    parts += [library.ExponentialLR(optimizer, 0.5), library.StepLR(optimizer, 2)]
+    return library.SequentialLR(optimizer, parts, milestones=[3, 9, 12])
+
+
 SCHEDULES = {
-    "step": lambda optimizer: StepLR(optimizer, 3),
-    "cosine": lambda optimizer: CosineAnnealingLR(optimizer, 8, eta_min=0.01),
-    "one cycle": lambda optimizer: OneCycleLR(optimizer, 1.0, total_steps=10),
+    "step": lambda optimizer, library=schedules: library.StepLR(optimizer, 3),
+    "milestones": lambda optimizer, library=schedules: library.MultiStepLR(optimizer, [2, 2, 7, 30], gamma=0.5),
+    "exponential": lambda optimizer, library=schedules: library.ExponentialLR(optimizer, 0.9),
+    "constant": lambda optimizer, library=schedules: library.ConstantLR(optimizer),
+    "linear": lambda optimizer, library=schedules: library.LinearLR(optimizer, 0.2, 0.7, 6),
+    "polynomial": lambda optimizer, library=schedules: library.PolynomialLR(optimizer, 7, power=1.5),
+    "lambda": lambda optimizer, library=schedules: library.LambdaLR(optimizer, lambda n: 0.9**n),
+    "lambdas": lambda optimizer, library=schedules: library.LambdaLR(optimizer, [lambda n: 1 / (1 + n), lambda n: 2.0]),
+    "cosine": lambda optimizer, library=schedules: library.CosineAnnealingLR(optimizer, 8, eta_min=0.01),
+    "restarts": lambda optimizer, library=schedules: library.CosineAnnealingWarmRestarts(optimizer, 3, eta_min=0.1),
+    "longer": lambda optimizer, library=schedules: library.CosineAnnealingWarmRestarts(optimizer, 2, 2),
+    "one cycle": lambda optimizer, library=schedules: library.OneCycleLR(optimizer, 1.0, total_steps=60),
+    "sequence": warmed_up,
 }
+
+
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+def test_fifty_rates_are_those_of_pytorch(make):
+    torch = pytest.importorskip("torch")
+    theirs = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    reference = torch.optim.SGD([{"params": theirs[0]}, {"params": theirs[1], "lr": 0.5}], lr=1.0, momentum=0.9)
+    optimizer = two_groups(momentum=0.9)
+    schedule, other = make(optimizer), make(reference, torch.optim.lr_scheduler)
+    for _ in range(50):
+        for name in ("lr", "momentum"):
+            mine, expected = ([group[name] for group in one.param_groups] for one in (optimizer, reference))
+            np.testing.assert_allclose(mine, expected, rtol=1e-12, atol=1e-15)
+        schedule.step()
+        reference.step()
+        other.step()
+
+
+PLATEAUS = [
+    {},
+    {"factor": 0.5, "patience": 1, "cooldown": 2, "min_lr": 0.01},
+    {"mode": "max", "patience": 2, "threshold": 0.1, "min_lr": [0.1, 0.0]},
+    {"threshold_mode": "abs", "threshold": 0.3, "patience": 0, "eps": 0.01},
+    {"mode": "max", "threshold_mode": "abs", "threshold": 0.2, "patience": 3, "factor": 0.0},
+]
+
+
+@pytest.mark.parametrize("settings", PLATEAUS)
+def test_fifty_rates_on_plateaus_are_those_of_pytorch(settings):
+    torch = pytest.importorskip("torch")
+    theirs = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    reference = torch.optim.SGD([{"params": theirs[0]}, {"params": theirs[1], "lr": 0.5}], lr=1.0)
+    optimizer = two_groups()
+    schedule, other = ReduceLROnPlateau(optimizer, **settings), None
+    other = torch.optim.lr_scheduler.ReduceLROnPlateau(reference, **settings)
+    rng = np.random.default_rng(0)
+    for step in range(50):
+        number = math.nan if step == 7 else 3 / (1 + step // 6) + 0.1 * rng.standard_normal()
+        schedule.step(Tensor(np.array(number)) if step % 2 else number)
+        other.step(number)
+        assert schedule.get_last_lr() == pytest.approx(other.get_last_lr(), rel=1e-12)
+        assert (schedule.best, schedule.num_bad_epochs) == (other.best, other.num_bad_epochs)
+        if step == 20:  # and a fresh one goes on from here
+            state = json.loads(json.dumps([optimizer.state_dict(), schedule.state_dict()]))
+            optimizer = two_groups()
+            schedule = ReduceLROnPlateau(optimizer, **settings)
+            optimizer.load_state_dict(state[0])
+            schedule.load_state_dict(state[1])
+
+
+def test_formulas_of_schedules():
+    assert rates(MultiStepLR(two_groups(), [3, 1], gamma=0.5), 4) == [1, 0.5, 0.5, 0.25, 0.25]
+    assert rates(ExponentialLR(two_groups(), 0.5), 2) == [1, 0.5, 0.25]
+    assert rates(ConstantLR(two_groups(), 0.25, 2), 3) == [0.25, 0.25, 1, 1]
+    assert rates(LinearLR(two_groups(), 0.5, 0.25, 2), 3) == [0.5, 0.375, 0.25, 0.25]
+    assert rates(PolynomialLR(two_groups(), 4, 2), 5) == [1, 9 / 16, 1 / 4, 1 / 16, 0, 0]
+    assert rates(LambdaLR(two_groups(), lambda n: n), 2) == [0, 1, 2]
+    assert rates(CosineAnnealingWarmRestarts(two_groups(), 2, 2), 7) == pytest.approx(
+        [1, 0.5, 1, (2 + math.sqrt(2)) / 4, 0.5, (2 - math.sqrt(2)) / 4, 1, (1 + math.cos(math.pi / 8)) / 2]
+    )
+    optimizer = two_groups()
+    parts = [ConstantLR(optimizer, 0.5, 9), ExponentialLR(optimizer, 0.5)]
+    assert rates(SequentialLR(optimizer, parts, [2]), 4) == [0.5, 0.5, 1, 0.5, 0.25]
+
+
+def test_a_rate_falls_on_a_plateau():
+    schedule = ReduceLROnPlateau(two_groups(), factor=0.5, patience=2)
+    for loss, rate in [(3, 1), (2, 1), (2, 1), (2, 1), (2, 0.5), (1, 0.5), (math.nan, 0.5)]:
+        schedule.step(loss)
+        assert schedule.get_last_lr()[0] == rate
+    schedule = ReduceLROnPlateau(two_groups(), "max", factor=0.5, patience=0, cooldown=2, min_lr=[0.3, 0.0])
+    for score, rates_ in (
+        [(1, (1, 0.5)), (1, (0.5, 0.25))] + [(1, (0.5, 0.25))] * 2 + [(1, (0.3, 0.125)), (2, (0.3, 0.125))]
+    ):
+        schedule.step(score)
+        assert schedule.get_last_lr() == list(rates_)
+    with pytest.raises(TypeError, match="step expects metrics as a finite number, got 'x'"):
+        schedule.step("x")
+
+
+def test_warm_restarts_go_to_any_place():
+    schedule = CosineAnnealingWarmRestarts(two_groups(), 2, 2)
+    for epoch in (0.5, 1.75, 2.5, 5.999, 6.25):
+        schedule.step(epoch)
+        past, length = (epoch, 2) if epoch < 2 else (epoch - 2, 4) if epoch < 6 else (epoch - 6, 8)
+        assert schedule.get_last_lr()[0] == pytest.approx((1 + math.cos(math.pi * past / length)) / 2)
+
+
+def test_a_schedule_can_be_made_after_some_steps():
+    optimizer = two_groups()
+    schedule = ExponentialLR(optimizer, 0.5)
+    rates(schedule, 4)
+    assert rates(ExponentialLR(optimizer, 0.5, last_epoch=schedule.last_epoch - 1), 1) == [0.5**4, 0.5**5]
+    with pytest.raises(ValueError, match="a dictionary with the keys initial_lr"):
+        ExponentialLR(two_groups(), 0.5, last_epoch=3)
 
 
 @pytest.mark.parametrize("loaded_first", ["optimizer", "schedule"])
@@ -546,7 +891,7 @@ def test_a_fresh_schedule_continues(make, loaded_first):
             assert (mine["lr"], mine["momentum"]) == (other["lr"], other["momentum"])
         schedule.step()
         again.step()
-    assert again.last_epoch == 9
+    assert again.last_epoch == 9 and again.get_last_lr() == schedule.get_last_lr()
 
 
 @pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
@@ -567,7 +912,50 @@ def test_a_schedule_is_made_anew_on_a_loaded_optimiser_from_the_initial_rates():
     assert StepLR(fresh, 1).base_lrs == [1.0, 0.5]
 
 
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"last_epoch": math.nan},
+        {"last_epoch": "x"},
+        {"last_epoch": -1},
+        {"base_lrs": [1.0, math.nan]},
+        {"base_lrs": []},
+    ],
+)
+def test_a_damaged_state_of_a_schedule_is_refused_and_changes_nothing(make, change):
+    schedule = make(two_groups(momentum=0.9))
+    rates(schedule, 2)
+    before = schedule.state_dict(), schedule.get_last_lr()
+    with pytest.raises((TypeError, ValueError), match="load_state_dict expects"):
+        schedule.load_state_dict({**before[0], **change})
+    assert (schedule.state_dict(), schedule.get_last_lr()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("best", math.nan), ("best", "x"), ("num_bad_epochs", -1), ("cooldown_counter", 1.5)]
+)
+def test_a_damaged_state_of_a_plateau_is_refused(name, wrong):
+    schedule = ReduceLROnPlateau(two_groups())
+    with pytest.raises((TypeError, ValueError), match=f"load_state_dict expects {name} as"):
+        schedule.load_state_dict({**schedule.state_dict(), name: wrong})
+
+
 BAD_SCHEDULES = {
+    "milestones": (lambda: MultiStepLR(two_groups(), [-1]), "milestones as an integer of at least 0, got -1"),
+    "start_factor": (lambda: LinearLR(two_groups(), 1.5), "start_factor as a number of at least 0 and at most 1"),
+    "factor": (lambda: ReduceLROnPlateau(two_groups(), factor=1), "factor as a number of at least 0 and below 1"),
+    "mode": (lambda: ReduceLROnPlateau(two_groups(), "least"), '"min" or "max", got .least'),
+    "min_lr": (lambda: ReduceLROnPlateau(two_groups(), min_lr=[0.0]), "min_lr as a list of 2 numbers"),
+    "what lambdas return": (lambda: LambdaLR(two_groups(), lambda n: math.nan), "what lr_lambda returns as a finite"),
+    "parts of another optimiser": (
+        lambda: SequentialLR(two_groups(), [StepLR(two_groups(), 1)], []),
+        "schedules of its own optimizer",
+    ),
+    "milestones out of order": (
+        lambda: (lambda o: SequentialLR(o, [StepLR(o, 1) for _ in range(3)], [5, 2]))(two_groups()),
+        r"milestones as 2 numbers in order, one less than the schedulers, got \(5, 2\)",
+    ),
     "step_size": (lambda: StepLR(two_groups(), 0), "step_size as an integer of at least 1, got 0"),
     "T_max": (lambda: CosineAnnealingLR(two_groups(), 0), "T_max as an integer of at least 1, got 0"),
     "no length": (lambda: OneCycleLR(two_groups(), 1.0, epochs=3), "total_steps, or epochs and steps_per_epoch"),

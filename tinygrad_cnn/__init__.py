@@ -12,7 +12,7 @@ Tensor([[[[0., 1.],
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, functional, nn, ops, optim
+from . import data, functional, nn, ops, optim, utils
 from .engine import graph
 from .engine.autograd import grad
 from .engine.graph import primitive
@@ -56,6 +56,7 @@ __all__ = [
     "set_rng_state",
     "show",
     "summary",
+    "utils",
 ]
 
 # they take as long to import as all the rest, and most programs use none of them

@@ -142,6 +142,24 @@ def mapping(value: Any, name: str, owner: str, keys: Sequence[str] = ()) -> Mapp
     return value
 
 
+def passed_over(
+    given: Mapping[str, Any], owner: str, ignored: Sequence[str] = (), advice: Mapping[str, str] | None = None
+) -> None:
+    """Arguments that PyTorch has and this package does not: those ignored change no number, the others are refused.
+
+    None and False ask for nothing. `advice` says by name what to do instead.
+
+    >>> passed_over({"fused": True}, "SGD", ignored=["fused"])
+    >>> passed_over({"sampler": [2, 0]}, "DataLoader", advice={"sampler": "wrap the dataset in a Subset"})
+    Traceback (most recent call last):
+    TypeError: DataLoader has no argument sampler: wrap the dataset in a Subset
+    """
+    known = advice or {}
+    for name, value in given.items():
+        if name not in ignored and (name not in known or not (value is None or value is False)):
+            raise TypeError(f"{owner} has no argument {name}: {known.get(name, 'leave it out')}")
+
+
 def array(value: Any, name: str, owner: str, *, real: bool = True) -> np.ndarray:
     """An array, also from nested lists of a regular shape; of real numbers, unless `real` is False.
 

@@ -79,7 +79,7 @@ class Trainer:
                 self.schedule.step()
             if self.averaged is not None:
                 self.averaged.update_parameters(self.model)
-            yield Step(loss.item(), int((scores.numpy().argmax(1) == labels).sum()), len(labels))
+            yield Step(loss.item(), int((scores.numpy().argmax(1) == np.asarray(labels)).sum()), len(labels))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, the package's random numbers included."""

@@ -74,7 +74,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--predict",
         metavar="IMAGE",
         nargs="+",
-        help="recognise digits: indices of test digits, or .npy files of 28×28 (light on dark, 0 to 1 or 0 to 255)",
+        help="recognise digits: indices of test digits, images (my_digit.png), or .npy files of 28×28 (light on dark, "
+        "0 to 1 or 0 to 255)",
     )
     parser.set_defaults(run=run)
 
@@ -207,14 +208,16 @@ def make_trainer(model: Module, dataset: data.Dataset, settings: dict[str, Any])
 
 
 def read_input(text: str, dataset: data.Dataset) -> tuple[str, np.ndarray]:
-    """A caption and an image (1, 28, 28) in [0, 1]: a test digit by its index, or a `.npy` file."""
+    """A caption and an image (1, 28, 28) in [0, 1]: a test digit by its index, an image file, or a `.npy` file."""
     if text.isdecimal():
         index, count = int(text), len(dataset.test_images)
         if index >= count:
             raise UserError(f"there is no test digit {index}: there are {count}, from 0 to {count - 1}")
         return f"test #{index}, {dataset.classes[dataset.test_labels[index]]}", dataset.test_images[index]
+    if text.lower().endswith(data.images.SUFFIXES):
+        return Path(text).name, data.read_digit(text)
     if not text.endswith(".npy"):
-        raise UserError(f"--predict takes .npy files and indices of test digits, got {text!r}")
+        raise UserError(f"--predict takes images, .npy files and indices of test digits, got {text!r}")
     try:
         image = np.load(text, allow_pickle=False)
         squeezed = image.squeeze()

@@ -12,6 +12,21 @@
 from .affine import augment
 from .datasets import Dataset, load
 from .errors import DataError
+from .images import ImageFolder, read_digit, read_image
 from .loader import DataLoader
+from .samples import ConcatDataset, Subset, TensorDataset, random_split
 
-__all__ = ["DataError", "DataLoader", "Dataset", "augment", "load"]
+__all__ = [
+    "ConcatDataset",
+    "DataError",
+    "DataLoader",
+    "Dataset",
+    "ImageFolder",
+    "Subset",
+    "TensorDataset",
+    "augment",
+    "load",
+    "random_split",
+    "read_digit",
+    "read_image",
+]

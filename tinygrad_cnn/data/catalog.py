@@ -5,15 +5,37 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One file in the IDX format: its name when unpacked, and the SHA-256 of its unpacked bytes."""
+    """One file in the IDX format: its name when unpacked, and the SHA-256 of its unpacked bytes.
+
+    Where its publisher gives nothing but the MD5 of the packed bytes, that takes the place of the SHA-256.
+    """
+
+    name: str
+    sha256: str
+    packed_md5: str = ""
+
+    @property
+    def served(self) -> str:
+        """What mirrors call it."""
+        return f"{self.name}.gz"
+
+
+@dataclass(frozen=True)
+class CifarArchive:
+    """The archive of all files of CIFAR-10 in their binary form, and the SHA-256 of its bytes."""
 
     name: str
     sha256: str
 
+    @property
+    def served(self) -> str:
+        """What mirrors call it."""
+        return self.name
+
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset of 28x28 grey images in four IDX files."""
+    """A dataset of small images: 28x28 and grey in four IDX files, or CIFAR-10."""
 
     #: What `load` calls it, and its subfolder of the cache.
     name: str
@@ -25,9 +47,9 @@ class DatasetSpec:
     folders: tuple[str, ...]
     #: The name of each label, in the order of the labels.
     classes: tuple[str, ...]
-    #: Training images, training labels, test images, test labels.
-    files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
-    #: Base URLs that serve each file as NAME.gz, the best first.
+    #: Training images, training labels, test images, test labels; or an archive of them.
+    files: tuple[IdxFile | CifarArchive, ...]
+    #: Base URLs that serve each file as NAME.gz (the archive as it is), the best first.
     mirrors: tuple[str, ...]
 
 
@@ -77,5 +99,37 @@ FASHION = DatasetSpec(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+    ),
+)
+
+KMNIST = DatasetSpec(
+    name="kmnist",
+    title="Kuzushiji-MNIST",
+    things="characters",
+    folders=("KMNIST/raw",),  # torchvision
+    classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    files=(
+        IdxFile("train-images-idx3-ubyte", "", packed_md5="bdb82020997e1d708af4cf47b453dcf7"),
+        IdxFile("train-labels-idx1-ubyte", "", packed_md5="e144d726b3acfaa3e44228e80efcd344"),
+        IdxFile("t10k-images-idx3-ubyte", "", packed_md5="5c965bf0a639b31b8f53240b1b52f4d7"),
+        IdxFile("t10k-labels-idx1-ubyte", "", packed_md5="7320c461ea6c1c855c0b718fb2a4b134"),
+    ),
+    mirrors=("https://codh.rois.ac.jp/kmnist/dataset/kmnist/", "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"),
+)
+
+CIFAR10 = DatasetSpec(
+    name="cifar10",
+    title="CIFAR-10",
+    things="photographs",
+    folders=(),
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    files=(
+        # its MD5, as its author publishes it, is c32a1d4ab5d03f1284b67883e8d87530
+        CifarArchive("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
+    ),
+    mirrors=(
+        "https://www.cs.toronto.edu/~kriz/",
+        "https://cave.cs.toronto.edu/kriz/",
+        "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/",
     ),
 )

@@ -19,9 +19,9 @@ import requests
 from numpy.typing import NDArray
 
 from .cache import cache_errors, folder_lock
-from .catalog import DatasetSpec, IdxFile
+from .catalog import CifarArchive, DatasetSpec, IdxFile
 from .errors import DataError, Unavailable
-from .files import LARGEST_BYTES, decode, find, shown
+from .files import decode, find, largest, shown
 from .mirrors import Reachable, in_background, mirrors_to_ask
 from .progress import DownloadProgress
 
@@ -30,6 +30,8 @@ READ_SECONDS = 10.0
 #: A mirror that sends fewer bytes than this per second, over READ_SECONDS, is given up on.
 LOWEST_RATE = 2**10
 CHUNK_BYTES = 2**16
+
+File = IdxFile | CifarArchive
 
 
 def fetch(spec: DatasetSpec, folder: Path, mirrors: Sequence[str] = ()) -> list[NDArray[np.uint8]]:
@@ -42,18 +44,18 @@ def fetch(spec: DatasetSpec, folder: Path, mirrors: Sequence[str] = ()) -> list[
     progress = DownloadProgress()
     with cache_errors(folder):
         arrays = {file: _cached(file, folder, progress) for file in spec.files}
-        if any(array is None for array in arrays.values()):
+        if any(found is None for found in arrays.values()):
             folder.mkdir(parents=True, exist_ok=True)
             with folder_lock(folder, progress.say), progress.drawn(), requests.Session() as session:
                 download = _Download(folder, bases, session, progress)
-                for file, array in arrays.items():
-                    if array is None and (array := _cached(file, folder, progress)) is None:
-                        array = download.file(file)
-                    arrays[file] = array
-        return [array for array in arrays.values() if array is not None]
+                for file, found in arrays.items():
+                    if found is None and (found := _cached(file, folder, progress)) is None:
+                        found = download.file(file)
+                    arrays[file] = found
+        return [array for found in arrays.values() for array in found or []]
 
 
-def _cached(file: IdxFile, folder: Path, progress: DownloadProgress) -> NDArray[np.uint8] | None:
+def _cached(file: File, folder: Path, progress: DownloadProgress) -> list[NDArray[np.uint8]] | None:
     path = find(folder, file)
     if path is None:
         return None
@@ -96,7 +98,7 @@ class _Download:
         self._dead: set[str] = set()
         self._untold: list[str] = []
 
-    def file(self, file: IdxFile) -> NDArray[np.uint8]:
+    def file(self, file: File) -> list[NDArray[np.uint8]]:
         """Download one file into the folder, from the first mirror that serves the right one."""
         for mirror in [mirror for mirror in self._mirrors if mirror not in self._dead]:
             try:
@@ -111,7 +113,7 @@ class _Download:
                     self._mirrors.append(mirror)
         told = "".join(f"\n  {mirror} {self._complaints[mirror]}" for mirror in self._mirrors)
         raise Unavailable(
-            f"{file.name}.gz is not in {shown(self._folder)}, and no mirror served it:{told}\n"
+            f"{file.served} is not in {shown(self._folder)}, and no mirror served it:{told}\n"
             "Try again later, name another mirror in $TINYGRAD_CNN_MIRRORS, give the folder that holds the files "
             "(data_dir), or take the digits in the package (the sample).",
             "no mirror could be reached"
@@ -119,18 +121,18 @@ class _Download:
             else "no mirror served the right files",
         )
 
-    def _file_from(self, mirror: str, file: IdxFile) -> NDArray[np.uint8]:
+    def _file_from(self, mirror: str, file: File) -> list[NDArray[np.uint8]]:
         if complaint := self._reachable.complaint(mirror):
             raise _DeadMirror(complaint)
-        part = self._folder / f"{file.name}.gz.part"
+        part = self._folder / f"{file.served}.part"
         if part.exists():
             with suppress(_StalePart):
                 return self._attempt(mirror, file, part, part.stat().st_size)
         return self._attempt(mirror, file, part, 0)
 
-    def _attempt(self, mirror: str, file: IdxFile, part: Path, present: int) -> NDArray[np.uint8]:
+    def _attempt(self, mirror: str, file: File, part: Path, present: int) -> list[NDArray[np.uint8]]:
         """Download the file, continuing after the `present` bytes of its part if the mirror can."""
-        packed_name = f"{file.name}.gz"
+        packed_name = file.served
         with self._ask(mirror + packed_name, present) as response:
             if response.status_code == 200:
                 present = 0
@@ -141,14 +143,14 @@ class _Download:
             length = response.headers.get("Content-Length", "")
             total = present + int(length) if length.isdecimal() else None
             self._progress.begin(packed_name, mirror, present, total)
-            self._receive(response, part, present, total)
+            self._receive(response, part, present, total, largest(file))
         try:
-            array = decode(part.read_bytes(), file, packed_name)
+            arrays = decode(part.read_bytes(), file, packed_name)
         except DataError as error:
             part.unlink()
             raise (_StalePart if present else _MirrorError)(f"sent {error}") from error
         os.replace(part, self._folder / packed_name)
-        return array
+        return arrays
 
     def _ask(self, url: str, present: int) -> requests.Response:
         headers = {"Range": f"bytes={present}-"} if present else {}
@@ -167,7 +169,7 @@ class _Download:
             reason = getattr(next(iter(error.args), None), "reason", error)
             raise _DeadMirror(f"could not be asked ({reason})") from error
 
-    def _receive(self, response: requests.Response, part: Path, present: int, total: int | None) -> None:
+    def _receive(self, response: requests.Response, part: Path, present: int, total: int | None, most: int) -> None:
         error = None
         with open(part, "ab" if present else "wb") as sink:
             try:
@@ -175,13 +177,13 @@ class _Download:
                     sink.write(chunk)
                     present += len(chunk)
                     self._progress.advance(part.stem, len(chunk))
-                    if present > LARGEST_BYTES:
+                    if present > most:
                         break
             except _MirrorError as caught:
                 error = caught
-        if present > LARGEST_BYTES:
+        if present > most:
             part.unlink()
-            raise _MirrorError(f"sent more than {LARGEST_BYTES:,} bytes")
+            raise _MirrorError(f"sent more than {most:,} bytes")
         if error or present != (total or present):
             of_total = "" if total is None else f" of {total:,}"
             error = error or _MirrorError("broke off")

@@ -4,25 +4,33 @@ import gzip
 import hashlib
 import io
 import os
+import tarfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalog import IdxFile
+from .catalog import CifarArchive, IdxFile
 from .errors import DataError
 from .idx import parse_idx
 
-# The largest file of any dataset here is 47 MB unpacked. The bound keeps a hostile or broken mirror from
+# The largest IDX file is 47 MB unpacked, the archive 170 MB. The bounds keep a hostile or broken mirror from
 # filling the memory or the disk.
 LARGEST_BYTES = 64 * 2**20
+LARGEST_ARCHIVE = 192 * 2**20
 
 
-def find(folder: Path, file: IdxFile) -> Path | None:
-    """The path of the file in the folder, gzipped or not, under either spelling of its name."""
+def largest(file: IdxFile | CifarArchive) -> int:
+    """More bytes than this the file cannot have."""
+    return LARGEST_BYTES if isinstance(file, IdxFile) else LARGEST_ARCHIVE
+
+
+def find(folder: Path, file: IdxFile | CifarArchive) -> Path | None:
+    """The path of the file in the folder, gzipped or, if it can be verified then, not; under either spelling."""
     for name in (file.name, file.name.replace("-idx", ".idx")):
-        for path in (folder / name, folder / f"{name}.gz"):
+        unpacked = [] if isinstance(file, IdxFile) and file.packed_md5 else [folder / name]
+        for path in (*unpacked, folder / f"{name}.gz"):
             if os.path.isfile(path):  # unlike Path.is_file, False where the folder may not be entered
                 return path
     return None
@@ -34,19 +42,43 @@ def shown(path: Path) -> str:
     return str(Path("~", path.relative_to(home))) if path.is_relative_to(home) else str(path)
 
 
-def decode(content: bytes, file: IdxFile, where: str) -> NDArray[np.uint8]:
-    """The array in the bytes of a file, gzipped or not.
+def decode(content: bytes, file: IdxFile | CifarArchive, where: str) -> list[NDArray[np.uint8]]:
+    """The arrays in the bytes of a file, gzipped or not: one in an IDX file, all four in the archive.
 
     Raises a `DataError` that begins with `where` if they cannot be unpacked, are not valid IDX, or do not
-    have the expected SHA-256.
+    have the expected checksum.
     """
+    if isinstance(file, CifarArchive):
+        _verify("SHA-256", hashlib.sha256(content), file.sha256, "bytes", where)
+        return _cifar(content, where)
+    if file.packed_md5:
+        _verify("MD5", hashlib.md5(content, usedforsecurity=False), file.packed_md5, "packed bytes", where)
     if content.startswith(b"\x1f\x8b"):
         content = _gunzip(content, where)
     array = parse_idx(content, where)
-    checksum = hashlib.sha256(content).hexdigest()
-    if checksum != file.sha256:
-        raise DataError(f"{where}: the SHA-256 of its data is {checksum}, expected {file.sha256}")
-    return array
+    if file.sha256:
+        _verify("SHA-256", hashlib.sha256(content), file.sha256, "data", where)
+    return [array]
+
+
+def _verify(kind: str, found: "hashlib._Hash", expected: str, what: str, where: str) -> None:
+    if found.hexdigest() != expected:
+        raise DataError(f"{where}: the {kind} of its {what} is {found.hexdigest()}, expected {expected}")
+
+
+def _cifar(content: bytes, where: str) -> list[NDArray[np.uint8]]:
+    """Images (N, 3, 32, 32) and labels (N,), to train on and to test on."""
+    parts = [f"cifar-10-batches-bin/{name}.bin" for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            records = [np.frombuffer(archive.extractfile(part).read(), np.uint8).reshape(-1, 3073) for part in parts]  # type: ignore[union-attr]
+    except (tarfile.TarError, KeyError, ValueError, AttributeError, EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{where}: is not the archive of CIFAR-10 ({error})") from None
+    return [
+        array
+        for rows in (np.concatenate(records[:5]), records[5])
+        for array in (rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0])
+    ]
 
 
 def _gunzip(packed: bytes, where: str) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalog import DatasetSpec, IdxFile
+from .catalog import CifarArchive, DatasetSpec, IdxFile
 from .errors import DataError
 from .files import decode, find, shown
 
@@ -23,14 +23,15 @@ def read_folder(spec: DatasetSpec, folder: Path) -> tuple[Path, list[NDArray[np.
     missing = [file.name for file, path in paths.items() if path is None]
     if missing:
         problem = "lacks" if os.path.isdir(place) else "is not a folder that can be read; expected one with"
+        gz = "" if isinstance(spec.files[0], CifarArchive) else " (or the same with .gz)"
         raise DataError(
-            f"{shown(place)} {problem} {', '.join(missing)} (or the same with .gz). Put the files of "
+            f"{shown(place)} {problem} {', '.join(missing)}{gz}. Put the files of "
             f"{spec.title} there, or leave out data_dir to have them downloaded into the cache."
         )
-    return place, [_read(path, file) for file, path in paths.items() if path is not None]
+    return place, [array for file, path in paths.items() if path is not None for array in _read(path, file)]
 
 
-def _read(path: Path, file: IdxFile) -> NDArray[np.uint8]:
+def _read(path: Path, file: IdxFile | CifarArchive) -> list[NDArray[np.uint8]]:
     way_out = "Replace the file, or leave out data_dir to use the cache."
     try:
         return decode(path.read_bytes(), file, shown(path))

@@ -42,7 +42,7 @@ def parse_idx(content: bytes, where: str) -> NDArray[np.uint8]:
 
 def check_pair(images: NDArray[np.uint8], labels: NDArray[np.uint8], where: str) -> None:
     """Raise a `DataError` unless each image has one label, and each label is within 0 to 9."""
-    if images.ndim != 3 or labels.ndim != 1:
+    if images.ndim not in (3, 4) or labels.ndim != 1:
         raise DataError(f"{where}: images and labels are in each other's files")
     if len(images) != len(labels):
         raise DataError(f"{where}: {len(images):,} images but {len(labels):,} labels")

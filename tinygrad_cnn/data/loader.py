@@ -1,4 +1,4 @@
-"""Batches of arrays, in an order that depends only on the seed."""
+"""Batches of arrays or of a dataset's samples, in an order that depends only on the seed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -6,15 +6,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..settings import array, flag, instance, integer, mapping, refusal
+from ..settings import array, flag, instance, integer, mapping, passed_over, refusal
+from .samples import Subset, TensorDataset, collate, same_length, samples
 
 Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 
+# arguments of PyTorch's DataLoader that are about other processes and other memory, and change no batch
+ELSEWHERE = ["num_workers", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "prefetch_factor"]
+ELSEWHERE += ["persistent_workers", "pin_memory_device", "in_order"]
+INSTEAD = {
+    "sampler": "pass a Subset of the dataset, which has an order, or shuffle=True",
+    "batch_sampler": "pass batch_size, shuffle and drop_last",
+    "generator": "pass seed=, an integer",
+}
+
 
 class DataLoader:
-    """Iterate over arrays of the same first length in batches; a batch is a tuple of copies.
+    """Iterate over arrays of the same first length, or over a dataset's samples, in batches.
 
-    Each `iter` is a new epoch. With `shuffle` the order of an epoch is
+    `dataset` is a tuple of arrays, whose batches are tuples of arrays, copied; or a Dataset, any object with
+    `__len__` and `__getitem__`, whose samples `collate_fn(list of samples)` puts together, by default stacked part by
+    part into a list of arrays. Each `iter` is a new epoch. With `shuffle` the order of an epoch is
     `default_rng([seed, epoch]).permutation(n)`. `transform(images, rng)` is applied to the first array of
     a batch, with `rng = default_rng([seed, epoch, batch + 1])`. So a batch depends only on the seed and its
     position, and a run that is stopped and continued with `state_dict` sees the same batches. The last batch
@@ -35,39 +47,56 @@ class DataLoader:
     {'epoch': 1, 'batch': 0}
     """
 
+    #: what becomes of an array that was stacked from samples
+    _stack: Callable[[NDArray[Any]], Any] = staticmethod(np.asarray)
+
     def __init__(
         self,
-        arrays: Sequence[NDArray[Any]],
+        dataset: Any,
         batch_size: int = 1,
         shuffle: bool = False,
         *,
         drop_last: bool = False,
         seed: int = 0,
         transform: Transform | None = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        **others: Any,
     ) -> None:
-        if not isinstance(arrays, (tuple, list)):
-            raise TypeError(f"arrays is a tuple of arrays such as (images, labels), not {type(arrays).__name__}")
-        self._arrays = tuple(array(one, "each of the arrays", "DataLoader", real=False) for one in arrays)
-        shapes = [one.shape for one in self._arrays]
-        if () in shapes or len({shape[0] for shape in shapes}) != 1:
-            raise ValueError(f"arrays need the same first length; their shapes are {shapes}")
-        self._count: int = shapes[0][0]
-        self._batch_size = integer(batch_size, "batch_size", "DataLoader", least=1)
+        passed_over(others, "DataLoader", ignored=ELSEWHERE, advice=INSTEAD)
+        self._plain = isinstance(dataset, (tuple, list))
+        if self._plain:
+            arrays = [array(one, "each of the arrays", "DataLoader", real=False) for one in dataset]
+            same_length(arrays)
+            dataset = TensorDataset(*arrays)
+        elif hasattr(dataset, "__array__"):
+            raise TypeError(
+                f"DataLoader expects a tuple of arrays such as (images, labels), not {type(dataset).__name__}; "
+                "or a Dataset, as TensorDataset(images, labels)"
+            )
+        self.dataset = samples(dataset, "DataLoader")
+        self.batch_size = integer(batch_size, "batch_size", "DataLoader", least=1)
+        self.drop_last = flag(drop_last, "drop_last", "DataLoader")
+        self.collate_fn = None if collate_fn is None else instance(collate_fn, "collate_fn", "DataLoader", Callable)
+        self._arrays = None if collate_fn is not None else _arrays(dataset)
         self._shuffle = flag(shuffle, "shuffle", "DataLoader")
-        self._drop_last = flag(drop_last, "drop_last", "DataLoader")
         self._seed = integer(seed, "seed", "DataLoader", least=0)
         self._transform: Transform | None = None
         if transform is not None:
             self._transform = instance(transform, "transform", "DataLoader", Callable)
+            if self._arrays is None:
+                raise TypeError(
+                    "DataLoader applies transform to arrays: let __getitem__ of the Dataset change its samples"
+                )
         self._epoch = 0
         self._batch = 0
         self._begun = False
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        return (self._count if self._drop_last else self._count + self._batch_size - 1) // self._batch_size
+        count = len(self.dataset)
+        return (count if self.drop_last else count + self.batch_size - 1) // self.batch_size
 
-    def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
+    def __iter__(self) -> Iterator[Any]:
         """Begin the next epoch, or continue the one whose state was loaded."""
         if self._begun:  # and left before its end
             self._epoch, self._batch = self._epoch + 1, 0
@@ -95,21 +124,38 @@ class DataLoader:
             )
         self._epoch, self._batch, self._begun = epoch, batch, False
 
-    def _batches(self, epoch: int, first: int) -> Iterator[tuple[NDArray[Any], ...]]:
-        order = np.arange(self._count)
+    def _batches(self, epoch: int, first: int) -> Iterator[Any]:
+        count = len(self.dataset)
+        order = np.arange(count)
         if self._shuffle:
-            order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
+            order = np.random.default_rng([self._seed, epoch]).permutation(count)
         for batch in range(first, len(self)):
-            picked = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            arrays = [array[picked] for array in self._arrays]
-            if self._transform is not None:
-                rng = np.random.default_rng([self._seed, epoch, batch + 1])
-                changed = self._transform(arrays[0], rng)
-                arrays[0] = array(changed, "what transform returns", "DataLoader", real=False)
-                if arrays[0].shape[:1] != picked.shape:
-                    wanted = f"an array of the {len(picked)} images that it was given"
-                    raise refusal(ValueError, changed, "what transform returns", "DataLoader", wanted)
+            found = self._at(order[batch * self.batch_size : (batch + 1) * self.batch_size], epoch, batch)
             self._epoch, self._batch = epoch, batch + 1
             if self._batch == len(self):
                 self._epoch, self._batch, self._begun = epoch + 1, 0, False
-            yield tuple(arrays)
+            yield found
+
+    def _at(self, picked: NDArray[np.intp], epoch: int, batch: int) -> Any:
+        """The batch of the samples at these indices."""
+        if self._arrays is None:
+            found = [self.dataset[i] for i in picked.tolist()]
+            return collate(found, self._stack) if self.collate_fn is None else self.collate_fn(found)
+        arrays = [one[picked] for one in self._arrays]
+        if self._transform is not None:
+            rng = np.random.default_rng([self._seed, epoch, batch + 1])
+            changed = self._transform(arrays[0], rng)
+            arrays[0] = array(changed, "what transform returns", "DataLoader", real=False)
+            if arrays[0].shape[:1] != picked.shape:
+                wanted = f"an array of the {len(picked)} images that it was given"
+                raise refusal(ValueError, changed, "what transform returns", "DataLoader", wanted)
+        return tuple(arrays) if self._plain else [self._stack(one) for one in arrays]
+
+
+def _arrays(dataset: Any) -> Sequence[NDArray[Any]] | None:
+    """The arrays that a dataset is made of, if it is: batches are then cut from them, not stacked sample by sample."""
+    if type(dataset) is TensorDataset:
+        return [np.asarray(one) for one in dataset.tensors]
+    if type(dataset) is Subset and (whole := _arrays(dataset.dataset)) is not None:
+        return [one[dataset.indices] for one in whole]
+    return None

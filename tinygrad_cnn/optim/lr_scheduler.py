@@ -3,31 +3,72 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Annotated, Any, ClassVar, get_type_hints
 
-from ..settings import flag, instance, integer, mapping, number, numbers, one_of
-from .optimizers import Optimizer
+from ..settings import flag, instance, integer, integers, mapping, number, numbers, one_of, refusal
+from ..tensor import Tensor
+from .optimizers import SGD, Optimizer
+
+Check = Callable[[Any, str, str], Any]
+Count = partial(integer, least=0)
+
+# what a setting is, and how it is checked
+Steps = Annotated[int, partial(integer, least=1)]
+Milestones = Annotated[Sequence[int], partial(integers, least=0)]
+Factor = Annotated[float, partial(number, least=0)]
+Part = Annotated[float, partial(number, least=0, most=1)]
+Momentum = Annotated[float, partial(number, least=0, below=1)]
+Divisor = Annotated[float, partial(number, above=0)]
 
 
+@dataclass(eq=False)
 class LRScheduler:
-    """Sets the learning rates of an optimiser's groups as a function of the number of steps taken."""
+    """Sets the settings of an optimiser's groups as a function of the number of steps taken, `last_epoch`.
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = instance(optimizer, "optimizer", self._name, Optimizer)
-        for group in optimizer.param_groups:
+    Made with another `last_epoch` than -1, it goes on after that step; the groups then know their `initial_lr`.
+    """
+
+    optimizer: Annotated[Optimizer, partial(instance, kind=Optimizer)]
+    last_epoch: Annotated[float, partial(integer, least=-1)] = field(default=-1, kw_only=True)
+
+    #: the names of what is saved, and how each is checked when it is loaded
+    _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": partial(number, least=0)}
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            for check in getattr(hint, "__metadata__", ()):
+                setattr(self, name, check(getattr(self, name), name, self._name))
+        self._prepare()
+        for group in self.optimizer.param_groups:
+            if self.last_epoch >= 0:
+                mapping(group, "each of the param_groups", self._name, ["initial_lr"])
             group.setdefault("initial_lr", group["lr"])
-        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        self.last_epoch = 0
+        self.base_lrs = self._initial_lrs()
+        self.last_epoch += 1
         self._apply()
 
     @property
     def _name(self) -> str:
         return type(self).__name__
 
-    def step(self) -> None:
-        """Advance by one step."""
-        self.last_epoch += 1
+    def _prepare(self) -> None:
+        """Find what follows from the settings, which have been checked."""
+
+    def _initial_lrs(self) -> list[float]:
+        return [group["initial_lr"] for group in self.optimizer.param_groups]
+
+    def _each_group(self, value: Any) -> list[Any]:
+        """One for all groups, or a list with one for each."""
+        return list(value) if isinstance(value, list | tuple) else [value] * len(self.optimizer.param_groups)
+
+    def step(self, epoch: float | None = None) -> None:
+        """Advance by one step, or to `epoch`, which may be a fraction."""
+        self.last_epoch = self.last_epoch + 1 if epoch is None else number(epoch, "epoch", self._name, least=0)
         self._apply()
 
     def get_last_lr(self) -> list[float]:
@@ -35,136 +76,229 @@ class LRScheduler:
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _apply(self) -> None:
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = self._lr(base)
+        # a group that was added later keeps its rate, as in PyTorch
+        for i, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=False)):
+            group["lr"] = self._lr(base, i)
 
-    def _lr(self, base: float) -> float:
+    def _lr(self, base: float, group: int) -> float:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps taken, and the rates at the start."""
-        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+        return {**{name: getattr(self, name) for name in self._saved}, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from a state that `state_dict` returned."""
+        """Continue from a state that `state_dict` returned; nothing is changed if it does not fit."""
         owner = f"{self._name}.load_state_dict"
-        state_dict = mapping(state_dict, "state_dict", owner, ["last_epoch", "base_lrs"])
-        last_epoch = integer(state_dict["last_epoch"], "last_epoch", owner, least=0)
-        groups = len(self.optimizer.param_groups)
-        self.base_lrs = list(numbers(state_dict["base_lrs"], "base_lrs", owner, count=groups, least=0))
-        self.last_epoch = last_epoch
+        state_dict = mapping(state_dict, "state_dict", owner, [*self._saved, "base_lrs"])
+        state = {name: check(state_dict[name], name, owner) for name, check in self._saved.items()}
+        rates = numbers(state_dict["base_lrs"], "base_lrs", owner, count=len(self.base_lrs), least=0)
+        vars(self).update(state, base_lrs=list(rates))
         self._apply()
 
 
+def _rates(make: Any, *settings: Any, steps: int) -> list[float]:
+    """The learning rates of a schedule that starts from 1, before the first of so many steps and after each."""
+    schedule = make(SGD([Tensor([0.0], requires_grad=True)], lr=1.0), *settings)
+    return [schedule.get_last_lr()[0], *((schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(steps))]
+
+
+@dataclass(eq=False)
 class StepLR(LRScheduler):
     """The learning rate times `gamma` after every `step_size` steps.
 
-    >>> from tinygrad_cnn import Tensor, optim
-    >>> w = Tensor([0.0], requires_grad=True)
-    >>> optimizer = optim.SGD([w], lr=1.0)
-    >>> schedule = StepLR(optimizer, step_size=2, gamma=0.5)
-    >>> for _ in range(2):
-    ...     (w * w).backward()
-    ...     optimizer.step()
-    ...     schedule.step()
-    >>> schedule.get_last_lr()
-    [0.5]
+    >>> _rates(StepLR, 2, 0.5, steps=4)
+    [1.0, 1.0, 0.5, 0.5, 0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        self.step_size = integer(step_size, "step_size", "StepLR", least=1)
-        self.gamma = number(gamma, "gamma", "StepLR", least=0)
-        super().__init__(optimizer)
+    step_size: Steps
+    gamma: Factor = 0.1
 
-    def _lr(self, base: float) -> float:
-        return base * self.gamma ** (self.last_epoch // self.step_size)
+    def _lr(self, base: float, group: int) -> float:
+        return float(base * self.gamma ** (self.last_epoch // self.step_size))
 
 
+@dataclass(eq=False)
+class MultiStepLR(LRScheduler):
+    """The learning rate times `gamma` whenever as many steps are done as one of the `milestones` says.
+
+    >>> _rates(MultiStepLR, [1, 4], 0.5, steps=4)
+    [1.0, 0.5, 0.5, 0.5, 0.25]
+    """
+
+    milestones: Milestones
+    gamma: Factor = 0.1
+
+    def _lr(self, base: float, group: int) -> float:
+        return base * self.gamma ** sum(milestone <= self.last_epoch for milestone in self.milestones)
+
+
+@dataclass(eq=False)
+class ExponentialLR(LRScheduler):
+    """The learning rate times `gamma` after each step.
+
+    >>> _rates(ExponentialLR, 0.5, steps=3)
+    [1.0, 0.5, 0.25, 0.125]
+    """
+
+    gamma: Factor
+
+    def _lr(self, base: float, group: int) -> float:
+        return float(base * self.gamma**self.last_epoch)
+
+
+@dataclass(eq=False)
+class ConstantLR(LRScheduler):
+    """The learning rate times `factor` until `total_iters` steps are done.
+
+    >>> _rates(ConstantLR, 0.5, 2, steps=3)
+    [0.5, 0.5, 1.0, 1.0]
+    """
+
+    factor: Part = 1 / 3
+    total_iters: Steps = 5
+
+    def _lr(self, base: float, group: int) -> float:
+        return base * self.factor if self.last_epoch < self.total_iters else base
+
+
+@dataclass(eq=False)
+class LinearLR(LRScheduler):
+    """The learning rate times a factor that goes from `start_factor` to `end_factor` in `total_iters` equal steps.
+
+    >>> _rates(LinearLR, 0.5, 1.0, 2, steps=3)
+    [0.5, 0.75, 1.0, 1.0]
+    """
+
+    start_factor: Part = 1 / 3
+    end_factor: Part = 1.0
+    total_iters: Steps = 5
+
+    def _lr(self, base: float, group: int) -> float:
+        return base * (
+            self.start_factor
+            + (self.end_factor - self.start_factor) * min(self.last_epoch, self.total_iters) / self.total_iters
+        )
+
+
+@dataclass(eq=False)
+class PolynomialLR(LRScheduler):
+    """The learning rate times (1 - n / total_iters) ** power after n steps, and 0 from the last one on.
+
+    >>> _rates(PolynomialLR, 2, 2.0, steps=3)
+    [1.0, 0.25, 0.0, 0.0]
+    """
+
+    total_iters: Steps = 5
+    power: Factor = 1.0
+
+    def _lr(self, base: float, group: int) -> float:
+        return float(base * (1 - min(self.last_epoch, self.total_iters) / self.total_iters) ** self.power)
+
+
+@dataclass(eq=False)
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine from the learning rate down to `eta_min` in `T_max` steps, then up again, and so on.
+    """Half a cosine down to `eta_min` in `T_max` steps, then up again (Loshchilov and Hutter, 2017, without restarts).
 
-    (Loshchilov and Hutter, 2017, without their restarts.)
-
-    >>> from tinygrad_cnn import Tensor, optim
-    >>> optimizer = optim.SGD([Tensor([0.0], requires_grad=True)], lr=1.0)
-    >>> schedule = CosineAnnealingLR(optimizer, T_max=2)
-    >>> schedule.step()
-    >>> schedule.get_last_lr()
-    [0.5]
+    >>> _rates(CosineAnnealingLR, 2, steps=2)
+    [1.0, 0.5, 0.0]
     """
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        self.T_max = integer(T_max, "T_max", "CosineAnnealingLR", least=1)
-        self.eta_min = number(eta_min, "eta_min", "CosineAnnealingLR", least=0)
-        super().__init__(optimizer)
+    T_max: Steps
+    eta_min: Factor = 0.0
 
-    def _lr(self, base: float) -> float:
-        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
+    def _lr(self, base: float, group: int) -> float:
+        return _cosine(base, self.eta_min, self.last_epoch / self.T_max)
 
 
+@dataclass(eq=False)
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Half a cosine down to `eta_min` in `T_0` steps, then again, `T_mult` times as long (Loshchilov and Hutter, 2017).
+
+    >>> _rates(CosineAnnealingWarmRestarts, 2, steps=3)
+    [1.0, 0.5, 1.0, 0.5]
+    """
+
+    T_0: Steps
+    T_mult: Steps = 1
+    eta_min: Factor = 0.0
+
+    def _lr(self, base: float, group: int) -> float:
+        n, period = self.last_epoch, self.T_0
+        n = n % period if self.T_mult == 1 else n
+        while n >= period:
+            n, period = n - period, period * self.T_mult
+        return _cosine(base, self.eta_min, n / period)
+
+
+def _cosine(start: float, end: float, part: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+
+
+@dataclass(eq=False)
+class LambdaLR(LRScheduler):
+    """The learning rate times lr_lambda(n) after n steps; `lr_lambda` is one function, or a list of one for each group.
+
+    >>> _rates(LambdaLR, lambda n: 1 / 2**n, steps=3)
+    [1.0, 0.5, 0.25, 0.125]
+    """
+
+    lr_lambda: Any
+
+    def _prepare(self) -> None:
+        self.lr_lambdas = self._each_group(self.lr_lambda)
+        if len(self.lr_lambdas) != len(self.optimizer.param_groups) or not all(map(callable, self.lr_lambdas)):
+            raise TypeError(f"LambdaLR expects lr_lambda as a function, or one for each group, got {self.lr_lambda!r}")
+
+    def _lr(self, base: float, group: int) -> float:
+        return base * number(self.lr_lambdas[group](self.last_epoch), "what lr_lambda returns", "LambdaLR")
+
+
+@dataclass(eq=False)
 class OneCycleLR(LRScheduler):
     """Up to `max_lr` and down to almost nothing in one run (Smith and Topin, 2018); one step per batch.
 
-    Args:
-        optimizer: its learning rate is replaced.
-        max_lr: the highest learning rate, one for all groups or a list with one for each.
-        total_steps: the number of steps of the run; or `epochs` and `steps_per_epoch`.
-        pct_start: the part of the run in which the rate rises.
-        anneal_strategy: "cos" or "linear".
-        cycle_momentum: whether the momentum (or the first beta) falls from max_momentum to base_momentum while the
-            rate rises, and returns while it falls.
-        div_factor: the rate begins at max_lr / div_factor.
-        final_div_factor: and ends at that / final_div_factor.
+    The rate begins at max_lr / div_factor, rises for the part `pct_start` of the run, and ends at the first rate /
+    final_div_factor. With `cycle_momentum` the momentum (or the first beta) falls from max_momentum to base_momentum
+    while the rate rises, and returns while it falls.
 
-    >>> from tinygrad_cnn import Tensor, optim
-    >>> optimizer = optim.SGD([Tensor([0.0], requires_grad=True)], lr=1.0, momentum=0.9)
-    >>> schedule = OneCycleLR(optimizer, max_lr=0.5, total_steps=11, div_factor=2.0)
-    >>> schedule.get_last_lr(), optimizer.param_groups[0]["momentum"]
-    ([0.25], 0.95)
+    >>> [round(rate, 3) for rate in _rates(OneCycleLR, 0.5, 11, steps=4)]
+    [0.02, 0.211, 0.48, 0.49, 0.442]
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        max_lr: float | Sequence[float],
-        total_steps: int | None = None,
-        epochs: int | None = None,
-        steps_per_epoch: int | None = None,
-        pct_start: float = 0.3,
-        anneal_strategy: str = "cos",
-        cycle_momentum: bool = True,
-        base_momentum: float = 0.85,
-        max_momentum: float = 0.95,
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
-    ) -> None:
-        groups = instance(optimizer, "optimizer", "OneCycleLR", Optimizer).param_groups
-        max_lrs = max_lr if isinstance(max_lr, list | tuple) else [max_lr] * len(groups)
-        max_lrs = numbers(max_lrs, "max_lr", "OneCycleLR", count=len(groups), least=0)
-        if total_steps is None:
-            if epochs is None or steps_per_epoch is None:
+    max_lr: float | Sequence[float]  # one for all groups, or a list with one for each
+    total_steps: int | None = None  # or epochs and steps_per_epoch
+    epochs: int | None = None
+    steps_per_epoch: int | None = None
+    pct_start: Part = 0.3
+    anneal_strategy: Annotated[str, partial(one_of, choices=("cos", "linear"))] = "cos"
+    cycle_momentum: Annotated[bool, flag] = True
+    base_momentum: Momentum = 0.85
+    max_momentum: Momentum = 0.95
+    div_factor: Divisor = 25.0
+    final_div_factor: Divisor = 1e4
+
+    def _prepare(self) -> None:
+        groups = self.optimizer.param_groups
+        max_lrs = numbers(self._each_group(self.max_lr), "max_lr", "OneCycleLR", count=len(groups), least=0)
+        total = self.total_steps
+        if total is None:
+            if self.epochs is None or self.steps_per_epoch is None:
                 raise ValueError("OneCycleLR expects total_steps, or epochs and steps_per_epoch")
-            epochs = integer(epochs, "epochs", "OneCycleLR", least=1)
-            total_steps = epochs * integer(steps_per_epoch, "steps_per_epoch", "OneCycleLR", least=1)
-        self.total_steps = integer(total_steps, "total_steps", "OneCycleLR", least=1)
-        self.peak = number(pct_start, "pct_start", "OneCycleLR", least=0, most=1) * self.total_steps - 1
-        self.anneal_strategy = one_of(anneal_strategy, "anneal_strategy", "OneCycleLR", ("cos", "linear"))
-        self.cycle_momentum = flag(cycle_momentum, "cycle_momentum", "OneCycleLR")
-        self.base_momentum = number(base_momentum, "base_momentum", "OneCycleLR", least=0, below=1)
-        self.max_momentum = number(max_momentum, "max_momentum", "OneCycleLR", least=0, below=1)
-        self.div_factor = number(div_factor, "div_factor", "OneCycleLR", above=0)
-        self.final_div_factor = number(final_div_factor, "final_div_factor", "OneCycleLR", above=0)
-        if self.cycle_momentum and not optimizer.defaults.keys() & {"momentum", "betas"}:
+            total = integer(self.epochs, "epochs", "OneCycleLR", least=1)
+            total *= integer(self.steps_per_epoch, "steps_per_epoch", "OneCycleLR", least=1)
+        self._steps = integer(total, "total_steps", "OneCycleLR", least=1)
+        self._peak = self.pct_start * self._steps - 1
+        if self.cycle_momentum and not self.optimizer.defaults.keys() & {"momentum", "betas"}:
             raise ValueError("OneCycleLR finds no momentum or betas to cycle: pass cycle_momentum=False")
         for group, highest in zip(groups, max_lrs, strict=True):
             group["initial_lr"] = highest / self.div_factor
-        super().__init__(optimizer)
 
-    def step(self) -> None:
+    def step(self, epoch: float | None = None) -> None:
         """Advance by one step; as in PyTorch this is allowed after the last batch too, where it changes nothing."""
-        if self.last_epoch >= self.total_steps:
-            raise ValueError(f"OneCycleLR was made for {self.total_steps} steps: make it with more total_steps")
-        super().step()
+        if self.last_epoch >= self._steps:
+            raise ValueError(f"OneCycleLR was made for {self._steps} steps: make it with more total_steps")
+        super().step(epoch)
 
     def _apply(self) -> None:
         super()._apply()
@@ -176,17 +310,105 @@ class OneCycleLR(LRScheduler):
                 else:
                     group["momentum"] = momentum
 
-    def _lr(self, base: float) -> float:
+    def _lr(self, base: float, group: int) -> float:
         return self._between(base, base * self.div_factor, base / self.final_div_factor)
 
     def _between(self, first: float, middle: float, last: float) -> float:
-        if self.last_epoch <= self.peak:
-            return self._anneal(first, middle, self.last_epoch, self.peak)
-        return self._anneal(middle, last, self.last_epoch - self.peak, self.total_steps - 1 - self.peak)
-
-    def _anneal(self, start: float, end: float, step: float, steps: float) -> float:
+        step, steps = self.last_epoch, self._peak
+        start, end = (first, middle) if step <= steps else (middle, last)
+        if step > self._peak:
+            step, steps = step - self._peak, self._steps - 1 - self._peak
         if step >= steps:
             return end
-        if self.anneal_strategy == "linear":
-            return start + (end - start) * step / steps
-        return end + (start - end) / 2 * (1 + math.cos(math.pi * step / steps))
+        linear = self.anneal_strategy == "linear"
+        return start + (end - start) * step / steps if linear else _cosine(start, end, step / steps)
+
+
+@dataclass(eq=False)
+class SequentialLR(LRScheduler):
+    """One schedule after the other: each begins, at its own step 0, when as many steps are done as a milestone says.
+
+    >>> def then(optimizer):
+    ...     return SequentialLR(optimizer, [ConstantLR(optimizer, 0.5), ExponentialLR(optimizer, 0.5)], milestones=[2])
+    >>> _rates(then, steps=4)
+    [0.5, 0.5, 1.0, 0.5, 0.25]
+    """
+
+    schedulers: Annotated[Sequence[LRScheduler], partial(instance, kind=Sequence)]
+    milestones: Milestones
+
+    def _prepare(self) -> None:
+        for part in self.schedulers:
+            instance(part, "each of the schedulers", "SequentialLR", LRScheduler)
+            if part.optimizer is not self.optimizer or isinstance(part, ReduceLROnPlateau):
+                raise ValueError(f"SequentialLR expects schedules of its own optimizer by steps alone, got {part!r}")
+        if [*self.milestones] != sorted(self.milestones) or len(self.milestones) != len(self.schedulers) - 1:
+            wanted = f"{len(self.schedulers) - 1} numbers in order, one less than the schedulers"
+            raise refusal(ValueError, self.milestones, "milestones", "SequentialLR", wanted)
+
+    def _initial_lrs(self) -> list[float]:
+        return [rate for part in self.schedulers for rate in part.base_lrs]
+
+    def _apply(self) -> None:
+        rates = iter(self.base_lrs)
+        for part, begin in zip(self.schedulers, [0, *self.milestones], strict=True):
+            part.base_lrs = list(islice(rates, len(part.base_lrs)))
+            part.last_epoch = max(self.last_epoch - begin, 0)
+        self.schedulers[bisect_right(self.milestones, self.last_epoch)]._apply()
+
+
+@dataclass(eq=False)
+class ReduceLROnPlateau(LRScheduler):
+    """The learning rate times `factor` whenever a number has not improved for more than `patience` steps.
+
+    `step(metrics)` is told the number, the loss of an epoch say; it has improved if it lies below the best so far (for
+    mode="max" above it) by the part `threshold` of it, or with threshold_mode="abs" by the threshold itself. After
+    the rate has fallen, `cooldown` steps do not count. No group's rate falls below `min_lr`, nor by less than `eps`.
+
+    >>> schedule = ReduceLROnPlateau(SGD([Tensor([0.0], requires_grad=True)], lr=1.0), factor=0.5, patience=1)
+    >>> for loss in (3.0, 2.0, 2.0, 2.0):
+    ...     schedule.step(loss)
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
+
+    mode: Annotated[str, partial(one_of, choices=("min", "max"))] = "min"
+    factor: Annotated[float, partial(number, least=0, below=1)] = 0.1
+    patience: Annotated[int, Count] = 10
+    threshold: Factor = 1e-4
+    threshold_mode: Annotated[str, partial(one_of, choices=("rel", "abs"))] = "rel"
+    cooldown: Annotated[int, Count] = 0
+    min_lr: float | Sequence[float] = 0.0
+    eps: Factor = 1e-8
+
+    _saved: ClassVar[Mapping[str, Check]] = {
+        **dict.fromkeys(["last_epoch", "num_bad_epochs", "cooldown_counter"], Count),
+        "best": lambda value, name, owner: value if value in (math.inf, -math.inf) else number(value, name, owner),
+    }
+
+    def _prepare(self) -> None:
+        count = len(self.optimizer.param_groups)
+        self.min_lrs = numbers(self._each_group(self.min_lr), "min_lr", "ReduceLROnPlateau", count=count, least=0)
+        self.best = math.inf if self.mode == "min" else -math.inf
+        self.num_bad_epochs = self.cooldown_counter = 0
+
+    def step(self, metrics: Any) -> None:  # type: ignore[override]
+        """Advance by one step, after which the number is `metrics`; NaN is no improvement."""
+        found = float(metrics) if hasattr(metrics, "__float__") else number(metrics, "metrics", "step")
+        margin = self.threshold if self.mode == "max" else -self.threshold
+        goal = self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin
+        better = found < goal if self.mode == "min" else found > goal
+        self.last_epoch += 1
+        if better:
+            self.best = found
+        self.num_bad_epochs = 0 if better or self.cooldown_counter else self.num_bad_epochs + 1
+        self.cooldown_counter = max(self.cooldown_counter - 1, 0)
+        if self.num_bad_epochs > self.patience:
+            self.num_bad_epochs, self.cooldown_counter = 0, self.cooldown
+            for group, lowest in zip(self.optimizer.param_groups, self.min_lrs, strict=False):
+                rate = max(group["lr"] * self.factor, lowest)
+                if group["lr"] - rate > self.eps:
+                    group["lr"] = rate
+
+    def _apply(self) -> None:
+        """The rate is what the optimiser's groups say."""

@@ -2,61 +2,107 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from inspect import Parameter, Signature
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..engine.detached import take_cuts
-from ..settings import flag, instance, mapping, number, numbers
+from ..engine.recording import enable_grad
+from ..settings import array, flag, instance, mapping, number, numbers, passed_over
 from ..tensor import Tensor
+
+State = dict[str, Any]
+
+FLAGS = ("nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay")
+NOT_NEGATIVE = ("lr", "initial_lr", "weight_decay", "eps", "momentum", "alpha", "lr_decay", "momentum_decay")
 
 
 class Optimizer:
     """What all optimisers share: groups of parameters with their settings, and a state for each parameter.
 
-    `params` holds Tensors, or dictionaries {"params": Tensors, ...settings of this group}.
+    `params` holds Tensors, or dictionaries {"params": Tensors, ...settings of this group}. A class of one's own names
+    its settings with their defaults, and writes `update`:
+
+    >>> class SignSGD(Optimizer, lr=0.1):
+    ...     def update(self, p, grad, state, s):
+    ...         p -= s.lr * np.sign(grad)
+    >>> _one_step(SignSGD)
+    0.9
+
+    The settings weight_decay, decoupled_weight_decay and maximize have been applied to the gradient before.
     """
 
     #: how each setting is checked, wherever it comes from: an argument, a group, or a state that is loaded
     settings: ClassVar[Mapping[str, Callable[[Any, str, str], Any]]] = {
-        **dict.fromkeys(["lr", "initial_lr", "momentum", "weight_decay", "eps"], partial(number, least=0)),
+        **dict.fromkeys(NOT_NEGATIVE, partial(number, least=0)),
+        **dict.fromkeys(FLAGS, flag),
         "betas": partial(numbers, count=2, least=0, below=1),
+        "rho": partial(number, least=0, most=1),
+        "initial_accumulator_value": partial(number, least=0),
         "dampening": number,
-        "nesterov": flag,
     }
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        self.defaults = defaults
+    _own_settings: ClassVar[dict[str, Any]] = {}
+    __signature__: ClassVar[Signature]
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        cls._own_settings = {**cls._own_settings, **settings}
+        params = Parameter("params", Parameter.POSITIONAL_OR_KEYWORD)
+        named = [params.replace(name=name, default=value) for name, value in cls._own_settings.items()]
+        last = [params.replace(name="maximize", default=False), Parameter("others", Parameter.VAR_KEYWORD)]
+        cls.__signature__ = Signature([params, *named, *last])
+
+    def __init__(self, params: Iterable[Any], *settings: Any, **named: Any) -> None:
+        if len(settings) == 1 and isinstance(settings[0], Mapping):  # the defaults, from the __init__ of a subclass
+            self.defaults = dict(settings[0])
+        else:
+            self.defaults = self._bound(params, *settings, **named)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
-        known: set[Tensor] = set()
+        #: the parameters that no gradient has reached so far, with their names for the warning
+        self._unreached: dict[Tensor, str] = {}
         groups = self._listed(params)
         if not any(isinstance(group, Mapping) for group in groups):
             groups = [{"params": groups}]
         for group in groups:
-            if not isinstance(group, Mapping) or "params" not in group:
-                raise TypeError(f'{self._name} expects Tensors, or dictionaries with "params", got {group!r}')
-            tensors = self._listed(group["params"])
-            for tensor in tensors:
-                if not isinstance(tensor, Tensor) or not tensor.is_leaf:
-                    raise TypeError(f"{self._name} changes leaf Tensors, got {tensor!r}")
-                if tensor in known:
-                    raise ValueError(f"a parameter of shape {tensor.shape} was given to {self._name} twice")
-                known.add(tensor)
-            self.param_groups.append(self._checked({**defaults, **group, "params": tensors}))
-        if not known:
+            self.add_param_group(group)
+        if not self._unreached:
             raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
-        #: the parameters that no gradient has reached so far, with their names for the warning
-        self._unreached = {
-            tensor: f"{getattr(tensor, 'name', 'a parameter of shape')} {tensor.shape}"
-            for group in self.param_groups
-            for tensor in group["params"]
-        }
         take_cuts()  # earlier cuts do not concern this optimiser
+
+    def _bound(self, *given: Any, **named: Any) -> dict[str, Any]:
+        """The settings by name, those that were not given with their defaults."""
+        try:
+            bound = self.__signature__.bind(*given, **named)
+        except TypeError as error:
+            raise TypeError(f"{self._name}: {error}") from None
+        bound.apply_defaults()
+        # what PyTorch has beside these are other ways to compute the same numbers
+        passed_over(bound.arguments.pop("others"), self._name, ignored=("foreach", "fused", "capturable"))
+        return {name: value for name, value in bound.arguments.items() if name != "params"}
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Train more parameters, {"params": Tensors, ...their settings}; the settings not given are the defaults."""
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f'{self._name} expects Tensors, or dictionaries with "params", got {param_group!r}')
+        tensors = self._listed(param_group["params"])
+        known = {tensor for group in self.param_groups for tensor in group["params"]}
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor) or not tensor.is_leaf:
+                raise TypeError(f"{self._name} changes leaf Tensors, got {tensor!r}")
+            if tensor in known:
+                raise ValueError(f"a parameter of shape {tensor.shape} was given to {self._name} twice")
+            known.add(tensor)
+        self.param_groups.append(self._checked({**self.defaults, **param_group, "params": tensors}))
+        for tensor in tensors:
+            self._unreached[tensor] = f"{getattr(tensor, 'name', 'a parameter of shape')} {tensor.shape}"
 
     @property
     def _name(self) -> str:
@@ -69,7 +115,10 @@ class Optimizer:
 
     def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
         checks = ((name, check) for name, check in self.settings.items() if name in group)
-        return {**group, **{name: check(group[name], name, self._name) for name, check in checks}}
+        group = {**group, **{name: check(group[name], name, self._name) for name, check in checks}}
+        if group.get("nesterov") and (group["momentum"] == 0 or group["dampening"] != 0):
+            raise ValueError(f"{self._name} with nesterov expects a momentum above 0 and no dampening")
+        return group
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -78,20 +127,35 @@ class Optimizer:
                 if parameter.grad is not None:
                     parameter.grad = None if set_to_none else Tensor(np.zeros_like(parameter.data))
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place; a graph recorded before can then no longer be used.
 
-        Parameters that never had a gradient are named in a warning, once.
+        A `closure` is called first, to compute the loss, which is returned, and the gradients. Parameters that never
+        had a gradient are named in a warning, once.
         """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = instance(closure, "closure", f"{self._name}.step", Callable)()
         if self._unreached:
             self._warn_of_unreached()
         for group in self.param_groups:
-            for parameter in group["params"]:
+            s = SimpleNamespace(**group)
+            maximize, decay = group.get("maximize"), group.get("weight_decay")
+            for parameter in s.params:
                 gradient = parameter.grad
-                if gradient is not None:
-                    values = parameter.data
-                    self._update(values, gradient.numpy(), self.state.setdefault(parameter, {}), group)
-                    parameter.data = values  # tells graphs recorded before that their input has changed
+                if gradient is None:
+                    continue
+                values, grad = parameter.data, gradient._array
+                if maximize:
+                    grad = -grad
+                if decay and group.get("decoupled_weight_decay"):
+                    values *= 1 - s.lr * decay
+                elif decay:
+                    grad = grad + decay * values
+                self.update(values, grad, self.state.setdefault(parameter, {}), s)
+                parameter.data = values  # tells graphs recorded before that their input has changed
+        return loss
 
     def _warn_of_unreached(self) -> None:
         without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
@@ -100,38 +164,36 @@ class Optimizer:
         self._unreached = {}
         if not without:
             return
-        message = f"{self._name}.step() found no gradient for {', '.join(without)}"
         if everything:
-            message += ", that is for no parameter at all: was loss.backward() called before it?"
+            hint = ", that is for no parameter at all: was loss.backward() called before it?"
         else:
-            message += ": the loss does not depend on them by recorded operations, and they are not trained"
-        if cuts and not everything:
-            message += "; the path may have been cut by " + ", or by ".join(dict.fromkeys(map(str, cuts)))
-        elif not everything:
-            message += "; are they used in forward(), and is the path cut by no_grad(), .detach(), .data or .numpy()?"
-        warnings.warn(message, stacklevel=3)
+            hint = ": the loss does not depend on them by recorded operations, and they are not trained; "
+            hint += (
+                "the path may have been cut by " + ", or by ".join(dict.fromkeys(map(str, cuts)))
+                if cuts
+                else ("are they used in forward(), and is the path cut by no_grad(), .detach(), .data or .numpy()?")
+            )
+        warnings.warn(f"{self._name}.step() found no gradient for {', '.join(without)}{hint}", stacklevel=3)
 
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Change `values` in place; `grad` is not written to."""
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        """Change the values p in place by their gradient, which is not written to.
+
+        `state` holds what is kept for these values from step to step, `s.lr` is the setting lr.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {position: arrays and numbers}, "param_groups": [settings, with positions for parameters]}."""
         tensors = [tensor for group in self.param_groups for tensor in group["params"]]
         position = {tensor: i for i, tensor in enumerate(tensors)}
-        return {
-            "state": {position[tensor]: _copied(state) for tensor, state in self.state.items()},
-            "param_groups": [
-                {**group, "params": [position[tensor] for tensor in group["params"]]} for group in self.param_groups
-            ],
-        }
+        groups = [{**group, "params": [position[one] for one in group["params"]]} for group in self.param_groups]
+        state = {position[tensor]: copy.deepcopy(kept) for tensor, kept in self.state.items()}
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a state that `state_dict` returned, for parameters of the same number and shapes.
 
-        Raises:
-            ValueError: if the state is of another kind of optimiser, or of other parameters. Nothing has been
-                changed then.
+        If it is of another kind of optimiser, of other parameters or damaged, it is refused and nothing changed.
         """
         owner = f"{self._name}.load_state_dict"
         state_dict = mapping(state_dict, "state_dict", owner, ["state", "param_groups"])
@@ -144,142 +206,234 @@ class Optimizer:
         if sizes != own_sizes:
             raise ValueError(f"the state is of groups of {sizes} parameters, {self._name} has {own_sizes}")
         for group in given:
-            lacking = [name for name in self.defaults if name not in group]
-            if lacking:
+            if lacking := [name for name in self.defaults if name not in (*group, *FLAGS)]:
                 raise ValueError(f"the state is not of {self._name}: it has no {', '.join(lacking)}")
-        given = [self._checked(group) for group in given]
-        tensors = {
-            str(position): tensor  # JSON makes strings of keys
+        given = [self._checked({**self.defaults, **group}) for group in given]  # a flag may be younger than the state
+        owned: dict[str, tuple[Tensor, Any]] = {
+            str(position): (tensor, new)  # JSON makes strings of keys
             for new, group in zip(given, self.param_groups, strict=True)
             for position, tensor in zip(new["params"], group["params"], strict=True)
         }
         state = {}
         for position, values in mapping(state_dict["state"], "state", owner).items():
-            tensor = tensors.get(str(position))
-            if tensor is None:
-                raise ValueError(f"the state has a parameter {position}, {self._name} has {len(tensors)}")
-            for name, value in mapping(values, f"state of parameter {position}", owner).items():
-                if isinstance(value, np.ndarray) and value.shape != tensor.shape:
-                    raise ValueError(
-                        f"the state has {name} of shape {value.shape} for parameter {position}, of shape {tensor.shape}"
-                    )
-            state[tensor] = _copied(values, tensor.dtype)
+            if str(position) not in owned:
+                raise ValueError(f"the state has a parameter {position}, {self._name} has {len(owned)}")
+            tensor, settings = owned[str(position)]
+            name = f"state of parameter {position}"
+            state[tensor] = self._checked_state(mapping(values, name, owner), tensor, settings, name)
         self.state = state
         for new, group in zip(given, self.param_groups, strict=True):
             group.update({name: value for name, value in new.items() if name != "params"})
 
+    def _checked_state(self, given: Mapping[str, Any], tensor: Tensor, group: Any, where: str) -> dict[str, Any]:
+        """A copy of what was kept for a parameter: numbers and arrays of its shape, such as a first step leaves."""
+        owner, fresh, state = f"{self._name}.load_state_dict", dict[str, Any](), dict[str, Any]()
+        with np.errstate(all="ignore"):
+            self.update(np.zeros_like(tensor.data), np.zeros_like(tensor.data), fresh, SimpleNamespace(**group))
+        if given and (lacking := [name for name in fresh if name not in given]):
+            raise ValueError(f"the {where} is not of {self._name}: it has no {', '.join(lacking)}")
+        for name, value in given.items():
+            place = f"{name} in the {where}"
+            if isinstance(fresh.get(name, value), np.ndarray):
+                state[name] = np.array(array(value, place, owner), tensor.dtype)
+                if state[name].shape != tensor.shape:
+                    raise ValueError(f"{place} is of shape {state[name].shape}, and the parameter of {tensor.shape}")
+            else:
+                state[name] = number(value, place, owner, least=0 if name == "step" else -math.inf)
+        return state
 
-def _copied(state: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
-    return {name: np.array(value, dtype) if isinstance(value, np.ndarray) else value for name, value in state.items()}
+
+def _one_step(make: Any, **settings: Any) -> float:
+    """Where a step leads from w = 1 when the loss is w², so that the gradient is 2."""
+    w = Tensor([1.0], requires_grad=True)
+    (w * w).sum().backward()
+    make([w], **settings).step()
+    return float(round(w.item(), 6))
 
 
-class SGD(Optimizer):
+def _kept(state: State, p: np.ndarray, *names: str, first: float = 0.0) -> list[np.ndarray]:
+    """The arrays of these names, of which each number is `first` before the first step."""
+    for name in names:
+        if name not in state:
+            state[name] = np.full_like(p, first)
+    return [state[name] for name in names]
+
+
+def _moments(p: np.ndarray, grad: np.ndarray, state: State, betas: Any) -> tuple[int, np.ndarray, np.ndarray]:
+    """The number of this step, and with its gradient the running mean of gradients and that of their squares."""
+    mean, square = _kept(state, p, "exp_avg", "exp_avg_sq")
+    mean += (1 - betas[0]) * (grad - mean)
+    square *= betas[1]
+    square += (1 - betas[1]) * grad * grad
+    state["step"] = state.get("step", 0) + 1
+    return state["step"], mean, square
+
+
+class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
     """Gradient descent: p ← p - lr · d, with d = grad + weight_decay · p.
 
     With momentum, v ← momentum · v + (1 - dampening) · d (at first v = d) takes the place of d; with nesterov,
     d + momentum · v does (Sutskever et al., 2013, in PyTorch's form).
 
-    >>> w = Tensor([1.0], requires_grad=True)
-    >>> (w * w).sum().backward()
-    >>> SGD([w], lr=0.25).step()
-    >>> w.item()
+    >>> _one_step(SGD, lr=0.25)
     0.5
     """
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-    ) -> None:
-        settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
-        super().__init__(params, {**settings, "nesterov": nesterov})
-
-    def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        group = super()._checked(group)
-        if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
-            raise ValueError("SGD with nesterov expects a momentum above 0 and no dampening")
-        return group
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        direction = grad + group["weight_decay"] * values if group["weight_decay"] else grad
-        momentum = group["momentum"]
-        if momentum:
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        direction = grad
+        if s.momentum:
             velocity = state.get("momentum_buffer")
             if velocity is None:
-                velocity = state["momentum_buffer"] = np.array(direction)  # a sum of 0-d arrays is not an array
+                velocity = state["momentum_buffer"] = np.array(grad)  # a sum of 0-d arrays is not an array
             else:
-                velocity *= momentum
-                velocity += (1 - group["dampening"]) * direction
-            direction = direction + momentum * velocity if group["nesterov"] else velocity
-        values -= group["lr"] * direction
+                velocity *= s.momentum
+                velocity += (1 - s.dampening) * grad
+            direction = grad + s.momentum * velocity if s.nesterov else velocity
+        p -= s.lr * direction
 
 
-class Adam(Optimizer):
+class Adam(
+    Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, decoupled_weight_decay=False
+):
     """The gradient's running mean, divided by the root of its running mean square (Kingma and Ba, 2015).
 
     m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - lr · m̂ / (√v̂ + eps), where m̂ = m / (1 - β₁ᵗ) and
-    v̂ = v / (1 - β₂ᵗ) after t steps, and g = grad + weight_decay · p.
+    v̂ = v / (1 - β₂ᵗ) after t steps, and g = grad + weight_decay · p. With amsgrad, the largest v so far takes the
+    place of v (Reddi et al., 2018).
 
-    >>> w = Tensor([1.0], requires_grad=True)
-    >>> (w * w).sum().backward()
-    >>> Adam([w], lr=0.25).step()
-    >>> round(w.item(), 6)
+    >>> _one_step(Adam, lr=0.25)
     0.75
     """
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if group["weight_decay"]:
-            grad = grad + group["weight_decay"] * values
-        if not state:
-            state.update(step=0, exp_avg=np.zeros_like(values), exp_avg_sq=np.zeros_like(values))
-        state["step"] += 1
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        beta1, beta2 = group["betas"]
-        mean += (1 - beta1) * (grad - mean)
-        square *= beta2
-        square += (1 - beta2) * grad * grad
-        scale = np.sqrt(square)
-        scale /= math.sqrt(1 - beta2 ** state["step"])
-        scale += group["eps"]
-        values -= group["lr"] / (1 - beta1 ** state["step"]) * mean / scale
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        step, mean, square = _moments(p, grad, state, s.betas)
+        if s.amsgrad:
+            (largest,) = _kept(state, p, "max_exp_avg_sq")
+            square = np.maximum(largest, square, out=largest)
+        scale = np.asarray(np.sqrt(square))
+        scale /= math.sqrt(1 - s.betas[1] ** step)
+        scale += s.eps
+        p -= s.lr / (1 - s.betas[0] ** step) * mean / scale
 
 
-class AdamW(Adam):
-    """Adam with decoupled weight decay: p ← p · (1 - lr · weight_decay) before each step.
+class AdamW(Adam, weight_decay=1e-2, decoupled_weight_decay=True):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): before each step p ← p · (1 - lr · weight_decay).
 
-    (Loshchilov and Hutter, 2019.)
-
-    >>> w = Tensor([1.0], requires_grad=True)
-    >>> (w * w).sum().backward()
-    >>> AdamW([w], lr=0.25, weight_decay=0.4).step()
-    >>> round(w.item(), 6)
+    >>> _one_step(AdamW, lr=0.25, weight_decay=0.4)
     0.65
     """
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _update(self, values: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        values *= 1 - group["lr"] * group["weight_decay"]
-        super()._update(values, grad, state, {**group, "weight_decay": 0.0})
+class NAdam(
+    Optimizer,
+    lr=2e-3,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    momentum_decay=4e-3,
+    decoupled_weight_decay=False,
+):
+    """Adam with Nesterov's momentum (Dozat, 2016): the step looks one gradient ahead.
+
+    With μₜ = β₁ (1 - 0.96^(t · momentum_decay) / 2), m and v as Adam's and v̂ = v / (1 - β₂ᵗ),
+    p ← p - lr · ((1 - μₜ) g / (1 - ∏μ₁…μₜ) + μₜ₊₁ m / (1 - ∏μ₁…μₜ₊₁)) / (√v̂ + eps).
+
+    >>> _one_step(NAdam, lr=0.25)
+    0.735887
+    """
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        step, mean, square = _moments(p, grad, state, s.betas)
+        now, ahead = (s.betas[0] * (1 - 0.5 * 0.96 ** (t * s.momentum_decay)) for t in (step, step + 1))
+        product = state["mu_product"] = state.get("mu_product", 1.0) * now
+        direction = (1 - now) / (1 - product) * grad + ahead / (1 - product * ahead) * mean
+        p -= s.lr * direction / (np.sqrt(square / (1 - s.betas[1] ** step)) + s.eps)
+
+
+class RAdam(Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False):
+    """Adam that trusts its running square only once it rests on enough gradients (Liu et al., 2020).
+
+    With ρ∞ = 2 / (1 - β₂) - 1 and ρ = ρ∞ - 2t β₂ᵗ / (1 - β₂ᵗ): while ρ ≤ 5, p ← p - lr · m̂; from then on Adam's step
+    (with eps added to √v) times √((ρ - 4)(ρ - 2)ρ∞ / ((ρ∞ - 4)(ρ∞ - 2)ρ)).
+
+    >>> _one_step(RAdam, lr=0.25)
+    0.5
+    """
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        step, mean, square = _moments(p, grad, state, s.betas)
+        left = 1 - s.betas[1] ** step
+        limit = 2 / (1 - s.betas[1]) - 1
+        length = limit - 2 * step * s.betas[1] ** step / left
+        direction = s.lr / (1 - s.betas[0] ** step) * mean
+        if length > 5:
+            trust = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
+            direction = direction * math.sqrt(left * trust) / (np.sqrt(square) + s.eps)
+        p -= direction
+
+
+class RMSprop(Optimizer, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    """Steps of the gradient over the root of its running square (Tieleman and Hinton, 2012).
+
+    v ← alpha · v + (1 - alpha) g² and p ← p - lr · g / (√v + eps), with g = grad + weight_decay · p. If centered, the
+    square of the running mean of g is taken from v before the root (Graves, 2013). With momentum,
+    b ← momentum · b + g / (√v + eps) takes the place of the quotient.
+
+    >>> _one_step(RMSprop, lr=0.025)
+    0.75
+    """
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        state["step"] = state.get("step", 0) + 1
+        (square,) = _kept(state, p, "square_avg")
+        square *= s.alpha
+        square += (1 - s.alpha) * grad * grad
+        if s.centered:
+            (mean,) = _kept(state, p, "grad_avg")
+            mean += (1 - s.alpha) * (grad - mean)
+            square = square - mean * mean
+        direction = grad / (np.sqrt(square) + s.eps)
+        if s.momentum:
+            (velocity,) = _kept(state, p, "momentum_buffer")
+            velocity *= s.momentum
+            velocity += direction
+            direction = velocity
+        p -= s.lr * direction
+
+
+class Adagrad(Optimizer, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
+    """Steps of the gradient over the root of the sum of all its squares (Duchi et al., 2011).
+
+    s ← s + g² and p ← p - lr / (1 + (t - 1) · lr_decay) · g / (√s + eps) in step t, with g = grad + weight_decay · p.
+
+    >>> _one_step(Adagrad, lr=0.25)
+    0.75
+    """
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        (total,) = _kept(state, p, "sum", first=s.initial_accumulator_value)
+        total += grad * grad
+        before = state.get("step", 0)
+        state["step"] = before + 1
+        p -= s.lr / (1 + before * s.lr_decay) * grad / (np.sqrt(total) + s.eps)
+
+
+class Adadelta(Optimizer, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
+    """Steps as long as the last ones were, for gradients as large as the last ones were (Zeiler, 2012).
+
+    v ← rho · v + (1 - rho) g², d = g √(u + eps) / √(v + eps), u ← rho · u + (1 - rho) d² and p ← p - lr · d, with
+    g = grad + weight_decay · p.
+
+    >>> _one_step(Adadelta, eps=1.0)
+    -0.690308
+    """
+
+    def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
+        state["step"] = state.get("step", 0) + 1
+        square, moved = _kept(state, p, "square_avg", "acc_delta")
+        square *= s.rho
+        square += (1 - s.rho) * grad * grad
+        step = np.sqrt(moved + s.eps) / np.sqrt(square + s.eps) * grad
+        moved *= s.rho
+        moved += (1 - s.rho) * step * step
+        p -= s.lr * step
