@@ -119,19 +119,27 @@ def of_a_part(claim: Claim) -> tuple[Claim, str]:
     """A large operation on a part of its arrays, if it does the same to each part along an axis; and which part."""
     value = claim.call()
     numbers = value.size + sum(array.size for array in claim.arrays if isinstance(array, np.ndarray))
-    for axis in (-1, 0) if numbers > LARGE and value.ndim else ():
+    for axis, of_args in ((-1, -1), (0, 0), (0, -1), (-1, 0)) if numbers > LARGE and value.ndim else ():
         n = value.shape[axis]
         keep = max(2, int(n * LARGE / numbers))
         if keep >= n:
             continue
-        arrays = [_part(array, axis, n, keep) for array in claim.arrays]
+        arrays = tuple(_part(array, of_args, n, keep) for array in claim.arrays)
+        settings = {name: _shorter(one, n, keep) for name, one in claim.settings.items()}
         try:
-            few = replace(claim, arrays=tuple(arrays))
+            few = replace(claim, arrays=arrays, settings=settings)
             if np.allclose(few.call(), _part(value, axis, n, keep), 1e-9, 1e-12, equal_nan=True):
                 return few, f"on {keep} of {n} along its {'last' if axis else 'first'} axis"
         except Exception:  # it takes no part of its arrays
             continue
     return claim, ""
+
+
+def _shorter(setting: Any, n: int, keep: int) -> Any:
+    """A shape among the settings with as many as are kept."""
+    if not isinstance(setting, tuple) or n not in setting[-1:] + setting[:1]:
+        return setting
+    return tuple(keep if i in (0, len(setting) - 1) and one == n else one for i, one in enumerate(setting))
 
 
 def _part(array: Any, axis: int, n: int, keep: int) -> Any:
