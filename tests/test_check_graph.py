@@ -7,7 +7,7 @@ import pytest
 
 from tinygrad_cnn import Tensor, check_graph, manual_seed, nn, ops, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.microscope.selftest import planted
+from tinygrad_cnn.microscope.diagnosis.selftest import planted
 from tinygrad_cnn.models import MODELS
 
 random = np.random.default_rng(0)
@@ -110,7 +110,7 @@ def test_what_a_failure_says(model):
     assert (failure.op, failure.argument, failure.kind, failure.layer) == ("scaled", "y", "factor", "scaled")
     assert "test_check_graph.py" in failure.line and failure.line.endswith("# the line of the mixture")
     assert "WRONG for y: factor" in text
-    assert f"1 of {len(report.nodes)} rules wrong:" in text
+    assert f"1 of {sum(len(node.node.argnums) for node in report.nodes)} rules wrong:" in text
     assert "0.5 times" in text
     assert not report.ok
 
@@ -200,13 +200,13 @@ def test_what_cannot_be_checked_is_said_and_is_not_right(monkeypatch):
         "not checked: its inputs hold NaN",
     ]
     assert report.failures == [] and not report.ok
-    assert str(report).endswith("2 of 2 rules not checked")
+    assert str(report).endswith("2 of 2 operations not checked")
     monkeypatch.setattr("tinygrad_cnn.nn.threads.number_of_threads", lambda: 2)
     model = nn.DataParallel(MODELS["simple"]())
     report = check_graph(F.cross_entropy(model(IMAGES), LABELS))
     assert [node.op for node in report.nodes if not node.checked] == ["parallel"]
     assert "check the module within DataParallel" in report.nodes[0].note
-    assert str(report).endswith("1 of 6 rules not checked")
+    assert str(report).endswith("1 of 6 operations not checked")
     with pytest.raises(ValueError, match="no graph to read"):
         check_graph(Tensor([1.0]))
 
@@ -312,9 +312,11 @@ def test_what_the_rule_reads_may_be_rounded_as_well():
     assert kinds_of(softened, random.standard_normal((20, 30))) == ["precision"]
 
 
-def test_float32_is_no_mistake():
+def test_a_rule_in_float32_is_a_mistake_for_float64_only():
     product = made(lambda x: 3 * x, lambda g, out, x: np.float32(3 * g))
-    assert kinds_of(product, random.standard_normal((20, 30))) == []
+    x = random.standard_normal((20, 30))
+    assert kinds_of(product, x) == ["precision"]
+    assert kinds_of(product, x.astype(np.float32)) == []
 
 
 def test_errors_that_cancel_in_a_sum_over_all():

@@ -6,10 +6,10 @@ import pytest
 from tinygrad_cnn import Tensor, grad, nn, ops, primitive
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.functional import windows
-from tinygrad_cnn.microscope.closed_form import closed_form
-from tinygrad_cnn.microscope.explain import explain
-from tinygrad_cnn.microscope.notation import forward_notation, read_rule
-from tinygrad_cnn.microscope.reading import Reading
+from tinygrad_cnn.microscope.reading.closed_form import closed_form
+from tinygrad_cnn.microscope.reading.graph_view import GraphView
+from tinygrad_cnn.microscope.reading.rules import forward_notation, read_rule
+from tinygrad_cnn.microscope.showing.explain import explain
 from tinygrad_cnn.models import MODELS
 
 random = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def notation(primitive, args, settings=None, argnum=0):
         (ops.add, [normal(2, 3), normal(3)], {}, "Y = A + B", ["dA = dY", "dB = Σ_{axis 0} dY"]),
         (ops.sub, [normal(2), normal(2)], {}, "Y = A − B", ["dA = dY", "dB = −dY"]),
         (ops.mul, [normal(2), normal(2)], {}, "Y = A ⊙ B", ["dA = dY ⊙ B", "dB = dY ⊙ A"]),
-        (ops.mul, [normal(2), 0.5], {}, "Y = 0.5 · A", ["dA = 0.5 · dY"]),
+        (ops.mul, [normal(2), 0.5], {}, "Y = 0.5 × A", ["dA = 0.5 × dY"]),
         (ops.div, [normal(2), 3], {}, "Y = A / 3", ["dA = dY / 3"]),
         (ops.div, [normal(2), normal(2)], {}, "Y = A / B", ["dA = dY / B", "dB = −dY ⊙ Y / B"]),
         (ops.matmul, [normal(2, 3), normal(3, 2)], {}, "Y = A · B", ["dA = dY · Bᵀ", "dB = Aᵀ · dY"]),
@@ -58,9 +58,9 @@ def notation(primitive, args, settings=None, argnum=0):
         (ops.sigmoid, [normal(2)], {}, "Y = σ(X)", ["dX = dY ⊙ Y ⊙ (1 − Y)"]),
         (ops.exp, [normal(2)], {}, "Y = exp(X)", ["dX = dY ⊙ Y"]),
         (ops.log, [normal(2) ** 2], {}, "Y = log(X)", ["dX = dY / X"]),
-        (ops.sqrt, [normal(2) ** 2], {}, "Y = sqrt(X)", ["dX = dY / (2 · Y)"]),
-        (ops.relu, [normal(2)], {}, "Y = relu(X)", ["dX = dY ⊙ M"]),
-        (ops.pow, [normal(2) ** 2, 3], {}, "Y = A³", ["dA = 3 · dY ⊙ A²"]),
+        (ops.sqrt, [normal(2) ** 2], {}, "Y = sqrt(X)", ["dX = dY / (2 × Y)"]),
+        (ops.relu, [normal(2)], {}, "Y = relu(X)", ["dX = dY ⊙ [Y > 0]"]),
+        (ops.pow, [normal(2) ** 2, 3], {}, "Y = A³", ["dA = 3 × dY ⊙ A²"]),
         (ops.permute, [normal(2, 3)], {"axes": (1, 0)}, "Y = Xᵀ", ["dX = dYᵀ"]),
         (
             ops.log_softmax,
@@ -90,12 +90,12 @@ def test_the_notation_comes_from_the_rule_and_not_from_a_list():
         return 2 * x
 
     twice.defvjp(lambda g, out, x: g * 2)
-    assert notation(twice, [normal(3)]) == "dX = 2 · dY"
+    assert notation(twice, [normal(3)]) == "dX = 2 × dY"
     twice.defvjp(lambda g, out, x: 3 * g * x)
-    assert notation(twice, [normal(3)]) == "dX = 3 · dY ⊙ X"
+    assert notation(twice, [normal(3)]) == "dX = 3 × dY ⊙ X"
 
 
-def test_a_rule_that_works_on_arrays_only_is_shown_as_its_author_wrote_it():
+def test_a_rule_in_functions_of_numpy_is_read_as_well():
     @primitive
     def product(a, b):
         return np.einsum("ij,jk->ik", a, b)
@@ -105,8 +105,8 @@ def test_a_rule_that_works_on_arrays_only_is_shown_as_its_author_wrote_it():
         lambda g, out, a, b: np.einsum("ij,ik->jk", a, g),
     )
     args = [normal(2, 3), normal(3, 2)]
-    assert notation(product, args) == 'dA = np.einsum("ik,jk->ij", g, b)'
-    assert notation(product, args, argnum=1) == 'dB = np.einsum("ij,ik->jk", a, g)'
+    assert notation(product, args) == "dA = einsum(ik,jk->ij, dY, B)"
+    assert notation(product, args, argnum=1) == "dB = einsum(ij,ik->jk, A, dY)"
     w = Tensor(normal(3, 2), requires_grad=True)
     assert explain(product(normal(2, 3), w).sum(), wrt=w).steps[-1].backward == notation(product, args, argnum=1)
 
@@ -117,7 +117,7 @@ def test_two_arrays_have_two_names():
         return np.where(x > 0, x, 0) * np.arange(3.0)
 
     twice_masked.defvjp(lambda g, out, x: ops.mul(ops.mul(g, np.asarray(x) > 0) * np.arange(3.0), np.asarray(x) > -1))
-    assert notation(twice_masked, [normal(3)]) == "dX = dY ⊙ M ⊙ K ⊙ M2"
+    assert notation(twice_masked, [normal(3)]) == "dX = dY ⊙ [X > 0] ⊙ K ⊙ [X > −1]"
 
 
 def test_what_is_computed_in_parts_is_said_to_be(monkeypatch):
@@ -146,7 +146,7 @@ def test_the_axes_of_a_convolution_have_their_names(monkeypatch, product_first, 
     monkeypatch.setattr(windows, "product_first", product_first)
     model = nn.Sequential(nn.Conv2d(3, filters, 3, stride=stride, padding=padding), nn.ReLU())
     output = model(normal(5, 3, 9, 8))
-    reading = Reading(output.sum())
+    reading = GraphView(output.sum())
     named, layer = shapes(reading, "Conv2d")
     _, _, out_h, out_w = output.shape
     assert named["permute"] == f"(N 5, F {filters}, OH {out_h}, OW {out_w})"
@@ -159,7 +159,7 @@ def test_the_axes_of_a_convolution_have_their_names(monkeypatch, product_first, 
 
 def test_one_axis_has_another_name_in_each_layer():
     model = MODELS["lenet"]()
-    reading = Reading(model(normal(4, 1, 28, 28)).sum())
+    reading = GraphView(model(normal(4, 1, 28, 28)).sum())
     by_title = {layer.title: layer for layer in reading.layers}
     convolution, pooling, second = (by_title[title] for title in ("0 Conv2d", "2 MaxPool2d", "3 Conv2d"))
     image = convolution.nodes[-1]
@@ -169,7 +169,7 @@ def test_one_axis_has_another_name_in_each_layer():
     assert reading.shape(pooled, second.nodes[0]) == "(N 4, C 6, H 14, W 14)"
     dense = by_title["7 Linear"].nodes
     assert [reading.shape(node, node) for node in dense] == [
-        "(F·OH·OW 400, out 120)",
+        "(in 400, out 120)",
         "(N 4, out 120)",
         "(N 4, out 120)",
     ]
@@ -177,7 +177,7 @@ def test_one_axis_has_another_name_in_each_layer():
 
 def test_operations_on_constants_are_in_the_graph():
     _, loss = a_loss()
-    reading = Reading(loss)
+    reading = GraphView(loss)
     names = [node.primitive.name for node in reading.layers[0].nodes if not node.requires_grad]
     assert names == ["permute", "im2col", "reshape", "im2col", "reshape"]
     assert len(reading.inputs) == 1 and reading.name(reading.inputs[0]) == "input"
@@ -188,14 +188,14 @@ def test_the_graph_keeps_a_constant_as_it_was():
     loss = model(images).sum()
     before = images.copy()
     images[...] = 0
-    reading = Reading(loss)
+    reading = GraphView(loss)
     np.testing.assert_array_equal(reading.values[reading.inputs[0]], before)
     assert closed_form(reading, reading.layers[0]).lines()[0] == "dW = dY · colsᵀ"
 
 
 def test_an_axis_of_length_one_is_not_named_by_chance():
     model = MODELS["lenet"]()
-    reading = Reading(model(normal(4, 1, 28, 28)).sum())
+    reading = GraphView(model(normal(4, 1, 28, 28)).sum())
     (second,) = [layer for layer in reading.layers if layer.title == "3 Conv2d"]
     inner = [reading.shape(node, node) for node in second.nodes if node.primitive is ops.im2col]
     assert inner == ["(H 14, 1, C 6, KW 5, OW 10, N 4)", "(OH 10, KH 5, C·KW·OW 300, 1, 1, N 4)"]
@@ -205,7 +205,7 @@ def test_a_layer_is_called_again_without_changing_its_state():
     model = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3))
     loss = model(normal(4, 2, 6, 6)).sum()
     before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
-    Reading(loss)
+    GraphView(loss)
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
@@ -214,7 +214,7 @@ def test_a_layer_is_called_again_without_changing_its_state():
 
 
 def formulas(loss):
-    reading = Reading(loss)
+    reading = GraphView(loss)
     return {layer.title: closed_form(reading, layer).lines() for layer in reading.layers}
 
 
@@ -238,13 +238,13 @@ def test_the_textbook_comes_out_for_every_layer():
         "where dY · colsᵀ is added up over OH as well",
     ]
     assert found["1 Tanh"] == ["dX = dY ⊙ (1 − G ⊙ G)", "where G = tanh(X)"]
-    assert found["2 AvgPool2d"] == ["dX = col2im(dY / 4)"]
-    assert found["4 MaxPool2d"][0] == "dX = col2im(dY ⊙ M)"
+    assert found["2 AvgPool2d"] == ["dX = col2im(dY / 4, stride=2)"]
+    assert found["4 MaxPool2d"][0] == "dX = col2im(dY ⊙ M, stride=2)"
     assert found["4 MaxPool2d"][1].startswith("where M is 1 in 25% of its elements and 0 elsewhere")
     assert found["6 Linear"] == ["dW = dYᵀ · X", "dX = dY · W", "db = Σ_{N} dY"]
     assert found["cross_entropy"] == [
-        "dX = G − exp(log_softmax(X)) ⊙ (Σ_{out} G)",
-        "where G = scatter(−1/4 at [i, i])",
+        "dX = G − exp(log_softmax(X)) ⊙ (Σ_{C} G)",
+        "where G = scatter(−1/4 at [i, kᵢ])",
     ]
 
 
@@ -262,7 +262,7 @@ def test_both_orders_of_a_convolution_give_their_own_formula(monkeypatch, produc
     g = (2 * y.data).transpose(2, 1, 3, 0)  # (OH, F, OW, N)
     images = np.pad(x.data.transpose(2, 1, 3, 0), [(0, 0), (0, 0), (1, 1), (0, 0)])
     if product_first:
-        assert found[:2] == ["dX = crop(col2im_W(flip(W)ᵀ · G))", "dW = flip(G · colsᵀ)"]
+        assert found[:2] == ["dX = crop(col2im_W(flip_KH(W)ᵀ · G))", "dW = flip_KH(G · colsᵀ)"]
         assert found[3:5] == ["where G = im2col_H(pad(dY))", "where cols = im2col_W(pad(X))"]
         padded = np.pad(g, [(1, 1), (0, 0), (0, 0), (0, 0)])
         rows = np.stack([padded[p : p + 6] for p in range(3)], 1).reshape(6, 6, 10)  # (H, KH·F, OW·N)
@@ -317,7 +317,7 @@ def test_two_formulas_that_differ_are_written_differently(first, second):
 def test_halves_flips_and_steps_are_told_apart():
     a, b = Tensor(normal(2, 3), requires_grad=True), Tensor(normal(4, 3), requires_grad=True)
     assert formulas(F.cat([a, b]).sum() * 2)["concatenate"] == ["dX = dY[0:2]", "dX2 = dY[2:6]"]
-    assert formulas((a[::-1] * 2).sum())["index"] == ["dX = flip(dY)"]
+    assert formulas((a[::-1] * 2).sum())["index"] == ["dX = flip_{axis 0}(dY)"]
     assert formulas((a[:, ::2] * 2).sum())["index"] == ["dX = scatter(dY at [:, ::2])"]
     assert formulas((a.T * 2).sum())["permute"] == ["dX = dYᵀ"]
     assert formulas(ops.index(a, key=[0, 0, 1]).sum() * 2)["index"] == ["dX = scatter(dY at [i])"]
@@ -334,7 +334,7 @@ def test_a_composition_of_ones_own_is_folded_as_well():
     gate, x = Gate(), Tensor(normal(5, 3), requires_grad=True)
     found = formulas(gate(x).sum())
     assert found["batch_norm"][1] == "dscale = Q / H"
-    assert "where Q = Σ_{axis 0} (dY ⊙ G)" in found["batch_norm"]
+    assert "where Q = Σ_{N} (dY ⊙ G)" in found["batch_norm"]
     assert found["mul"] == ["dX = dY ⊙ X2", "dX2 += dY ⊙ X"]  # x goes into both
 
 
@@ -437,7 +437,7 @@ def test_a_layer_that_is_called_twice_has_two_titles():
         (lambda x: F.avg_pool2d(x, 2).sum(), ["1/4"]),
         (lambda x: (x * np.full((1, 1, 4, 4), 5.0)).sum(), ["5"]),
         (lambda x: (x / np.arange(1, 17.0).reshape(1, 1, 4, 4)).sum(), ["1/K"]),
-        (lambda x: (x * x).mean(), ["1/16"]),
+        (lambda x: (x * x).mean(), ["1/16", "2"]),
         (lambda x: (3 * x.relu()).sum() / 2, ["1/2", "3"]),
         (lambda x: x.tanh().sum(), []),
     ],
@@ -470,7 +470,7 @@ def test_nothing_to_explain_is_no_reason_to_fail():
 @pytest.mark.parametrize("channels", [1, 2])
 def test_axes_of_length_one_have_their_names_where_they_matter(batch, channels):
     conv = nn.Conv2d(channels, 4, 3)
-    reading = Reading(conv(Tensor(normal(batch, channels, 6, 6), requires_grad=True)).sum())
+    reading = GraphView(conv(Tensor(normal(batch, channels, 6, 6), requires_grad=True)).sum())
     layer = reading.layers[0]
     last = layer.nodes[-1]
     assert reading.shape(last, last) == f"(N {batch}, F 4, OH 4, OW 4)"
@@ -482,7 +482,7 @@ def test_axes_of_length_one_have_their_names_where_they_matter(batch, channels):
 
 def test_a_product_of_no_known_meaning_gives_no_names():
     a, b = (Tensor(normal(*shape), requires_grad=True) for shape in ((5, 4, 3), (3, 2)))
-    reading = Reading((a @ b).sum())
+    reading = GraphView((a @ b).sum())
     assert reading.shape(reading.nodes[0], reading.nodes[0]) == "(5, 4, 2)"
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from tinygrad_cnn import Tensor, nn
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.microscope.page import PLACEHOLDER, page, page_data
-from tinygrad_cnn.microscope.reading import Reading
-from tinygrad_cnn.microscope.show import show
+from tinygrad_cnn.microscope.reading.graph_view import GraphView
+from tinygrad_cnn.microscope.showing.page import PLACEHOLDER, page, page_data
+from tinygrad_cnn.microscope.showing.show import show
 
 
 class Residual(nn.Module):
@@ -65,7 +65,7 @@ def test_layers_are_unfolded_on_request(loss, unfold, capsys):
     show(loss, unfold=unfold)
     text = capsys.readouterr().out
     assert text.count(" matmul  (") == 1
-    assert text.count("not recorded: needs no gradient") == 4  # what is computed of the image alone
+    assert text.count("needs no gradient") == 4  # what is computed of the image alone
     assert ("log_softmax" in text) == (len(unfold) == 2)
     show(loss, unfold=True)
     assert capsys.readouterr().out.count(" matmul  (") == 3
@@ -130,7 +130,7 @@ def test_what_cannot_be_shown(loss):
 
 
 def test_the_data_of_the_page(loss, model):
-    reading = Reading(loss)
+    reading = GraphView(loss)
     data = json.loads(json.dumps(page_data(reading), allow_nan=False))
     nodes = data["nodes"]
     assert [node["id"] for node in nodes] == list(range(len(nodes)))
@@ -152,7 +152,7 @@ def test_the_data_of_the_page(loss, model):
 
 
 def test_images_are_those_of_the_first_in_the_batch(loss):
-    reading = Reading(loss)
+    reading = GraphView(loss)
     (image,) = [node for node in page_data(reading)["nodes"] if node["op"] == "input"]
     shown = image["images"]["value"]
     pixels = np.frombuffer(base64.b64decode(shown["pixels"]), np.uint8).reshape(shown["count"], shown["height"], -1)
@@ -171,9 +171,9 @@ def test_images_are_those_of_the_first_in_the_batch(loss):
 
 
 def test_the_page_holds_its_data_and_nothing_else_to_load(loss):
-    text = page(Reading(loss))
+    text = page(GraphView(loss))
     assert PLACEHOLDER not in text
     assert '"title":' in text
     assert not re.search(r"https?://|src=|@import|url\(", text)
     strange = Tensor([1.0], requires_grad=True)
-    assert "</script" not in page(Reading(F.relu(strange))).split("DATA =")[1].split("\n")[0]
+    assert "</script" not in page(GraphView(F.relu(strange))).split("DATA =")[1].split("\n")[0]

@@ -9,8 +9,8 @@ import pytest
 
 from tinygrad_cnn import Tensor, nn, no_grad, optim, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.microscope.anomaly import AnomalyError, detect_anomaly
-from tinygrad_cnn.microscope.profile import profile
+from tinygrad_cnn.microscope.watching.anomaly import AnomalyError, detect_anomaly
+from tinygrad_cnn.microscope.watching.profile import profile
 from tinygrad_cnn.models import MODELS
 
 

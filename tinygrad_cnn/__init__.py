@@ -46,13 +46,14 @@ from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, device
 
 if TYPE_CHECKING:
-    from .microscope.anomaly import AnomalyError, detect_anomaly
-    from .microscope.check import check_graph
-    from .microscope.explain import explain
-    from .microscope.gradcheck import GradcheckError, gradcheck
-    from .microscope.profile import profile
-    from .microscope.show import show
-    from .microscope.summary import summary
+    from .microscope.diagnosis.check_graph import check_graph
+    from .microscope.diagnosis.gradcheck import gradcheck
+    from .microscope.diagnosis.gradcheck_error import GradcheckError
+    from .microscope.showing.explain import explain
+    from .microscope.showing.show import show
+    from .microscope.watching.anomaly import AnomalyError, detect_anomaly
+    from .microscope.watching.profile import profile
+    from .microscope.watching.summary import summary
 
 __version__ = "0.1.0"
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from .commands import explain_show, train
 from .commands.errors import exit_status
 from .commands.info import show_info
-from .microscope.selftest import selftest
+from .microscope.diagnosis.selftest import selftest
 
 
 class Parser(argparse.ArgumentParser):

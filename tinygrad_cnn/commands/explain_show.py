@@ -11,8 +11,8 @@ from rich.console import Console
 from .. import data
 from .. import functional as F
 from ..checkpoint import load_checkpoint
-from ..microscope.explain import explain
-from ..microscope.show import FORMATS, show
+from ..microscope.showing.explain import explain
+from ..microscope.showing.show import FORMATS, show
 from ..models import MODELS
 from ..nn import Module
 from ..random import manual_seed

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from .. import data, optim
 from ..checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from ..microscope.summary import summary
+from ..microscope.watching.summary import summary
 from ..models import MODELS
 from ..nn import Module
 from ..random import manual_seed

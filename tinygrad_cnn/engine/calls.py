@@ -57,9 +57,11 @@ class Call:
     `outer` is the call that it was made within.
     """
 
-    __slots__ = ("_closed", "_kind", "_owner", "_place", "outer")
+    __slots__ = ("_closed", "_kind", "_owner", "_place", "axes", "operands", "outer")
 
     def __init__(self, owner: Any, kind: type | None, outer: Call | None, place: Place | None, closed: bool) -> None:
+        self.axes: str | None = None  # the axes that the composition in it declares, and the nodes it was given
+        self.operands: tuple[Any, ...] = ()
         self._owner = owner  # a function, or None; of a module a weak reference, as a module may keep what it computes
         self._kind = kind  # the class of the module
         self.outer = outer
@@ -110,29 +112,43 @@ def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> 
         _running.call = outer
 
 
-def composition(function: Callable[P, R]) -> Callable[P, R]:
+def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Mark a function as composed of primitives, so that what it records is known to be its own.
+
+    `axes` names the axes of its arguments and of its result, for readers of the graph: for a dense layer
+    `"... in, out in, out -> ... out"`.
 
     >>> from tinygrad_cnn import Tensor, functional as F
     >>> loss = F.cross_entropy(Tensor([[0.0, 1.0]], requires_grad=True), [1])
-    >>> loss.node.primitive.name, loss.node.call.function
-    ('div', 'cross_entropy')
+    >>> loss.node.primitive.name, loss.node.call.function, loss.node.call.axes
+    ('div', 'cross_entropy', 'N C -> ')
     """
 
-    @functools.wraps(function)
-    def call(*args: P.args, **settings: P.kwargs) -> R:
-        outer = _running.call
-        if outer is not None and outer._closed:
-            return function(*args, **settings)
-        _running.call = Call(function, None, outer, _users_place(), True)
-        try:
-            return function(*args, **settings)
-        finally:
-            _running.call = outer
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **settings: P.kwargs) -> R:
+            outer = _running.call
+            if outer is not None and outer._closed:
+                if outer.axes is None:
+                    _declare(outer, axes, args)
+                return function(*args, **settings)
+            _running.call = inner = Call(function, None, outer, _users_place(), True)
+            _declare(inner, axes, args)
+            try:
+                return function(*args, **settings)
+            finally:
+                _running.call = outer
 
-    # doctest passes over functions whose globals are of another module, as those of this wrapper are
-    function.__globals__.setdefault("__test__", {})[function.__name__] = function
-    return call
+        # doctest passes over functions whose globals are of another module, as those of this wrapper are
+        function.__globals__.setdefault("__test__", {})[function.__name__] = function
+        return call
+
+    return decorate
+
+
+def _declare(call: Call, axes: str | None, args: tuple[Any, ...]) -> None:
+    if axes is not None:
+        call.axes, call.operands = axes, tuple(getattr(arg, "node", None) for arg in args)
 
 
 def current() -> Call:

@@ -23,7 +23,7 @@ def relu(input: Array, inplace: bool = False) -> Array:
     return ops.relu(as_array(input))
 
 
-@composition
+@composition()
 def hardtanh(input: Array, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Array:
     """input held between min_val and max_val; at both the gradient is 0.
 
@@ -34,7 +34,7 @@ def hardtanh(input: Array, min_val: float = -1.0, max_val: float = 1.0, inplace:
     return ops.minimum(high, ops.maximum(low, as_float(input), ties="first"), ties="first")
 
 
-@composition
+@composition()
 def relu6(input: Array, inplace: bool = False) -> Array:
     """min(max(input, 0), 6); at 0 and at 6 the gradient is 0.
 
@@ -44,7 +44,7 @@ def relu6(input: Array, inplace: bool = False) -> Array:
     return ops.minimum(6.0, ops.relu(as_float(input)), ties="first")
 
 
-@composition
+@composition()
 def leaky_relu(input: Array, negative_slope: float = 0.01, inplace: bool = False) -> Array:
     """input where it is positive, else negative_slope · input.
 
@@ -56,7 +56,7 @@ def leaky_relu(input: Array, negative_slope: float = 0.01, inplace: bool = False
     return ops.where(ops.compare(input, 0, how=">"), input, negative)
 
 
-@composition
+@composition()
 def prelu(input: Array, weight: Array) -> Array:
     """input where it is positive, else weight · input, with one weight or one for each channel: (N, C, ...), (C).
 
@@ -74,7 +74,7 @@ def prelu(input: Array, weight: Array) -> Array:
     return ops.where(ops.compare(input, 0, how=">"), input, ops.mul(weight, input))
 
 
-@composition
+@composition()
 def elu(input: Array, alpha: float = 1.0, inplace: bool = False) -> Array:
     """input where it is positive, else alpha · (e^input - 1) (Clevert et al., 2015).
 
@@ -84,7 +84,7 @@ def elu(input: Array, alpha: float = 1.0, inplace: bool = False) -> Array:
     return _exponential(input, number(alpha, "alpha", "elu"))
 
 
-@composition
+@composition()
 def selu(input: Array, inplace: bool = False) -> Array:
     """1.0507 · elu(input, 1.6733), which keeps mean 0 and variance 1 (Klambauer et al., 2017).
 
@@ -95,7 +95,7 @@ def selu(input: Array, inplace: bool = False) -> Array:
     return ops.mul(_exponential(input, 1.6732632423543772848170429916717), scale)
 
 
-@composition
+@composition()
 def celu(input: Array, alpha: float = 1.0, inplace: bool = False) -> Array:
     """input where it is positive, else alpha · (e^(input / alpha) - 1) (Barron, 2017).
 
@@ -116,7 +116,7 @@ def _exponential(input: Array, alpha: float, inner: float = 1.0) -> Array:
     return ops.where(ops.compare(input, 0, how=">"), input, ops.mul(ops.expm1(negative), alpha))
 
 
-@composition
+@composition()
 def gelu(input: Array, approximate: str = "none") -> Array:
     """input · Φ(input), Φ being the normal distribution (Hendrycks and Gimpel, 2016); or nearly, with "tanh".
 
@@ -132,7 +132,7 @@ def gelu(input: Array, approximate: str = "none") -> Array:
     return ops.mul(ops.mul(input, 0.5), ops.add(part, 1.0))
 
 
-@composition
+@composition()
 def silu(input: Array, inplace: bool = False) -> Array:
     """input · sigmoid(input), also called swish (Ramachandran et al., 2017).
 
@@ -143,7 +143,7 @@ def silu(input: Array, inplace: bool = False) -> Array:
     return ops.mul(input, ops.sigmoid(input))
 
 
-@composition
+@composition()
 def mish(input: Array, inplace: bool = False) -> Array:
     """input · tanh(softplus(input)) (Misra, 2019).
 
@@ -154,7 +154,7 @@ def mish(input: Array, inplace: bool = False) -> Array:
     return ops.mul(input, ops.tanh(softplus(input)))
 
 
-@composition
+@composition()
 def hardsigmoid(input: Array, inplace: bool = False) -> Array:
     """relu6(input + 3) / 6.
 
@@ -164,7 +164,7 @@ def hardsigmoid(input: Array, inplace: bool = False) -> Array:
     return ops.div(relu6(ops.add(as_float(input), 3.0)), 6.0)
 
 
-@composition
+@composition()
 def hardswish(input: Array, inplace: bool = False) -> Array:
     """input · relu6(input + 3) / 6 (Howard et al., 2019).
 
@@ -175,7 +175,7 @@ def hardswish(input: Array, inplace: bool = False) -> Array:
     return ops.mul(input, hardsigmoid(input))
 
 
-@composition
+@composition()
 def softplus(input: Array, beta: float = 1.0, threshold: float = 20.0) -> Array:
     """log(1 + e^(beta · input)) / beta; the input itself where beta · input is above the threshold.
 
@@ -193,7 +193,7 @@ def softplus(input: Array, beta: float = 1.0, threshold: float = 20.0) -> Array:
     return ops.where(ops.compare(scaled, threshold, how=">"), input, logarithm)
 
 
-@composition
+@composition()
 def softsign(input: Array) -> Array:
     """input / (1 + |input|).
 
@@ -204,7 +204,7 @@ def softsign(input: Array) -> Array:
     return ops.div(input, ops.add(ops.maximum(input, ops.mul(input, -1)), 1.0))
 
 
-@composition
+@composition()
 def logsigmoid(input: Array) -> Array:
     """log sigmoid(input), exact where that would round to log 0.
 
@@ -216,7 +216,7 @@ def logsigmoid(input: Array) -> Array:
     return ops.sub(ops.minimum(input, 0.0), ops.log1p(ops.exp(ops.mul(size, -1))))
 
 
-@composition
+@composition()
 def glu(input: Array, dim: int = -1) -> Array:
     """The first half along `dim`, times the sigmoid of the second (Dauphin et al., 2016).
 
@@ -232,7 +232,7 @@ def glu(input: Array, dim: int = -1) -> Array:
     return ops.mul(ops.index(input, key=halves[0]), ops.sigmoid(ops.index(input, key=halves[1])))
 
 
-@composition
+@composition()
 def softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
     """exp(input) / Σ exp(input) over `dim`, without overflow.
 

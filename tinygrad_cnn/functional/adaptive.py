@@ -32,7 +32,7 @@ def _bounds(length: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return i * length // count, -(-(i + 1) * length // count)
 
 
-@composition
+@composition(axes="N C H W -> N C OH OW")
 def adaptive_avg_pool2d(input: Array, output_size: Any) -> Array:
     """The mean of each of OH × OW windows that cover the image evenly: (N, C, H, W) -> (N, C, OH, OW).
 
@@ -58,7 +58,7 @@ def _averaging(length: int, count: int) -> np.ndarray:
     return np.asarray(inside / inside.sum(1, keepdims=True))
 
 
-@composition
+@composition(axes="N C H W -> N C OH OW")
 def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each of OH × OW windows that cover the image evenly: (N, C, H, W) -> (N, C, OH, OW).
 
@@ -86,7 +86,7 @@ def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = F
     return largest, detached(ops.index(flat, *window, within, key=(ops.ARRAY,) * 3))
 
 
-@composition
+@composition(axes="N C H W -> N C OH OW")
 def lp_pool2d(
     input: Array, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Array:
@@ -121,7 +121,7 @@ def _across(value: Any, name: str, op: str, least: int, height: int = 1) -> tupl
     return height, integer(value, name, op, least=least)
 
 
-@composition
+@composition(axes="N C L -> N C OL")
 def max_pool1d(
     input: Array,
     kernel_size: int,
@@ -149,7 +149,7 @@ def max_pool1d(
     return tuple(map(_as_line, pooled)) if isinstance(pooled, tuple) else _as_line(pooled)
 
 
-@composition
+@composition(axes="N C L -> N C OL")
 def avg_pool1d(
     input: Array,
     kernel_size: int,
@@ -175,7 +175,7 @@ def avg_pool1d(
     return _as_line(pooled)
 
 
-@composition
+@composition(axes="N C L -> N C OL")
 def adaptive_avg_pool1d(input: Array, output_size: int | Sequence[int]) -> Array:
     """The mean of each of OL windows that cover the line evenly: (N, C, L) -> (N, C, OL).
 

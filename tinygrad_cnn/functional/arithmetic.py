@@ -83,7 +83,7 @@ def neg(input: Array) -> Array:
     return ops.mul(input, -1) if input.dtype.kind == "f" else ops.sub(0, input)
 
 
-@composition
+@composition()
 def abs(input: Array) -> Array:
     """|input|, as the larger of input and -input: at 0 the gradient is 0.
 
@@ -103,7 +103,7 @@ def square(input: Array) -> Array:
     return mul(input, input)
 
 
-@composition
+@composition()
 def rsqrt(input: Array) -> Array:
     """1 / √input.
 
@@ -152,7 +152,7 @@ floor, ceil = _step("floor", "floor", "Rounded down"), _step("ceil", "ceil", "Ro
 sign, _rint = _step("sign", "sign", "1, 0 or -1"), _step("round", "rint", "Rounded to the nearest integer")
 
 
-@composition
+@composition()
 def round(input: Array, *, decimals: int = 0) -> Array:
     """Rounded to so many decimals, halves to the even neighbour; the gradient is zero.
 
@@ -185,7 +185,7 @@ def minimum(input: Array, other: Array) -> Array:
     return ops.minimum(*operands(input, other))
 
 
-@composition
+@composition()
 def clamp(input: Array, min: Array | None = None, max: Array | None = None) -> Array:
     """input held between min and max (numbers or tensors); where min > max, max; NaN where any of them is.
 

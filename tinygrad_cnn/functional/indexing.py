@@ -122,7 +122,7 @@ def one_hot(tensor: Array, num_classes: int = -1) -> Array:
     return ops.astype(ops.compare(column, np.arange(count), how="=="), dtype=np.dtype(np.int64))
 
 
-@composition
+@composition()
 def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Array:
     """The rows of the weight at the indices: (...), (K, D) -> (..., D). The row `padding_idx` gets no gradient.
 

@@ -15,7 +15,7 @@ from ._arguments import as_array, factors
 from .products import matmul
 
 
-@composition
+@composition(axes="... in, out in, out -> ... out")
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """input @ weightᵀ + bias.
 
@@ -66,7 +66,7 @@ def _linear_mismatch(input: Array, weight: Array) -> str:
     return message
 
 
-@composition
+@composition()
 def dropout(
     input: Array,
     p: float = 0.5,
@@ -86,7 +86,7 @@ def dropout(
     return _dropped("dropout", input, p, training, generator, input.shape)
 
 
-@composition
+@composition()
 def dropout2d(
     input: Array,
     p: float = 0.5,

@@ -19,7 +19,7 @@ from .normalisation import normalize
 from .reductions import sum
 
 
-@composition
+@composition(axes="N C -> ")
 def cross_entropy(
     input: Array,
     target: Array,
@@ -90,7 +90,7 @@ def _class_weights(weight: Array | None, classes: int, scores: Array) -> Array |
     return weight if weight.dtype == scores.dtype else ops.astype(weight, dtype=scores.dtype)
 
 
-@composition
+@composition(axes="N C -> ")
 def nll_loss(
     input: Array, target: Array, weight: Array | None = None, *, ignore_index: int = -100, reduction: str = "mean"
 ) -> Array:
@@ -180,7 +180,7 @@ def _weighted(op: str, losses: Array, weight: Array | None, reduction: str) -> A
     return reduced(ops.mul(losses, weight), reduction, total=total)
 
 
-@composition
+@composition()
 def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None) -> Array:
     """(input - target)², times `weight` if given (then the mean is over the sum of the weights).
 
@@ -193,7 +193,7 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     return _weighted("mse_loss", ops.mul(difference, difference), weight, reduction)
 
 
-@composition
+@composition()
 def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None) -> Array:
     """|input - target|; shapes and `weight` as in `mse_loss`.
 
@@ -203,7 +203,7 @@ def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Arr
     return _weighted("l1_loss", abs(ops.sub(*_pair("l1_loss", input, target))), weight, reduction)
 
 
-@composition
+@composition()
 def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta: float = 1.0) -> Array:
     """d² / (2·beta) where d = |input - target| is below beta, d - beta/2 beyond (Girshick, 2015).
 
@@ -218,7 +218,7 @@ def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta
     return reduced(ops.where(ops.compare(size, beta, how="<"), parabola, ops.sub(size, beta / 2)), reduction)
 
 
-@composition
+@composition()
 def huber_loss(
     input: Array, target: Array, reduction: str = "mean", delta: float = 1.0, weight: Array | None = None
 ) -> Array:
@@ -233,7 +233,7 @@ def huber_loss(
     return _weighted("huber_loss", ops.where(ops.compare(size, delta, how="<="), parabola, line), weight, reduction)
 
 
-@composition
+@composition()
 def binary_cross_entropy(input: Array, target: Array, weight: Array | None = None, *, reduction: str = "mean") -> Array:
     """-(target · log input + (1 - target) · log(1 - input)) for probabilities; a logarithm is at least -100.
 
@@ -260,7 +260,7 @@ def _held_log(p: Array) -> Array:
     return ops.where(some, ops.maximum(ops.log(ops.where(some, p, 1.0)), -100.0, ties="first"), -100.0)
 
 
-@composition
+@composition()
 def binary_cross_entropy_with_logits(
     input: Array,
     target: Array,
@@ -293,7 +293,7 @@ def _times(losses: Array, weight: Array | None) -> Array:
     return losses if weight is None else ops.mul(*operands(losses, as_array(weight)))
 
 
-@composition
+@composition()
 def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: bool = False) -> Array:
     """target · (log target - input): how far a distribution is from one whose logarithm is the input.
 
@@ -316,7 +316,7 @@ def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: 
     return ops.div(reduced(losses, "sum"), losses.shape[0] if losses.ndim else 1)
 
 
-@composition
+@composition()
 def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-8) -> Array:
     """Σ x1 · x2 / (‖x1‖ · ‖x2‖) over `dim`, each norm being at least eps.
 

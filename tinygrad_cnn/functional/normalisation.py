@@ -59,7 +59,7 @@ def _float_images(op: str, input: Array, least: int = 2) -> Array:
     return input
 
 
-@composition
+@composition(axes="N C ..., C, C, C, C -> N C ...")
 def batch_norm(
     input: Array,
     running_mean: Array | None,
@@ -145,7 +145,7 @@ def _update(running: Array | None, batch: np.ndarray, momentum: float) -> None:
         values += momentum * batch.reshape(values.shape)
 
 
-@composition
+@composition(axes="N C ..., C, C, C, C -> N C ...")
 def instance_norm(
     input: Array,
     running_mean: Array | None = None,
@@ -183,7 +183,7 @@ def instance_norm(
     return _scaled(centred, var, eps, weight, bias, (1, channels, *[1] * len(axis)))
 
 
-@composition
+@composition()
 def layer_norm(
     input: Array, normalized_shape: Any, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
 ) -> Array:
@@ -205,7 +205,7 @@ def layer_norm(
     return _scaled(centred, var, eps, weight, bias, last)
 
 
-@composition
+@composition()
 def group_norm(
     input: Array, num_groups: int, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
 ) -> Array:
@@ -230,7 +230,7 @@ def group_norm(
     return ops.reshape(out, shape=input.shape)
 
 
-@composition
+@composition()
 def local_response_norm(input: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
     """input / (k + alpha · mean of the squares of `size` neighbouring channels) ^ beta (Krizhevsky et al., 2012).
 
@@ -251,7 +251,7 @@ def local_response_norm(input: Array, size: int, alpha: float = 1e-4, beta: floa
     return ops.div(input, ops.pow(ops.add(ops.mul(total, alpha / size), k), beta))
 
 
-@composition
+@composition()
 def normalize(input: Array, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Array:
     """input / max(‖input‖, eps), the norm being taken over `dim`.
 

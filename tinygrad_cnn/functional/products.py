@@ -96,7 +96,7 @@ def dot(input: Array, tensor: Array) -> Array:
     return matmul(*_exactly("dot", input, tensor, 1, 1))
 
 
-@composition
+@composition()
 def outer(input: Array, vec2: Array) -> Array:
     """All products of elements of two vectors: (M), (N) -> (M, N).
 
@@ -108,7 +108,7 @@ def outer(input: Array, vec2: Array) -> Array:
     return mul(ops.reshape(a, shape=(-1, 1)), b)
 
 
-@composition
+@composition()
 def einsum(equation: str, *operands: Array) -> Array:
     """Einstein's sums: `"ij,jk->ik"` multiplies matrices, `"ii->i"` takes a diagonal, `"nchw->c"` sums three axes.
 

@@ -28,7 +28,7 @@ def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = N
     return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "sum"))
 
 
-@composition
+@composition()
 def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """The mean over `dim` (one, several, or all dimensions); of booleans, which part of them is true.
 
@@ -94,7 +94,7 @@ def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
     return ops.max(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "amax"), ties="share")
 
 
-@composition
+@composition()
 def amin(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
     """The smallest element over `dim` (one, several, or all dimensions); equal winners share the gradient.
 
@@ -113,7 +113,7 @@ def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
     return argmax(_negated(input), dim, keepdim)
 
 
-@composition
+@composition()
 def min(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
     """The smallest element; along a dimension `(values, indices)`; or, of two tensors, the smaller of each pair.
 
@@ -135,7 +135,7 @@ def _negated(input: Array) -> Array:
     return neg(input if input.dtype.kind == "f" else ops.astype(input, dtype=np.dtype(np.int64)))
 
 
-@composition
+@composition()
 def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """The product over one dimension, or of all elements: halves are multiplied until one is left.
 
@@ -163,7 +163,7 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
     return input if flag(keepdim, "keepdim", "prod") else ops.reshape(input, shape=(*before, *after))
 
 
-@composition
+@composition()
 def var(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Array:
@@ -175,7 +175,7 @@ def var(
     return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
 
 
-@composition
+@composition()
 def std(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Array:
@@ -187,7 +187,7 @@ def std(
     return ops.sqrt(var(input, dim, unbiased, keepdim, correction=correction))
 
 
-@composition
+@composition()
 def var_mean(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Array, Array]:
@@ -210,7 +210,7 @@ def var_mean(
     return ops.mul(squares, math.inf) if divisor == 0 else ops.div(squares, divisor), average
 
 
-@composition
+@composition()
 def norm(input: Array, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> Array:
     """(Σ |input|^p) ^ (1/p) over `dim`; the largest |input| for p = inf, the smallest for -inf. "fro" is 2.
 
@@ -243,7 +243,7 @@ def _positive_power(base: Array, exponent: float) -> Array:
     return ops.where(some, power, 0.0 if exponent > 0 else math.inf)
 
 
-@composition
+@composition()
 def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
     """log Σ exp(input) over `dim`, without overflow.
 
@@ -284,7 +284,7 @@ def argsort(input: Array, dim: int = -1, descending: bool = False, stable: bool 
     return detached(ops.argsort(input, axis=axis, descending=flag(descending, "descending", "sort")))
 
 
-@composition
+@composition()
 def sort(input: Array, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesAndIndices:
     """The elements in order along `dim`, and the indices that they had; equal ones stay in their order.
 
@@ -295,7 +295,7 @@ def sort(input: Array, dim: int = -1, descending: bool = False, stable: bool = T
     return _picked(input, one_dim(dim, input.ndim), descending, None)
 
 
-@composition
+@composition()
 def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
     """The k largest elements along `dim` (or smallest), and where they are; always sorted.
 

@@ -18,7 +18,7 @@ LINEAR = ("linear", "bilinear", "bicubic")
 MODES = ("nearest", "nearest-exact", *LINEAR, "area")
 
 
-@composition
+@composition()
 def interpolate(
     input: Array,
     size: Any = None,
@@ -112,7 +112,7 @@ def _weights(n: int, count: int, scale: float, aligned: bool, cubic: bool) -> np
 upsample = interpolate
 
 
-@composition
+@composition()
 def pixel_shuffle(input: Array, upscale_factor: int) -> Array:
     """Channels as pixels: (..., C·r², H, W) -> (..., C, H·r, W·r) (Shi et al., 2016).
 
@@ -130,7 +130,7 @@ def pixel_shuffle(input: Array, upscale_factor: int) -> Array:
     return ops.reshape(parts, shape=(*batch, channels // (r * r), height * r, width * r))
 
 
-@composition
+@composition()
 def pixel_unshuffle(input: Array, downscale_factor: int) -> Array:
     """Pixels as channels: (..., C, H·r, W·r) -> (..., C·r², H, W); undoes `pixel_shuffle`.
 
@@ -147,7 +147,7 @@ def pixel_unshuffle(input: Array, downscale_factor: int) -> Array:
     return ops.reshape(parts, shape=(*batch, channels * r * r, height // r, width // r))
 
 
-@composition
+@composition()
 def channel_shuffle(input: Array, groups: int) -> Array:
     """The channels of groups side by side, those of one place in every group together (Zhang et al., 2018).
 

@@ -124,7 +124,7 @@ def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     return ops.concatenate(*tensors, axis=axis)
 
 
-@composition
+@composition()
 def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
     """The tensors, all of one shape, along a new dimension.
 

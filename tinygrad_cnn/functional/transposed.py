@@ -15,7 +15,7 @@ from .adaptive import _across, _as_image, _as_line
 from .windows import HCWN, NCHW, Pair, Size, _Grid, _padded, _parts, conv2d
 
 
-@composition
+@composition(axes="N C H W, C F KH KW, F -> N F OH OW")
 def conv_transpose2d(
     input: Array,
     weight: Array,
@@ -100,7 +100,7 @@ def _cut(pixels: Array, before: Pair, more: Pair) -> Array:
     return ops.index(pixels, key=(slice(before[0], ends[0]), slice(None), slice(before[1], ends[1])))
 
 
-@composition
+@composition(axes="N C L, F C K, F -> N F OL")
 def conv1d(
     input: Array,
     weight: Array,
@@ -130,7 +130,7 @@ def conv1d(
     return _as_line(image)
 
 
-@composition
+@composition()
 def unfold(input: Array, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Array:
     """Every window of images as a column: (N, C, H, W) -> (N, C·KH·KW, number of windows).
 
@@ -155,7 +155,7 @@ def unfold(input: Array, kernel_size: Size, dilation: Size = 1, padding: Size = 
     return ops.reshape(columns, shape=(n, channels * kernel_h * kernel_w, out_h * out_w))
 
 
-@composition
+@composition()
 def fold(
     input: Array, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
 ) -> Array:

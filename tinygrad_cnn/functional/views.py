@@ -50,7 +50,7 @@ def view_as(input: Array, other: Array) -> Array:
     return reshape(input, as_array(other).shape)
 
 
-@composition
+@composition()
 def repeat(input: Array, *repeats: Any) -> Array:
     """So many copies along each axis, one after another (numbers or one tuple); new axes come first.
 
@@ -69,7 +69,7 @@ def repeat(input: Array, *repeats: Any) -> Array:
     return ops.reshape(copies, shape=tuple(count * n for count, n in zip(counts, sizes, strict=True)))
 
 
-@composition
+@composition()
 def repeat_interleave(input: Array, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Array:
     """Each element so many times in a row along `dim`, or of the flattened input; one number, or one for each.
 
@@ -178,7 +178,7 @@ def flip(input: Array, *given: Any, dims: Any = ()) -> Array:
     return ops.index(input, key=tuple(slice(None, None, -1 if i in turned else 1) for i in range(input.ndim)))
 
 
-@composition
+@composition()
 def roll(input: Array, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Array:
     """Shifted along the dimensions, what leaves at the end coming back at the start; by default flattened meanwhile.
 

@@ -28,7 +28,7 @@ HCWN = (2, 1, 3, 0)  # of an NCHW array
 NCHW = (3, 1, 0, 2)  # of an HCWN array
 
 
-@composition
+@composition(axes="N C H W, F C KH KW, F -> N F OH OW")
 def conv2d(
     input: Array,
     weight: Array,
@@ -194,7 +194,7 @@ def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) 
         raise ValueError(f"conv2d expects a bias for each filter, {weight.shape[:1]}, got {bias.shape}")
 
 
-@composition
+@composition(axes="N C H W -> N C OH OW")
 def max_pool2d(
     input: Array,
     kernel_size: Size,
@@ -247,7 +247,7 @@ def max_pool2d(
     return largest, inspected(_to_images(indices, input))
 
 
-@composition
+@composition(axes="N C H W -> N C OH OW")
 def avg_pool2d(
     input: Array,
     kernel_size: Size,

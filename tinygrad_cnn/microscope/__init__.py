@@ -1,12 +1,15 @@
 """Readers of the graph: they explain, show, check and watch what the engine records. The engine knows none of them."""
 
-from .anomaly import AnomalyError, detect_anomaly
-from .check import GraphReport, check_graph
-from .explain import Explanation, explain
-from .gradcheck import GradcheckError, gradcheck
-from .profile import Profile, profile
-from .show import show
-from .summary import summary
+from .diagnosis.check_graph import check_graph
+from .diagnosis.gradcheck import gradcheck
+from .diagnosis.gradcheck_error import GradcheckError
+from .diagnosis.report import GraphReport
+from .reading.primitives import describe
+from .showing.explain import Explanation, explain
+from .showing.show import show
+from .watching.anomaly import AnomalyError, detect_anomaly
+from .watching.profile import Profile, profile
+from .watching.summary import summary
 
 __all__ = [
     "AnomalyError",
@@ -15,6 +18,7 @@ __all__ = [
     "GraphReport",
     "Profile",
     "check_graph",
+    "describe",
     "detect_anomaly",
     "explain",
     "gradcheck",

@@ -1,0 +1,345 @@
+"""What a stranger has to be able to trust: no crash, no green for what was not judged, no alarm on right code."""
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn import GradcheckError, Tensor, check_graph, explain, gradcheck, nn, ops, primitive, show
+from tinygrad_cnn import functional as F
+from tinygrad_cnn.microscope import AnomalyError, describe, detect_anomaly, profile, summary
+from tinygrad_cnn.microscope.reading.closed_form import closed_form
+from tinygrad_cnn.microscope.reading.graph_view import GraphView
+
+random = np.random.default_rng(0)
+normal = random.standard_normal
+
+
+def made(function, *rules):
+    """A primitive of one's own."""
+    made = primitive(function)
+    made.defvjp(*rules)
+    return made
+
+
+def leaf(array):
+    return Tensor(np.asarray(array), requires_grad=True)
+
+
+def images(*shape):
+    return normal(shape).astype(np.float32)
+
+
+# ---- names fail softly
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        self.a, self.b = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+
+    def forward(self, x):
+        h = self.a(x)
+        return h + self.b(h)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_a_residual_network_whose_model_is_gone(kernel, capsys):
+    def loss():
+        model = Residual()
+        model.b = nn.Conv2d(2, 2, kernel, padding=kernel // 2)
+        return (model(images(3, 2, 5, 5)) ** 2).sum()
+
+    assert check_graph(loss()).ok
+    show(loss())
+    view = loss()
+    (weight, *_) = GraphView(view).leaves
+    assert "Conv2d" in capsys.readouterr().out
+    assert GraphView(view).shape(weight, GraphView(view).nodes[0]).startswith("(")
+
+
+def test_checks_do_not_depend_on_names(monkeypatch):
+    def broken(*args):
+        raise RecursionError
+
+    monkeypatch.setattr("tinygrad_cnn.microscope.reading.graph_view.AxisNames", broken)
+    x = leaf(normal((2, 3)))
+    assert check_graph(x.tanh().sum()).ok
+    assert gradcheck(lambda x: x.tanh(), x)
+
+
+# ---- random and stateful primitives
+
+
+def test_a_random_primitive_is_not_judged():
+    generator = np.random.default_rng(0)
+    dropped = made(lambda x: x * (generator.random(x.shape) > 0.5) * 2, lambda g, out, x: 7 * g)
+    report = check_graph(dropped(leaf(normal(10))).sum())
+    assert [node.note for node in report.nodes if not node.checked] == ["not checked: random or stateful"]
+    assert not report.failures and not report.ok
+
+
+def test_a_stateful_primitive_is_not_judged():
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        return x * len(calls)
+
+    (node,) = check_graph(made(counted, lambda g, out, x: g)(leaf(normal(3)))).nodes
+    assert node.note == "not checked: random or stateful"
+
+
+# ---- small and saturated numbers
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("scale", [1e-9, 1e-6, 1e-4, 1e3])
+def test_no_alarm_on_right_rules_of_any_scale(seed, scale):
+    numbers = np.random.default_rng(seed)
+    x = leaf(scale * numbers.standard_normal((6, 4)))
+    y = leaf(10 ** numbers.uniform(-12, 12, 50))
+    for loss in (
+        F.cross_entropy(x, numbers.integers(0, 4, 6)),
+        (1 / (1 + x * x)).sum(),
+        (F.batch_norm(x, None, None, training=True) ** 2 * numbers.standard_normal((6, 4))).sum(),
+        x.tanh().sum(),
+        (20 + x).sigmoid().sum(),
+        (x * 40).sigmoid().sum(),
+        (y / leaf(10 ** numbers.uniform(-12, 12, 50))).sum(),
+    ):
+        report = check_graph(loss)
+        assert report.failures == [], report
+
+
+def test_what_cannot_be_decided_is_not_wrong_and_not_right():
+    flat = made(lambda x: 1 + 1e-18 * x, lambda g, out, x: 1e-18 * g)
+    (node,) = check_graph(flat(leaf(normal(5)))).nodes
+    assert not node.ok and node.diagnosis is None
+    assert node.note == "not checked: its slopes are lost in rounding"
+
+
+# ---- what was run, and every wrong argument
+
+
+def test_rules_that_were_not_run_are_named():
+    report = check_graph((leaf(normal(3)) * normal(3)).sum())
+    assert report.ok
+    assert "all 2 rules are right" in str(report)
+    assert "not run, as no gradient is wanted: mul for b (mul)" in str(report)
+
+
+def test_each_wrong_argument_is_reported():
+    both = made(lambda a, b: a * b, lambda g, out, a, b: 2 * g * b, lambda g, out, a, b: -g * a)
+    failures = check_graph(both(leaf(normal(4)), leaf(normal(4)))).failures
+    assert [(failure.argument, failure.kind) for failure in failures] == [("a", "factor"), ("b", "sign")]
+
+
+def test_a_function_in_float32_inside_hides_nothing():
+    def inside(x):
+        return np.tanh(x.astype(np.float32) ** 2).astype(float) * 1.1
+
+    def rule(g, out, x):
+        return g * (1 - np.tanh(x**2) ** 2) * 2.2 * x
+
+    x = leaf(normal((5, 6)))
+    assert check_graph(made(inside, rule)(x)).ok
+    assert len(check_graph(made(inside, lambda g, out, x: 1.01 * rule(g, out, x))(x)).failures) == 1
+
+
+def test_one_element_among_ten_thousand():
+    for seed in range(10):
+        place = np.random.default_rng(seed).integers(10_000)
+        one = made(np.tanh, lambda g, out, x, p=place: g * (1 - out * out) * np.where(np.arange(10_000) == p, 1.1, 1))
+        assert len(check_graph(one(leaf(np.random.default_rng(seed).standard_normal(10_000)))).failures) == 1
+
+
+def test_of_a_large_operation_a_part_is_checked_and_said():
+    x = leaf(images(64, 16, 40, 40))
+    (node,) = check_graph(x.relu()).nodes
+    assert node.ok and "of 40 along its last axis" in node.note
+    double = made(lambda x: x * 2, lambda g, out, x: g)
+    (node,) = check_graph(double(x)).failures
+    assert node.kind == "factor"
+
+
+# ---- explain reads rules as people write them
+
+
+def where_rule(g, out, x):
+    return np.where(x > 0, g, 0.1 * g)
+
+
+def assigning_rule(g, out, x):
+    gradient = np.zeros(x.shape)
+    gradient[x > 0] = g[x > 0]
+    return gradient
+
+
+def centred_rule(g, out, x):
+    return g - g.mean(axis=0, keepdims=True)
+
+
+READ = {
+    "where": (lambda x: np.where(x > 0, x, 0.1 * x), where_rule, "dX = where([X > 0], dY, 0.1 × dY)"),
+    "assignment": (lambda x: np.maximum(x, 0), assigning_rule, "dX = scatter(dY[mask] at [mask])"),
+    "mean": (lambda x: x - x.mean(0), centred_rule, "dX = dY − (Σ_{axis 0} dY) / 4"),
+    "ones": (lambda x: x.sum(0), lambda g, out, x: g * np.ones(x.shape), "dX = dY"),
+    "full": (lambda x: x.sum(0), lambda g, out, x: np.full(x.shape, 1.0) * g, None),
+    "repeat": (lambda x: x.sum(0), lambda g, out, x: np.repeat(g[None], 4, axis=0), None),
+    "broadcast": (lambda x: x.sum(0), lambda g, out, x: np.broadcast_to(g, x.shape), "dX = stretch(dY)"),
+    "pad": (lambda x: x[1:], lambda g, out, x: np.pad(g, ((1, 0), (0, 0))), None),
+    "einsum": (lambda x: x * 2, lambda g, out, x: 2 * np.einsum("ij->ij", g), None),
+    "split": (lambda x: np.concatenate([x, x]), lambda g, out, x: sum(np.split(g, 2)), None),
+    "squares": (lambda x: (x**2).sum(1), lambda g, out, x: 2 * x * np.expand_dims(g, 1), None),
+    "sign": (np.abs, lambda g, out, x: g * np.sign(x), None),
+    "clipped": (lambda x: np.clip(x, -1, 1), lambda g, out, x: g * ((x >= -1) & (x <= 1)), None),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_rules_as_people_write_them_are_read(name):
+    function, rule, formula = READ[name]
+    x = leaf(normal((4, 3)))
+    own = made(function, rule)
+    assert check_graph(own(x)).ok
+    explanation = explain(own(x).sum(), wrt=x)
+    assert explanation.steps[-1].rule.term is not None
+    assert formula is None or explanation.steps[-1].backward == formula
+
+
+def test_what_is_not_read_is_said_and_nothing_is_concluded_from_it():
+    def by_loop(g, out, x):
+        gradient = [float(value) * 2 for value in g]
+        return np.array(gradient)
+
+    x = leaf(normal(3))
+    explanation = explain(made(lambda x: 2 * x, by_loop)(x).sum(), wrt=x)
+    assert explanation.steps[-1].backward.endswith("(not read)")
+    assert not any("No rule" in answer for answer in explanation.answers)
+    assert "Not read, so that factors and sums in them are not known" in explanation.answers[-1]
+
+
+# ---- what formulas say
+
+
+def lines(loss, layer=0):
+    view = GraphView(loss)
+    return closed_form(view, view.layers[layer]).lines()
+
+
+def test_strides_dilation_and_groups_are_in_the_formulas():
+    x = leaf(images(2, 4, 9, 9))
+    text = " ".join(lines(nn.Conv2d(4, 6, 3, stride=2, dilation=2)(x).sum()))
+    assert "stride=2" in text and "dilation=2" in text
+    assert "where cols = im2col(X[:, 2:4])" in lines(nn.Conv2d(4, 6, 3, groups=2)(x).sum())
+    products = leaf(normal((5, 2, 3))) @ normal((5, 3, 2))
+    assert lines(products.sum())[-1] == "where each · is 5 products of matrices side by side"
+
+
+def test_labels_rounded_numbers_masks_and_sums_of_two_uses():
+    scores = leaf(normal((4, 3)))
+    assert "at [i, kᵢ]" in lines(F.cross_entropy(scores, [2, 0, 1, 1]))[1]
+    x = leaf(normal((2, 3)))
+    assert lines((x * x).sum())[0] == "dX = 2 × dY ⊙ X"
+    assert any(answer.startswith("The factor 2 comes from `mul`") for answer in explain((x * x).sum(), wrt=x).answers)
+    assert lines((x * (1 / 3)).sum())[0] == "dX = ≈0.3333 × dY"
+    assert lines(x.relu().sum())[0] == "dX = dY ⊙ [relu(X) > 0]"
+
+
+def test_a_filter_is_used_over_height_width_and_batch():
+    conv = nn.Conv2d(2, 8, 3)
+    answers = explain(conv(images(3, 2, 6, 6)).sum(), wrt=conv.weight).answers
+    assert any("A sum over OH, OW·N, not a mean" in answer for answer in answers)
+
+
+# ---- names of axes
+
+
+def test_names_come_from_the_compositions():
+    conv = nn.Conv2d(8, 1, 3, padding=1)
+    view = GraphView(conv(images(2, 8, 5, 5)).sum())
+    layer = view.layers[0]
+    weight = next(one for one in view.leaves if view.name(one).endswith("weight"))
+    assert view.axes.shape(weight, layer) == "(F 1, C 8, KH 3, KW 3)"
+    assert not any("F 3" in view.shape(node, node) for node in layer.nodes)
+    scores = leaf(normal((4, 3)))
+    loss = F.cross_entropy(scores, [0, 1, 2, 0])
+    assert "Σ_{C}" in lines(loss)[0]
+    x = leaf(images(2, 8, 5, 5))
+    conv = nn.Conv2d(8, 8, 3, padding=1)
+    added = x + conv(x)
+    view = GraphView(added.sum())
+    node = next(node for node in view.nodes if node.primitive is ops.add and node.call.module is None)
+    assert "OW" not in view.shape(node, node)
+
+
+# ---- detect_anomaly
+
+
+@pytest.mark.parametrize(
+    ("function", "op", "said"),
+    [
+        (lambda x: F.where(np.array([True, False]), x * 1000, -np.inf).exp() / 2, "exp", "inf in 1 of 2"),
+        (lambda x: -(F.where(np.array([False, True]), x, -np.inf)).sum(), "sum", "inf in 1 of 1"),
+        (lambda x: x * 1.5e38 + x * 1.5e38, "add", "inf in 1 of 2"),
+    ],
+)
+def test_infinities_that_are_new(function, op, said):
+    with pytest.raises(AnomalyError, match=said) as caught, detect_anomaly():
+        function(leaf(np.float32([1.0, 2.0])))
+    assert caught.value.op == op
+
+
+def test_gradients_that_are_too_large_to_be_added_up():
+    x = leaf(np.float32([1e-3]))
+    with pytest.raises(AnomalyError, match="too large to be added up"), detect_anomaly():
+        (x * np.float32(3e38) + x * np.float32(3e38)).sum().backward()
+
+
+def test_nan_and_infinities_are_counted_apart():
+    with pytest.raises(AnomalyError, match="NaN in 1 of 3"), detect_anomaly():
+        leaf([0.0, 1.0, 0.0]) / np.array([0.0, 0.0, 1.0])
+
+
+# ---- summary and profile
+
+
+def test_summary_takes_keywords_several_inputs_and_counts_everything():
+    class Model(nn.Module):
+        def __init__(self):
+            self.a, self.b, self.spare = nn.Linear(3, 4), nn.Linear(2, 4), nn.Linear(5, 5)
+
+        def forward(self, x, y):
+            return {"scores": F.matmul(self.a(input=x), self.b(y).T)}
+
+    layers = summary(Model(), (3,), (2,))
+    assert [(layer.name, layer.kind) for layer in layers] == [
+        *[("a", "Linear"), ("b", "Linear"), ("spare", "Linear")],
+        ("", "outside of layers"),
+    ]
+    assert layers[2].output_shape is None and "not called" in str(layers)
+    assert [layer.multiply_adds for layer in layers] == [12, 8, 0, 4]
+
+
+def test_profile_says_where_it_guesses_and_can_be_told():
+    product = made(lambda a, b: a @ b, lambda g, out, a, b: g @ b.T, lambda g, out, a, b: a.T @ g)
+    product.__module__ = "a_program"
+    a, b = leaf(normal((2, 3))), leaf(normal((3, 2)))
+    with profile() as report:
+        product(a, b)
+    assert "was taken for <lambda>" in " ".join(str(report).split())
+    describe(product, work=lambda args, result: 2 * result.size * args[0].shape[1])
+    with profile() as report:
+        product(a, b)
+    assert report.forward["<lambda>"].flops == 24
+
+
+# ---- gradcheck on a model in float32
+
+
+def test_a_model_in_float32_is_not_called_wrong():
+    model = nn.Linear(3, 2)
+    x = normal((4, 3))
+    try:
+        assert gradcheck(lambda x: model(x.astype(np.float32)), [x])
+    except GradcheckError as error:
+        assert error.kind == "precision" and "model.double()" in str(error)
+    assert gradcheck(model.double(), [x])

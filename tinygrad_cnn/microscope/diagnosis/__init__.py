@@ -1,0 +1,1 @@
+"""Judging: whether a gradient is right, and what kind of mistake it looks like if it is not."""

@@ -1,0 +1,198 @@
+"""A function with the gradient that is claimed for it, and the only place where differences are taken.
+
+For a direction v of an array and a cotangent c of the output, <c, slope along v> and <vjp(c), v> are the same number if
+the gradient is right. The first comes from differences, the second from backpropagation, and neither needs more than a
+few calls, however large the arrays are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+#: Step sizes of differences, relative to each element; the first two are tried first.
+STEPS = (1e-6, 1e-5)
+ALL_STEPS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5)
+#: By so much of its size a value in float64 may be rounded.
+ROUNDED = 1e-15
+#: The slope of an output is steady if another step changes it by at most this share.
+STEADY = 1e-3
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A function with the gradient that is claimed for it, to be asked at any point.
+
+    Attributes:
+        function: function(*arrays, **settings) -> an array of floats.
+        vjp: vjp(g, *arrays, **settings) -> for each array its cotangent, None where there is none.
+        arrays: float64 arrays that are differentiated, and others (ints, masks, numbers) passed on as they are.
+        settings: of a primitive: kernel, stride, axis...; empty for a user's function.
+    """
+
+    function: Callable[..., Array]
+    vjp: Callable[..., list[Array | None]]
+    arrays: tuple[Any, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_array(self, argnum: int, array: Array) -> Claim:
+        """The same with another array in the place of one."""
+        return replace(self, arrays=(*self.arrays[:argnum], array, *self.arrays[argnum + 1 :]))
+
+    def with_setting(self, name: str, value: Any) -> Claim:
+        """The same with another value of one setting."""
+        return replace(self, settings={**self.settings, name: value})
+
+    def call(self) -> Array:
+        """The function's value, as float64."""
+        return np.asarray(self.function(*self.arrays, **self.settings), np.float64)
+
+    def pull_back(self, argnum: int, c: Array) -> Array:
+        """The cotangent of one array that is claimed for the cotangent `c` of the output; zeros if there is none."""
+        found = self.vjp(c.copy(), *self.arrays, **self.settings)[argnum]
+        return np.zeros(np.shape(self.arrays[argnum])) if found is None else np.asarray(found, np.float64)
+
+    def along(self, directions: Mapping[int, Array]) -> Callable[[float], Array]:
+        """The function's value at t times the directions from here, as a function of t."""
+
+        def value(t: float) -> Array:
+            moved = [a + t * directions[i] if i in directions else a for i, a in enumerate(self.arrays)]
+            return replace(self, arrays=tuple(moved)).call()
+
+        return value
+
+    def is_random(self, value: Array, times: int) -> bool:
+        """Whether the function gives something else when it is called again."""
+        return any(not np.array_equal(value, self.call(), equal_nan=True) for _ in range(times))
+
+
+def is_float(array: Any) -> bool:
+    """Whether it is an array that can be differentiated by."""
+    return isinstance(array, np.ndarray) and array.dtype.kind == "f"
+
+
+def step_sizes(x: Array) -> Array:
+    """For each element the length of a step of 1: its own size, and that of the others where it is zero.
+
+    So that steps of 1e-6 never leave the domain: of log, say, near 0.
+    """
+    if x.all():
+        return np.abs(x)
+    typical = float(np.sqrt(np.mean(np.square(x)))) if x.size else 0.0
+    return np.where(x == 0, typical if typical > 0 else 1.0, np.abs(x))
+
+
+def perturbed(x: Array, amount: float, seed: int) -> Array:
+    """The array with every element changed by up to `amount` of its size: without ties, the signs kept."""
+    return x + amount * np.random.default_rng(seed).uniform(-1, 1, x.shape) * step_sizes(x)
+
+
+# ---- slopes
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """How every output changes along a direction: to both sides, by a step, and by one that is ten times as long."""
+
+    here: Array
+    before: Array
+    after: Array
+    longer: Array
+    longer_bend: Array
+    step: float
+
+    @cached_property
+    def value(self) -> Array:
+        """The slope, by central differences."""
+        return (self.before + self.after) / 2
+
+    @cached_property
+    def finite(self) -> Array:
+        """Where the slopes are numbers."""
+        return np.isfinite(self.before) & np.isfinite(self.after) & np.isfinite(self.longer)
+
+    @cached_property
+    def uncertainty(self) -> Array:
+        """By how much the slope may be off, by the length of the step and by rounding."""
+        off = np.abs(self.value - self.longer) + ROUNDED * np.abs(self.here) / self.step
+        return np.where(self.finite, off, np.inf)
+
+    @cached_property
+    def room(self) -> Array:
+        """By how much a slope to one side may be off."""
+        size = np.maximum(np.abs(self.before), np.abs(self.after))
+        typical = _mean(size[self.finite])
+        off = 1e-5 * (size + typical) + 10 * ROUNDED / self.step * (np.abs(self.here) + _mean(np.abs(self.here)))
+        return np.where(self.finite, off, np.inf)
+
+    @cached_property
+    def kinked(self) -> Array:
+        """Where the slopes to both sides differ, and do so by as much for a longer step: of a curve they do not."""
+        bend = self.after - self.before
+        same = np.abs(bend - self.longer_bend) <= 0.1 * np.abs(bend)
+        kinked: Array = self.finite & same & (np.abs(bend) > self.room)
+        return kinked
+
+    @cached_property
+    def steady(self) -> Array:
+        """Where another step would hardly matter; everywhere, if it matters for many."""
+        typical = _mean(np.abs(self.value[self.finite]))
+        steady = ~self.kinked & (self.uncertainty <= STEADY * (np.abs(self.value) + typical))
+        usable = self.finite & ~self.kinked
+        return steady if steady.sum() >= 0.75 * usable.sum() else usable
+
+    @cached_property
+    def error(self) -> float:
+        """The uncertainty where it is steady, relative to the slopes there."""
+        size = float(np.sum(np.abs(self.value[self.steady])))
+        off = float(np.sum(self.uncertainty[self.steady]))
+        return off / size if size else (np.inf if off else 0.0)
+
+
+def _mean(numbers: Array) -> float:
+    return float(numbers.mean()) if numbers.size else 0.0
+
+
+def one_sided_slopes(along: Callable[[float], Array], steps: Sequence[float] = STEPS) -> Slopes:
+    """The slopes of t ↦ along(t) at 0, for every output.
+
+    >>> slopes = one_sided_slopes(lambda t: np.maximum([t, t + 1, t**2], 0))
+    >>> slopes.before.round(3), slopes.after.round(3), slopes.kinked
+    (array([ 0.,  1., -0.]), array([1., 1., 0.]), array([ True, False, False]))
+    """
+    (found,) = _ladder(along, steps)
+    return found
+
+
+def steps_by_error(along: Callable[[float], Array], steps: Sequence[float]) -> list[Slopes]:
+    """The slopes for each of the steps but the last, those first that are most exact."""
+    return sorted(_ladder(along, steps), key=lambda slopes: slopes.error)
+
+
+def _ladder(along: Callable[[float], Array], steps: Sequence[float]) -> list[Slopes]:
+    here = along(0.0)
+    ends = [((here - along(-step)) / step, (along(step) - here) / step) for step in steps]
+    return [
+        Slopes(here, *ends[i], (ends[i + 1][0] + ends[i + 1][1]) / 2, ends[i + 1][1] - ends[i + 1][0], step)
+        for i, step in enumerate(steps[:-1])
+    ]
+
+
+def elementwise_slopes(function: Callable[[Array], float], x: Array, steps: Array, where: Array) -> Array:
+    """The gradient of a number by an array, element by element, for a step of each; NaN where it is not asked for."""
+    x, slopes = x.copy(), np.full(x.shape, np.nan)
+    for index in np.argwhere(where):
+        at = tuple(index)
+        before, ends = x[at], []
+        for end in (before + steps[at], before - steps[at]):
+            x[at] = end
+            ends.append(function(x))
+        x[at] = before
+        slopes[at] = (ends[0] - ends[1]) / (2 * steps[at])
+    return slopes

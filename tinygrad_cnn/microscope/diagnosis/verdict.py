@@ -1,0 +1,148 @@
+"""Whether a gradient is right: <vjp(c), v> beside <c, slope along v>, for directions of several arrays at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .claim import ALL_STEPS, Array, Claim, Slopes, one_sided_slopes, step_sizes, steps_by_error
+from .kinks import Bounds, cotangents
+
+#: What a rule may be off by, relative to the sum of absolute terms, beside what is uncertain about the slopes.
+EXACT = 2e-7
+#: If the slopes are less certain than this, relative to their size, nothing is decided; and if more, no more is tried.
+VAGUE, CERTAIN = 0.02, 1e-5
+#: Up to so many numbers further directions cost nothing; from so many on, a part of the batch is checked.
+CHEAP, LARGE = 3_000, 300_000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out.
+
+    Attributes:
+        ok: whether the gradient is right; None if that could not be decided.
+        difference: how far off it is, relative to the sum of the absolute terms.
+        kinks: how many elements of the value are at a kink or a tie.
+        at_kinks: whether it is wrong, but right wherever there is no kink.
+        note: what is to be said beside.
+        gradients: what the rule gave, by argument.
+    """
+
+    ok: bool | None
+    difference: float
+    kinks: int = 0
+    at_kinks: bool = False
+    note: str = ""
+    gradients: Mapping[int, Array] | None = None
+
+
+def judge(claim: Claim, argnums: Sequence[int]) -> Verdict:
+    """Compare the gradients of some of the arrays with differences: one direction, or several where they are cheap.
+
+    The directions are positive, so that a gradient that is too large at a tie cannot hide, and the signs of the
+    cotangents are those of the slopes, so that nothing cancels. What is wrong has to be so for two step sizes.
+    """
+    size = claim.call().size + sum(np.size(claim.arrays[i]) for i in argnums)
+    for seed in range(3 if size <= CHEAP else 1):
+        verdict = _Comparison(claim, argnums, seed).verdict()
+        if not verdict.ok:
+            return verdict
+    return verdict
+
+
+class _Comparison:
+    def __init__(self, claim: Claim, argnums: Sequence[int], seed: int) -> None:
+        self.claim, self.generator = claim, np.random.default_rng(seed)
+        finite = {i: np.where(np.isfinite(claim.arrays[i]), claim.arrays[i], 0) for i in argnums}
+        self.directions = {i: self.generator.uniform(0.5, 1.5, x.shape) * step_sizes(x) for i, x in finite.items()}
+        self.usual = one_sided_slopes(claim.along(self.directions))
+        self.at_border = 0
+        if not self.usual.finite[np.isfinite(self.usual.here)].all():  # beyond the domain of sqrt at 0, say
+            self.at_border = sum(int(np.sum(x == 0)) for x in finite.values())
+            self.directions = {i: v * (finite[i] != 0) for i, v in self.directions.items()}
+            self.usual = one_sided_slopes(claim.along(self.directions))
+        self.weights = np.abs(self.generator.standard_normal(self.usual.here.shape))
+
+    def verdict(self) -> Verdict:
+        slopes, (error, bound, size, gradients) = self.usual, self._compare(self.usual)
+        ok: bool | None = error <= bound
+        if not ok or (bound > CERTAIN * size and error > 0):
+            first, second = steps_by_error(self.claim.along(self.directions), ALL_STEPS)[:2]
+            again, (slopes, (error, bound, size, gradients)) = self._compare(second), (first, self._compare(first))
+            ok = error <= bound or (None if again[0] <= again[1] else False)
+            ok = None if ok and bound > VAGUE * size and error > 0 else ok
+        difference = error / size if size else error
+        kinks, note = int(slopes.kinked.sum()), ""
+        if kinks:
+            note = f"{kinks} at a kink or tie"
+        if self.at_border:
+            note = f"all but {self.at_border} at the border of the domain"
+        if np.isnan(error) and not slopes.finite.all():  # 0 · inf
+            return Verdict(None, np.nan, note="its value holds NaN or infinity")
+        if ok is None:
+            return Verdict(None, difference, kinks, note="its slopes are lost in rounding")
+        at_kinks = bool(ok) and not self._is_valid_at_kinks(slopes)
+        return Verdict(ok and not at_kinks, difference, kinks, at_kinks, note, gradients)
+
+    def _compare(self, slopes: Slopes) -> tuple[float, float, float, dict[int, Array]]:
+        """How far off the gradient is, how far it may be, the sum of the absolute terms, and the gradients."""
+        c = np.where(slopes.steady, self.weights * np.where(slopes.value < 0, -1, 1), 0)
+        asked = c != 0
+        right = float(np.sum((c * slopes.value)[asked]))
+        size = float(np.sum(np.abs(c * slopes.value)[asked]))
+        bound = EXACT * size + float(np.sum((np.abs(c) * slopes.uncertainty)[asked]))
+        pulled, gradients = self._pulled(c)
+        return abs(pulled - right), bound, size, gradients
+
+    def _pulled(self, c: Array) -> tuple[float, dict[int, Array]]:
+        found = self.claim.vjp(c, *self.claim.arrays, **self.claim.settings)
+        gradients = {
+            i: np.zeros(v.shape) if (gradient := found[i]) is None else gradient for i, v in self.directions.items()
+        }
+        if any(gradients[i].shape != v.shape for i, v in self.directions.items()):
+            return np.nan, {}
+        parts = [np.sum(gradients[i] * v, dtype=np.float64, where=v != 0) for i, v in self.directions.items()]
+        return float(sum(parts)), gradients
+
+    def _is_valid_at_kinks(self, slopes: Slopes) -> bool:
+        if not slopes.kinked.any():
+            return True
+        bounds, few = Bounds.of(slopes), 8 if slopes.here.size <= CHEAP else 0
+        return all(bounds.allow(c, self._pulled(c)[0]) for c in cotangents(slopes.kinked, alone=few))
+
+
+def of_a_part(claim: Claim) -> tuple[Claim, str]:
+    """A large operation on a part of its arrays, if it does the same to each part along an axis; and which part."""
+    value = claim.call()
+    numbers = value.size + sum(array.size for array in claim.arrays if isinstance(array, np.ndarray))
+    for axis, of_args in ((-1, -1), (0, 0), (0, -1), (-1, 0)) if numbers > LARGE and value.ndim else ():
+        n = value.shape[axis]
+        keep = max(2, int(n * LARGE / numbers))
+        if keep >= n:
+            continue
+        arrays = tuple(_part(array, of_args, n, keep) for array in claim.arrays)
+        settings = {name: _shorter(one, n, keep) for name, one in claim.settings.items()}
+        try:
+            few = replace(claim, arrays=arrays, settings=settings)
+            if np.allclose(few.call(), _part(value, axis, n, keep), 1e-9, 1e-12, equal_nan=True):
+                return few, f"on {keep} of {n} along its {'last' if axis else 'first'} axis"
+        except Exception:  # it takes no part of its arrays
+            continue
+    return claim, ""
+
+
+def _shorter(setting: Any, n: int, keep: int) -> Any:
+    """A shape among the settings with as many as are kept."""
+    if not isinstance(setting, tuple) or n not in setting[-1:] + setting[:1]:
+        return setting
+    return tuple(keep if i in (0, len(setting) - 1) and one == n else one for i, one in enumerate(setting))
+
+
+def _part(array: Any, axis: int, n: int, keep: int) -> Any:
+    if not isinstance(array, np.ndarray) or array.ndim == 0 or array.shape[axis] != n:
+        return array
+    return np.take(array, np.linspace(0, n - 1, keep).astype(int), axis)

@@ -1,0 +1,1 @@
+"""Reading: a recorded graph with the names of its axes, and its rules as formulas."""

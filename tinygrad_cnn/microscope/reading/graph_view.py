@@ -1,0 +1,203 @@
+"""A recorded graph as a person reads it: in the order of recording, with values, names and layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from ...engine.calls import Call
+from ...engine.graph import Constant, Leaf, Node, Value, recompute, topological_order
+from .axis_names import AxisNames, Origin
+from .rules import Rule, forward_notation, read_rule
+
+
+@dataclass(eq=False)
+class Layer:
+    """What was recorded during one call: of a module, of a composed function, or of a single operation."""
+
+    call: Call
+    name: str
+    kind: str
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Its name in the model and what it is: "conv1 Conv2d"."""
+        return f"{self.name} {self.kind}" if self.name else self.kind
+
+    @property
+    def line(self) -> str | None:
+        """The user's line that called it."""
+        line = self.call.line
+        return None if line is None else str(line)
+
+
+class GraphView:
+    """Everything that the graph under `output` holds.
+
+    Attributes:
+        nodes: the operations, layer by layer, the first first.
+        leaves: where the graph begins, and a gradient is wanted.
+        values: the value of each of them, computed again where it was not kept.
+        layers: in the order in which they were called.
+        inputs: the constants that are the first argument of an operation, such as the images. Other constants (a mask,
+            a divisor) are shown as the numbers that they are.
+    """
+
+    def __init__(self, output: Any, variables: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(output, Value):
+            raise TypeError(f"expected a Tensor that was computed from others, got {type(output).__name__}")
+        if not isinstance(output.node, Node):
+            raise ValueError(
+                "there is no graph to read: the Tensor was not computed by recorded operations, that is from one that "
+                "requires a gradient, and outside of no_grad()"
+            )
+        order = topological_order([output.node])[::-1]
+        self.output = output.node
+        self.nodes = [origin for origin in order if isinstance(origin, Node)]
+        self.leaves = [origin for origin in order if type(origin) is Leaf]
+        self.inputs: list[Leaf] = []
+        self.values: dict[Origin, np.ndarray] = {}
+        self.values |= {node: value for node, value in recompute([output.node]).items()}
+        for node in self.nodes:
+            for arg, parent in zip(node.args, node.parents, strict=True):
+                if isinstance(parent, Leaf):
+                    self.values[parent] = arg
+            first = node.parents[0]
+            if isinstance(first, Constant) and node.args[0].dtype.kind == "f" and first not in self.inputs:
+                self.inputs.append(first)
+        self.layers: list[Layer] = []
+        self._layer_of: dict[Call, Layer] = {}
+        titles: Counter[str] = Counter()
+        for node in self.nodes:
+            if node.call not in self._layer_of:
+                layer = Layer(node.call, _module_path(node.call), node.call.kind or node.primitive.name)
+                title = layer.title
+                titles[title] += 1
+                layer.kind += f" ({titles[title]})" if titles[title] > 1 else ""
+                self._layer_of[node.call] = layer
+                self.layers.append(layer)
+            self._layer_of[node.call].nodes.append(node)
+        self._names = self._leaf_names(variables or {})
+        self.nodes = [node for layer in self.layers for node in layer.nodes]
+        self.users: dict[Origin, list[Node]] = {}
+        for node in self.nodes:
+            for parent in dict.fromkeys(parent for parent in self.parents(node) if parent is not None):
+                self.users.setdefault(parent, []).append(node)
+
+    @cached_property
+    def axes(self) -> AxisNames:
+        """The names of the axes of all values; found when they are asked for, so that no check depends on them."""
+        return AxisNames(self.layers, self.parents, lambda origin: self.values[origin].shape)
+
+    def layer(self, node: Node) -> Layer:
+        """The layer that recorded a node."""
+        return self._layer_of[node.call]
+
+    def args(self, node: Node) -> list[Any]:
+        """The arguments of a node, with their numbers."""
+        return [
+            self.values[parent] if isinstance(parent, Node) else arg
+            for arg, parent in zip(node.args, node.parents, strict=True)
+        ]
+
+    def parents(self, node: Node) -> list[Origin | None]:
+        """Where the arguments of a node come from; None for numbers, and for constants that are no input."""
+        return [
+            None if isinstance(parent, Constant) and parent not in self.inputs else parent for parent in node.parents
+        ]
+
+    def rule(self, node: Node, argnum: int) -> Rule:
+        """What the rule of a node for an argument computes, with the names of the axes."""
+        rule = read_rule(node.primitive, argnum, self.args(node), self.values[node], node.settings)
+        return rule.labelled(self.values[node].shape, self.axes.names(node, self.layer(node)))
+
+    def forward(self, node: Node) -> str:
+        """The operation as a formula, with the names of the axes."""
+        first = self.parents(node)[0]
+        names = [] if first is None else self.axes.names(first, self.layer(node))
+        return forward_notation(node.primitive, self.args(node), node.settings, names)
+
+    def name(self, leaf: Leaf) -> str:
+        """What a leaf is called: by its model, by the user's variable, or by its number."""
+        return self._names[leaf]
+
+    def origin_name(self, origin: Origin) -> str:
+        """The name of a leaf, or the operation that computed a value."""
+        return self.name(origin) if isinstance(origin, Leaf) else origin.primitive.name
+
+    def kept_bytes(self) -> dict[Node, int]:
+        """How much memory of each value is held for the backward pass; a view adds nothing to what it is a view of."""
+        kept = dict.fromkeys(self.nodes, 0)
+        held: dict[Node, np.ndarray] = {}
+        counted: set[int] = set()  # memory by its owner; a parameter's is its own
+        for node in self.nodes:
+            if not node.requires_grad:
+                continue
+            if isinstance(node.out, np.ndarray):
+                held[node] = node.out
+            for arg, parent in zip(node.args, node.parents, strict=True):
+                if isinstance(arg, np.ndarray) and isinstance(parent, Node):
+                    held[parent] = arg
+                elif isinstance(arg, np.ndarray):
+                    counted.add(id(_owner(arg)))
+        for node, array in held.items():
+            if id(_owner(array)) not in counted:
+                counted.add(id(_owner(array)))
+                kept[node] = array.nbytes
+        return kept
+
+    def shape(self, origin: Origin, node: Node) -> str:
+        """The shape of a value with the names that its axes have for the layer of a node."""
+        return self.axes.shape(origin, self.layer(node))
+
+    def is_named(self, leaf: Leaf) -> bool:
+        """Whether a leaf is a parameter of a model, or a variable of the user."""
+        return leaf not in self.inputs and not self._names[leaf].startswith("leaf ")
+
+    def _leaf_names(self, variables: Mapping[str, Any]) -> dict[Leaf, str]:
+        names: dict[Leaf, str] = {}
+        roots = {id(root): root for layer in self.layers for root in [_root(layer.call)] if root is not None}
+        for root in roots.values():
+            own = next((name for name, value in variables.items() if value is root), type(root).__name__)
+            for name, parameter in root.named_parameters():
+                names.setdefault(parameter.node, name if len(roots) == 1 else f"{own}.{name}")
+        for name, value in variables.items():
+            if isinstance(value, Value) and isinstance(value.node, Leaf) and not name.startswith("_"):
+                names.setdefault(value.node, name)
+        for leaf in self.inputs:
+            names[leaf] = "input"
+        for number, leaf in enumerate(self.leaves, 1):
+            names.setdefault(leaf, f"leaf {number}")
+        return names
+
+
+def _owner(array: np.ndarray) -> np.ndarray:
+    """The array whose memory it is, of which this one may be a view."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def variables(frame: FrameType) -> dict[str, Any]:
+    """The variables that the code of a frame sees."""
+    return {**frame.f_globals, **frame.f_locals}
+
+
+def _root(call: Call) -> Any:
+    """The outermost module that a call is part of, or None."""
+    return next((one.module for one in call.chain() if one.module is not None), None)
+
+
+def _module_path(call: Call) -> str:
+    """The name, within the outermost module, of the innermost module that a call is or is part of."""
+    modules = [one.module for one in call.chain() if one.module is not None]
+    if len(modules) < 2:
+        return ""
+    return next((name for name, module in modules[0].named_modules() if module is modules[-1]), "")

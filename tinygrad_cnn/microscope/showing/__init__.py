@@ -1,0 +1,1 @@
+"""Showing: derivations, trees, drawings and the page."""

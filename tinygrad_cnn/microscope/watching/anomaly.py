@@ -1,0 +1,175 @@
+"""Where the first NaN or infinity comes from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ...engine import calls
+from ...engine.graph import Array, Value
+from ...engine.observers import Event, observe
+from ..printing import number
+from ..reading.primitives import argument_name, meaning
+
+
+class AnomalyError(RuntimeError):
+    """A NaN or an infinity, reported where it was made.
+
+    Attributes:
+        op: the primitive's name.
+        line: the user's line that asked for the operation; None if there is none.
+        backward: whether its rule made it, not the operation itself.
+    """
+
+    def __init__(self, message: str, op: str, line: str | None, backward: bool) -> None:
+        super().__init__(message)
+        self.op, self.line, self.backward = op, line, backward
+
+
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Stop, in this block, at the first operation or rule that makes a NaN or an infinity of finite numbers.
+
+    What is infinite by a setting (a padding of -inf) is let pass, and so is what passes it on.
+
+    Raises:
+        AnomalyError: naming the operation, forward or backward, its source line, the range of its inputs, and the
+            usual cause.
+
+    >>> from tinygrad_cnn import Tensor
+    >>> try:
+    ...     with detect_anomaly():
+    ...         Tensor([1.0, 0.0], requires_grad=True).sqrt().sum().backward()
+    ... except AnomalyError as error:
+    ...     print(error.op, error.backward, *str(error).splitlines()[1:], sep="\\n")
+    sqrt
+    True
+      x: shape (2,), from 0 to 1, 1 of 2 are 0
+      the gradient that arrives: shape (2,), from 1 to 1
+      usual cause: the slope of the square root is infinite at 0: add a small number before it
+    """
+    threads = threading.local()
+    totals: dict[Any, Any] = {}  # what the rules gave for the uses of a value, added up
+
+    def watch(event: Event, compute: Callable[[], Array]) -> Array:
+        if getattr(threads, "within", False):  # a primitive that a rule calls: the rule answers for it
+            return compute()
+        threads.within = True
+        try:
+            with np.errstate(all="ignore"):  # what NumPy would warn of is reported here, and with its place
+                result = compute()
+                _inspect(event, result)
+                if event.node is None:
+                    totals.clear()
+                else:
+                    _add_up(totals, event, np.asarray(result))
+        finally:
+            threads.within = False
+        return result
+
+    with observe(watch):
+        yield
+
+
+def _inspect(event: Event, result: Any) -> None:
+    values = np.asarray(result)
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    backward = event.node is not None
+    known = _inputs(event)
+    has_nan = bool(np.isnan(values).any())
+    made = "NaN" if has_nan else "-inf" if np.isneginf(values).any() else "inf"
+    sources = [name for name, array in known.items() if (np.isnan if has_nan else np.isinf)(array).any()]
+    by_setting = any(isinstance(setting, float) and not np.isfinite(setting) for setting in event.settings.values())
+    passed_on = (sources and not has_nan) or (by_setting and not backward)
+    if (passed_on and (backward or values.ndim) and not _makes_infinities(event)) or (has_nan and sources and backward):
+        return
+    op, count = event.primitive.name, int((np.isnan if has_nan else np.isinf)(values).sum())
+    many = f"{made} in {count} of {values.size} elements"
+    line, text = _line(event)
+    forward, back = meaning(event.primitive).nan
+    if sources and has_nan:  # no operation made it
+        first = f"{sources[0]} of `{op}` holds NaN from outside, at {text}"
+        cause: str | None = "the data hold NaN, or the parameters do after an earlier step"
+    elif backward:
+        whose = argument_name(event.primitive, event.argnum or 0)
+        first, cause = f"the rule of `{op}` for {whose} made {many}, in the backward pass of {text}", back
+    else:
+        first, cause = f"`{op}` made {many}, in the forward pass, at {text}", forward
+    lines = [first, *(f"  {name}: {_described(array)}" for name, array in known.items())]
+    lines.append(f"  usual cause: {cause}" if cause else "  no usual cause is known: look at their range")
+    raise AnomalyError("\n".join(lines), op, line, backward)
+
+
+def _line(event: Event) -> tuple[str | None, str]:
+    call = event.node.call if event.node is not None else calls.current()
+    line = None if call.line is None else str(call.line)
+    return line, line or "an unknown line"
+
+
+def _makes_infinities(event: Event) -> bool:
+    """Whether the result holds infinities even if none of the inputs does, where a mask may have put them."""
+
+    def finite(array: Any) -> Any:
+        if not isinstance(array, (np.ndarray, float)) or not np.isinf(array).any():
+            return array
+        array = np.asarray(array)
+        largest = np.abs(array[np.isfinite(array)]).max(initial=1)
+        return np.where(np.isinf(array), np.copysign(largest, array), array)
+
+    primitive = event.primitive
+    args = [finite(arg._array if isinstance(arg, Value) else arg) for arg in event.args]
+    try:
+        if event.node is None:
+            result = primitive.function(*args, **event.settings)
+        else:
+            out = finite(np.asarray(event.node.out)) if isinstance(event.node.out, np.ndarray) else event.node.out
+            g = event.g._array if isinstance(event.g, Value) else event.g
+            result = primitive.rule(event.argnum)(finite(g), out, *args, **event.settings)
+    except Exception:  # it does not take such numbers
+        return False
+    return not any(np.isinf(s) for s in event.settings.values() if isinstance(s, float)) and bool(
+        np.isinf(result).any()
+    )
+
+
+def _add_up(totals: dict[Any, Any], event: Event, result: np.ndarray) -> None:
+    """Add what a rule gave to what others gave for the same value: a sum of finite numbers may be infinite."""
+    assert event.node is not None and event.argnum is not None
+    totals.pop(event.node, None)
+    parent = event.node.parents[event.argnum]
+    before = totals.get(parent)
+    totals[parent] = result if before is None else before + result
+    were_finite = before is not None and np.isfinite(before).all() and np.isfinite(result).all()
+    if were_finite and not np.isfinite(totals[parent]).all():
+        op, (line, text) = event.primitive.name, _line(event)
+        what = f"the gradients of the uses of an argument of `{op}` are too large to be added up"
+        raise AnomalyError(f"{what}, in the backward pass of {text}", op, line, True)
+
+
+def _inputs(event: Event) -> dict[str, np.ndarray]:
+    """The numbers that an operation or a rule works on, by name."""
+    known = {
+        argument_name(event.primitive, i): np.asarray(arg)
+        for i, arg in enumerate(event.args)
+        if isinstance(arg, (np.ndarray, Value, float)) and np.asarray(arg).dtype.kind in "fiu"
+    }
+    if event.node is not None:
+        known["the gradient that arrives"] = np.asarray(event.g)
+    return known
+
+
+def _described(array: np.ndarray) -> str:
+    if array.size == 0:
+        return f"shape {array.shape}, empty"
+    finite = array[np.isfinite(array)]
+    if finite.size == 0:
+        return f"shape {array.shape}, no finite number"
+    low, high = (number(float(end)) for end in (finite.min(), finite.max()))
+    zeros = int((array == 0).sum())
+    said = f"shape {array.shape}, from {low} to {high}" + (f", {zeros} of {array.size} are 0" if zeros else "")
+    return said + (f", {array.size - finite.size} are not finite" if finite.size < array.size else "")
