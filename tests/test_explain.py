@@ -537,3 +537,21 @@ def test_what_cannot_be_explained():
     loss.backward()
     with pytest.raises(RuntimeError, match="freed"):
         explain(loss, wrt=model.conv1.weight)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.leaky_relu(x * 2),
+        lambda x: F.elu(x),
+        lambda x: F.logsumexp(x, 1),
+        lambda x: F.sort(x, 1)[0],
+        lambda x: F.max(x, 1).values,
+        lambda x: F.norm(x * 3),
+    ],
+    ids=["leaky_relu", "elu", "logsumexp", "sort", "max", "norm"],
+)
+def test_masks_and_places_that_are_computed_from_a_value_are_no_step_on_its_way_back(function):
+    x = Tensor(np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -3.0]]), requires_grad=True)
+    explanation = explain((function(x) * 2).sum(), wrt=x)
+    assert explanation.steps and "NaN" not in str(explanation)

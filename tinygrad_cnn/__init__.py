@@ -38,11 +38,11 @@ from .creation import (
 from .engine import graph
 from .engine.autograd import grad
 from .engine.graph import primitive
+from .engine.random import get_rng_state, manual_seed, set_rng_state
 from .engine.recording import Recording as set_grad_enabled
 from .engine.recording import enable_grad, no_grad
 from .engine.recording import is_recording as is_grad_enabled
 from .engine.recording import no_grad as inference_mode
-from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, device
 
 if TYPE_CHECKING:

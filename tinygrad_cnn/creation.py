@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .engine.random import generator as default_generator
+from .engine.random import manual_seed
 from .functional._arguments import new_array, real_array
-from .random import generator as default_generator
-from .random import manual_seed
 from .settings import flag, integer, integers, number, real_dtype
 from .tensor import Tensor, device
 

@@ -17,12 +17,12 @@ from . import ops
 from .engine.autograd import run_backward
 from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
+from .engine.random import generator as default_generator
 from .engine.recording import is_recording, no_grad
 from .engine.versions import note_change
 from .functional._arguments import new_array, one_dim, real_array
 from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
 from .functional.indexing import getitem
-from .random import generator as default_generator
 from .settings import flag, number, real_dtype
 
 

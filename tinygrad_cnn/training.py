@@ -10,13 +10,13 @@ import numpy as np
 
 from . import functional as F
 from .data import DataLoader
+from .engine.random import get_rng_state, set_rng_state
 from .engine.recording import no_grad
 from .nn import Module
 from .nn.module import evaluating
 from .optim import Optimizer
 from .optim.lr_scheduler import LRScheduler
 from .optim.swa_utils import AveragedModel
-from .random import get_rng_state, set_rng_state
 from .settings import array, instance, integer
 
 

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from .. import data, optim
 from ..checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from ..engine.random import manual_seed
 from ..microscope.watching.summary import summary
 from ..models import MODELS
 from ..nn import Module
-from ..random import manual_seed
 from ..training import Trainer, predict
 from .errors import UserError
 from .progress import RunningAverage, train_with_progress

@@ -9,7 +9,7 @@ import numpy as np
 from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array, Node, Value
-from ..random import generator as default_generator
+from ..engine.random import generator as default_generator
 from ..settings import flag, instance, number
 from ._arguments import as_array, factors
 from .products import matmul

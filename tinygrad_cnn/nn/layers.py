@@ -10,9 +10,9 @@ import numpy as np
 
 from .. import functional as F
 from ..engine.graph import Array
+from ..engine.random import generator
 from ..functional._arguments import REDUCTIONS, as_array, pair
 from ..functional.windows import _Grid
-from ..random import generator
 from ..settings import flag, integer, integers, number, one_of
 from .module import Buffer, Module, Parameter
 

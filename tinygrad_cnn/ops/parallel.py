@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..engine.graph import Array, Leaf, Node, Primitive, Value, backpropagate, topological_order
+from ..engine.random import get_rng_state
 from ..engine.recording import enable_grad, is_recording, no_grad
 from ..engine.versions import unchangeable
-from ..random import get_rng_state
 
 #: Computes the results of several pieces of work, at the same time if it can.
 Run: TypeAlias = Callable[[Sequence[Callable[[], Any]]], list[Any]]

@@ -110,7 +110,7 @@ def explain(loss: Any, wrt: Any) -> Explanation:
         (node, argnum, parent)
         for node in reversed(path)
         for argnum, parent in enumerate(node.parents)
-        if parent is target or parent in path
+        if parent is not None and (node, argnum) in trace.parts  # not where a mask is computed from it
     ]
     gave: dict[Origin, list[int]] = {}
     steps = []
@@ -139,7 +139,7 @@ def _path(view: GraphView, wrt: Any) -> tuple[Origin, dict[Node, None]]:
         )
     path: dict[Node, None] = {}
     for node in view.nodes:
-        if any(parent is not None and (parent is wrt.node or parent in path) for parent in node.parents):
+        if any(node.parents[i] is wrt.node or node.parents[i] in path for i in node.argnums):
             path[node] = None
     if view.output not in path:
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .settings import integer, mapping
+from ..settings import integer, mapping
 
 _generator = np.random.default_rng()
 
