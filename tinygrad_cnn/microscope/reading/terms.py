@@ -41,7 +41,7 @@ def constant(value: Any) -> Term:
 def constant_argument(arg: Any) -> Term:
     """An array that holds one number everywhere, as the counts of average pooling, as this number."""
     array = np.asarray(arg)
-    return constant(array.flat[0] if array.size and array.dtype.kind == "f" and np.ptp(array) == 0 else arg)
+    return constant(array.flat[0] if array.size and array.dtype.kind == "f" and array.min() == array.max() else arg)
 
 
 def numbered(term: Term) -> Term:
