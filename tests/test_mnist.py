@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -166,7 +167,7 @@ def test_what_is_wrong_is_said_in_one_line(two_epochs, tmp_path):
         (("--load", empty), 1, "empty.npz is not a run"),
         (("--load", half), 1, "half.npz does not fit"),
         (("--data", "sample", "--predict", 1000), 1, "from 0 to 999"),
-        (("--data", "sample", "--predict", "digit.png"), 1, "digit.png"),
+        (("--data", "sample", "--predict", "digit.png"), 1, "digit.png" if find_spec("PIL") else "library Pillow"),
         (("--data", "sample", "--predict", tmp_path / "nowhere.npy"), 1, "nowhere.npy"),
         (("--data", "sample", "--predict", wide), 1, "(30, 28)"),
         (("--data", "sample", "--predict", zipped), 1, "zipped.npy"),
