@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn
-from tinygrad_cnn import Tensor, data, models, nn, optim
+from tinygrad_cnn import Tensor, data, gradcheck, models, nn, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.optim import lr_scheduler, swa_utils
@@ -368,3 +368,25 @@ def test_a_tensor_that_is_compared_with_what_is_no_number():
         bool(t)
     with pytest.raises(TypeError, match="without dimensions has no length"):
         len(Tensor(1.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda w: gradcheck(None, w), "expects fn as a Callable, got None"),
+        (lambda w: gradcheck(lambda x: x, 5), "expects inputs as an Iterable, got 5"),
+        (lambda w: gradcheck(lambda x: x, w, eps="x"), "expects eps as a number above 0, got 'x'"),
+        (lambda w: gradcheck(lambda x: x, w, eps=0), "expects eps as a number above 0, got 0"),
+        (lambda w: gradcheck(lambda x: x, w, atol=float("nan")), "expects atol as a number of at least 0, got nan"),
+        (lambda w: gradcheck(lambda x: x, w, rtol=-1), "expects rtol as a number of at least 0, got -1"),
+    ],
+)
+def test_arguments_of_gradcheck(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call(Tensor(np.ones(2), requires_grad=True))
+
+
+@pytest.mark.parametrize("key", [9, "x", 1.5, (0, 0, 0), [0.5]])
+def test_a_key_that_does_not_fit_is_told_with_the_shape(key):
+    with pytest.raises(IndexError, match=r"of shape \(2, 3\) cannot be indexed with"):
+        Tensor(np.ones((2, 3)))[key]

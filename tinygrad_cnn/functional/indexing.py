@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,12 @@ def getitem(input: Array, key: Any) -> Array:
             part if _is_array(part) or part is Ellipsis else slice(None) for part in parts if type(part) is not int
         ]
     pattern = tuple(ops.ARRAY if _is_array(part) else part for part in parts)
-    return ops.index(input, *arrays, key=pattern if isinstance(key, tuple) else pattern[0])
+    try:
+        return ops.index(input, *arrays, key=pattern if isinstance(key, tuple) else pattern[0])
+    except IndexError as error:
+        raise IndexError(
+            f"a Tensor of shape {input.shape} cannot be indexed with {reprlib.repr(key)}: {error}"
+        ) from None
 
 
 def _is_array(part: Any) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...engine.autograd import grad
 from ...engine.graph import Node, topological_order
+from ...settings import instance, number
 from ...tensor import Tensor
 from .check_graph import check_graph
 from .claim import Array, Claim, elementwise_slopes, step_sizes
@@ -57,7 +58,14 @@ def gradcheck(
     >>> gradcheck(F.tanh, Tensor([0.5, -1.0], requires_grad=True))
     True
     """
-    inputs = [inputs] if isinstance(inputs, (Tensor, np.ndarray)) else list(inputs)
+    instance(fn, "fn", "gradcheck", Callable)
+    eps = number(eps, "eps", "gradcheck", above=0)
+    atol, rtol = (number(value, name, "gradcheck", least=0) for name, value in (("atol", atol), ("rtol", rtol)))
+    inputs = (
+        [inputs]
+        if isinstance(inputs, (Tensor, np.ndarray))
+        else list(instance(inputs, "inputs", "gradcheck", Iterable))
+    )
     checked = [i for i, arg in enumerate(inputs) if _is_checked(arg)]
     if not checked:
         raise ValueError(
