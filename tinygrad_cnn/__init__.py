@@ -111,27 +111,31 @@ __all__ = [
 ]
 
 # they take as long to import as all the rest, and most programs use none of them
-_TOOLS = {
-    *("AnomalyError", "GradcheckError", "check_graph", "detect_anomaly", "explain", "gradcheck", "profile", "show"),
+_TOOLS = (
+    "AnomalyError",
+    "GradcheckError",
+    "check_graph",
+    "detect_anomaly",
+    "explain",
+    "gradcheck",
+    "profile",
+    "show",
     "summary",
-}
+)
 
-
-_CREATED = {
-    *(
-        "empty_like",
-        "full_like",
-        "int16",
-        "int32",
-        "int8",
-        "is_tensor",
-        "ones_like",
-        "rand_like",
-        "randn_like",
-        "uint8",
-    ),
+_CREATED = (
+    "empty_like",
+    "full_like",
+    "int16",
+    "int32",
+    "int8",
+    "is_tensor",
+    "ones_like",
+    "rand_like",
+    "randn_like",
+    "uint8",
     "zeros_like",
-}
+)
 
 
 def __getattr__(name: str) -> Any:
