@@ -15,11 +15,11 @@ from .functions import (
     Softmax, Softplus, Softsign, Tanh, Unflatten, Unfold, Upsample, ZeroPad2d,
 )
 from .layers import (
-    AvgPool2d, BatchNorm1d, BatchNorm2d, Conv1d, Conv2d, ConvTranspose2d, CrossEntropyLoss, Dropout, Dropout2d,
-    Embedding, Flatten, GroupNorm, Identity, InstanceNorm1d, InstanceNorm2d, LayerNorm, LazyBatchNorm1d,
-    LazyBatchNorm2d, LazyConv2d, LazyLinear, Linear, MaxPool2d, PReLU,
+    AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, CrossEntropyLoss, Dropout, Dropout2d, Embedding, Flatten, Identity,
+    LazyBatchNorm1d, LazyBatchNorm2d, LazyConv2d, LazyLinear, Linear, MaxPool2d, PReLU,
 )
 from .module import Buffer, Module, Parameter
+from .normalisation import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm
 from .parallel import DataParallel
 
 __all__ = [

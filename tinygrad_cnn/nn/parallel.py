@@ -6,8 +6,9 @@ from ..engine.graph import Array
 from ..ops.parallel import map_parts
 from ..settings import instance
 from . import threads
-from .layers import Dropout, _Normalisation
+from .layers import Dropout
 from .module import Module
+from .normalisation import _Normalisation
 
 
 class DataParallel(Module):
