@@ -86,6 +86,21 @@ def test_in_a_pipe_the_lines_are_plain():
     assert "<frozen" not in done.stdout
 
 
+def test_lesson(capsys):
+    assert "  6  A convolution whose gradient emerges\n" in run(capsys, "lesson").out
+    text = run(capsys, "lesson", 1).out
+    assert "## A value that is used twice" in text and "    class Node:" in text
+    assert "a + a, added up:     dy/da = 2.0" in text
+    for wrong in ("12", "six"):
+        assert f"there are lessons 1 to 11, and 'engine'; got '{wrong}'" in run(capsys, "lesson", wrong, code=1).err
+
+
+def test_museum(capsys):
+    text = " ".join(run(capsys, "museum", "cut_by_data").out.split())
+    assert "museum/cut_by_data.py:18: return Tensor(images.data.reshape" in text
+    assert "there is no exhibit 'relu': there are relu_as_abs, " in run(capsys, "museum", "relu", code=1).err
+
+
 # ---- the self-test
 
 

@@ -1,6 +1,7 @@
 """The floors of the package: a module imports only from the floors below its own, or from its own package."""
 
 import ast
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ FLOORS = {
     "microscope": 6,
     "models": 6,
     "training": 7,
+    "lessons": 7,
+    "museum": 7,
     "commands": 8,
     "__main__": 9,
     "__init__": 10,
@@ -32,6 +35,9 @@ FLOORS = {
 LATE = {("data", "datasets.py"): {("data", "download")}}
 
 PACKAGE = "tinygrad_cnn"
+
+# these use the package as anybody would, from above all floors; no module imports them
+PROGRAMS = ("lessons/[0-9]*.py", "museum/[a-z]*.py")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -54,10 +60,16 @@ def imports(source, path):
                 yield node.lineno, node in inside, module[1:], names
 
 
+def is_program(path):
+    return any(fnmatch("/".join(path), program) for program in PROGRAMS)
+
+
 def broken_floors(sources):
     """What is wrong with the imports of a package: {path as a tuple: source}."""
     wrong = []
     for path, source in sources.items():
+        if is_program(path):
+            continue
         own = path[0].removesuffix(".py")
         if own not in FLOORS:
             wrong.append(f"{'/'.join(path)} has no floor: give {own} one")
@@ -74,6 +86,8 @@ def broken_floors(sources):
                     continue
                 if target[0] not in FLOORS:
                     wrong.append(f"{where} imports {target[0]}, which has no floor")
+                elif is_program((*target[:-1], f"{target[-1]}.py")):
+                    wrong.append(f"{where} imports {'.'.join(target)}, which is a program")
                 elif own == "data" and target[0] != "settings":
                     wrong.append(f"{where}: data imports {target[0]}, and may import nothing of the engine")
                 elif FLOORS[target[0]] >= FLOORS[own]:
@@ -108,6 +122,11 @@ def test_the_package_keeps_its_floors():
         ("tensor.py", "def f():\n    from . import ops", "imports ops inside a function"),
         ("data/datasets.py", "def f():\n    from .files import find", "imports data.files inside a function"),
         ("tensor.py", "from .unheard import of", "imports unheard, which has no floor"),
+        (
+            "commands/learn.py",
+            "from ..museum.relu_as_abs import relu",
+            "imports museum.relu_as_abs, which is a program",
+        ),
         ("unheard.py", "import numpy", "has no floor: give unheard one"),
     ],
 )
@@ -126,6 +145,7 @@ def test_a_broken_floor_is_seen(path, source, complaint):
         ("data/datasets.py", "def f():\n    from .download import fetch"),
         ("data/loader.py", "from ..settings import integer"),
         ("tensor.py", "def f():\n    import pickle"),
+        ("lessons/01_chain.py", "from tinygrad_cnn import Tensor"),
         ("__init__.py", "from . import data, ops\nfrom .tensor import Tensor"),
     ],
 )

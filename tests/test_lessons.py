@@ -6,6 +6,8 @@ import re
 import pytest
 from test_examples import EXAMPLES, output_of
 
+from tinygrad_cnn.lessons import cells, play, titles
+
 LESSONS = EXAMPLES / "lessons"
 
 # What stands in a line below for what differs between machines: the rounding error of float64 and of float32, the error
@@ -242,7 +244,7 @@ def pattern(line):
 
 
 def test_every_lesson_is_run():
-    assert {path.name for path in LESSONS.iterdir() if path.is_file()} == {*PRINTS}
+    assert {path.name for path in LESSONS.glob("[0-9]*")} == {*PRINTS}
     assert [int(name.partition("_")[0]) for name in PRINTS] == [*range(1, 12)]
 
 
@@ -259,18 +261,30 @@ def test_a_lesson_prints_what_it_teaches(name, monkeypatch):
 
 @pytest.mark.parametrize("name", PRINTS)
 def test_a_lesson_opens_as_a_notebook(name):
-    source = (LESSONS / name).read_text(encoding="utf-8")
     number = int(name.partition("_")[0])
-    before, *cells = re.split(r"^# %%", source, flags=re.M)
-    assert before == ""
-    assert cells[0].startswith(f" [markdown]\n# # {number}. ")
-    assert f"lesson {number + 1}" in cells[0] or number == len(PRINTS)  # what comes next
-    assert cells[1].startswith("\n") and "import" in cells[1]
-    for cell in cells:
-        kind, _, body = cell.partition("\n")
-        if kind == "":
-            ast.parse(body)  # a cell of code is whole by itself
-            assert body.strip()
+    first, second, *others = cells(number)
+    assert first.text.startswith(f"# {number}. {titles()[number]}\n")
+    assert f"lesson {number + 1}" in first.text or number == len(PRINTS)  # what comes next
+    assert second.kind == "code" and "import" in second.text
+    source = (LESSONS / name).read_text(encoding="utf-8")
+    lines = source.splitlines()
+    assert source.startswith("# %%") and source.count("\n# %%") == 1 + len(others)
+    for cell in (first, second, *others):
+        assert lines[cell.line - 1 :][: cell.source.count("\n") + 1] == cell.source.splitlines()
+        if cell.kind == "prose":
+            assert all(line.startswith("#") for line in cell.source.splitlines()), cell.source
         else:
-            assert kind == " [markdown]"
-            assert all(line.startswith("#") for line in body.split("\n") if line), body
+            assert ast.parse(cell.source).body  # it is whole by itself
+
+
+def test_a_lesson_can_be_played_cell_by_cell(monkeypatch):
+    played = list(play(1))
+    assert [cell for cell, _, _ in played] == cells(1)
+    printed = "".join(printed for _, printed, _ in played)
+    assert "Tensor, diamond:     dy/dx = 120.0" in printed
+    assert all(not printed for cell, printed, _ in played if cell.kind == "prose")
+
+
+def test_there_is_no_such_lesson():
+    with pytest.raises(ValueError, match="there are lessons 1 to 11, got 12"):
+        cells(12)

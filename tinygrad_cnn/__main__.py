@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from .commands import explain_show, train
+from .commands import explain_show, learn, train
 from .commands.errors import exit_status
 from .commands.info import show_info
 from .microscope.diagnosis.selftest import selftest
@@ -55,6 +55,20 @@ def parser() -> argparse.ArgumentParser:
             "show",
             help="the graph of a network: as a tree, as text for Graphviz or Mermaid, or as a page to walk through",
             description="Pass digits through a network, and show the graph of what was recorded.",
+        )
+    )
+    learn.add_lesson_options(
+        commands.add_parser(
+            "lesson",
+            help="a lesson, cell by cell; without a number, what lessons there are",
+            description="Show a lesson in the terminal: its prose, its code, and what the code prints.",
+        )
+    )
+    learn.add_museum_options(
+        commands.add_parser(
+            "museum",
+            help="mistakes of published networks: how they look in training, and which check sees them",
+            description="Run the exhibits of the museum: each plants a mistake that was published in a small network.",
         )
     )
     commands.add_parser(

@@ -8,9 +8,9 @@ Meant was: a reshape that is recorded, so that what comes back from the dense la
 import warnings
 
 import numpy as np
-from exhibit import network, print_folded, show_check_graph, show_gradcheck, side_by_side, train
 
 from tinygrad_cnn import Tensor, nn
+from tinygrad_cnn.museum.exhibit import network, print_folded, show_check_graph, show_gradcheck, side_by_side, train
 
 
 class Flatten(nn.Module):

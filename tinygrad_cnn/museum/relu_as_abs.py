@@ -6,9 +6,9 @@ Meant was: max(x, 0), which is 0 where x is negative.
 """
 
 import numpy as np
-from exhibit import network, show_check_graph, show_gradcheck, side_by_side, train
 
 from tinygrad_cnn import nn, primitive
+from tinygrad_cnn.museum.exhibit import network, show_check_graph, show_gradcheck, side_by_side, train
 
 
 @primitive

@@ -6,9 +6,9 @@ Meant was: p ← p - lr · (gradient + weight_decay · p).
 """
 
 import numpy as np
-from exhibit import network, show_check_graph, side_by_side, train
 
 from tinygrad_cnn import Tensor, optim
+from tinygrad_cnn.museum.exhibit import network, show_check_graph, side_by_side, train
 
 
 class SGD:

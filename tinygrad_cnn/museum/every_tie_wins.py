@@ -6,9 +6,9 @@ Meant was: one winner for each window (or equal shares), so that what is passed 
 """
 
 import numpy as np
-from exhibit import first_gradients, network, show_check_graph, show_gradcheck, side_by_side, train
 
 from tinygrad_cnn import nn, primitive
+from tinygrad_cnn.museum.exhibit import first_gradients, network, show_check_graph, show_gradcheck, side_by_side, train
 
 
 @primitive

@@ -6,9 +6,9 @@ Meant was: -log softmax(scores) at the label.
 """
 
 import numpy as np
-from exhibit import digits, network, show_check_graph, show_gradcheck, side_by_side, train
 
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.museum.exhibit import digits, network, show_check_graph, show_gradcheck, side_by_side, train
 
 
 def loss_of(scores, labels):

@@ -6,10 +6,10 @@ Meant was: a bias is added at every pixel of every image, and receives the sum o
 """
 
 import numpy as np
-from exhibit import first_gradients, network, show_check_graph, show_gradcheck, side_by_side, train
 
 from tinygrad_cnn import functional as F
 from tinygrad_cnn import nn, primitive
+from tinygrad_cnn.museum.exhibit import first_gradients, network, show_check_graph, show_gradcheck, side_by_side, train
 
 
 @primitive

@@ -1,0 +1,74 @@
+"""The commands `lesson` and `museum`: what teaches, run in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.padding import Padding
+from rich.syntax import Syntax
+
+from .. import museum
+from ..lessons import Cell, Lesson, titles
+from ..lessons.cells import run_as_program
+from ..lessons.engine import source
+from ..museum import EXHIBITS
+from .errors import UserError
+
+WIDTH = 80  # of prose, however wide the terminal is
+
+
+def add_lesson_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `lesson`."""
+    parser.add_argument("which", nargs="?", help="the number of a lesson, or 'engine' for the program that they build")
+    parser.set_defaults(run=run_lesson)
+
+
+def add_museum_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `museum`."""
+    parser.add_argument("exhibit", nargs="*", metavar="EXHIBIT", help=f"all if none is named: {', '.join(EXHIBITS)}")
+    parser.set_defaults(run=run_museum)
+
+
+def run_lesson(options: argparse.Namespace, console: Console) -> None:
+    """Show a lesson cell by cell: its prose, its code, and what the code prints."""
+    if options.which is None:
+        for number, title in titles().items():
+            print(f"{number:>3}  {title}")
+    elif options.which == "engine":
+        print(source(), end="")
+    else:
+        try:
+            lesson = Lesson(int(options.which))
+        except ValueError:
+            raise UserError(f"there are lessons 1 to {max(titles())}, and 'engine'; got {options.which!r}") from None
+        for cell in lesson.cells:
+            show_cell(cell, console)
+            lesson.run(cell)
+
+
+def show_cell(cell: Cell, console: Console) -> None:
+    """Print what is to be read of a cell before it is run."""
+    if not console.is_terminal:
+        print(f"\n{cell.text}\n" if cell.kind == "prose" else "" if cell.kind == "question" else _indented(cell.text))
+    elif cell.kind == "prose":
+        console.print(Markdown(cell.text), width=min(console.width, WIDTH))
+    elif cell.kind != "question":
+        console.print(Padding(Syntax(cell.text, "python", theme="ansi_dark", background_color="default"), (1, 4)))
+
+
+def _indented(code: str) -> str:
+    return textwrap.indent(code, "    ") + "\n"
+
+
+def run_museum(options: argparse.Namespace, console: Console) -> None:
+    """Run the exhibits one after another."""
+    for name in options.exhibit or EXHIBITS:
+        if name not in EXHIBITS:
+            raise UserError(f"there is no exhibit {name!r}: there are {', '.join(EXHIBITS)}")
+        path = Path(museum.__file__).parent / f"{name}.py"
+        run_as_program(path, path.read_text("utf-8"), {})
+        print()

@@ -1,0 +1,34 @@
+"""Questions that a lesson asks before it answers them."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from typing import Any
+
+_state: dict[str, Any] = {"guess": "", "answer": None}
+
+
+def ask(question: str) -> None:
+    """Print a question; in a terminal, wait for a guess (or just Enter) before the lesson goes on."""
+    print(textwrap.fill(f"QUESTION: {question}", 78, break_long_words=False, break_on_hyphens=False))
+    waits = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    _state["guess"] = input("your guess: ").strip() if waits else ""
+
+
+def answer(value: Any) -> None:
+    """Print what was computed, beside the guess if there was one.
+
+    >>> ask("How much is 2 + 2?")
+    QUESTION: How much is 2 + 2?
+    >>> answer(2 + 2)
+    ANSWER: 4
+    """
+    guess, _state["answer"] = _state["guess"], value
+    print(f"ANSWER: {value}" + (f"   (you said {guess})" if guess else ""))
+
+
+def take_answer() -> Any:
+    """What `answer` was last called with, once; None if it was not called since."""
+    value, _state["answer"] = _state["answer"], None
+    return value
