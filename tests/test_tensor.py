@@ -353,12 +353,33 @@ def test_constants_are_changed_in_place_under_all_their_names():
     total += np.ones(2)
     total *= 3
     assert same is total and same.tolist() == [3.0, 3.0]
-    total += leaf(1.0, 1.0)  # a result of a graph: another Tensor
-    assert total.requires_grad and same.tolist() == [3.0, 3.0]
+    frozen = (leaf(1.0, 2.0) * 2).detach()  # whose memory belongs to a recorded value
+    changed = frozen
+    changed += 1
+    assert changed.tolist() == [3.0, 5.0] and frozen.tolist() == [2.0, 4.0]
     with pytest.raises(RuntimeError, match=r"cannot put a result of shape \(3, 2\) into a Tensor of shape \(2,\)"):
         same += np.ones((3, 2))
     with pytest.raises(RuntimeError, match="cannot put float32 into a Tensor of int64"):
         Tensor(np.array([1, 2])).add_(0.5)
+
+
+def test_a_constant_that_is_changed_by_a_recorded_value_joins_its_graph():
+    w = leaf(2.0, 3.0)
+    for change in (lambda x: x.__iadd__(w * w), lambda x: x.add_(w * w), lambda x: x.copy_(w * w)):
+        x = same = Tensor(np.zeros(2))
+        change(x)
+        assert same is x and x.dtype == np.float64
+        assert grad(x.sum(), w)[0].tolist() == [4.0, 6.0]
+    y = w * 1
+    y.copy_(w[0] * 5)
+    assert y.tolist() == [10.0, 10.0] and grad(y.sum(), w)[0].tolist() == [10.0, 0.0]
+
+
+def test_in_place_without_recording_a_result_is_another_value_under_the_same_name():
+    y = result = leaf(1.0) * 2
+    with no_grad():
+        y += 1
+    assert y.tolist() == [3.0] and result.tolist() == [2.0] and not y.requires_grad
 
 
 def test_conversions():

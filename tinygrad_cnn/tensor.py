@@ -17,13 +17,13 @@ from . import ops
 from .engine.autograd import run_backward
 from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
-from .engine.random import generator as default_generator
-from .engine.recording import is_recording, no_grad
+from .engine.recording import is_recording
 from .engine.versions import note_change
+from .functional import in_place
 from .functional._arguments import new_array, one_dim, real_array
 from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
 from .functional.indexing import getitem
-from .settings import flag, number, real_dtype
+from .settings import flag, passed_over, real_dtype
 
 
 def _without_gradient(ufunc: np.ufunc) -> Callable[..., Any]:
@@ -38,90 +38,38 @@ def _without_gradient(ufunc: np.ufunc) -> Callable[..., Any]:
     return operator
 
 
-def _in_place(symbol: str, function: Callable[..., Any]) -> Callable[[Any, Array], Any]:
-    """x += y: what takes part in no graph is changed, or a leaf inside `no_grad()`; of a result it is x = x + y."""
-
-    def update(self: Tensor, other: Array) -> Any:
-        takes_part = isinstance(other, Tensor) and other.node is not None and is_recording()
-        if isinstance(self.node, Node) or (self.node is None and (takes_part or not self._array.flags.writeable)):
-            return function(self, other)
-        return self._change(symbol, lambda: function(self.detach(), other))
-
-    return update
+def _reflected(function: Callable[..., Any]) -> Callable[[Any, Array], Any]:
+    """The operator for a Tensor on the right: 2 - x."""
+    return lambda self, other: function(other, self)
 
 
-def _method_in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """x.add_(y) and the like: x itself becomes what the function gives; of a result, with its place in the graph."""
+def _cast(dtype: str) -> Callable[[Any], Any]:
+    def cast(self: Tensor) -> Array:
+        return self.astype(dtype)
 
-    def method(self: Tensor, *args: Any, **settings: Any) -> Tensor:
-        if isinstance(self.node, Node) and is_recording():
-            new = function(self, *args, **settings)
-            if new.shape != self.shape:
-                raise RuntimeError(
-                    f".{name} cannot put a result of shape {new.shape} into a Tensor of shape {self.shape}"
-                )
-            self._array, self.node = new._array, new.node  # the old value stays in the graph, under no name
-            return self
-        return self._change(f".{name}", lambda: function(self.detach(), *args, **settings))
-
-    method.__name__, method.__doc__ = name, f"`{name[:-1]}` in place: this Tensor becomes the result."
-    return method
+    cast.__doc__ = f"The same numbers as {dtype}."
+    return cast
 
 
-class device:
+class device(str):
     """Where a Tensor is: `device("cpu")`, and there is no other.
 
     >>> str(device("cpu"))
     'cpu'
     """
 
-    def __init__(self, type: Any = "cpu", index: int | None = None) -> None:
-        self.type = str(type).partition(":")[0]
-        self.index = index
-        if self.type != "cpu":
+    type = "cpu"
+
+    def __new__(cls, type: Any = "cpu", index: int | None = None) -> device:
+        if str(type).partition(":")[0] != "cpu":
             raise RuntimeError(f'NumPy computes on the CPU, there is no device {str(type)!r} here: use device("cpu")')
+        return super().__new__(cls, "cpu")
 
     def __repr__(self) -> str:
-        return f"device(type={self.type!r})"
-
-    def __str__(self) -> str:
-        return self.type
-
-    def __eq__(self, other: object) -> bool:
-        return str(other).partition(":")[0] == "cpu"
-
-    def __hash__(self) -> int:
-        return hash("cpu")
+        return "device(type='cpu')"
 
 
-class Numbers(np.ndarray):
-    """What `.data` gives: the array, with the methods that PyTorch has to change numbers in place, unrecorded.
-
-    >>> w = Tensor([1.0, 2.0], requires_grad=True)
-    >>> w.data.fill_(3.0)
-    array([3., 3.], dtype=float32)
-    """
-
-    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: builtins.bool = False) -> Any:
-        if array is self:  # as of w.data -= step
-            return self
-        return array[()] if return_scalar else array.view(np.ndarray)
-
-    def __repr__(self) -> str:
-        return repr(self.view(np.ndarray))
-
-
-def _of_numbers(name: str) -> Callable[..., Any]:
-    def method(self: Numbers, *args: Any, **settings: Any) -> Numbers:
-        getattr(Tensor.wrap(self.view(np.ndarray), None), name)(*args, **settings)
-        return self
-
-    method.__name__, method.__doc__ = name, f"As `Tensor.{name}`."
-    return method
-
-
-for _name in ("add_", "sub_", "mul_", "div_", "clamp_", "copy_", "fill_", "zero_", "uniform_", "normal_"):
-    setattr(Numbers, _name, _of_numbers(_name))
+_device = device
 
 
 class Tensor(Value):
@@ -168,8 +116,8 @@ class Tensor(Value):
 
         Assigning to it (`w.data -= 0.1 * w.grad`) changes a leaf without recording anything.
         """
-        self._leave_graph(".data")
-        return self._array.view(Numbers)
+        note_cut(self.node, ".data")
+        return self._array.view(in_place.Numbers)
 
     @data.setter
     def data(self, new: Any) -> None:
@@ -180,7 +128,7 @@ class Tensor(Value):
             )
         note_change(self._array)
         # it is the same after `w.data -= step`
-        if new is not self._array and not (type(new) is Numbers and new.base is self._array):
+        if new is not self._array and not (type(new) is in_place.Numbers and new.base is self._array):
             self._array = _new_data(new, needs_float=self._leaf is not None)
 
     @property
@@ -265,7 +213,7 @@ class Tensor(Value):
 
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy. What is computed from it is not recorded."""
-        self._leave_graph(".numpy()")
+        note_cut(self.node, ".numpy()")
         return self._array
 
     def tolist(self) -> Any:
@@ -274,13 +222,8 @@ class Tensor(Value):
 
     def detach(self) -> Tensor:
         """The same array as a constant: no gradient flows through it."""
-        self._leave_graph(".detach()")
+        note_cut(self.node, ".detach()")
         return Tensor.wrap(self._array, None)
-
-    def _leave_graph(self, how: str) -> None:
-        """Note where the user's code detached this value from its graph."""
-        if type(self.node) is Node:
-            note_cut(self.node, how, sys._getframe(2))
 
     def __reduce__(self) -> Any:
         """`copy` and `pickle` take the numbers, whether a gradient is required, and the gradient; never a graph."""
@@ -289,68 +232,6 @@ class Tensor(Value):
                 "only a leaf can be copied or pickled, this Tensor is of a recorded operation: .detach()"
             )
         return _restored, (type(self), self._array, self.requires_grad, self.grad)
-
-    # ---- changing it in place, unrecorded
-
-    def _change(self, how: str, compute: Callable[[], Any]) -> Tensor:
-        """New numbers in the memory of this Tensor; graphs that used the old ones notice."""
-        if isinstance(self.node, Node) or not self._array.flags.writeable:
-            raise RuntimeError(
-                f"{how} would change the value of a recorded operation, which may be needed for a gradient: use what "
-                "the function without _ returns, or change a .detach().clone()"
-            )
-        if self.requires_grad and is_recording():
-            raise RuntimeError(
-                f"a leaf that requires a gradient is not changed by {how} while operations are recorded: write it "
-                "inside `with no_grad():`"
-            )
-        with no_grad():
-            new = np.asarray(compute())
-        if new.shape != self.shape and np.broadcast_shapes(new.shape, self.shape) != self.shape:
-            raise RuntimeError(f"{how} cannot put a result of shape {new.shape} into a Tensor of shape {self.shape}")
-        if not np.can_cast(new.dtype, self.dtype, "same_kind"):
-            raise RuntimeError(f"{how} cannot put {new.dtype} into a Tensor of {self.dtype}")
-        note_change(self._array)
-        self._array[...] = new
-        return self
-
-    add_ = _method_in_place("add_", F.add)
-    sub_ = _method_in_place("sub_", F.sub)
-    mul_ = _method_in_place("mul_", F.mul)
-    div_ = _method_in_place("div_", F.div)
-    clamp_ = _method_in_place("clamp_", F.clamp)
-    masked_fill_ = _method_in_place("masked_fill_", F.masked_fill)
-
-    def copy_(self, other: Array) -> Tensor:
-        """Take over the numbers of another Tensor, broadcast; returns this Tensor."""
-        return self._change(".copy_", lambda: np.asarray(other).astype(self.dtype))
-
-    def fill_(self, value: Any) -> Tensor:
-        """One number everywhere; returns this Tensor."""
-        return self._change(".fill_", lambda: np.asarray(value).astype(self.dtype))
-
-    def zero_(self) -> Tensor:
-        """Zero everywhere; returns this Tensor."""
-        return self._change(".zero_", lambda: np.zeros((), self.dtype))
-
-    def uniform_(self, a: Any = 0.0, b: Any = 1.0, *, generator: np.random.Generator | None = None) -> Tensor:
-        """Random numbers between a and b; returns this Tensor."""
-        source = generator or default_generator()
-        bounds = number(a, "a", "uniform_"), number(b, "b", "uniform_")
-        return self._change(".uniform_", lambda: source.uniform(*bounds, self.shape).astype(self.dtype))
-
-    def bernoulli_(self, p: Any = 0.5, *, generator: np.random.Generator | None = None) -> Tensor:
-        """1 with probability p, else 0; returns this Tensor."""
-        source, p = generator or default_generator(), number(p, "p", "bernoulli_", least=0, most=1)
-        return self._change(".bernoulli_", lambda: (source.random(self.shape) < p).astype(self.dtype))
-
-    def normal_(self, mean: Any = 0.0, std: Any = 1.0, *, generator: np.random.Generator | None = None) -> Tensor:
-        """Normal random numbers; returns this Tensor."""
-        source = generator or default_generator()
-        mean, std = number(mean, "mean", "normal_"), number(std, "std", "normal_", least=0)
-        return self._change(".normal_", lambda: source.normal(mean, std, self.shape).astype(self.dtype))
-
-    # ---- differentiation
 
     backward = run_backward
 
@@ -395,7 +276,7 @@ class Tensor(Value):
         return format(self.item(), spec) if self._array.size == 1 and spec else format(repr(self), spec)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self._leave_graph("np.asarray")
+        note_cut(self.node, "np.asarray")
         if self.requires_grad and is_recording():
             refuse_inside_numpy(sys._getframe(1).f_globals.get("__name__", ""))
         return np.array(self._array, dtype=dtype, copy=copy)
@@ -406,46 +287,19 @@ class Tensor(Value):
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
         return call_outside_graph(function, f"np.{function.__name__}", args, settings)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """x[key] = value, of what takes part in no graph, or of a leaf inside `no_grad()`."""
-        in_graph = (self.requires_grad or getattr(value, "requires_grad", False)) and is_recording()
-        if isinstance(self.node, Node) or in_graph or not self._array.flags.writeable:
-            raise TypeError(
-                "what takes part in a graph is not changed in place, so that none loses what it needs: compose with "
-                "functional.where, cat or pad; or, for a leaf, write it inside `with no_grad():`"
-            )
-        note_change(self._array)
-        parts = [one._array if isinstance(one, Tensor) else one for one in (key if isinstance(key, tuple) else (key,))]
-        self._array[tuple(parts) if isinstance(key, tuple) else parts[0]] = np.asarray(value)
-
     # ---- operators
 
-    __iadd__ = _in_place("+=", F.add)
-    __isub__ = _in_place("-=", F.sub)
-    __imul__ = _in_place("*=", F.mul)
-    __itruediv__ = _in_place("/=", F.div)
     __add__ = __radd__ = F.add
-    __sub__ = F.sub
     __mul__ = __rmul__ = F.mul
-    __truediv__ = F.div
-    __pow__ = F.pow
-    __matmul__ = F.matmul
+    __sub__, __rsub__ = F.sub, _reflected(F.sub)
+    __truediv__, __rtruediv__ = F.div, _reflected(F.div)
+    __pow__, __rpow__ = F.pow, _reflected(F.pow)
+    __matmul__, __rmatmul__ = F.matmul, _reflected(F.matmul)
     __neg__ = F.neg
     __abs__ = F.abs
-    __getitem__ = getitem
-
-    def __rsub__(self, other: Array) -> Array:
-        return F.sub(other, self)
-
-    def __rtruediv__(self, other: Array) -> Array:
-        return F.div(other, self)
-
-    def __rpow__(self, other: Array) -> Array:
-        return F.pow(other, self)
-
-    def __rmatmul__(self, other: Array) -> Array:
-        return F.matmul(other, self)
-
+    __getitem__, __setitem__ = getitem, in_place.setitem
+    __iadd__, __isub__ = in_place.iadd, in_place.isub
+    __imul__, __itruediv__ = in_place.imul, in_place.itruediv
     __lt__ = _without_gradient(np.less)
     __le__ = _without_gradient(np.less_equal)
     __gt__ = _without_gradient(np.greater)
@@ -460,92 +314,22 @@ class Tensor(Value):
 
     # ---- functions as methods
 
-    abs = F.abs
-    add = F.add
-    all = F.all
-    amax = F.amax
-    amin = F.amin
-    any = F.any
-    argmax = F.argmax
-    argmin = F.argmin
-    argsort = F.argsort
-    bmm = F.bmm
-    ceil = F.ceil
-    chunk = F.chunk
-    clamp = clip = F.clamp
-    clone = F.clone
-    cos = F.cos
-    cumsum = F.cumsum
-    div = F.div
-    dot = F.dot
-    eq = F.eq
-    erf = F.erf
-    exp = F.exp
-    expand = F.expand
-    expand_as = F.expand_as
-    expm1 = F.expm1
-    flatten = F.flatten
-    flip = F.flip
-    floor = F.floor
-    gather = F.gather
-    ge = F.ge
-    gt = F.gt
-    index_select = F.index_select
-    isnan = F.isnan
-    le = F.le
-    log = F.log
-    log1p = F.log1p
-    log_softmax = F.log_softmax
-    logsumexp = F.logsumexp
-    lt = F.lt
-    masked_fill = F.masked_fill
-    matmul = F.matmul
-    max = F.max
-    maximum = F.maximum
-    mean = F.mean
-    min = F.min
-    minimum = F.minimum
-    mm = F.mm
-    movedim = F.movedim
-    mul = F.mul
-    mv = F.mv
-    narrow = F.narrow
-    ne = F.ne
-    neg = F.neg
-    norm = F.norm
-    outer = F.outer
-    permute = F.permute
-    pow = F.pow
-    prod = F.prod
-    reciprocal = F.reciprocal
-    relu = F.relu
-    repeat = F.repeat
-    repeat_interleave = F.repeat_interleave
-    reshape = view = F.reshape
-    roll = F.roll
-    round = F.round
-    rsqrt = F.rsqrt
-    select = F.select
-    sigmoid = F.sigmoid
-    sign = F.sign
-    sin = F.sin
-    softmax = F.softmax
-    sort = F.sort
-    split = F.split
-    sqrt = F.sqrt
-    square = F.square
-    squeeze = F.squeeze
-    std = F.std
-    sub = F.sub
-    sum = F.sum
-    tanh = F.tanh
-    topk = F.topk
-    transpose = swapaxes = F.transpose
-    unbind = F.unbind
-    unflatten = F.unflatten
-    unsqueeze = F.unsqueeze
-    var = F.var
-    view_as = F.view_as
+    # fmt: off
+    from .functional import (  # type: ignore[misc]  # noqa: I001
+        abs, add, all, amax, amin, any, argmax, argmin, argsort, bmm, ceil, chunk, clamp, clone, cos, cumsum, div,
+        dot, eq, erf, exp, expand, expand_as, expm1, flatten, flip, floor, gather, ge, gt, index_select, isnan, le,
+        log, log1p, log_softmax, logsumexp, lt, masked_fill, matmul, max, maximum, mean, min, minimum, mm, movedim,
+        mul, mv, narrow, ne, neg, norm, outer, permute, pow, prod, reciprocal, relu, repeat, repeat_interleave,
+        reshape, roll, round, rsqrt, select, sigmoid, sign, sin, softmax, sort, split, sqrt, square, squeeze, std,
+        sub, sum, tanh, topk, transpose, unbind, unflatten, unsqueeze, var, view_as,
+    )
+    from .functional.in_place import (  # type: ignore[misc]
+        add_, bernoulli_, clamp_, copy_, div_, fill_, masked_fill_, mul_, normal_, sub_, uniform_, zero_,
+    )
+    # fmt: on
+    clip = clamp
+    view = reshape
+    swapaxes = transpose
 
     def where(self, condition: Array, other: Array) -> Array:
         """This Tensor where the condition holds, else `other`."""
@@ -567,18 +351,17 @@ class Tensor(Value):
 
     def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Array:
         """In another dtype, or on the device of another Tensor, all in one: `x.to("cpu")`, `x.to(np.float64)`."""
-        check_ignored(ignored, "to", ("non_blocking", "memory_format"))
-        dtype = real_dtype(dtype, "dtype", "to") if dtype is not None else self.dtype
+        passed_over(ignored, "to", ignored=("non_blocking", "memory_format"))
         for one in args:
             if isinstance(one, Tensor):
                 dtype = one.dtype
-            elif isinstance(one, (str, _device)) and not _is_dtype(one):
-                _device(one)
+            elif isinstance(one, str) and not one.startswith(("float", "int", "uint", "bool")):
+                device = one
             elif not isinstance(one, (bool, type(None))):
-                dtype = real_dtype(one, "dtype", "to")
-        if device is not None:
-            _device(device)
-        return self if dtype == self.dtype and not copy else self.astype(dtype)
+                dtype = one
+        _device(device or "cpu")
+        wanted = self.dtype if dtype is None else real_dtype(dtype, "dtype", "to")
+        return self if wanted == self.dtype and not copy else self.astype(wanted)
 
     def type(self, dtype: Any) -> Array:
         """The same numbers in another dtype."""
@@ -590,7 +373,7 @@ class Tensor(Value):
 
     def contiguous(self, **ignored: Any) -> Tensor:
         """This Tensor: how it lies in memory makes no difference to any function."""
-        check_ignored(ignored, "contiguous", ("memory_format",))
+        passed_over(ignored, "contiguous", ignored=("memory_format",))
         return self
 
     def cpu(self) -> Tensor:
@@ -601,15 +384,8 @@ class Tensor(Value):
         """An error: NumPy computes on the CPU."""
         raise RuntimeError("NumPy computes on the CPU: leave .cuda() out, or ask cuda.is_available() first")
 
-    @property
-    def device(self) -> device:
-        """Where it is: the CPU."""
-        return _device("cpu")
-
-    @property
-    def is_cuda(self) -> builtins.bool:
-        """False."""
-        return False
+    device = _device("cpu")
+    is_cuda = False
 
     def is_floating_point(self) -> builtins.bool:
         """Whether it holds floating-point numbers."""
@@ -625,39 +401,8 @@ class Tensor(Value):
             raise RuntimeError(f"t() expects at most two dimensions, got {self.shape}: use .mT or transpose(-2, -1)")
         return self.T
 
-    def long(self) -> Array:
-        """As int64."""
-        return self.astype(np.int64)
-
-    def int(self) -> Array:
-        """As int32."""
-        return self.astype(np.int32)
-
-    def bool(self) -> Array:
-        """As booleans: which elements are not 0."""
-        return self.astype(np.bool_)
-
-    def float(self) -> Array:
-        """As float32."""
-        return self.astype(np.float32)
-
-    def double(self) -> Array:
-        """As float64."""
-        return self.astype(np.float64)
-
-
-_device = device
-
-
-def _is_dtype(name: Any) -> bool:
-    return isinstance(name, str) and name.startswith(("float", "int", "uint", "bool"))
-
-
-def check_ignored(given: dict[str, Any], owner: str, harmless: tuple[str, ...]) -> None:
-    """Arguments of PyTorch that make no difference here are passed over; any other is a mistake."""
-    for name in given:
-        if name not in harmless:
-            raise TypeError(f"{owner} got an unexpected keyword argument {name!r}")
+    long, int, bool = map(_cast, ("int64", "int32", "bool"))
+    float, double = map(_cast, ("float32", "float64"))
 
 
 def _new_data(new: Any, needs_float: bool) -> np.ndarray:

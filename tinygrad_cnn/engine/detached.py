@@ -5,13 +5,13 @@ An optimiser that misses a gradient can then name the line.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import deque
-from types import FrameType
 from typing import NamedTuple
 
 from .calls import Place, line_at, users_place
-from .graph import Node
+from .graph import Leaf, Node
 from .recording import is_recording
 
 
@@ -31,10 +31,10 @@ class Cut(NamedTuple):
 _latest: deque[Cut] = deque(maxlen=32)
 
 
-def note_cut(node: Node, how: str, frame: FrameType) -> None:
-    """Remember that the code in this frame detached the value of a recorded operation, if it is the user's code."""
-    if is_recording() and node.out is not None:
-        place = users_place(frame)
+def note_cut(node: Node | Leaf | None, how: str) -> None:
+    """Remember that the code that called the calling method detached a recorded value, if it is the user's code."""
+    if type(node) is Node and is_recording() and node.out is not None:
+        place = users_place(sys._getframe(2))
         if place is not None:
             _latest.append(Cut(how, place, weakref.ref(node), node.call.kind or node.primitive.name, node.out.shape))
 

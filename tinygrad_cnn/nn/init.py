@@ -40,7 +40,8 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
 def _set(tensor: Tensor, values: Any) -> Tensor:
     instance(tensor, "tensor", "init", Tensor)
     with no_grad():
-        return tensor.copy_(values)
+        tensor.copy_(values)
+    return tensor
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -80,7 +81,8 @@ def dirac_(tensor: Tensor) -> Tensor:
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: np.random.Generator | None = None) -> Tensor:
     """Random numbers between a and b."""
     with no_grad():
-        return tensor.uniform_(a, b, generator=generator)
+        tensor.uniform_(a, b, generator=generator)
+    return tensor
 
 
 def normal_(
@@ -88,7 +90,8 @@ def normal_(
 ) -> Tensor:
     """Normal random numbers."""
     with no_grad():
-        return tensor.normal_(mean, std, generator=generator)
+        tensor.normal_(mean, std, generator=generator)
+    return tensor
 
 
 def trunc_normal_(

@@ -1,0 +1,139 @@
+"""Changing a Tensor in place, with PyTorch's names: `x += y`, `x.add_(y)`, `x[key] = y`.
+
+What takes part in no graph is overwritten, and so are arrays; graphs that used the numbers from before notice. If the
+result is recorded, x takes its array and its place in the graph; the old array stays, for the rules that need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..engine.graph import Array, Leaf, Value
+from ..engine.random import generator as default_generator
+from ..engine.recording import is_recording
+from ..engine.versions import note_change
+from ..settings import number
+from .arithmetic import add, clamp, div, mul, sub
+from .indexing import masked_fill
+from .views import expand_as
+
+
+def _in_place(how: str, function: Callable[..., Array]) -> Callable[..., Any]:
+    def change(input: Array, *args: Any, **settings: Any) -> Any:
+        new = function(input, *args, **settings)
+        if how.endswith("=") and not _is_recorded(new) and not _memory(input).flags.writeable:
+            return new  # what cannot change gives way to the result, as Python's own numbers do
+        return _become(input, how, new)
+
+    change.__name__, change.__doc__ = how, f"`{how[1:-1]}` in place: this Tensor becomes the result."
+    return change
+
+
+def _become(input: Array, how: str, new: Array) -> Any:
+    memory = _memory(input)
+    if isinstance(input, Value) and type(input.node) is Leaf and is_recording():
+        raise RuntimeError(
+            f"a leaf that requires a gradient is not changed by {how} while operations are recorded: write it "
+            "inside `with no_grad():`"
+        )
+    if new.shape != memory.shape:
+        raise RuntimeError(f"{how} cannot put a result of shape {new.shape} into a Tensor of shape {memory.shape}")
+    if not np.can_cast(new.dtype, memory.dtype, "same_kind"):
+        raise RuntimeError(f"{how} cannot put {new.dtype} into a Tensor of {memory.dtype}")
+    if _is_recorded(new) and isinstance(input, Value):
+        new = new if new.dtype == memory.dtype else new.astype(memory.dtype)
+        input._array, input.node = new._array, new.node
+    elif memory.flags.writeable:
+        note_change(memory)
+        memory[...] = np.asarray(new)
+    else:
+        raise RuntimeError(
+            f"{how} would change the value of a recorded operation, which may be needed for a gradient: use what the "
+            "function without _ returns, or change a .detach().clone()"
+        )
+    return input
+
+
+def _memory(input: Array) -> np.ndarray:
+    return input._array if isinstance(input, Value) else input
+
+
+def _is_recorded(value: Array) -> bool:
+    return isinstance(value, Value) and value.node is not None
+
+
+def _like(input: Array, src: Array) -> Array:
+    """`src`, a Tensor, an array or a number, in the shape and the dtype of `input`."""
+    dtype = _memory(input).dtype
+    return expand_as(src if isinstance(src, Value) else np.asarray(src, dtype), input).astype(dtype)
+
+
+iadd, isub, imul, itruediv = map(_in_place, ("+=", "-=", "*=", "/="), (add, sub, mul, div))
+add_, sub_, mul_, div_ = map(_in_place, (".add_", ".sub_", ".mul_", ".div_"), (add, sub, mul, div))
+clamp_, masked_fill_ = _in_place(".clamp_", clamp), _in_place(".masked_fill_", masked_fill)
+copy_, fill_ = _in_place(".copy_", _like), _in_place(".fill_", _like)
+
+
+def zero_(input: Array) -> Any:
+    """Zero everywhere; returns this Tensor."""
+    return _become(input, ".zero_", _like(input, 0))
+
+
+def uniform_(input: Array, a: float = 0.0, b: float = 1.0, *, generator: np.random.Generator | None = None) -> Any:
+    """Random numbers between a and b; returns this Tensor."""
+    bounds = number(a, "a", "uniform_"), number(b, "b", "uniform_")
+    return _become(input, ".uniform_", _like(input, (generator or default_generator()).uniform(*bounds, input.shape)))
+
+
+def bernoulli_(input: Array, p: float = 0.5, *, generator: np.random.Generator | None = None) -> Any:
+    """1 with probability p, else 0; returns this Tensor."""
+    p = number(p, "p", "bernoulli_", least=0, most=1)
+    return _become(input, ".bernoulli_", _like(input, (generator or default_generator()).random(input.shape) < p))
+
+
+def normal_(input: Array, mean: float = 0.0, std: float = 1.0, *, generator: np.random.Generator | None = None) -> Any:
+    """Normal random numbers; returns this Tensor."""
+    moments = number(mean, "mean", "normal_"), number(std, "std", "normal_", least=0)
+    return _become(input, ".normal_", _like(input, (generator or default_generator()).normal(*moments, input.shape)))
+
+
+def setitem(input: Array, key: Any, value: Any) -> None:
+    """input[key] = value, of what takes part in no graph, or of a leaf inside `no_grad()`.
+
+    >>> x = np.zeros(3)
+    >>> setitem(x, slice(1, None), 2.0)
+    >>> x
+    array([0., 2., 2.])
+    """
+    in_graph = any(isinstance(one, Value) and one.node is not None and one.node.requires_grad for one in (input, value))
+    if (in_graph and is_recording()) or not _memory(input).flags.writeable:
+        raise TypeError(
+            "what takes part in a graph is not changed in place, so that none loses what it needs: compose with "
+            "functional.where, cat or pad; or, for a leaf, write it inside `with no_grad():`"
+        )
+    note_change(_memory(input))
+    _memory(input)[key] = np.asarray(value)
+
+
+class Numbers(np.ndarray):
+    """What `.data` of a Tensor is: its array, with PyTorch's methods that change numbers in place, unrecorded.
+
+    >>> from tinygrad_cnn import Tensor
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> w.data.fill_(3.0)
+    array([3., 3.], dtype=float32)
+    """
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+        if array is self:  # as of w.data -= step
+            return self
+        return array[()] if return_scalar else array.view(np.ndarray)
+
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))
+
+    add_, sub_, mul_, div_ = add_, sub_, mul_, div_
+    clamp_, copy_, fill_, zero_, uniform_, normal_ = clamp_, copy_, fill_, zero_, uniform_, normal_
