@@ -14,6 +14,7 @@ import numpy as np
 
 from . import functional as F
 from . import ops
+from .engine.aside import touched
 from .engine.autograd import run_backward
 from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
@@ -26,12 +27,25 @@ from .functional.indexing import getitem
 from .settings import flag, passed_over, real_dtype
 
 
-def _without_gradient(ufunc: np.ufunc) -> Callable[..., Any]:
-    """An operator whose result has no gradient (a comparison, or logic): a Tensor of booleans or of integers."""
+def _comparison(how: str) -> Callable[..., Any]:
+    """A comparison: a Tensor of booleans, without a gradient."""
+
+    def operator(self: Tensor, other: Array) -> Any:
+        if other is None or isinstance(other, str):
+            return NotImplemented  # then == is False, and < an error, as of all objects that cannot be compared
+        other = Tensor.wrap(other._array, None) if isinstance(other, Tensor) else np.asarray(other)
+        return ops.compare(Tensor.wrap(self._array, None), other, how=how)
+
+    return operator
+
+
+def _logic(ufunc: np.ufunc) -> Callable[..., Any]:
+    """An operator of booleans or of integers."""
 
     def operator(self: Tensor, *others: Array) -> Any:
         if any(other is None or isinstance(other, str) for other in others):
-            return NotImplemented  # then == is False, and < an error, as of all objects that cannot be compared
+            return NotImplemented
+        touched("a logical operator is not recorded")
         arrays = (other._array if isinstance(other, Tensor) else np.asarray(other) for other in others)
         return Tensor.wrap(np.asarray(ufunc(self._array, *arrays)), None)
 
@@ -116,6 +130,7 @@ class Tensor(Value):
 
         Assigning to it (`w.data -= 0.1 * w.grad`) changes a leaf without recording anything.
         """
+        touched(".data is read")
         note_cut(self.node, ".data")
         return self._array.view(in_place.Numbers)
 
@@ -134,10 +149,12 @@ class Tensor(Value):
     @property
     def grad(self) -> Tensor | None:
         """What `backward` has added up here: a Tensor of the same shape, or None. Only leaves have one."""
+        touched(".grad is read")
         return None if self._leaf is None else self._leaf.grad
 
     @grad.setter
     def grad(self, new: Tensor | None) -> None:
+        touched(".grad is set")
         if self._leaf is None:
             raise RuntimeError("only a leaf that requires a gradient holds one: set requires_grad=True first")
         if isinstance(new, np.ndarray):
@@ -193,6 +210,11 @@ class Tensor(Value):
         return self._array.dtype
 
     @property
+    def strides(self) -> tuple[int, ...]:
+        """For each dimension, how many bytes lie between neighbours in memory."""
+        return self._array.strides
+
+    @property
     def ndim(self) -> int:
         """The number of dimensions."""
         return self._array.ndim
@@ -209,15 +231,18 @@ class Tensor(Value):
         """The only element, as a Python number."""
         if self._array.size != 1:
             raise ValueError(f"item() expects one element, got shape {self.shape}")
+        touched("a number is read")
         return self._array.item()
 
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy. What is computed from it is not recorded."""
+        touched(".numpy() is read")
         note_cut(self.node, ".numpy()")
         return self._array
 
     def tolist(self) -> Any:
         """The elements as nested Python lists."""
+        touched(".tolist() is read")
         return self._array.tolist()
 
     def detach(self) -> Tensor:
@@ -238,6 +263,7 @@ class Tensor(Value):
     # ---- Python and NumPy
 
     def __repr__(self) -> str:
+        touched("a Tensor is printed")
         body = np.array2string(self._array, separator=", ", prefix="Tensor(")
         dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
         if isinstance(self.node, Node):
@@ -276,6 +302,7 @@ class Tensor(Value):
         return format(self.item(), spec) if self._array.size == 1 and spec else format(repr(self), spec)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        touched("a Tensor becomes an array")
         note_cut(self.node, "np.asarray")
         if self.requires_grad and is_recording():
             refuse_inside_numpy(sys._getframe(1).f_globals.get("__name__", ""))
@@ -300,16 +327,16 @@ class Tensor(Value):
     __getitem__, __setitem__ = getitem, in_place.setitem
     __iadd__, __isub__ = in_place.iadd, in_place.isub
     __imul__, __itruediv__ = in_place.imul, in_place.itruediv
-    __lt__ = _without_gradient(np.less)
-    __le__ = _without_gradient(np.less_equal)
-    __gt__ = _without_gradient(np.greater)
-    __ge__ = _without_gradient(np.greater_equal)
-    __eq__ = _without_gradient(np.equal)
-    __ne__ = _without_gradient(np.not_equal)
-    __and__ = __rand__ = _without_gradient(np.bitwise_and)
-    __or__ = __ror__ = _without_gradient(np.bitwise_or)
-    __xor__ = __rxor__ = _without_gradient(np.bitwise_xor)
-    __invert__ = _without_gradient(np.invert)
+    __lt__ = _comparison("<")
+    __le__ = _comparison("<=")
+    __gt__ = _comparison(">")
+    __ge__ = _comparison(">=")
+    __eq__ = _comparison("==")
+    __ne__ = _comparison("!=")
+    __and__ = __rand__ = _logic(np.bitwise_and)
+    __or__ = __ror__ = _logic(np.bitwise_or)
+    __xor__ = __rxor__ = _logic(np.bitwise_xor)
+    __invert__ = _logic(np.invert)
     __hash__ = object.__hash__
 
     # ---- functions as methods

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
+from .aside import here
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -102,6 +104,8 @@ _running = _Running()
 
 def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """Call module.forward, and mark what it records as its own."""
+    if here.watcher is not None:
+        here.watcher.module(module)
     outer = _running.call
     place = outer._place if outer is not None and outer._closed else _users_place()
     kind = type(module)

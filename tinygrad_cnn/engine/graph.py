@@ -150,7 +150,7 @@ class Primitive:
         for arg in args:
             if isinstance(arg, Value):
                 return self._on_values(arg.wrap, args, settings)
-        return self.function(*args, **settings) if not observers else self._observed(args, settings)
+        return self.function(*args, **settings) if not observers else self._observed(args, args, settings)
 
     def _on_values(self, wrap: Callable[..., Any], args: Sequence[Any], settings: dict[str, Any]) -> Any:
         """Compute on the arrays of values, and record it if one of them is part of a graph."""
@@ -166,7 +166,7 @@ class Primitive:
                 arrays.append(arg)
                 parents.append(None)
         try:
-            out = self.function(*arrays, **settings) if not observers else self._observed(arrays, settings)
+            out = self.function(*arrays, **settings) if not observers else self._observed(args, arrays, settings)
         except ValueError as error:
             if type(error) is not ValueError:
                 raise
@@ -210,8 +210,8 @@ class Primitive:
         kept = out if self.reads_out else ShapeDtype(out)
         return wrap(out, Node(self, arrays, parents, argnums, settings, kept))
 
-    def _observed(self, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
-        return observed(Event(self, arrays, settings), partial(self.function, *arrays, **settings))
+    def _observed(self, given: Sequence[Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
+        return observed(Event(self, arrays, settings, given=given), partial(self.function, *arrays, **settings))
 
     def defvjp(self, *rules: Callable[..., Any] | None, reads: Iterable[str] | None = None) -> None:
         """One rule per array argument, in their order: it gives the argument's cotangent.

@@ -17,6 +17,7 @@ class Event(NamedTuple):
     node: Any = None
     argnum: int | None = None
     g: Any = None
+    given: Sequence[Any] = ()  # the arguments of an operation as they were passed, values among them
 
 
 Observer: TypeAlias = Callable[[Event, Callable[[], Any]], Any]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..settings import integer, mapping
+from .aside import touched
 
 _generator = np.random.default_rng()
 
@@ -30,6 +31,7 @@ def manual_seed(seed: int) -> np.random.Generator:
 
 def generator() -> np.random.Generator:
     """The generator that the package draws from."""
+    touched("random numbers are drawn")
     return _generator
 
 

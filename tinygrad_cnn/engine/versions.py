@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .aside import touched
+
 #: The next moment. One counter serves recording and changes, so that it tells which came first.
 now = itertools.count(1).__next__
 
@@ -23,6 +25,7 @@ latest_change = 0
 def note_change(array: np.ndarray) -> None:
     """Note that the memory of this array changes now: what was recorded with it before used other numbers."""
     global latest_change
+    touched("numbers are changed in place")
     latest_change = now()
     owner = _owner(array)
     key = id(owner)

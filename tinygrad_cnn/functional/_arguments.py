@@ -167,11 +167,7 @@ def array_or_value(operand: Any) -> Array:
 
 
 def inspected(value: Array) -> np.ndarray:
-    """The numbers of a value, for a check of bad input, or for an effect such as running statistics.
-
-    The one way in which a composition looks at numbers. Whatever else depends on them reaches primitives as an
-    argument, so that a graph tells all that was computed, and can be computed again on other numbers.
-    """
+    """The array of a value, for its dtype and flags. A composition looks at numbers by `aside` alone."""
     return np.asarray(value._array if isinstance(value, Value) else value)
 
 

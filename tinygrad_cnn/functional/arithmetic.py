@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import ops
+from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array, Primitive
 from ..settings import integer, one_of
-from ._arguments import as_array, as_float, detached, inspected, operands
+from ._arguments import as_array, as_float, detached, operands
 
 
 def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
@@ -53,7 +54,7 @@ def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> Arra
     a, b = operands(input, other)
     whole = np.result_type(getattr(a, "dtype", a), getattr(b, "dtype", b)).kind != "f"
     if whole:
-        if rounding_mode is not None and not np.all(inspected(b)):
+        if rounding_mode is not None and not aside(np.all, b):
             raise ZeroDivisionError(f'div(rounding_mode="{rounding_mode}") of integers by zero')
         dtype = np.dtype(np.float32 if rounding_mode is None else np.float64)  # float64: exact before it is rounded
         a, b = ops.astype(as_array(a), dtype=dtype), ops.astype(as_array(b), dtype=dtype)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.graph import Array, Leaf, Value
+from ..engine.aside import touched
+from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.random import generator as default_generator
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
@@ -44,6 +45,8 @@ def _become(input: Array, how: str, new: Array) -> Any:
     if not np.can_cast(new.dtype, memory.dtype, "same_kind"):
         raise RuntimeError(f"{how} cannot put {new.dtype} into a Tensor of {memory.dtype}")
     if _is_recorded(new) and isinstance(input, Value):
+        if not isinstance(input.node, Node):
+            touched("a Tensor is changed in place")
         new = new if new.dtype == memory.dtype else new.astype(memory.dtype)
         input._array, input.node = new._array, new.node
     elif memory.flags.writeable:

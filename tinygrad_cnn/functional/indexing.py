@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array, Value
 from ..settings import integer, refusal
-from ._arguments import as_array, constant, detached, inspected, one_dim, operands
+from ._arguments import as_array, constant, detached, one_dim, operands
 from .reductions import along
 
 
@@ -55,7 +56,9 @@ def _part(part: Any) -> Any:
         return np.array(part, dtype=None if len(part) else np.intp)
     if isinstance(part, np.integer) or (_is_array(part) and part.ndim == 0 and part.dtype.kind in "iu"):
         return int(part)
-    return part._array if isinstance(part, Value) and part.node is None else part  # so that it is copied
+    if isinstance(part, Value) and part.node is None:  # copied, as it may be changed before the backward pass
+        return ops.astype(part, dtype=part._array.dtype)
+    return part
 
 
 def masked_fill(input: Array, mask: Array, value: Any) -> Array:
@@ -90,7 +93,7 @@ def gather(input: Array, dim: int, index: Array) -> Array:
     )
     if not fits:
         raise ValueError(f"gather expects an index no longer than {input.shape} but along dim {dim}: {index.shape}")
-    _check_range(index, input.shape[axis], "gather")
+    aside(_check_range, index, input.shape[axis], "gather")
     return along(input, constant(index, input), axis)
 
 
@@ -107,7 +110,7 @@ def index_select(input: Array, dim: int, index: Array) -> Array:
         raise ValueError(f"index_select expects a vector of indices, got {index.shape}")
     if input.ndim == 0:
         return input
-    _check_range(index, input.shape[axis], "index_select")
+    aside(_check_range, index, input.shape[axis], "index_select")
     rows = ops.reshape(index, shape=(-1,)) if index.ndim == 0 else index
     return ops.index(input, rows, key=(*[slice(None)] * axis, ops.ARRAY))
 
@@ -122,8 +125,8 @@ def one_hot(tensor: Array, num_classes: int = -1) -> Array:
     classes = _indices(tensor, "tensor", "one_hot")
     count = integer(num_classes, "num_classes", "one_hot", least=-1)
     if count == -1:
-        count = int(inspected(classes).max(initial=-1)) + 1
-    _check_range(classes, count, "one_hot")
+        count = aside(_largest, classes) + 1
+    aside(_check_range, classes, count, "one_hot")
     column = ops.reshape(classes, shape=(*classes.shape, 1))
     return ops.astype(ops.compare(column, np.arange(count), how="=="), dtype=np.dtype(np.int64))
 
@@ -139,7 +142,7 @@ def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Ar
     indices, weight = _indices(input, "input", "embedding"), as_array(weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding expects weights (K, D), one row for each index, got {weight.shape}")
-    _check_range(indices, len(weight), "embedding")
+    aside(_check_range, indices, len(weight), "embedding")
     rows = ops.index(weight, indices, key=ops.ARRAY)
     if padding_idx is None:
         return rows
@@ -158,8 +161,11 @@ def _indices(given: Any, name: str, owner: str) -> Array:
     return indices
 
 
-def _check_range(indices: Array, length: int, owner: str) -> None:
-    numbers = inspected(indices)
+def _largest(classes: np.ndarray) -> int:
+    return int(classes.max(initial=-1))
+
+
+def _check_range(numbers: np.ndarray, length: int, owner: str) -> None:
     if numbers.size and (numbers.min() < 0 or numbers.max() >= length):
         wrong = numbers[(numbers < 0) | (numbers >= length)]
         raise IndexError(f"{owner}: index {wrong.flat[0]} is out of range for {length}")

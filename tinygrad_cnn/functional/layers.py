@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .. import ops
+from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array, Node, Value
 from ..engine.random import generator as default_generator
@@ -112,13 +114,17 @@ def _dropped(
     op: str, input: Array, p: float, training: bool, generator: np.random.Generator | None, shape: tuple[int, ...]
 ) -> Array:
     p = number(p, "p", op, least=0, most=1)
-    if generator is None:
-        generator = default_generator()
-    instance(generator, "generator", op, np.random.Generator)
+    if generator is not None:
+        instance(generator, "generator", op, np.random.Generator)
     if not flag(training, "training", op) or p == 0:
         return input
-    draws = generator.random(shape, np.float32)
-    kept = (draws >= p).astype(input.dtype)
+    return ops.mul(input, aside(_draw, generator, shape, p, input.dtype))
+
+
+def _draw(generator: np.random.Generator | None, shape: tuple[int, ...], p: float, dtype: Any) -> np.ndarray:
+    """What each element is multiplied by."""
+    draws = (generator or default_generator()).random(shape, np.float32)
+    kept = (draws >= p).astype(dtype)
     if p < 1:
         kept /= 1 - p
-    return ops.mul(input, kept)
+    return kept

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import ops
+from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, number, one_of
-from ._arguments import REDUCTIONS, as_array, as_float, constant, inspected, one_dim, operands, reduced
+from ._arguments import REDUCTIONS, as_array, as_float, constant, one_dim, operands, reduced
 from .activations import log_softmax, logsigmoid
 from .arithmetic import abs
 from .normalisation import normalize
@@ -125,7 +126,7 @@ class _AtClasses(NamedTuple):
                 f"cross_entropy) floating-point probabilities of the input's shape; got {target.dtype} targets "
                 f"{target.shape} for an input {scores.shape}"
             )
-        all_count = _check_classes(inspected(target), scores.shape[dim], ignore_index)
+        all_count = aside(_check_classes, target, scores.shape[dim], ignore_index)
         target, counted = constant(target, scores), None
         if not all_count:
             counted = ops.compare(target, ignore_index, how="!=")
@@ -243,15 +244,18 @@ def binary_cross_entropy(input: Array, target: Array, weight: Array | None = Non
     0.6931471805599453
     """
     input, target = _probabilities("binary_cross_entropy", input, target)
-    numbers = inspected(input)
+    aside(_check_probabilities, input)
+    hit = ops.mul(target, _held_log(input))
+    miss = ops.mul(ops.sub(1.0, target), _held_log(ops.sub(1.0, input)))
+    return reduced(_times(ops.mul(ops.add(hit, miss), -1), weight), reduction)
+
+
+def _check_probabilities(numbers: np.ndarray) -> None:
     if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 1):
         raise ValueError(
             "binary_cross_entropy expects probabilities from 0 to 1: take the sigmoid of scores first, or "
             "binary_cross_entropy_with_logits"
         )
-    hit = ops.mul(target, _held_log(input))
-    miss = ops.mul(ops.sub(1.0, target), _held_log(ops.sub(1.0, input)))
-    return reduced(_times(ops.mul(ops.add(hit, miss), -1), weight), reduction)
 
 
 def _held_log(p: Array) -> Array:

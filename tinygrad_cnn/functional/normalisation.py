@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array, Value
 from ..engine.versions import note_change
@@ -109,8 +110,8 @@ def batch_norm(
     if count < 2:
         raise ValueError(f"batch_norm needs more than one value per channel in training, got {input.shape}")
     centred, mean, var = _centred(input, axis)
-    _update(running_mean, inspected(mean), momentum)
-    _update(running_var, inspected(var) * (count / (count - 1)), momentum)
+    _update(running_mean, mean, momentum)
+    _update(running_var, var, momentum, count / (count - 1))
     return _scaled(centred, var, eps, weight, bias, per_channel)
 
 
@@ -136,13 +137,16 @@ def _can_be_updated(running: Any) -> bool:
     return isinstance(running, (Value, np.ndarray)) and values.dtype.kind == "f" and values.flags.writeable
 
 
-def _update(running: Array | None, batch: np.ndarray, momentum: float) -> None:
-    """An effect, which no graph holds: the running statistics take in those of the batch."""
+def _update(running: Array | None, batch: Array, momentum: float, factor: float = 1.0) -> None:
+    """An effect, which no graph holds: the running statistics take in those of the batch, times a factor."""
     if running is not None:
-        values = inspected(running)
-        note_change(values)
-        values *= 1 - momentum
-        values += momentum * batch.reshape(values.shape)
+        aside(_take_in, running, batch, momentum, factor)
+
+
+def _take_in(running: np.ndarray, batch: np.ndarray, momentum: float, factor: float) -> None:
+    note_change(running)
+    running *= 1 - momentum
+    running += momentum * (batch.mean(0).reshape(running.shape) * factor)  # over images, if each has its own
 
 
 @composition(axes="N C ..., C, C, C, C -> N C ...")
@@ -178,8 +182,8 @@ def instance_norm(
     input, weight, bias = _affine("instance_norm", input, weight, bias, (channels,), "one per channel")
     centred, mean, var = _centred(input, axis)
     if running_mean is not None or running_var is not None:
-        _update(running_mean, inspected(mean).mean(0), momentum)
-        _update(running_var, inspected(var).mean(0) * (count / (count - 1)), momentum)
+        _update(running_mean, mean, momentum)
+        _update(running_var, var, momentum, count / (count - 1))
     return _scaled(centred, var, eps, weight, bias, (1, channels, *[1] * len(axis)))
 
 

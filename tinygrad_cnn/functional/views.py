@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer, integers
-from ._arguments import as_array, inspected, one_dim
+from ._arguments import as_array, one_dim
 from .shapes import flat, permute, reshape
 
 
@@ -81,7 +82,7 @@ def repeat_interleave(input: Array, repeats: Any, dim: int | None = None, *, out
         input, dim = ops.reshape(input, shape=(-1,)), 0
     axis = one_dim(dim, input.ndim)
     if np.ndim(repeats):
-        counts = integers(inspected(repeats).tolist(), "repeats", "repeat_interleave", least=0)
+        counts = integers(aside(np.ndarray.tolist, as_array(repeats)), "repeats", "repeat_interleave", least=0)
         places = np.repeat(np.arange(input.shape[axis]), counts)
         return ops.index(input, places, key=(*[slice(None)] * axis, ops.ARRAY))
     count = integer(repeats, "repeats", "repeat_interleave", least=0)

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from ..engine.aside import aside
 from ..engine.graph import Array
+from ..engine.versions import note_change
 from ..functional._arguments import as_array
 from ..settings import flag, integer, integers, number
 from .module import Buffer, Module, Parameter
@@ -49,7 +51,7 @@ class _Normalisation(Module):
             )
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None and self._counts:
-            self.num_batches_tracked.data += 1
+            aside(_count, self.num_batches_tracked)
             if momentum is None:
                 momentum = 1 / self.num_batches_tracked.item()
         state = self.running_mean, self.running_var, self.weight, self.bias
@@ -61,6 +63,11 @@ class _Normalisation(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"track_running_stats={self.track_running_stats}"
         )
+
+
+def _count(batches: np.ndarray) -> None:
+    note_change(batches)
+    batches += 1
 
 
 class BatchNorm2d(_Normalisation):

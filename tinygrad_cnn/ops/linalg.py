@@ -34,5 +34,5 @@ matmul.defvjp(
 
 def _product(a: Array, b: Array, like: Array) -> Array:
     """a @ b, its rows or its columns being the runs of memory as in `like`: who made that goes on with them."""
-    rows, columns = np.asarray(like).strides[-2:]
+    rows, columns = like.strides[-2:]
     return matmul(a, b) if columns <= rows else matmul(b.mT, a.mT).mT
