@@ -286,6 +286,24 @@ def test_gradient_of_another_dtype_is_cast():
     assert x.grad.tolist() == [2.0, 8.0]
 
 
+def test_who_waits_for_a_gradient_is_told_as_soon_as_it_is_complete(vjps_called):
+    first, shared, last = leaf(2.0), leaf(3.0), leaf(5.0)
+    told = []
+    loss = (((first * shared).exp() * shared).tanh() * last).sum()
+    loss.backward(completed=lambda node, g: told.append((node, g.copy(), len(vjps_called))))
+    assert [node for node, _, _ in told] == [last.node, shared.node, first.node]
+    for tensor, (_, g, _) in zip((last, shared, first), told, strict=True):
+        np.testing.assert_array_equal(tensor.grad, g)  # all that was added to it
+    rules = [told[0][2], *np.diff([seen for _, _, seen in told])]
+    assert rules == [3, 6, 0]  # sum, mul twice; then tanh, mul twice, exp, mul twice, as `shared` is used in both muls
+
+
+def test_a_leaf_alone_is_complete_at_once():
+    x, told = leaf(2.0), []
+    x.backward(completed=lambda node, g: told.append((node, g.tolist())))
+    assert told == [(x.node, [1.0])]
+
+
 def test_backward_from_a_leaf():
     x = leaf(2.0)
     x.backward()

@@ -291,6 +291,7 @@ def backpropagate(
     *,
     retain_graph: bool = False,
     wrap: Callable[[Any, Node | Leaf | None], Any] | None = None,
+    completed: Callable[[Any, Array], None] | None = None,
 ) -> dict[Node | Leaf, Array]:
     """Carry cotangents from outputs back to the wanted nodes: reverse-mode differentiation.
 
@@ -300,18 +301,24 @@ def backpropagate(
         retain_graph: keep the arrays of the visited nodes for another pass.
         wrap: makes a value of an array and its node. With it the rules run on values and record a graph of
             the backward pass; without it they run on plain arrays.
+        completed: called with each wanted node and its cotangent as soon as nothing more is added to it, while the
+            pass goes on.
 
     Returns:
         The cotangents of the wanted nodes that the outputs depend on.
     """
     order = topological_order(cotangents, constants=False)
     wanted, through = _ways(wanted, order)
+    if completed is not None:
+        order = _leaves_early(order)
     totals, found = _Totals(cotangents), {}
     with Recording(wrap is not None):
         for node in order:
             g = totals.pop(node, None)
             if g is not None and node in wanted:
                 found[node] = g
+                if completed is not None:
+                    completed(node, g)
             if g is not None and node in through:
                 _pull_back(node, through[node], g, totals, wrap)
                 if not retain_graph:
@@ -349,6 +356,15 @@ def _ways(wanted: set[Any] | None, order: list[Any]) -> tuple[set[Any], dict[Any
                 through[node] = argnums
     guards.check_still_valid(through)
     return wanted, through
+
+
+def _leaves_early(order: list[Any]) -> list[Any]:
+    """The same order, but each leaf right after the last node that adds to its cotangent."""
+    last = {parent: node for node in order for parent in node.parents if type(parent) is Leaf}
+    after: dict[Any, list[Any]] = {}
+    for leaf, node in last.items():
+        after.setdefault(node, []).append(leaf)
+    return [one for node in order if node not in last for one in (node, *after.get(node, ()))]
 
 
 class _Totals(dict[Any, Any]):
