@@ -201,7 +201,7 @@ def test_what_cannot_be_checked_is_said_and_is_not_right(monkeypatch):
     ]
     assert report.failures == [] and not report.ok
     assert str(report).endswith("2 of 2 operations not checked")
-    monkeypatch.setattr("tinygrad_cnn.nn.threads.number_of_threads", lambda: 2)
+    monkeypatch.setattr("tinygrad_cnn.ops.threads.number_of_threads", lambda: 2)
     model = nn.DataParallel(MODELS["simple"]())
     report = check_graph(F.cross_entropy(model(IMAGES), LABELS))
     assert [node.op for node in report.nodes if not node.checked] == ["parallel"]

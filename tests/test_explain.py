@@ -121,7 +121,7 @@ def test_two_arrays_have_two_names():
 
 
 def test_what_is_computed_in_parts_is_said_to_be(monkeypatch):
-    monkeypatch.setattr("tinygrad_cnn.nn.threads.number_of_threads", lambda: 2)
+    monkeypatch.setattr("tinygrad_cnn.ops.threads.number_of_threads", lambda: 2)
     model = nn.DataParallel(MODELS["simple"]())
     loss = F.cross_entropy(model(normal(4, 1, 28, 28)), np.arange(4))
     explanation = explain(loss, wrt=model.module[0].weight)

@@ -14,9 +14,9 @@ from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import Node, observe, recompute, topological_order
 from tinygrad_cnn.engine.recording import is_recording
 from tinygrad_cnn.models import MODELS
-from tinygrad_cnn.nn import threads as blas
-from tinygrad_cnn.nn.threads import in_a_part, run_in_threads
+from tinygrad_cnn.ops import threads as blas
 from tinygrad_cnn.ops.parallel import map_parts
+from tinygrad_cnn.ops.threads import in_a_part, run_in_threads
 
 needs_control = pytest.mark.skipif(blas._thread_functions()[1] is None, reason="NumPy's BLAS is not OpenBLAS")
 
@@ -24,7 +24,7 @@ needs_control = pytest.mark.skipif(blas._thread_functions()[1] is None, reason="
 @pytest.fixture(params=[2, 3])
 def threads(request, monkeypatch):
     """That many, however many processors there are."""
-    monkeypatch.setattr("tinygrad_cnn.nn.threads.number_of_threads", lambda: request.param)
+    monkeypatch.setattr("tinygrad_cnn.ops.threads.number_of_threads", lambda: request.param)
     return request.param
 
 

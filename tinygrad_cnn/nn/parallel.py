@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..engine.graph import Array
+from ..ops import threads
 from ..ops.parallel import map_parts
 from ..settings import instance
-from . import threads
 from .layers import Dropout
 from .module import Module
 from .normalisation import _Normalisation
