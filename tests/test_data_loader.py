@@ -37,6 +37,36 @@ def test_drop_last_leaves_out_the_smaller_batch():
     assert len(DataLoader((IMAGES,), 5, drop_last=True)) == len(DataLoader((IMAGES,), 5)) == 2
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_processes_share_each_batch(ranks):
+    """Whatever their number: the same batches, also with a transform that draws random numbers."""
+
+    def noisy(images, rng):
+        return images + rng.random(len(images))
+
+    options = {"batch_size": 4, "shuffle": True, "seed": 3, "transform": noisy}
+    whole = DataLoader((IMAGES, LABELS), **options)
+    parts = [DataLoader((IMAGES, LABELS), **options, num_replicas=ranks, rank=rank) for rank in range(ranks)]
+    for _ in range(2):
+        for (images, labels), *shared in zip(whole, *parts, strict=True):
+            for rank, (own_images, own_labels) in enumerate(shared):
+                np.testing.assert_array_equal(own_images, images[rank::ranks])
+                np.testing.assert_array_equal(own_labels, labels[rank::ranks])
+        assert all(part.state_dict() == whole.state_dict() for part in parts)
+    sizes = [len(labels) for _, labels in parts[-1]]
+    assert sizes == [4 // ranks, 4 // ranks, 2 // ranks]  # of the last batch's 2 samples there may be none
+
+
+def test_processes_share_the_samples_of_a_dataset():
+    dataset = TensorDataset(Tensor(IMAGES), Tensor(LABELS))
+    squares = [(float(i) ** 2, i) for i in range(8)]
+    for samples in (dataset, squares):
+        shared = [torch_data.DataLoader(Subset(samples, range(8)), 4, num_replicas=2, rank=rank) for rank in range(2)]
+        for whole, *parts in zip(torch_data.DataLoader(Subset(samples, range(8)), 4), *shared, strict=True):
+            for rank, part in enumerate(parts):
+                np.testing.assert_array_equal(np.asarray(part[0]), np.asarray(whole[0])[rank::2])
+
+
 @pytest.mark.parametrize(("count", "drop_last"), [(0, False), (3, True)])
 def test_no_batch_at_all(count, drop_last):
     loader = DataLoader((IMAGES[:count],), 4, drop_last=drop_last)
@@ -148,6 +178,14 @@ def test_a_state_of_another_loader_is_refused(state, message):
         (IMAGES, {}, TypeError, "tuple of arrays such as .images, labels., not ndarray"),
         ((IMAGES,), {"batch_size": 0}, ValueError, "batch_size as an integer of at least 1, got 0"),
         ((IMAGES,), {"seed": -1}, ValueError, "seed as an integer of at least 0, got -1"),
+        ((IMAGES,), {"batch_size": 4, "num_replicas": 2, "rank": 2}, ValueError, "below num_replicas=2, got 2"),
+        ((IMAGES,), {"batch_size": 2, "num_replicas": 3}, ValueError, "batch_size of 2 leaves no sample for some of 3"),
+        (
+            Subset(TensorDataset(IMAGES), range(9)) + TensorDataset(IMAGES[:0]),
+            {"batch_size": 4, "num_replicas": 2},
+            ValueError,
+            "last batch has 1 samples for 2 processes.*drop_last=True",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(arrays, options, error, message):

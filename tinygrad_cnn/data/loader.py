@@ -15,7 +15,7 @@ Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 ELSEWHERE = ["num_workers", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "prefetch_factor"]
 ELSEWHERE += ["persistent_workers", "pin_memory_device", "in_order"]
 INSTEAD = {
-    "sampler": "pass a Subset of the dataset, which has an order, or shuffle=True",
+    "sampler": "pass a Subset of the dataset, which has an order, or shuffle=True; num_replicas and rank for processes",
     "batch_sampler": "pass batch_size, shuffle and drop_last",
     "generator": "pass seed=, an integer",
 }
@@ -31,6 +31,10 @@ class DataLoader:
     a batch, with `rng = default_rng([seed, epoch, batch + 1])`. So a batch depends only on the seed and its
     position, and a run that is stopped and continued with `state_dict` sees the same batches. The last batch
     is smaller if `batch_size` does not divide the length, or left out by `drop_last`.
+
+    Of `num_replicas` processes that share each batch, the one with this `rank` gets every num_replicas-th sample of it,
+    from its rank on: `batch_size`, the order and what `transform` is given are those of all together, and so do not
+    depend on how many they are. The last batch may have no sample for some.
 
     Raises `TypeError` or `ValueError` for arrays of different lengths and for a `batch_size` below 1
     or a `seed` below 0.
@@ -60,6 +64,8 @@ class DataLoader:
         seed: int = 0,
         transform: Transform | None = None,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        num_replicas: int = 1,
+        rank: int = 0,
         **others: Any,
     ) -> None:
         passed_over(others, "DataLoader", ignored=ELSEWHERE, advice=INSTEAD)
@@ -74,7 +80,16 @@ class DataLoader:
                 "or a Dataset, as TensorDataset(images, labels)"
             )
         self.dataset = samples(dataset, "DataLoader")
+        self.num_replicas = integer(num_replicas, "num_replicas", "DataLoader", least=1)
+        self.rank = integer(rank, "rank", "DataLoader", least=0)
+        if self.rank >= self.num_replicas:
+            raise refusal(ValueError, rank, "rank", "DataLoader", f"an integer below num_replicas={num_replicas}")
         self.batch_size = integer(batch_size, "batch_size", "DataLoader", least=1)
+        if self.batch_size < self.num_replicas:
+            raise ValueError(
+                f"a batch_size of {batch_size} leaves no sample for some of {num_replicas} processes: it is that of all "
+                "together, so make it larger"
+            )
         self.drop_last = flag(drop_last, "drop_last", "DataLoader")
         self.collate_fn = None if collate_fn is None else instance(collate_fn, "collate_fn", "DataLoader", Callable)
         self._arrays = None if collate_fn is not None else _arrays(dataset)
@@ -87,6 +102,12 @@ class DataLoader:
                 raise TypeError(
                     "DataLoader applies transform to arrays: let __getitem__ of the Dataset change its samples"
                 )
+        left = 0 if self.drop_last else len(self.dataset) % self.batch_size
+        if self._arrays is None and 0 < left < self.num_replicas:
+            raise ValueError(
+                f"the last batch has {left} samples for {self.num_replicas} processes, and of a Dataset without arrays "
+                "no batch is made of no samples: pass drop_last=True"
+            )
         self._epoch = 0
         self._batch = 0
         self._begun = False
@@ -137,18 +158,21 @@ class DataLoader:
             yield found
 
     def _at(self, picked: NDArray[np.intp], epoch: int, batch: int) -> Any:
-        """The batch of the samples at these indices."""
+        """This process's part of the batch of the samples at these indices."""
+        part = slice(self.rank, None, self.num_replicas)
         if self._arrays is None:
-            found = [self.dataset[i] for i in picked.tolist()]
+            found = [self.dataset[i] for i in picked[part].tolist()]
             return collate(found, self._stack) if self.collate_fn is None else self.collate_fn(found)
-        arrays = [one[picked] for one in self._arrays]
-        if self._transform is not None:
+        arrays = [one[picked[part]] for one in self._arrays]
+        if self._transform is not None:  # of all images, as the random numbers of each depend on its place among them
+            images = arrays[0] if self.num_replicas == 1 else self._arrays[0][picked]
             rng = np.random.default_rng([self._seed, epoch, batch + 1])
-            changed = self._transform(arrays[0], rng)
-            arrays[0] = array(changed, "what transform returns", "DataLoader", real=False)
-            if arrays[0].shape[:1] != picked.shape:
+            given = self._transform(images, rng)
+            changed = array(given, "what transform returns", "DataLoader", real=False)
+            if changed.shape[:1] != picked.shape:
                 wanted = f"an array of the {len(picked)} images that it was given"
-                raise refusal(ValueError, changed, "what transform returns", "DataLoader", wanted)
+                raise refusal(ValueError, given, "what transform returns", "DataLoader", wanted)
+            arrays[0] = changed[part]
         return tuple(arrays) if self._plain else [self._stack(one) for one in arrays]
 
 

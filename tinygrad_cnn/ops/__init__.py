@@ -5,6 +5,7 @@ tuples of non-negative ints). On arrays a primitive is the NumPy function; on Te
 """
 
 from .broadcasting import broadcast_to, sum, unbroadcast
+from .collective import all_reduce
 from .elementwise import (
     add,
     astype,
@@ -38,6 +39,7 @@ from .windows import col2im, im2col
 __all__ = [
     "ARRAY",
     "add",
+    "all_reduce",
     "argmax",
     "argsort",
     "astype",
