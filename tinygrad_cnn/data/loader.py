@@ -87,8 +87,8 @@ class DataLoader:
         self.batch_size = integer(batch_size, "batch_size", "DataLoader", least=1)
         if self.batch_size < self.num_replicas:
             raise ValueError(
-                f"a batch_size of {batch_size} leaves no sample for some of {num_replicas} processes: it is that of all "
-                "together, so make it larger"
+                f"a batch_size of {batch_size} leaves no sample for some of {num_replicas} processes: it is that of "
+                "all together, so make it larger"
             )
         self.drop_last = flag(drop_last, "drop_last", "DataLoader")
         self.collate_fn = None if collate_fn is None else instance(collate_fn, "collate_fn", "DataLoader", Callable)
