@@ -26,6 +26,7 @@ FLOORS = {
     "training": 7,
     "lessons": 7,
     "museum": 7,
+    "book": 7,
     "commands": 8,
     "__main__": 9,
     "__init__": 10,

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from .commands import explain_show, learn, train
+from .commands import book, explain_show, learn, train
 from .commands.errors import exit_status
 from .commands.info import show_info
 from .microscope.diagnosis.selftest import selftest
@@ -69,6 +69,14 @@ def parser() -> argparse.ArgumentParser:
             "museum",
             help="mistakes of published networks: how they look in training, and which check sees them",
             description="Run the exhibits of the museum: each plants a mistake that was published in a small network.",
+        )
+    )
+    book.add_options(
+        commands.add_parser(
+            "book",
+            help="a book on backpropagation in which every number can be touched: one page, without a network",
+            description="Write a book on backpropagation as one HTML file that fetches nothing, and open it in the "
+            "browser. Its figures are computed as it is written.",
         )
     )
     commands.add_parser(

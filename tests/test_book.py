@@ -1,0 +1,215 @@
+"""The book: what it says is what the engine computes, and the file needs nothing but itself."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn
+from tinygrad_cnn.__main__ import main
+from tinygrad_cnn.book import writing
+from tinygrad_cnn.book.book import book
+from tinygrad_cnn.book.chapters import CHAPTERS
+
+PACKAGE = Path(tinygrad_cnn.__file__).parent
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
+
+
+@pytest.fixture(scope="module")
+def written():
+    """The page; all figures as the engine has them; and the programs that the page runs, each with its figure."""
+    pairs, figures, made = [], [], []
+    program, woven = writing.program, writing.woven
+
+    def watched_program(*args):
+        made.append(program(*args))
+        return made[-1]
+
+    def watched_woven(found):
+        figures.append(woven(found))
+        if made:  # a figure that the page computes is woven right after its program was made
+            pairs.append((made.pop(), figures[-1]))
+        return figures[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "program", watched_program)
+        patch.setattr(writing, "woven", watched_woven)
+        page = book()
+    assert pairs and not made
+    return page, pairs, figures
+
+
+class Page(HTMLParser):
+    """All elements with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_it_is_one_file_that_fetches_nothing(written):
+    page, _, _ = written
+    assert len(page.encode()) < 1_500_000
+    parsed = Page(page)
+    for tag, attributes in parsed.elements:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            address = attributes.get(name, "#")
+            assert address.startswith(("#", "data:")), (tag, name, address)
+    assert not re.search(r"@import|url\(|\bfetch\(|XMLHttpRequest|WebSocket|importScripts|sendBeacon", page)
+    assert re.findall(r"https?://[^\s\"<']+", page) in ([], ["http://www.w3.org/2000/svg"])
+
+
+def test_every_chapter_has_prose_a_figure_a_question_and_tables_without_javascript(written):
+    page, _, _ = written
+    sections = re.findall(r'<section class="chapter".*?</section>\n?(?=<section class="chapter"|</main>)', page, re.S)
+    assert len(sections) == len(CHAPTERS)
+    for section, chapter in zip(sections, CHAPTERS, strict=True):
+        assert chapter.TITLE in section
+        prose = re.sub(r"<script.*?</script>|<noscript.*?</noscript>|<[^>]+>", "", section, flags=re.S)
+        assert len(prose.split()) > 120, chapter.__name__
+        assert 'class="question"' in section, chapter.__name__
+        assert "<noscript><table>" in section, chapter.__name__
+    anchors = set(re.findall(r'href="#([\w-]+)"', page))
+    assert anchors <= set(re.findall(r'id="([\w-]+)"', page))
+
+
+def test_the_numbers_in_the_tables_are_the_engines(written):
+    page, _, figures = written
+    tables = re.findall(r"<table><caption>(.*?)</caption>(.*?)</table>", page, re.S)
+    assert len(tables) > len(CHAPTERS)
+    known = set()
+    for figure in figures:
+        for panel in figure["panels"]:
+            order = panel["forms"][0]["order"]
+            for kind in ("value", "gradient"):
+                if panel[kind] is not None:
+                    numbers = np.asarray(panel[kind])[order if order is not None else slice(None)]
+                    known.add((panel["name"], tuple(np.round(numbers, 2))))
+    for name, rows in tables:
+        for kind in ("value", "gradient"):
+            if f">{kind}</th>" in rows:
+                part = rows[rows.index(f">{kind}</th>") :].split("<th")[0]
+                numbers = [float(x.replace("−", "-")) for x in re.findall(r"<td>(.*?)</td>", part)]
+                assert any(
+                    name == other and len(numbers) == len(row) and np.allclose(numbers, row, rtol=6e-3, atol=6e-3)
+                    for other, row in known
+                ), (name, kind, numbers)
+
+
+# ---- what the page computes by itself, run by node
+
+
+def run_in_page(script, data):
+    """The value of a function of the data, in JavaScript that has the page's own scripts."""
+    live, loom = PACKAGE / "book" / "page" / "live.js", PACKAGE / "microscope" / "loom.js"
+    code = (
+        f"const live = require({json.dumps(str(live))}), loom = require({json.dumps(str(loom))});"
+        f"const data = JSON.parse(require('fs').readFileSync(0));"
+        f"process.stdout.write(JSON.stringify(({script})(data)));"
+    )
+    done = subprocess.run([NODE, "-e", code], input=json.dumps(data, default=float), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+COMPUTE = """(pairs) => pairs.map(([program, seed]) => {
+  live.prepared(program); live.forward(program); live.backward(program, seed);
+  const panels = program.panels.map((p) => ({ name: p.name, value: [...p.value], gradient: [...p.gradient] }));
+  return { panels, wires: live.linked(program) };
+})"""
+
+
+def as_set(panels, wires):
+    """The links, between panels that are counted without the constants, which Python's figures need not have."""
+    place = {}
+    for i, panel in enumerate(panels):
+        if not panel.get("constant"):
+            place[i] = len(place)
+    found = set()
+    for one in wires:
+        if one["source"] in place:
+            for s, t, w in zip(one["s"], one["t"], one["w"], strict=True):
+                found.add((place[one["source"]], s, place[one["target"]], t, round(float(w), 6) + 0.0))
+    return found
+
+
+def factors(wires):
+    return sorted(
+        (one["source"], s, t, one["factorPanel"], f)
+        for one in wires
+        for s, t, f in zip(one["s"], one["t"], one["f"], strict=True)
+        if f >= 0
+    )
+
+
+@needs_node
+def test_the_page_computes_and_links_as_the_engine_does(written):
+    _, pairs, _ = written
+    seeds = [figure["panels"][figure["output"]]["gradient"] for _, figure in pairs]
+    computed = run_in_page(COMPUTE, [[program, seed] for (program, _), seed in zip(pairs, seeds, strict=True)])
+    for (program, figure), result in zip(pairs, computed, strict=True):
+        ours = [
+            panel for panel, made in zip(result["panels"], program["panels"], strict=True) if not made.get("constant")
+        ]
+        theirs = [panel for panel in figure["panels"] if panel["gradient"] is not None]
+        assert [panel["name"] for panel in ours] == [panel["name"] for panel in theirs]
+        for panel, expected in zip(ours, theirs, strict=True):
+            for kind in ("value", "gradient"):
+                np.testing.assert_allclose(panel[kind], expected[kind], rtol=1e-6, atol=1e-7, err_msg=panel["name"])
+        marked = [{**panel, "constant": panel["gradient"] is None} for panel in figure["panels"]]
+        assert as_set(program["panels"], result["wires"]) == as_set(marked, figure["wires"])
+        if len(ours) == len(program["panels"]) == len(figure["panels"]):
+            assert factors(result["wires"]) == factors(figure["wires"])
+
+
+SENTENCES = """(figures) => figures.map((figure) => {
+  const weave = new loom.Weave(figure);
+  const said = (i, e) => [weave.valueSentence(i, e), weave.gradientSentence(i, e)];
+  return figure.panels.map((panel, i) => panel.value.map((_, e) => said(i, e)));
+})"""
+
+
+def arithmetic(text):
+    """The value of a printed sum."""
+    plain = text.replace("−", "-").replace("·", "*")
+    assert re.fullmatch(r"[\d.e+\-*() ]+", plain), text
+    return eval(plain)
+
+
+@needs_node
+def test_every_printed_sum_is_the_engines_number(written):
+    _, _, figures = written
+    checked = 0
+    for figure, said in zip(figures, run_in_page(SENTENCES, figures), strict=True):
+        for panel, sentences in zip(figure["panels"], said, strict=True):
+            for element, both in enumerate(sentences):
+                for kind, (_, text, *_) in zip(("value", "gradient"), both, strict=True):
+                    parts = text.split(" = ")[1:]
+                    if panel[kind] is None or not parts or "…" in text:
+                        continue
+                    truth = panel[kind][element]
+                    for part in parts:
+                        if re.fullmatch(r"[\d.e+−·() ]+", part):
+                            assert arithmetic(part) == pytest.approx(truth, rel=5e-3, abs=2e-2), (panel["name"], text)
+                            checked += 1
+    assert checked > 1000
+
+
+def test_the_command_writes_it(tmp_path, capsys):
+    assert main(["book", "--file", str(tmp_path / "book.html"), "--no-open"]) == 0
+    assert "book.html" in capsys.readouterr().out
+    assert (tmp_path / "book.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert main(["book", "--file", str(tmp_path / "missing" / "book.html"), "--no-open"]) == 1

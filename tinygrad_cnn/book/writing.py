@@ -1,0 +1,101 @@
+"""What chapters are made of: prose, figures whose numbers the engine computes, and questions to answer first."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..microscope.links import links
+from ..microscope.loom import figure, woven
+from .live import program
+
+Controls = Sequence[tuple[str, str, Sequence[tuple[Any, str]]]]
+
+
+def prose(text: str) -> str:
+    """Paragraphs, formulas (indented by four), ## headings and - lists, with `code`, *stress* and **terms**.
+
+    >>> prose("The *sum* `g`.")
+    '<p>The <em>sum</em> <code>g</code>.</p>'
+    """
+    parts = []
+    for block in re.split(r"\n\s*\n", text.strip("\n")):
+        lines = block.split("\n")
+        if all(line.startswith("    ") for line in lines):
+            parts.append(f"<pre>{html.escape(chr(10).join(line[4:] for line in lines))}</pre>")
+        elif lines[0].startswith("- "):
+            items = re.split(r"\n(?=- )", block)
+            parts.append(f"<ul>{''.join(f'<li>{_spans(item[2:])}</li>' for item in items)}</ul>")
+        elif lines[0].startswith("## "):
+            parts.append(f"<h3>{_spans(block[3:])}</h3>")
+        else:
+            parts.append(f"<p>{_spans(' '.join(line.strip() for line in lines))}</p>")
+    return "".join(parts)
+
+
+def _spans(text: str) -> str:
+    text = html.escape(text, quote=False)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
+    return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text)
+
+
+def question(text: str, answer: float, why: str) -> str:
+    """A number to predict; the page checks it, and without JavaScript the answer folds out."""
+    shown = str(int(answer)) if answer == int(answer) else f"{answer:.4g}"
+    return (
+        f'<form class="question" data-answer="{answer!r}"><p><b>Before you look.</b> {_spans(text)}</p>'
+        '<p class="answer"><input type="text" inputmode="text" autocomplete="off" aria-label="your answer">'
+        '<button>Check</button><span role="status"></span></p>'
+        f"<details><summary>The answer</summary><p>{shown.replace('-', '−')}. {_spans(why)}</p></details></form>"
+    )
+
+
+def variant(output: Any, seed: Any, names: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+    """A graph as a figure that the page computes: its numbers can be changed, and `settings` choose it.
+
+    Args:
+        output: a Tensor of small arrays.
+        seed: the gradient that arrives at it.
+        names: what arrays are called.
+    """
+    return {
+        "settings": settings,
+        "program": program(output, names),
+        "seed": np.broadcast_to(np.asarray(seed, float), output.shape).reshape(-1).tolist(),
+        "figure": woven(links(output, seed, names)),
+    }
+
+
+def gradient(tensor: Any) -> np.ndarray:
+    """The gradient that a backward pass has left in a leaf."""
+    return np.asarray(tensor.grad.numpy())
+
+
+def still(output: Any, seed: Any, names: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+    """A graph as a figure of the links that the engine's own rules gave."""
+    return {"settings": settings, "figure": woven(links(output, seed, names))}
+
+
+def touchable(variants: Sequence[dict[str, Any]], label: str, controls: Controls = (), **options: Any) -> str:
+    """A figure of such variants, with controls that choose among them.
+
+    Args:
+        controls: (name of a setting, its label, [(value, what it is called)]).
+        options: `point` (where it points at first), `matrix`, `caption`, `step` (by which numbers are changed).
+    """
+    shown = [{k: v for k, v in one.items() if k != "figure" or "program" not in one} for one in variants]
+    data: dict[str, Any] = {"variants": shown, **options}
+    if controls:
+        data["controls"] = [{"name": name, "label": text, "options": list(given)} for name, text, given in controls]
+    return figure(data, label, variants[0]["figure"])
+
+
+def as_json(data: Any) -> str:
+    """For a script element."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")

@@ -1,0 +1,34 @@
+"""The command `book`: write the book, and open it in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import webbrowser
+from pathlib import Path
+
+from rich.console import Console
+
+from ..book.book import book
+from ..checkpoint import atomic_write
+from .errors import UserError
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `book`."""
+    parser.add_argument("--file", help="write it here; by default into the folder for temporary files")
+    parser.add_argument("--no-open", action="store_true", help="do not open it in the browser")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Write the page and open it."""
+    path = Path(options.file or Path(tempfile.gettempdir()) / "tinygrad_cnn_book.html")
+    try:
+        with atomic_write(path) as file:
+            file.write(book().encode())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    console.print(f"written to {path}", highlight=False, soft_wrap=True)
+    if not options.no_open and not webbrowser.open(path.resolve().as_uri()):
+        console.print("No browser was found to open it: open the file in one.")
