@@ -176,7 +176,27 @@ def check_reads(case: Case) -> None:
         np.testing.assert_array_equal(primitive.rule(argnum)(g, own, *args, **case.settings), expected)
 
 
+def check_out(case: Case) -> None:
+    """Written into an array that is there already, the result has the same bits; for other numbers later, too."""
+    primitive, settings = case.primitive, {**case.primitive.defaults, **case.settings}
+    if primitive.out_calls is None:
+        return
+    args = [arg.copy("K") if isinstance(arg, np.ndarray) else arg for arg in case.args]
+    expected = np.asarray(primitive.function(*args, **settings))
+    if primitive.views and any(np.may_share_memory(expected, arg) for arg in args if isinstance(arg, np.ndarray)):
+        return
+    out = np.empty_like(expected)
+    calls = primitive.out_calls(np.empty, out, *args, **settings)
+    for _ in range(2):
+        for call in calls:
+            call()
+        np.testing.assert_array_equal(out, np.asarray(primitive.function(*args, **settings)), strict=True)
+        for i in case.differentiable:
+            args[i][...] = 1.01 * np.flip(args[i])
+
+
 ALL_CHECKS = [
+    check_out,
     check_vjps,
     check_second_derivatives,
     check_float32,

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import functional as F
 from . import ops
-from .engine.aside import touched
+from .engine.aside import shared, touched
 from .engine.autograd import run_backward
 from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
@@ -33,8 +33,8 @@ def _comparison(how: str) -> Callable[..., Any]:
     def operator(self: Tensor, other: Array) -> Any:
         if other is None or isinstance(other, str):
             return NotImplemented  # then == is False, and < an error, as of all objects that cannot be compared
-        other = Tensor.wrap(other._array, None) if isinstance(other, Tensor) else np.asarray(other)
-        return ops.compare(Tensor.wrap(self._array, None), other, how=how)
+        other = Tensor.wrap(shared(other), None) if isinstance(other, Tensor) else np.asarray(other)
+        return ops.compare(Tensor.wrap(shared(self), None), other, how=how)
 
     return operator
 
@@ -248,7 +248,7 @@ class Tensor(Value):
     def detach(self) -> Tensor:
         """The same array as a constant: no gradient flows through it."""
         note_cut(self.node, ".detach()")
-        return Tensor.wrap(self._array, None)
+        return Tensor.wrap(shared(self), None)
 
     def __reduce__(self) -> Any:
         """`copy` and `pickle` take the numbers, whether a gradient is required, and the gradient; never a graph."""

@@ -22,6 +22,9 @@ class Watcher(Protocol):
     def aside(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
         """A function is to be called beside the graph; returns what it returns."""
 
+    def shared(self, value: Any) -> None:
+        """The array of a value goes on in another value."""
+
     def touched(self, how: str) -> None:
         """Numbers are read, drawn or changed in a way that nobody can repeat."""
 
@@ -42,6 +45,13 @@ def aside(function: Callable[..., T], *args: Any) -> T:
         result: T = here.watcher.aside(function, args)
         return result
     return function(*(getattr(arg, "_array", arg) for arg in args))
+
+
+def shared(value: Any) -> Any:
+    """Say that another value with the array of this one is made; returns the array."""
+    if here.watcher is not None:
+        here.watcher.shared(value)
+    return value._array
 
 
 def touched(how: str) -> None:

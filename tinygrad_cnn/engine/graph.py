@@ -132,6 +132,8 @@ class Primitive:
         self.name = function.__name__
         self.rules: tuple[Callable[..., Any] | None, ...] = ()
         self.joint_rule: Callable[..., Any] | None = None
+        self.views = False  # whether the result may be a view of the first argument, as shapes and strides decide
+        self.out_calls: Callable[..., list[Callable[[], Any]]] | None = None
         self.hides_graph = False  # whether it computes by a graph of its own, which readers of the graph cannot see
         self.__doc__, self.__name__ = function.__doc__, function.__name__
         self.__module__ = getattr(function, "__module__", "numpy")  # NumPy 2.1's ufuncs have none
@@ -237,6 +239,15 @@ class Primitive:
         self.joint_rule = rule
         self._set_reads(reads)
 
+    def defout(self, calls: np.ufunc | Callable[..., list[Callable[[], Any]]]) -> None:
+        """How the result is written into an array that is there already; without it, the result is copied there.
+
+        `calls(new, out, *args, **settings)` returns functions without arguments that, called in their order, write the
+        result for what the arrays `args` then hold into `out`. `new(shape, dtype)` gives arrays for what is needed
+        meanwhile. A ufunc stands for its own call.
+        """
+        self.out_calls = partial(_ufunc_calls, calls) if isinstance(calls, np.ufunc) else calls
+
     def _set_reads(self, reads: Iterable[str] | None) -> None:
         names = ["out", *(argument.name for argument in self.arguments)]
         read = set(names if reads is None else reads)
@@ -255,6 +266,13 @@ class Primitive:
             return lambda *given, **settings: joint([argnum], *given, **settings)[0]
         rule = self.rules[argnum] if argnum < len(self.rules) else None
         return guards.no_rule(self, argnum) if rule is None else rule
+
+
+def _ufunc_calls(ufunc: np.ufunc, new: Any, out: np.ndarray, *args: Any, **settings: Any) -> list[Callable[[], Any]]:
+    dtypes = {arg.dtype for arg in args if isinstance(arg, np.ndarray)}
+    if len(dtypes) == 1:  # then numbers take that dtype anyhow, and need not be converted in each call
+        args = tuple(arg if isinstance(arg, np.ndarray) else np.asarray(arg, *dtypes) for arg in args)
+    return [partial(ufunc, *args, out=out)]
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.aside import shared
 from ..engine.graph import Array, Constant, Value
 from ..engine.guards import check_dtype
 from ..engine.recording import is_recording
@@ -152,7 +153,7 @@ def constant(operand: Array, beside: Array) -> Array:
     if isinstance(beside, Value) and beside.node is not None and is_recording():
         if not isinstance(operand, Value):
             return beside.wrap(unchangeable(operand), Constant())
-        return beside.wrap(operand._array, Constant())
+        return beside.wrap(shared(operand), Constant())
     return operand
 
 
@@ -173,7 +174,7 @@ def inspected(value: Array) -> np.ndarray:
 
 def detached(result: Array) -> Array:
     """A result without a gradient as it leaves a function: it does not keep the graph alive."""
-    return result.wrap(result._array, None) if isinstance(result, Value) else result
+    return result.wrap(shared(result), None) if isinstance(result, Value) else result
 
 
 def reduced(loss: Array, reduction: str, total: Any = None) -> Array:

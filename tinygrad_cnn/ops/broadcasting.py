@@ -3,6 +3,8 @@
 This is why the gradient of a bias is a sum: the bias was stretched over the batch.
 """
 
+from functools import partial
+
 import numpy as np
 
 from ..engine.graph import Array, primitive
@@ -43,6 +45,10 @@ sum.defvjp(
     ),
     reads=(),
 )
+sum.defout(
+    lambda new, out, x, *, axis, keepdims: [partial(np.add.reduce, x, axis, None, out, keepdims)],
+)
+broadcast_to.views = True
 broadcast_to.defvjp(lambda g, out, x, *, shape: unbroadcast(g, x), reads=())
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ..engine.graph import Array, primitive
 from .broadcasting import unbroadcast
 from .error_function import error_function
-from .memory import LARGE, from_outermost, output_buffer
+from .memory import LARGE, from_outermost, in_order_of, output_buffer
 
 
 @primitive
@@ -27,6 +28,7 @@ add.defvjp(
     lambda g, out, a, b: unbroadcast(g, b),
     reads=(),
 )
+add.defout(np.add)
 
 
 @primitive
@@ -44,6 +46,7 @@ sub.defvjp(
     lambda g, out, a, b: unbroadcast(-g, b),
     reads=(),
 )
+sub.defout(np.subtract)
 
 
 @primitive
@@ -61,6 +64,7 @@ mul.defvjp(
     lambda g, out, a, b: unbroadcast(mul(g, a), b),
     reads=("a", "b"),
 )
+mul.defout(np.multiply)
 
 
 @primitive
@@ -78,6 +82,7 @@ div.defvjp(
     lambda g, out, a, b: unbroadcast(-g * out / b, b),
     reads=("b", "out"),
 )
+div.defout(np.true_divide)
 
 
 @primitive
@@ -90,7 +95,7 @@ def compare(a: Array, b: Array, *, how: str) -> Array:
     return RELATIONS[how](a, b)
 
 
-RELATIONS: dict[str, Callable[[Any, Any], Any]] = {
+RELATIONS: dict[str, Callable[..., Any]] = {
     "<": np.less,
     "<=": np.less_equal,
     ">": np.greater,
@@ -99,6 +104,15 @@ RELATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "!=": np.not_equal,
     "not <=": lambda a, b: ~np.asarray(a <= b),  # also where one of both is NaN
 }
+
+
+def _compare_calls(new: Any, out: Array, a: Array, b: Array, *, how: str) -> list[Callable[[], Any]]:
+    if how == "not <=":
+        return [partial(np.less_equal, a, b, out), partial(np.logical_not, out, out)]
+    return [partial(RELATIONS[how], a, b, out)]
+
+
+compare.defout(_compare_calls)
 
 
 @primitive
@@ -112,6 +126,7 @@ def exp(x: Array) -> Array:
 
 
 exp.defvjp(lambda g, out, x: mul(g, out), reads=("out",))
+exp.defout(np.exp)
 
 
 @primitive
@@ -128,6 +143,7 @@ expm1.defvjp(
     lambda g, out, x: mul(g, out + 1),
     reads=("out",),
 )
+expm1.defout(np.expm1)
 
 
 @primitive
@@ -141,6 +157,7 @@ def log(x: Array) -> Array:
 
 
 log.defvjp(lambda g, out, x: g / x, reads=("x",))
+log.defout(np.log)
 
 
 @primitive
@@ -157,6 +174,7 @@ log1p.defvjp(
     lambda g, out, x: g / (1 + x),
     reads=("x",),
 )
+log1p.defout(np.log1p)
 
 
 @primitive
@@ -170,6 +188,7 @@ def sqrt(x: Array) -> Array:
 
 
 sqrt.defvjp(lambda g, out, x: g / (2 * out), reads=("out",))
+sqrt.defout(np.sqrt)
 
 
 @primitive
@@ -196,10 +215,12 @@ sin.defvjp(
     lambda g, out, x: mul(g, cos(x)),
     reads=("x",),
 )
+sin.defout(np.sin)
 cos.defvjp(
     lambda g, out, x: -mul(g, sin(x)),
     reads=("x",),
 )
+cos.defout(np.cos)
 
 
 @primitive
@@ -229,6 +250,7 @@ def tanh(x: Array) -> Array:
 
 
 tanh.defvjp(lambda g, out, x: g * (1 - out * out), reads=("out",))
+tanh.defout(np.tanh)
 
 
 @primitive
@@ -245,6 +267,18 @@ def sigmoid(x: Array) -> Array:
 sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
 
 
+def _sigmoid_calls(new: Any, out: Array, x: Array) -> list[Callable[[], Any]]:
+    below, positive = in_order_of(x, new), in_order_of(x, new, bool)
+    return [
+        *(partial(np.abs, x, out), partial(np.negative, out, out), partial(np.exp, out, out)),
+        *(partial(np.add, out, 1, below), partial(np.greater_equal, x, 0, positive)),
+        *(partial(np.copyto, out, 1, where=positive), partial(np.true_divide, out, below, out)),
+    ]
+
+
+sigmoid.defout(_sigmoid_calls)
+
+
 @primitive
 def relu(x: Array) -> Array:
     """max(x, 0). A primitive because its derivative at 0 is 0, by convention, where `maximum` gives 1/2.
@@ -256,6 +290,7 @@ def relu(x: Array) -> Array:
 
 
 relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
+relu.defout(lambda new, out, x: [partial(np.maximum, x, _zeros(x), out=out)])
 
 
 def _zeros(x: Array) -> Any:
@@ -296,11 +331,13 @@ maximum.defvjp(
     lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, ">", ties, first=False, dtype=g.dtype)), b),
     reads=("a", "b"),
 )
+maximum.defout(np.maximum)
 minimum.defvjp(
     lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(a, b, "<", ties, first=True, dtype=g.dtype)), a),
     lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, "<", ties, first=False, dtype=g.dtype)), b),
     reads=("a", "b"),
 )
+minimum.defout(np.minimum)
 
 
 def _share(own: Array, other: Array, how: str, ties: str, first: bool, dtype: Any) -> Array:
@@ -327,6 +364,9 @@ where.defvjp(
     lambda g, out, condition, a, b: unbroadcast(where(condition, 0.0, g), b),
     reads=("condition",),
 )
+where.defout(
+    lambda new, out, condition, a, b: [partial(np.copyto, out, b), partial(np.copyto, out, a, where=condition)]
+)
 
 
 @primitive
@@ -347,6 +387,7 @@ rounded.defvjp(
     lambda g, out, x, *, how: where(np.False_, g, 0.0),  # not 0 · g, which is NaN where g is infinite
     reads=(),
 )
+rounded.defout(lambda new, out, x, *, how: [partial(ROUNDINGS[how], x, out)])
 
 
 @primitive
@@ -365,6 +406,15 @@ def pow(a: Array, b: Array) -> Array:
 pow.defvjp(
     lambda g, out, a, b: unbroadcast(g * b * a ** _one_less(b), a),
     lambda g, out, a, b: unbroadcast(g * out * log(where(_is_zero_power(a, b), out.dtype.type(1), a)), b),
+)
+
+
+# the operator computes these by instructions of their own
+POWERS = {-1: np.reciprocal, 0.5: np.sqrt, 1: np.positive, 2: np.square}
+pow.defout(
+    lambda new, out, a, b: [
+        partial(POWERS[b], a, out) if isinstance(b, (int, float)) and b in POWERS else partial(np.power, a, b, out)
+    ]
 )
 
 
@@ -390,3 +440,4 @@ def astype(x: Array, *, dtype: Any) -> Array:
 
 
 astype.defvjp(lambda g, out, x, *, dtype: astype(g, dtype=x.dtype), reads=())
+astype.defout(lambda new, out, x, *, dtype: [partial(np.copyto, out, x, "unsafe")])

@@ -1,7 +1,8 @@
 """Primitives that pick elements out of an array or put them into a larger one."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,19 @@ def scatter(x: Array, *arrays: Array, key: Any, shape: tuple[int, ...]) -> Array
     array([3, 0, 3])
     """
     out = empty(shape, x.dtype)
-    out.fill(0)
-    key = _filled(key, arrays)
-    if _never_repeats(key):
-        out[key] = x
-    else:
-        np.add.at(out, key, x)
+    for call in _scatter_calls(empty, out, x, *arrays, key=key, shape=shape):
+        call()
     return out
 
 
+def _scatter_calls(new: Any, out: Array, x: Array, *arrays: Array, key: Any, shape: Any) -> list[Callable[[], Any]]:
+    key = _filled(key, arrays)
+    put = partial(out.__setitem__, key, x) if _never_repeats(key) else partial(np.add.at, out, key, x)
+    return [partial(out.fill, 0), put]
+
+
+index.views = True
+scatter.defout(_scatter_calls)
 index.defvjp(lambda g, out, x, *arrays, key: scatter(g, *arrays, key=key, shape=x.shape), reads=("arrays",))
 scatter.defvjp(lambda g, out, x, *arrays, key, shape: index(g, *arrays, key=key), reads=("arrays",))
 
@@ -79,15 +84,24 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array
     """
     shape = tuple(before + n + after for n, (before, after) in zip(x.shape, widths, strict=True))
     out = empty(shape, x.dtype)
+    for call in _pad_calls(empty, out, x, widths=widths, value=value):
+        call()
+    return out
+
+
+def _pad_calls(
+    new: Any, out: Array, x: Array, *, widths: tuple[tuple[int, int], ...], value: float
+) -> list[Callable[[], Any]]:
+    calls = []
     whole = [slice(None)] * x.ndim
     for axis, (n, (before, _)) in enumerate(zip(x.shape, widths, strict=True)):
         for start, end in ((0, before), (before + n, out.shape[axis])):
             if start < end:
-                out[(*whole[:axis], slice(start, end))] = value
-    out[_inside(x, widths)] = x
-    return out
+                calls.append(partial(out[(*whole[:axis], slice(start, end))].fill, value))
+    return [*calls, partial(np.copyto, out[_inside(x, widths)], x)]
 
 
+pad.defout(_pad_calls)
 pad.defvjp(lambda g, out, x, *, widths, value: index(g, key=_inside(x, widths)), reads=())
 
 
@@ -114,4 +128,5 @@ def _own_parts(argnums: Sequence[int], g: Array, out: Array, *arrays: Array, axi
     return [index(g, key=(*before, slice(ends[i] - arrays[i].shape[axis], ends[i]))) for i in argnums]
 
 
+concatenate.defout(lambda new, out, *arrays, axis: [partial(np.concatenate, arrays, axis, out)])
 concatenate.defvjp_argnums(_own_parts, reads=())

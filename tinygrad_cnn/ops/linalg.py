@@ -1,5 +1,7 @@
 """The matrix product."""
 
+from functools import partial
+
 import numpy as np
 
 from ..engine.graph import Array, primitive
@@ -30,6 +32,7 @@ matmul.defvjp(
     lambda g, out, a, b: unbroadcast(_product(a.mT, g, like=b), b),
     reads=("a", "b"),
 )
+matmul.defout(lambda new, out, a, b: [partial(np.matmul, a, b, out)])
 
 
 def _product(a: Array, b: Array, like: Array) -> Array:

@@ -111,8 +111,14 @@ def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
         return empty(x.shape, dtype)
     if x.size * dtype.itemsize < LARGE:
         return np.empty_like(x, dtype)
+    return in_order_of(x, empty, dtype)
+
+
+def in_order_of(x: np.ndarray, new: Any, dtype: Any = None) -> np.ndarray:
+    """What new(shape, dtype) gives, with the shape of x and its order of axes in memory."""
     order = from_outermost(x.strides)
-    return empty(tuple([x.shape[axis] for axis in order]), dtype).transpose(inverse(order))
+    made: np.ndarray = new(tuple([x.shape[axis] for axis in order]), np.dtype(dtype or x.dtype))
+    return made.transpose(inverse(order))
 
 
 @functools.lru_cache(1024)

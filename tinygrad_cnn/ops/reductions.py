@@ -2,7 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from ..engine.graph import Array, primitive
 from .broadcasting import sum, with_ones
 from .elementwise import astype, exp, mul
 from .indexing import index
-from .memory import empty, from_outermost, inverse, output_buffer
+from .memory import empty, from_outermost, in_order_of, inverse, output_buffer
 from .shapes import reshape
 
 # up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
@@ -42,6 +44,24 @@ def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
     return out if keepdims else out.squeeze(axis)
 
 
+def _max_calls(
+    new: Any, out: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str
+) -> list[Callable[[], Any]]:
+    out = out.reshape(with_ones(x.shape, axis))
+    compared = [i for i in from_outermost(x.strides) if i in axis and x.shape[i] > 1]
+    if not _has_few(x, axis) or not compared:
+        return [partial(np.maximum.reduce, x, axis, None, out, True)]
+    calls: list[Callable[[], Any]] = []
+    for i in compared:
+        one, two, *others = (x[(*[slice(None)] * i, slice(k, k + 1))] for k in range(x.shape[i]))
+        x = out if i == compared[-1] else in_order_of(one, new)
+        calls += [partial(np.maximum, one, two, out=x), *(partial(np.maximum, x, other, out=x) for other in others)]
+    return calls
+
+
+max.defout(_max_calls)
+
+
 @primitive
 def winners(x: Array, largest: Array, *, axis: tuple[int, ...], ties: str) -> Array:
     """A mask of the elements that are the largest over `axis`, with ties="first" only the first of them.
@@ -58,6 +78,27 @@ def winners(x: Array, largest: Array, *, axis: tuple[int, ...], ties: str) -> Ar
     return _first_winners(x, largest, axis) if ties == "first" else x == largest
 
 
+def _winners_calls(
+    new: Any, out: Array, x: Array, largest: Array, *, axis: tuple[int, ...], ties: str
+) -> list[Callable[[], Any]]:
+    def in_any_case() -> None:
+        np.copyto(out, winners.function(x, largest, axis=axis, ties=ties))
+
+    if ties != "first" or not _has_few(x, axis):
+        return [in_any_case]
+    calls = _first_winners_calls(new, out, x, largest.reshape(with_ones(x.shape, axis)), axis)
+
+    def unless_undefined() -> None:
+        if np.isnan(np.minimum.reduce(largest, axis=None)):
+            in_any_case()
+        else:
+            for call in calls:
+                call()
+
+    return [unless_undefined]
+
+
+winners.defout(_winners_calls)
 max.defvjp(
     lambda g, out, x, *, axis, keepdims, ties: _to_winners(
         reshape(g, shape=with_ones(x.shape, axis)), winners(x, out, axis=axis, ties=ties), axis, ties
@@ -74,22 +115,32 @@ def _first_winners(x: Array, out: Array, axis: tuple[int, ...]) -> Array:
     """Where x reaches the maximum; of several such places under one maximum, only the first."""
     lengths = [x.shape[i] for i in axis]
     if _has_few(x, axis):
-        maxima = next(_slices(out, axis))
-        first = empty((math.prod(lengths), *maxima.shape), bool)  # slice by slice, as they are passed through
-        none_before = np.ones(maxima.shape, bool)
-        *candidates, _ = _slices(x, axis)
-        for i, candidate in enumerate(candidates):
-            lost = np.less(candidate, maxima)
-            np.greater(none_before, lost, out=first[i, ...])
-            none_before = np.logical_and(none_before, lost)
-        first[-1, ...] = none_before  # one of them is the maximum
-        order = (*axis, *(i for i in range(x.ndim) if i not in axis))  # of the axes of x, in `first`
-        return first.reshape((*lengths, *maxima.shape)).transpose(inverse(order))
+        order = (*axis, *(i for i in range(x.ndim) if i not in axis))  # slice by slice, as they are passed through
+        first = empty(tuple(x.shape[i] for i in order), bool).transpose(inverse(order))
+        for call in _first_winners_calls(np.empty, first, x, out, axis):
+            call()
+        return first
     last = range(-len(axis), 0)
     rows = np.moveaxis(x == out, axis, last)
     marks = np.zeros((*rows.shape[: -len(axis)], math.prod(lengths)), bool)
     np.put_along_axis(marks, rows.reshape(marks.shape).argmax(-1)[..., None], True, -1)
     return np.moveaxis(marks.reshape(rows.shape), last, axis)
+
+
+def _first_winners_calls(
+    new: Any, first: Array, x: Array, largest: Array, axis: tuple[int, ...]
+) -> list[Callable[[], Any]]:
+    """From slice to slice: it wins if it is the largest, and none before it was."""
+    maxima = next(_slices(largest, axis))
+    (candidate, *candidates), (mark, *marks) = _slices(x, axis), _slices(first, axis)
+    if not marks:
+        return [partial(mark.fill, True)]
+    none_before, lost = in_order_of(maxima, new, bool), in_order_of(maxima, new, bool)
+    calls = [partial(np.less, candidate, maxima, none_before), partial(np.logical_not, none_before, mark)]
+    for candidate, mark in zip(candidates[:-1], marks, strict=False):
+        calls.append(partial(np.less, candidate, maxima, lost))
+        calls += [partial(np.greater, none_before, lost, mark), partial(np.logical_and, none_before, lost, none_before)]
+    return [*calls, partial(np.copyto, marks[-1], none_before)]  # one of them is the maximum
 
 
 def _has_few(x: np.ndarray, axis: tuple[int, ...]) -> bool:
@@ -114,6 +165,9 @@ def argmax(x: Array, *, axis: int, keepdims: bool) -> Array:
     array([1, 0])
     """
     return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+argmax.defout(lambda new, out, x, *, axis, keepdims: [partial(np.argmax, x, axis, out, keepdims=keepdims)])
 
 
 @primitive
@@ -147,6 +201,7 @@ def _backwards(x: Array, axis: int) -> Array:
     return index(x, key=(*[slice(None)] * axis, slice(None, None, -1)))
 
 
+cumsum.defout(lambda new, out, x, *, axis: [partial(np.add.accumulate, x, axis, None, out)])
 cumsum.defvjp(
     lambda g, out, x, *, axis: _backwards(cumsum(_backwards(g, axis), axis=axis), axis),
     reads=(),
@@ -168,3 +223,18 @@ def log_softmax(x: Array, *, axis: int) -> Array:
 
 
 log_softmax.defvjp(lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True), reads=("out",))
+
+
+def _log_softmax_calls(new: Any, out: Array, x: Array, *, axis: int) -> list[Callable[[], Any]]:
+    powers, total = in_order_of(x, new), new(with_ones(x.shape, (axis,)), x.dtype)
+    return [
+        partial(np.maximum.reduce, x, axis, None, total, True, -np.inf),
+        partial(np.subtract, x, total, out),
+        partial(np.exp, out, powers),
+        partial(np.add.reduce, powers, axis, None, total, True),
+        partial(np.log, total, total),
+        partial(np.subtract, out, total, out),
+    ]
+
+
+log_softmax.defout(_log_softmax_calls)

@@ -1,5 +1,7 @@
 """Primitives that only rearrange: no number is computed."""
 
+from functools import partial
+
 import numpy as np
 
 from ..engine.graph import Array, primitive
@@ -22,6 +24,8 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
         return _copied(x, shape)
 
 
+reshape.views = True
+reshape.defout(lambda new, out, x, *, shape: [partial(np.copyto, out.reshape(x.shape, copy=False), x)])
 reshape.defvjp(lambda g, out, x, *, shape: reshape(g, shape=x.shape), reads=())
 
 
@@ -48,4 +52,5 @@ def permute(x: Array, *, axes: tuple[int, ...]) -> Array:
     return x.transpose(axes)
 
 
+permute.views = True
 permute.defvjp(lambda g, out, x, *, axes: permute(g, axes=inverse(axes)), reads=())

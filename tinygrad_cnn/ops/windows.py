@@ -1,6 +1,9 @@
 """The windows a kernel sees as it moves over images, and their adjoint."""
 
 import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -53,29 +56,41 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
     >>> col2im(windows, image=(1, 4), stride=(1, 1), dilation=(1, 1))[0, 0, :, 0]
     array([1., 2., 2., 1.])
     """
-    out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
-    out = empty((image[0], channels, image[1], n), windows.dtype)
-    if stride[0] > dilation[0] * (kernel_h - 1) and stride[1] > dilation[1] * (kernel_w - 1):  # no overlap
-        if stride != (kernel_h, kernel_w) or image != (out_h * kernel_h, out_w * kernel_w):  # nor is all covered
-            out.fill(0)
-        if out.size:
-            _windows(out, (kernel_h, kernel_w), stride, dilation, writeable=True)[...] = windows
-        return out
-    taps = itertools.product(range(kernel_h), range(kernel_w))
-    if stride == (1, 1):  # the first elements of all windows lie side by side: only beside them zeros are needed
-        p, q = next(taps)
-        out[:out_h, :, :out_w] = windows[:, p, :, q]
-        out[:out_h, :, out_w:] = 0
-        out[out_h:] = 0
-    else:
-        out.fill(0)
-    for p, q in taps:
-        rows = slice(p * dilation[0], p * dilation[0] + stride[0] * (out_h - 1) + 1, stride[0])
-        columns = slice(q * dilation[1], q * dilation[1] + stride[1] * (out_w - 1) + 1, stride[1])
-        out[rows, :, columns] += windows[:, p, :, q]
+    out = empty((image[0], windows.shape[2], image[1], windows.shape[5]), windows.dtype)
+    for call in _col2im_calls(empty, out, windows, image=image, stride=stride, dilation=dilation):
+        call()
     return out
 
 
+def _col2im_calls(
+    new: Any, out: Array, windows: Array, *, image: Pair, stride: Pair, dilation: Pair
+) -> list[Callable[[], Any]]:
+    out_h, kernel_h, _, kernel_w, out_w, _ = windows.shape
+    calls: list[Callable[[], Any]] = []
+    if stride[0] > dilation[0] * (kernel_h - 1) and stride[1] > dilation[1] * (kernel_w - 1):  # no overlap
+        if stride != (kernel_h, kernel_w) or image != (out_h * kernel_h, out_w * kernel_w):  # nor is all covered
+            calls.append(partial(out.fill, 0))
+        if out.size:
+            places = _windows(out, (kernel_h, kernel_w), stride, dilation, writeable=True)
+            calls.append(partial(np.copyto, places, windows))
+        return calls
+    taps = itertools.product(range(kernel_h), range(kernel_w))
+    if stride == (1, 1):  # the first elements of all windows lie side by side: only beside them zeros are needed
+        p, q = next(taps)
+        calls.append(partial(np.copyto, out[:out_h, :, :out_w], windows[:, p, :, q]))
+        calls += [partial(out[:out_h, :, out_w:].fill, 0), partial(out[out_h:].fill, 0)]
+    else:
+        calls.append(partial(out.fill, 0))
+    for p, q in taps:
+        rows = slice(p * dilation[0], p * dilation[0] + stride[0] * (out_h - 1) + 1, stride[0])
+        columns = slice(q * dilation[1], q * dilation[1] + stride[1] * (out_w - 1) + 1, stride[1])
+        part = out[rows, :, columns]
+        calls.append(partial(np.add, part, windows[:, p, :, q], part))
+    return calls
+
+
+im2col.views = True
+col2im.defout(_col2im_calls)
 im2col.defvjp(
     lambda g, out, x, *, kernel, stride, dilation: col2im(g, image=x.shape[::2], stride=stride, dilation=dilation),
     reads=(),
