@@ -1,11 +1,9 @@
 """The graph of recorded operations, and the one pass that walks it backwards.
 
-A `Primitive` is a NumPy function with one vector-Jacobian product (VJP) per array argument. Called on
-arrays it is just that function. Called on a `Value` that takes part in a graph it also writes down a
-`Node`: the primitive, its inputs, its settings and its output. `backpropagate` visits those nodes from the
-last to the first and hands each one's cotangent to its rules.
-
-This module knows no calculus: every derivative is a rule in `tinygrad_cnn.ops`.
+A `Primitive` is a NumPy function with one vector-Jacobian product (VJP) per array argument. Called on arrays it is just
+that function. Called on a `Value` that takes part in a graph it also writes down a `Node`: the primitive, its inputs,
+its settings and its output. `backpropagate` visits those nodes from the last to the first and hands each one's
+cotangent to its rules. This module knows no calculus: every derivative is a rule in `tinygrad_cnn.ops`.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, TypeAlias
 
@@ -41,9 +40,6 @@ class Leaf:
         self.grad: Any = None
         self.order = now()
 
-    def free(self) -> None:
-        """A leaf keeps no arrays for the backward pass."""
-
 
 class Constant(Leaf):
     """Where a graph begins with an array that takes part, but needs no gradient."""
@@ -52,52 +48,28 @@ class Constant(Leaf):
     requires_grad = False
 
 
+@dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
 class Node:
-    """One recorded operation.
+    """One recorded operation. Once the graph has been freed, `args`, `out` and `call` are None."""
 
-    Attributes:
-        primitive: the `Primitive` that was called.
-        args: its positional arguments as arrays or numbers, `ShapeDtype` where nothing needs the numbers any more;
-            None once the graph has been freed.
-        parents: for each argument the `Node` or `Leaf` it came from, None for a number.
-        settings: its keyword arguments.
-        out: its value, a read-only array, or `ShapeDtype`; None once the graph has been freed.
-        argnums: the positions of the arguments that require a gradient; `requires_grad`, whether there are any.
-        call: where it was recorded: in which module, function and line; None once it has been freed.
-        order: the moment of recording. Inputs exist before outputs, so this is a topological order.
-    """
-
-    __slots__ = (
-        *("primitive", "args", "parents", "argnums", "settings", "out"),
-        *("requires_grad", "call", "order", "__weakref__"),
-    )
-
-    args: Any
-    out: Any
-
-    def __init__(
-        self,
-        primitive: Primitive,
-        args: list[Any],
-        parents: list[Node | Leaf | None],
-        argnums: list[int],
-        settings: dict[str, Any],
-        out: Any,
-    ) -> None:
-        self.primitive, self.args, self.parents, self.argnums = primitive, args, parents, argnums
-        self.settings, self.out = settings, out
-        self.requires_grad = bool(argnums)
-        self.call: Any = current_call()
-        self.order = now()
+    primitive: Primitive  # that was called
+    args: Any  # its positional arguments: arrays or numbers, `ShapeDtype` where nothing needs the numbers any more
+    parents: list[Node | Leaf | None]  # for each argument where it came from, None for a number
+    argnums: list[int]  # the positions of the arguments that require a gradient
+    settings: dict[str, Any]  # its keyword arguments
+    out: Any  # its value, a read-only array, or `ShapeDtype`
+    requires_grad: bool  # whether there are any argnums
+    call: Any  # where it was recorded: in which module, function and line
+    order: int  # the moment of recording. Inputs exist before outputs, so this is a topological order
 
     def free(self) -> None:
         """Let go of the arrays, and of those of constants that led here; what led to what stays known."""
-        if self.args is not None:
-            self.args = self.out = self.call = None
-            if len(self.argnums) < len(self.parents):
-                for parent in self.parents:
-                    if parent is not None and not parent.requires_grad:
-                        parent.free()
+        waiting = [self]
+        for node in waiting:
+            node.args = node.out = node.call = None
+            if len(node.argnums) < len(node.parents):
+                constants = (parent for parent in node.parents if type(parent) is Node and not parent.requires_grad)
+                waiting += [constant for constant in constants if constant.args is not None]
 
     def __repr__(self) -> str:
         shape = "freed" if self.out is None else f"-> {self.out.shape}"
@@ -128,19 +100,18 @@ class Primitive:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.name = function.__name__
-        self.rules: tuple[Callable[..., Any] | None, ...] = ()
-        self.joint_rule: Callable[..., Any] | None = None
-        self.views = False  # whether the result may be a view of the first argument, as shapes and strides decide
-        self.out_calls: Callable[..., list[Callable[[], Any]]] | None = None
-        self.hides_graph = False  # whether it computes by a graph of its own, which readers of the graph cannot see
-        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self.function, self.name = function, function.__name__
+        self.__name__, self.__doc__ = function.__name__, function.__doc__
         self.__module__ = getattr(function, "__module__", "numpy")  # NumPy 2.1's ufuncs have none
         self.__signature__ = _signature(function)
         parameters = list(self.__signature__.parameters.values())
         self.arguments = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+        self.rules: tuple[Callable[..., Any] | None, ...] = ()
+        self.joint_rule: Callable[..., Any] | None = None
+        self.views = False  # whether the result may be a view of the first argument, as shapes and strides decide
+        self.out_calls: Callable[..., list[Callable[[], Any]]] | None = None
+        self.hides_graph = False  # whether it computes by a graph of its own, which readers of the graph cannot see
         self._set_reads(None)
 
     def __repr__(self) -> str:
@@ -158,48 +129,35 @@ class Primitive:
         """Compute on the arrays of values, and record it if one of them is part of a graph."""
         arrays: list[Any] = []
         parents: list[Node | Leaf | None] = []
-        takes_part = False
         for arg in args:
-            if isinstance(arg, Value):
-                arrays.append(arg._array)
-                parents.append(arg.node)
-                takes_part = takes_part or arg.node is not None
-            else:
-                arrays.append(arg)
-                parents.append(None)
+            is_value = isinstance(arg, Value)
+            arrays.append(arg._array if is_value else arg)
+            parents.append(arg.node if is_value else None)
         try:
             out = self.function(*arrays, **settings) if not observers else self._observed(args, arrays, settings)
         except ValueError as error:
-            if type(error) is not ValueError:
-                raise
-            raise guards.shape_error(self, arrays, error) from error
+            guards.explain_mismatch(error, self, arrays)
+            raise
         if type(out) is not np.ndarray or out.dtype.char not in "fd":
             out = guards.checked_result(self, out)
-        if not (takes_part and mode.recording):
+        if not (mode.recording and any(parents)):
             return wrap(out, None)
         return self._record(wrap, args, arrays, parents, settings, out)
 
     def _record(
-        self,
-        wrap: Callable[..., Any],
-        args: Sequence[Any],
-        arrays: list[Any],
-        parents: list[Node | Leaf | None],
-        settings: dict[str, Any],
-        out: np.ndarray,
+        self, wrap: Callable[..., Any], args: Any, arrays: list[Any], parents: list[Any], settings: Any, out: np.ndarray
     ) -> Any:
-        """Wrap the result with its node. The node keeps leaves, and whatever some rule reads."""
+        """Wrap the result with its node, which keeps the arrays of leaves, and whatever some rule reads."""
         argnums: list[int] = []
-        read, last = self._read, len(self._read) - 1
         has_slope = out.dtype.kind == "f"  # integers and booleans have none
         for i, parent in enumerate(parents):
             array = arrays[i]
-            if out is array:  # making the result read-only must not make the argument so
+            if array is out:  # making the result read-only must not make the argument so
                 out = out.view()
             if parent is not None:
                 if parent.requires_grad and has_slope:
                     argnums.append(i)
-                if type(parent) is Node and not read[i if i < last else last]:
+                if type(parent) is Node and not self.reads(i):
                     arrays[i] = parent.out if type(parent.out) is ShapeDtype else ShapeDtype(array)
             elif isinstance(array, np.ndarray):
                 parents[i] = Constant()
@@ -210,28 +168,29 @@ class Primitive:
                 guards.refuse_setting(self, name, setting)
         out.setflags(write=False)
         kept = out if self.reads_out else ShapeDtype(out)
-        return wrap(out, Node(self, arrays, parents, argnums, settings, kept))
+        node = Node(self, arrays, parents, argnums, settings, kept, bool(argnums), current_call(), now())
+        return wrap(out, node)
 
     def _observed(self, given: Sequence[Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
         return observed(Event(self, arrays, settings, given=given), partial(self.function, *arrays, **settings))
 
     def defvjp(self, *rules: Callable[..., Any] | None, reads: Iterable[str] | None = None) -> None:
-        """One rule per array argument, in their order: it gives the argument's cotangent.
+        """Define one rule per array argument, in their order: it gives the argument's cotangent.
 
-        Called as `rule(g, out, *args, **settings)`, `g` being the cotangent of the output `out`. A rule cannot
-        write into `g`, returns the shape and dtype of its argument, and uses only operators, methods and
-        primitives that arrays and values share, so that it can be differentiated again. None stands for an
-        argument without a derivative (a mask).
+        Called as `rule(g, out, *args, **settings)`, with the cotangent `g` of the output `out`. A rule cannot write
+        into `g`, returns the shape and dtype of its argument, and uses only operators, methods and primitives that
+        arrays and values share, so that it can be differentiated again. None stands for an argument without a
+        derivative (a mask).
 
-        `reads` names those of `out` and the arguments whose numbers the rules need, not only their shape and
-        dtype. The others are not kept for the backward pass. By default all are.
+        `reads` names those of `out` and the arguments whose numbers the rules need, not only their shape and dtype. The
+        others are not kept for the backward pass. By default all are.
         """
         guards.check_rules(self, rules)
         self.rules, self.joint_rule = rules, None
         self._set_reads(reads)
 
     def defvjp_argnums(self, rule: Callable[..., Any], reads: Iterable[str] | None = None) -> None:
-        """One rule for all arguments, where they are many or share their work.
+        """Define one rule for all arguments, where they are many or share their work.
 
         Called as `rule(argnums, g, out, *args, **settings)`, it returns the cotangents of the arguments at those
         positions, in their order.
@@ -252,8 +211,7 @@ class Primitive:
         names = ["out", *(argument.name for argument in self.arguments)]
         read = set(names if reads is None else reads)
         guards.check_reads(self, read, names)
-        self.reads_out = "out" in read
-        self._read = [name in read for name in names[1:]]
+        self.reads_out, *self._read = (name in read for name in names)
 
     def reads(self, argnum: int) -> bool:
         """Whether some rule needs the numbers of this argument."""
@@ -276,17 +234,15 @@ def _ufunc_calls(ufunc: np.ufunc, new: Any, out: np.ndarray, *args: Any, **setti
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    if isinstance(function, np.ufunc):  # its keywords are no settings
-        return inspect.Signature(
-            [inspect.Parameter(f"x{i + 1}", inspect.Parameter.POSITIONAL_ONLY) for i in range(function.nin)]
-        )
-    return inspect.signature(function)
+    if not isinstance(function, np.ufunc):
+        return inspect.signature(function)
+    names = [f"x{i + 1}" for i in range(function.nin)]  # its keywords are no settings
+    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names])
 
 
 def primitive(function: Callable[..., Any]) -> Primitive:
     """Make a NumPy function a primitive: something that is recorded and has a VJP.
 
-    >>> import numpy as np
     >>> from tinygrad_cnn import Tensor, primitive
     >>> @primitive
     ... def cube(x):
@@ -317,15 +273,15 @@ def backpropagate(
         cotangents: the output nodes, each with the cotangent to start from.
         wanted: where cotangents are wanted; None means every leaf. Nothing else is computed.
         retain_graph: keep the arrays of the visited nodes for another pass.
-        wrap: makes a value of an array and its node. With it the rules run on values and record a graph of
-            the backward pass; without it they run on plain arrays.
+        wrap: makes a value of an array and its node. With it the rules run on values and record a graph of the backward
+            pass; without it they run on plain arrays.
         completed: called with each wanted node and its cotangent as soon as nothing more is added to it, while the
             pass goes on.
 
     Returns:
         The cotangents of the wanted nodes that the outputs depend on.
     """
-    order = topological_order(cotangents, constants=False)
+    order: list[Any] = topological_order(cotangents, constants=False)
     wanted, through = _ways(wanted, order)
     if completed is not None:
         order = _leaves_early(order)
@@ -378,11 +334,8 @@ def _ways(wanted: set[Any] | None, order: list[Any]) -> tuple[set[Any], dict[Any
 
 def _leaves_early(order: list[Any]) -> list[Any]:
     """The same order, but each leaf right after the last node that adds to its cotangent."""
-    last = {parent: node for node in order for parent in node.parents if type(parent) is Leaf}
-    after: dict[Any, list[Any]] = {}
-    for leaf, node in last.items():
-        after.setdefault(node, []).append(leaf)
-    return [one for node in order if node not in last for one in (node, *after.get(node, ()))]
+    last = {parent: node.order for node in order for parent in node.parents if type(parent) is Leaf}
+    return sorted(order, key=lambda node: last.get(node, node.order), reverse=True)
 
 
 class _Totals(dict[Any, Any]):
@@ -390,28 +343,21 @@ class _Totals(dict[Any, Any]):
 
     def __init__(self, cotangents: Mapping[Node | Leaf, Array]) -> None:
         super().__init__(cotangents)
-        self._own: set[Node | Leaf] = set()  # their sums were made here, and may be added to in place
+        self._sums: set[Any] = set()  # arrays that were made here, and may be added to in place
 
-    def add(self, node: Node | Leaf, g: Array) -> None:
+    def add(self, node: Node | Leaf | None, g: Array) -> None:
         """Add the cotangent from one more use of a value."""
-        total = self.get(node)
-        if total is None:
+        if node not in self:
             self[node] = g
-        elif node in self._own:
-            total += g
-            self[node] = total
+        elif node in self._sums:
+            self[node] += g
         else:
-            self[node] = total + g
-            self._own.add(node)
+            self[node] = self[node] + g
+            if isinstance(g, np.ndarray):
+                self._sums.add(node)
 
 
-def _pull_back(
-    node: Any,
-    argnums: list[int],
-    g: Array,
-    totals: _Totals,
-    wrap: Callable[[Any, Node | Leaf | None], Any] | None,
-) -> None:
+def _pull_back(node: Node, argnums: list[int], g: Array, totals: _Totals, wrap: Callable[..., Any] | None) -> None:
     """Apply the rules of a node for some of its arguments, and add the cotangents to the totals of its parents."""
     primitive, parents, args, out, settings = node.primitive, node.parents, node.args, node.out, node.settings
     if wrap is None:
@@ -427,7 +373,7 @@ def _pull_back(
                 compute = partial(primitive.rule(argnum), g, out, *args, **settings)
                 gradient = observed(Event(primitive, args, settings, node, argnum, g), compute)
             elif primitive.joint_rule is None:
-                gradient = primitive.rules[argnum](g, out, *args, **settings)
+                gradient = primitive.rules[argnum](g, out, *args, **settings)  # type: ignore[misc]
             else:
                 joint = joint or iter(primitive.joint_rule(argnums, g, out, *args, **settings))
                 gradient = next(joint)
@@ -452,9 +398,7 @@ class ShapeDtype(np.lib.mixins.NDArrayOperatorsMixin):
         self.shape: tuple[int, ...] = array.shape
         self.dtype: np.dtype[Any] = array.dtype
 
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
+    ndim = property(lambda self: len(self.shape))
 
     def __repr__(self) -> str:
         return f"<not kept: {self.dtype} {self.shape}>"
@@ -474,8 +418,10 @@ def recompute(nodes: Iterable[Node]) -> dict[Node, np.ndarray]:
     guards.check_still_valid(order)
     values: dict[Node, np.ndarray] = {}
     for node in order:
-        inputs = zip(node.args, node.parents, strict=True)
-        args = [values[parent] if isinstance(parent, Node) else arg for arg, parent in inputs]
-        was_kept = not isinstance(node.out, ShapeDtype)
-        values[node] = node.out if was_kept else np.asarray(node.primitive.function(*args, **node.settings))
+        if isinstance(node.out, ShapeDtype):
+            inputs = zip(node.args, node.parents, strict=True)
+            args = [values[parent] if isinstance(parent, Node) else arg for arg, parent in inputs]
+            values[node] = np.asarray(node.primitive.function(*args, **node.settings))
+        else:
+            values[node] = node.out
     return values

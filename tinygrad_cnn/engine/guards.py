@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
 
 from . import versions
-from .shape_errors import describe_mismatch
 
 
 def check_dtype(dtype: np.dtype[Any], what: str) -> None:
@@ -42,12 +42,37 @@ def refuse_setting(primitive: Any, name: str, setting: Any) -> NoReturn:
     )
 
 
-def shape_error(primitive: Any, arrays: Sequence[Any], error: ValueError) -> ValueError:
-    """NumPy's error about shapes, with the names and shapes of the arguments and a way out."""
+def explain_mismatch(error: ValueError, primitive: Any, args: Sequence[Any]) -> None:
+    """Raise NumPy's error about shapes with the names and shapes of the arguments, and a way out.
+
+    >>> from tinygrad_cnn import ops
+    >>> explain_mismatch(ValueError("could not be broadcast together"), ops.add, [np.ones((2, 3)), np.ones(2)])
+    Traceback (most recent call last):
+    ValueError: add of a (2, 3), b (2,): could not be broadcast together; lengths must be equal, or one of them 1,
+    counted from the last axis: (2,) would fit as (2, 1), see reshape and unsqueeze
+    """
     if type(error) is not ValueError:
-        return error
+        return
     names = [argument.name for argument in primitive.arguments]
-    return ValueError(describe_mismatch(primitive.name, names, arrays, str(error)))
+    names += [names[-1]] * (len(args) - len(names))  # *arrays have one name
+    given = ", ".join(f"{name} {getattr(arg, 'shape', arg)}" for name, arg in zip(names, args, strict=False))
+    said = f"{primitive.name} of {given}: {str(error).strip()}"
+    if "broadcast" in said:
+        fitting = _fitting([arg.shape for arg in args if isinstance(arg, np.ndarray)])
+        said += f"; lengths must be equal, or one of them 1, counted from the last axis{fitting}"
+    raise ValueError(said) from error
+
+
+def _fitting(shapes: Sequence[tuple[int, ...]]) -> str:
+    """An array that only lacks axes of length one at its end is the usual case."""
+    most = max(map(len, shapes), default=0)
+    for i, shape in enumerate(shapes):
+        for ones in range(1, most - len(shape) + 1):
+            longer = (*shape, *[1] * ones)
+            with suppress(ValueError):
+                np.broadcast_shapes(longer, *shapes[:i], *shapes[i + 1 :])
+                return f": {shape} would fit as {longer}, see reshape and unsqueeze"
+    return ""
 
 
 def checked_result(primitive: Any, out: Any) -> np.ndarray:
