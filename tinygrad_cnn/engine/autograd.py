@@ -33,8 +33,8 @@ def run_backward(
             are added to `.grad` together, at the end of the pass.
 
     Raises:
-        RuntimeError: if nothing that it depends on requires a gradient; if the graph was freed, or a leaf of it
-            changed; if there are several elements and no gradient is given.
+        RuntimeError: if nothing that it depends on requires a gradient, the graph was freed, or a leaf of it was
+            changed; for several elements without a gradient.
     """
     node, seed = _seed(output, gradient, create_graph)
     found = backpropagate(
@@ -43,16 +43,15 @@ def run_backward(
         wrap=output.wrap if create_graph else None,
         completed=completed,
     )
+    leaf: Any
     with _adding:
         for leaf, new in found.items():
-            if type(leaf) is Leaf:
-                leaf.grad = _own(new, output) if leaf.grad is None else _sum(leaf.grad, new)
-
-
-def _sum(before: Array, new: Array) -> Array:
-    if before.node is None and not isinstance(new, Value):  # plain addition, so that observers are not told of it
-        return before.wrap(before._array + new, None)
-    return before + new
+            if leaf.grad is None:
+                leaf.grad = _own(new, output)
+            elif create_graph or leaf.grad.node is not None:
+                leaf.grad = leaf.grad + new
+            else:  # a plain addition, so that observers are not told of it
+                leaf.grad = output.wrap(leaf.grad._array + new, None)
 
 
 def grad(
@@ -77,8 +76,8 @@ def grad(
         One Tensor per input.
 
     Raises:
-        RuntimeError: if an input requires no gradient, or no output depends on it; if the graph was freed; for an
-            output of several elements without its grad_outputs.
+        RuntimeError: if an input requires no gradient, no output depends on it, or the graph was freed; for an output
+            of several elements without its grad_outputs.
 
     >>> from tinygrad_cnn import Tensor, grad
     >>> x = Tensor(3.0, requires_grad=True)
@@ -87,21 +86,18 @@ def grad(
     >>> slope.item(), curvature.item()
     (27.0, 18.0)
     """
-    outputs = _tensors(outputs, "outputs")
-    inputs = _tensors(inputs, "inputs")
+    outputs, inputs = _tensors(outputs, "outputs"), _tensors(inputs, "inputs")
     if not outputs or not inputs:
         raise ValueError(f"grad expects outputs and inputs, got {len(outputs)} and {len(inputs)}")
-    if grad_outputs is None:
-        grad_outputs = [None] * len(outputs)
-    elif isinstance(grad_outputs, (Value, np.ndarray)):
-        grad_outputs = [grad_outputs]
-    if len(grad_outputs) != len(outputs):
-        raise ValueError(f"grad expects one of grad_outputs per output: {len(outputs)}, got {len(grad_outputs)}")
+    given = [None] * len(outputs) if grad_outputs is None else grad_outputs
+    given = [given] if isinstance(given, (Value, np.ndarray)) else given
+    if len(given) != len(outputs):
+        raise ValueError(f"grad expects one of grad_outputs per output: {len(outputs)}, got {len(given)}")
     for position, tensor in enumerate(inputs):
         if tensor.node is None or not tensor.node.requires_grad:
             raise RuntimeError(f"input {position} of grad does not require a gradient: set requires_grad=True")
     seeds: dict[Node | Leaf, Array] = {}
-    for output, gradient in zip(outputs, grad_outputs, strict=True):
+    for output, gradient in zip(outputs, given, strict=True):
         node, seed = _seed(output, gradient, create_graph)
         seeds[node] = seeds[node] + seed if node in seeds else seed
     found = backpropagate(
@@ -110,16 +106,13 @@ def grad(
         retain_graph=create_graph if retain_graph is None else retain_graph,
         wrap=outputs[0].wrap if create_graph else None,
     )
-    gradients = []
     for position, tensor in enumerate(inputs):
-        gradient = found.get(tensor.node)
-        if gradient is None and not allow_unused:
+        if tensor.node not in found and not allow_unused:
             raise RuntimeError(
                 f"the outputs do not depend on input {position} of grad, of shape {tensor.shape}: "
                 "pass allow_unused=True to get None for it"
             )
-        gradients.append(None if gradient is None else _own(gradient, tensor))
-    return tuple(gradients)
+    return tuple(_own(found[tensor.node], tensor) if tensor.node in found else None for tensor in inputs)
 
 
 def _tensors(given: Any, name: str) -> list[Any]:

@@ -19,7 +19,7 @@ def check_dtype(dtype: np.dtype[Any], what: str) -> None:
 
 
 def check_rules(primitive: Any, rules: Sequence[Any]) -> None:
-    """Raise TypeError unless there is a function or None for each of the first arguments."""
+    """Raise TypeError unless each rule is a function or None, and there are no more than arguments."""
     count = len(primitive.arguments)
     if not 1 <= len(rules) <= count or not all(rule is None or callable(rule) for rule in rules):
         raise TypeError(

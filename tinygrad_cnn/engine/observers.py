@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 
 class Event(NamedTuple):
-    """What an observer sees: an operation being computed or, if there is a node, one of its VJPs."""
+    """What an observer sees: an operation that is computed or, if there is a node, one of its VJPs."""
 
     primitive: Any
     args: Sequence[Any]
@@ -26,7 +26,7 @@ observers: list[Observer] = []
 
 @contextmanager
 def observe(observer: Observer) -> Iterator[None]:
-    """Within this block, call `observer(event, compute)` for each operation and rule; it returns the result.
+    """Within this block, call `observer(event, compute)` for each operation and rule; what it returns is the result.
 
     >>> from tinygrad_cnn import Tensor
     >>> def tell(event, compute):

@@ -50,21 +50,17 @@ class Recording(ContextDecorator):
         @functools.wraps(function)
         def generate(*args: Any, **settings: Any) -> Generator[Any, Any, Any]:
             steps = function(*args, **settings)
-            resume: Callable[[], Any] = functools.partial(next, steps)
+            resume, sent = steps.send, None
             while True:
                 try:
                     with self:
-                        value = resume()
+                        value = resume(sent)
                 except StopIteration as end:
                     return end.value
                 try:
-                    resume = functools.partial(steps.send, (yield value))
-                except GeneratorExit:
-                    with self:
-                        steps.close()
-                    raise
-                except BaseException as error:
-                    resume = functools.partial(steps.throw, error)
+                    resume, sent = steps.send, (yield value)
+                except BaseException as error:  # thrown into this generator, or GeneratorExit when it is closed
+                    resume, sent = steps.throw, error
 
         return generate
 
