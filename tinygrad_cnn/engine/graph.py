@@ -288,12 +288,13 @@ def backpropagate(
     totals, found = _Totals(cotangents), {}
     with Recording(wrap is not None):
         for node in order:
-            g = totals.pop(node, None)
-            if g is not None and node in wanted:
+            if (g := totals.pop(node, None)) is None:
+                continue
+            if node in wanted:
                 found[node] = g
                 if completed is not None:
                     completed(node, g)
-            if g is not None and node in through:
+            if node in through:
                 _pull_back(node, through[node], g, totals, wrap)
                 if not retain_graph:
                     node.free()
@@ -312,10 +313,7 @@ def topological_order(nodes: Iterable[Node | Leaf], constants: bool = True) -> l
             if parent is not None and parent not in found and (constants or parent.requires_grad):
                 found.add(parent)
                 waiting.append(parent)
-    return sorted(found, key=_recorded_at, reverse=True)
-
-
-_recorded_at = operator.attrgetter("order")
+    return sorted(found, key=operator.attrgetter("order"), reverse=True)
 
 
 def _ways(wanted: set[Any] | None, order: list[Any]) -> tuple[set[Any], dict[Any, list[int]]]:

@@ -4,31 +4,13 @@ Every derivative of the package is in this folder. Arrays go by position, settin
 tuples of non-negative ints). On arrays a primitive is the NumPy function; on Tensors it is also recorded.
 """
 
+# fmt: off
+# ruff: noqa: I001  (the names in lines, rather than one a line)
 from .broadcasting import broadcast_to, sum, unbroadcast
 from .collective import all_reduce
 from .elementwise import (
-    add,
-    astype,
-    compare,
-    cos,
-    div,
-    erf,
-    exp,
-    expm1,
-    log,
-    log1p,
-    maximum,
-    minimum,
-    mul,
-    pow,
-    relu,
-    rounded,
-    sigmoid,
-    sin,
-    sqrt,
-    sub,
-    tanh,
-    where,
+    add, astype, compare, cos, div, erf, exp, expm1, log, log1p, maximum, minimum, mul, pow, relu, rounded, sigmoid,
+    sin, sqrt, sub, tanh, where,
 )
 from .indexing import ARRAY, concatenate, index, pad, scatter
 from .linalg import matmul
@@ -37,46 +19,8 @@ from .shapes import permute, reshape
 from .windows import col2im, im2col
 
 __all__ = [
-    "ARRAY",
-    "add",
-    "all_reduce",
-    "argmax",
-    "argsort",
-    "astype",
-    "broadcast_to",
-    "col2im",
-    "compare",
-    "concatenate",
-    "cos",
-    "cumsum",
-    "div",
-    "erf",
-    "exp",
-    "expm1",
-    "im2col",
-    "index",
-    "log",
-    "log1p",
-    "log_softmax",
-    "matmul",
-    "max",
-    "maximum",
-    "minimum",
-    "mul",
-    "pad",
-    "permute",
-    "pow",
-    "relu",
-    "reshape",
-    "rounded",
-    "scatter",
-    "sigmoid",
-    "sin",
-    "sqrt",
-    "sub",
-    "sum",
-    "tanh",
-    "unbroadcast",
-    "where",
-    "winners",
+    "ARRAY", "add", "all_reduce", "argmax", "argsort", "astype", "broadcast_to", "col2im", "compare", "concatenate",
+    "cos", "cumsum", "div", "erf", "exp", "expm1", "im2col", "index", "log", "log1p", "log_softmax", "matmul", "max",
+    "maximum", "minimum", "mul", "pad", "permute", "pow", "relu", "reshape", "rounded", "scatter", "sigmoid", "sin",
+    "sqrt", "sub", "sum", "tanh", "unbroadcast", "where", "winners",
 ]
