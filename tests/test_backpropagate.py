@@ -338,7 +338,7 @@ def test_backward_frees_the_arrays():
     node = y.node
     y.sum().backward()
     assert node.args is None and node.out is None
-    np.testing.assert_array_equal(y, np.exp(x.data))  # the value itself stays
+    np.testing.assert_array_equal(y, np.exp(x.numpy()))  # the value itself stays
 
 
 def test_grad_frees_only_what_it_walked():
@@ -354,8 +354,8 @@ def test_leaves_have_gradients_of_their_own(create_graph):
     a, b, g = leaf(1.0, 2.0), leaf(3.0, 4.0), np.ones(2)
     (a + b).backward(g, create_graph=create_graph)
     assert a.grad is not b.grad
-    assert not np.shares_memory(a.grad.data, b.grad.data)
-    assert not np.shares_memory(a.grad.data, g)
+    assert not np.shares_memory(a.grad.numpy(), b.grad.numpy())
+    assert not np.shares_memory(a.grad.numpy(), g)
     a.grad.data[0] = 7.0
     assert b.grad.tolist() == [1.0, 1.0] and g.tolist() == [1.0, 1.0]
 
@@ -363,7 +363,7 @@ def test_leaves_have_gradients_of_their_own(create_graph):
 def test_grad_gives_arrays_of_their_own():
     a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
     of_a, of_b = grad(a + b, [a, b], np.ones(2))
-    assert of_a.data.flags.writeable and not np.shares_memory(of_a.data, of_b.data)
+    assert of_a.numpy().flags.writeable and not np.shares_memory(of_a.numpy(), of_b.numpy())
 
 
 def test_a_gradient_that_is_passed_on_is_not_added_to():

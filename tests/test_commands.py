@@ -97,7 +97,7 @@ def test_lesson(capsys):
 
 def test_museum(capsys):
     text = " ".join(run(capsys, "museum", "cut_by_data").out.split())
-    assert "museum/cut_by_data.py:18: return Tensor(images.data.reshape" in text
+    assert "museum/cut_by_data.py:18: return images.data.reshape" in text
     assert "there is no exhibit 'relu': there are relu_as_abs, " in run(capsys, "museum", "relu", code=1).err
 
 

@@ -256,11 +256,11 @@ def test_both_orders_of_a_convolution_give_their_own_formula(monkeypatch, produc
         Tensor(normal(2, 4, 6, 5, dtype=np.float64), requires_grad=True),
         nn.Conv2d(4, 2, 3, padding="same").double(),
     )
-    weight = conv.weight.data
+    weight = conv.weight.numpy()
     y = conv(x)
     found = formulas((y * y).sum())["Conv2d"]
-    g = (2 * y.data).transpose(2, 1, 3, 0)  # (OH, F, OW, N)
-    images = np.pad(x.data.transpose(2, 1, 3, 0), [(0, 0), (0, 0), (1, 1), (0, 0)])
+    g = (2 * y.numpy()).transpose(2, 1, 3, 0)  # (OH, F, OW, N)
+    images = np.pad(x.numpy().transpose(2, 1, 3, 0), [(0, 0), (0, 0), (1, 1), (0, 0)])
     if product_first:
         assert found[:2] == ["dX = crop(col2im_W(flip_KH(W)ᵀ · G))", "dW = flip_KH(G · colsᵀ)"]
         assert found[3:5] == ["where G = im2col_H(pad(dY))", "where cols = im2col_W(pad(X))"]
@@ -280,7 +280,7 @@ def test_both_orders_of_a_convolution_give_their_own_formula(monkeypatch, produc
         of_weight = (g.reshape(6, 2, 10) @ cols.mT).sum(0).reshape(2, 3, 3, 4).transpose(0, 3, 1, 2)
         of_cols = (rows.T @ g.reshape(6, 2, 10)).reshape(6, 3, 3, 4, 5, 2)
     of_x, of_w = grad((y * y).sum(), [x, conv.weight])
-    np.testing.assert_allclose(of_weight, of_w.data, rtol=1e-9)
+    np.testing.assert_allclose(of_weight, of_w.numpy(), rtol=1e-9)
     total = np.zeros((8, 4, 7, 2))
     for q in range(3):
         if product_first:
@@ -288,7 +288,7 @@ def test_both_orders_of_a_convolution_give_their_own_formula(monkeypatch, produc
         else:
             for p in range(3):
                 total[p : p + 6, :, q : q + 5] += of_cols[:, p, q]
-    np.testing.assert_allclose(total[1:-1, :, 1:-1].transpose(3, 1, 0, 2), of_x.data, rtol=1e-9)
+    np.testing.assert_allclose(total[1:-1, :, 1:-1].transpose(3, 1, 0, 2), of_x.numpy(), rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -357,8 +357,8 @@ def test_every_operation_on_the_way_is_a_step():
     assert pooled.shape == "(OH 3, KH 2, C 4, KW 2, OW 3, N 6)"
     assert pooled.kept > 0 and pooled.forward_seconds > 0 and pooled.backward_seconds > 0
     (gradient,) = grad(loss, model.conv1.weight, retain_graph=True)
-    np.testing.assert_allclose(explanation.gradient, gradient.data)
-    np.testing.assert_allclose(explanation.steps[-1].norm, np.linalg.norm(gradient.data), rtol=1e-6)
+    np.testing.assert_allclose(explanation.gradient, gradient.numpy())
+    np.testing.assert_allclose(explanation.steps[-1].norm, np.linalg.norm(gradient.numpy()), rtol=1e-6)
     assert explanation.closed_forms["conv1 Conv2d"][:2] == ["dW = dY · colsᵀ", "db = Σ_{OH,OW,N} dY"]
     loss.backward()  # the graph is still there
 
@@ -427,7 +427,7 @@ def test_a_layer_that_is_called_twice_has_two_titles():
     explanation = explain(loss, wrt=layer.weight)
     assert [title for title in explanation.closed_forms if "Linear" in title] == ["0 Linear (2)", "0 Linear"]
     (gradient,) = grad(loss, layer.weight)
-    np.testing.assert_allclose(explanation.gradient, gradient.data)
+    np.testing.assert_allclose(explanation.gradient, gradient.numpy())
 
 
 @pytest.mark.parametrize(

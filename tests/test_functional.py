@@ -1009,16 +1009,16 @@ def test_special_places():
     zero = Tensor(np.zeros((2, 3)), requires_grad=True)
     for call in (lambda x: F.norm(x), lambda x: F.normalize(x).sum(), lambda x: F.norm(x, 3), F.logsigmoid, F.elu):
         out = call(zero)
-        assert np.all(np.isfinite(grad(out.sum(), zero)[0].data))
+        assert np.all(np.isfinite(grad(out.sum(), zero)[0].numpy()))
     huge = Tensor(np.array([-1e4, 1e4]), requires_grad=True)
     for function in (F.elu, F.selu, F.celu, F.softplus, F.logsigmoid, F.mish, F.silu, F.gelu, F.hardswish):
-        assert np.all(np.isfinite(function(huge).data)) and np.all(
-            np.isfinite(grad(function(huge).sum(), huge)[0].data)
+        assert np.all(np.isfinite(function(huge).numpy())) and np.all(
+            np.isfinite(grad(function(huge).sum(), huge)[0].numpy())
         )
     certain = Tensor(np.array([0.0, 1.0]), requires_grad=True)
     for target, loss in (([0.0, 1.0], 0.0), ([1.0, 0.0], 100.0)):
         found = F.binary_cross_entropy(certain, np.array(target))
-        assert found.item() == loss and np.all(np.isfinite(grad(found, certain)[0].data))
+        assert found.item() == loss and np.all(np.isfinite(grad(found, certain)[0].numpy()))
     infinite = np.array([[-np.inf, -np.inf], [0.0, np.inf]])
     with np.errstate(divide="ignore"):
         assert F.logsumexp(infinite, 1).tolist() == [-np.inf, np.inf]
@@ -1052,7 +1052,7 @@ def test_softmax_and_log_softmax_of_huge_scores():
     np.testing.assert_allclose(F.log_softmax(x[:1], 1)[0, 1], -np.log(1 + 1 / np.e))
     leaf = Tensor(x[:1], requires_grad=True)
     for function in (F.softmax, F.log_softmax):
-        assert np.all(np.isfinite(grad(function(leaf, 1).sum(), leaf)[0].data))
+        assert np.all(np.isfinite(grad(function(leaf, 1).sum(), leaf)[0].numpy()))
 
 
 @pytest.mark.parametrize(
@@ -1298,13 +1298,13 @@ def test_images_of_a_wrong_shape_are_told_the_likely_reason(shape, weight, hint)
 @pytest.mark.parametrize("x", [[[1.0, np.nan, 3.0]], [[np.nan, 1.0, np.nan]], [[1.0, 2.0, np.nan]]])
 def test_under_a_nan_the_gradient_goes_where_the_value_comes_from(x):
     x = Tensor(np.array(x), requires_grad=True)
-    first = int(np.isnan(x.data).argmax())
+    first = int(np.isnan(x.numpy()).argmax())
     for largest in (F.max(x, 1).values, F.max_pool2d(x.reshape(1, 1, 1, 3), (1, 3))):
-        assert np.isnan(largest.data).all()
+        assert np.isnan(largest.numpy()).all()
         (g,) = grad(largest.sum(), x)
-        assert g.data.ravel().argmax() == first and g.data.sum() == 1
+        assert g.numpy().ravel().argmax() == first and g.numpy().sum() == 1
     (g,) = grad(F.amax(x, 1).sum(), x)
-    np.testing.assert_array_equal(g.data > 0, np.isnan(x.data))
+    np.testing.assert_array_equal(g.numpy() > 0, np.isnan(x.numpy()))
     assert F.max(x, 1).indices.tolist() == [first]
 
 

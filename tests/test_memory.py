@@ -90,9 +90,9 @@ def test_what_is_held_is_never_written_again():
         if kind == 0:
             held.append((turn, y))
         elif kind == 1:
-            held.append((turn, y.data[3:, ::2]))
+            held.append((turn, y.numpy()[3:, ::2]))
         elif kind == 2:
-            held.append((turn, y.data.T[5:].reshape(-1)[7:]))
+            held.append((turn, y.numpy().T[5:].reshape(-1)[7:]))
         if len(held) > 20:
             del held[random.integers(len(held))]
         for kept_turn, kept in held:

@@ -565,13 +565,23 @@ def test_frozen_modules_get_no_gradient_and_pass_it_on():
 # ---- saving a module
 
 
-def test_a_state_dict_is_a_copy_without_history():
+def test_a_state_dict_has_no_history_and_shares_the_memory_of_the_layer():
     layer = nn.Linear(2, 2)
-    state = layer.state_dict()
+    state, kept = layer.state_dict(), copy.deepcopy(layer.state_dict())
     assert not any(value.requires_grad for value in state.values())
-    before = layer.weight.numpy().copy()
-    state["weight"].data[:] = 7
-    np.testing.assert_array_equal(layer.weight, before)
+    state["weight"][...] = 7
+    layer.bias.data.fill_(3)
+    assert np.all(layer.weight.numpy() == 7) and np.all(state["bias"].numpy() == 3)
+    layer.load_state_dict(kept)
+    np.testing.assert_array_equal(state["weight"], kept["weight"])
+
+
+def test_a_graph_notices_what_is_written_through_a_state_dict():
+    layer = nn.Linear(2, 2)
+    loss = (layer(Tensor([[1.0, 2.0]], requires_grad=True)) ** 2).sum()
+    layer.state_dict()["weight"].mul_(2)
+    with pytest.raises(RuntimeError, match="was changed"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("as_given", [lambda t: t, lambda t: t.numpy(), lambda t: t.tolist()])
@@ -613,7 +623,7 @@ WRONG_STATES = {
 @pytest.mark.parametrize(("removed", "added", "messages"), WRONG_STATES.values(), ids=WRONG_STATES)
 def test_a_state_that_does_not_fit_is_refused_key_by_key_and_changes_nothing(removed, added, messages):
     model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1))
-    before = {name: value.numpy() for name, value in model.state_dict().items()}
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     state = {name: value + 1 for name, value in before.items() if name not in removed}
     with pytest.raises(RuntimeError, match="does not fit Sequential") as error:
         model.load_state_dict({**state, **added})
@@ -886,7 +896,7 @@ def test_batch_norm_in_training_normalises_and_moves_the_running_statistics():
     np.testing.assert_allclose(layer.running_mean, 0.25 * mean)
     np.testing.assert_allclose(layer.running_var, 0.75 + 0.25 * var * 36 / 35)
     assert layer.num_batches_tracked.item() == 1
-    state = layer.state_dict()
+    state = copy.deepcopy(layer.state_dict())
     out = layer.eval()(x).numpy()
     shape = (1, 2, 1, 1)
     expected = (x - (0.25 * mean).reshape(shape)) / np.sqrt((0.75 + 0.25 * var * 36 / 35).reshape(shape) + 1e-5)
@@ -1113,21 +1123,21 @@ def test_initial_weights():
         (lambda: init.trunc_normal_(weight, std=0.02), 0.02),
     ):
         assert call() is weight and weight.requires_grad and weight.dtype == np.float32
-        assert weight.data.std() == pytest.approx(std, rel=0.02) and abs(weight.data.mean()) < 0.02 * std
+        assert weight.numpy().std() == pytest.approx(std, rel=0.02) and abs(weight.numpy().mean()) < 0.02 * std
     init.orthogonal_(weight, gain=2.0)
-    rows = weight.data.reshape(200, -1)
+    rows = weight.numpy().reshape(200, -1)
     np.testing.assert_allclose(rows @ rows.T, 4 * np.eye(200), atol=1e-4)
     assert (
-        init.constant_(weight, 3).data.min() == 3
-        and not init.zeros_(weight).data.any()
-        and init.ones_(weight).data.all()
+        init.constant_(weight, 3).numpy().min() == 3
+        and not init.zeros_(weight).numpy().any()
+        and init.ones_(weight).numpy().all()
     )
     assert init.eye_(Tensor(np.empty((2, 3)))).tolist() == [[1, 0, 0], [0, 1, 0]]
     x = distinct(1, 2, 3, 3)
     np.testing.assert_allclose(F.conv2d(x, init.dirac_(Tensor(np.empty((2, 2, 3, 3)))), padding=1), x)
     assert init.calculate_gain("leaky_relu", 1) == 1 and init.calculate_gain("tanh") == 5 / 3
     manual_seed(1)
-    first = init.normal_(weight).data.copy()
+    first = init.normal_(weight).numpy().copy()
     manual_seed(1)
     np.testing.assert_array_equal(init.normal_(weight), first)
     with pytest.raises(ValueError, match="at least two dimensions, got"):

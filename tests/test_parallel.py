@@ -35,7 +35,7 @@ def small():
 
 def doubled(model):
     for parameter in model.parameters():
-        parameter.data = parameter.data.astype(np.float64)
+        parameter.data = parameter.numpy().astype(np.float64)
     return model
 
 
@@ -110,7 +110,7 @@ def test_a_second_backward_pass_with_another_cotangent(threads):
         g = fixed(out.shape, seed)
         (found,) = grad(out, images, g, retain_graph=True)
         np.testing.assert_allclose(found, grad(model(images), images, g)[0], rtol=1e-10, atol=1e-12)
-    np.testing.assert_array_equal(recompute([out.node])[out.node], out.data)
+    np.testing.assert_array_equal(recompute([out.node])[out.node], out.numpy())
 
 
 @needs_control
@@ -134,7 +134,7 @@ def test_nothing_is_recorded_inside_no_grad(threads):
         out = model(images)
         map_parts(lambda part: seen.append(is_recording()) or part, images, [], threads, run_in_threads)
     assert not out.requires_grad and not any(seen)
-    np.testing.assert_allclose(out, model(images).data, rtol=1e-6)
+    np.testing.assert_allclose(out, model(images).numpy(), rtol=1e-6)
 
 
 @needs_control
@@ -255,16 +255,16 @@ def test_a_cotangent_that_is_changed_in_place_is_seen(threads):
     x = Tensor(fixed((4, 2)), requires_grad=True)
     out = map_parts(lambda part: part * 2, x, [], threads, run_in_threads)
     g = np.ones((4, 2))
-    assert grad(out, x, g, retain_graph=True)[0].data.max() == 2
+    assert grad(out, x, g, retain_graph=True)[0].numpy().max() == 2
     g *= 5
-    assert grad(out, x, g, retain_graph=True)[0].data.max() == 10
+    assert grad(out, x, g, retain_graph=True)[0].numpy().max() == 10
 
 
 @needs_control
 def test_the_callers_images_are_copied(threads):
     weight, images = Tensor(fixed((2, 2)), requires_grad=True), np.ones((4, 2))
     out = map_parts(lambda part: part @ weight, images, [weight], threads, run_in_threads)
-    expected = grad(out.sum(), weight, retain_graph=True)[0].data.copy()
+    expected = grad(out.sum(), weight, retain_graph=True)[0].numpy().copy()
     images[...] = 100
     np.testing.assert_array_equal(grad(out.sum(), weight)[0], expected)
 
@@ -288,7 +288,7 @@ def test_several_threads_at_once_give_the_bits_that_one_gives():
 
     def gradient(found):
         out = model(images)
-        found.append(grad(out.sum(), list(model.parameters()))[0].data)
+        found.append(grad(out.sum(), list(model.parameters()))[0].numpy())
 
     alone, together = [], []
     gradient(alone)

@@ -25,7 +25,7 @@ def test_a_value_of_which_no_rule_reads_the_numbers_is_not_kept():
     del y
     assert positive() is not None  # relu needs its own value
     total.backward()
-    np.testing.assert_array_equal(x.grad, x.data + 1 > 0)
+    np.testing.assert_array_equal(x.grad, x.numpy() + 1 > 0)
 
 
 def test_what_was_not_kept_is_computed_again():
@@ -40,8 +40,8 @@ def test_what_was_not_kept_is_computed_again():
     values = recompute([nodes[-1]])
     assert list(values) == nodes
     for node, step in zip(nodes, steps, strict=True):
-        np.testing.assert_array_equal(values[node], step.data)
-    x.data = x.data + 1
+        np.testing.assert_array_equal(values[node], step.numpy())
+    x.data = x.numpy() + 1
     with pytest.raises(RuntimeError, match="was changed"):
         recompute([nodes[-1]])
 
@@ -105,4 +105,4 @@ def test_labels_are_an_argument_too():
         if np.array_equal(arg, labels)
     ]
     others = np.array([2, 2, 1, 0])
-    np.testing.assert_allclose(replayed(loss, {place: others}), F.cross_entropy(scores.detach(), others).data)
+    np.testing.assert_allclose(replayed(loss, {place: others}), F.cross_entropy(scores.detach(), others).numpy())

@@ -85,7 +85,7 @@ def test_the_graph_is_data():
     assert node.primitive is ops.sum
     assert node.settings == {"axis": (1,), "keepdims": True}
     assert node.parents == [x.node]
-    np.testing.assert_array_equal(node.primitive(*node.args, **node.settings), y.data)
+    np.testing.assert_array_equal(node.primitive(*node.args, **node.settings), y.numpy())
     assert repr(node) == "<Node sum -> (2, 1)>"
     y.backward(np.ones((2, 1)))
     assert repr(node) == "<Node sum freed>"
@@ -95,9 +95,9 @@ def test_the_graph_is_data():
 def test_values_of_recorded_operations_are_read_only():
     x = leaf(1.0, 2.0)
     y = x * 2
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(TypeError, match="takes part in a graph"):
         y.data[0] = 5.0
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(RuntimeError, match="the value of a recorded operation cannot be changed"):
         y.data += 1.0
     with pytest.raises(RuntimeError, match="the value of a recorded operation cannot be changed"):
         y.data = np.zeros(2)
@@ -108,7 +108,7 @@ def test_values_of_recorded_operations_are_read_only():
 def test_a_view_that_is_recorded_does_not_freeze_its_leaf():
     x = leaf(1.0, 2.0)
     for view in (x.reshape(2, 1), x.T, x[:1], F.sum(x, dim=(0,))):
-        assert not view.data.flags.writeable
+        assert not view.numpy().flags.writeable
     x.data[0] = 3.0
     x.data -= 1.0
     assert x.tolist() == [2.0, 1.0]
@@ -119,7 +119,7 @@ def test_a_primitive_that_returns_its_input_does_not_freeze_the_leaf():
     identity.defvjp(lambda g, out, x: g)
     x = leaf(1.0, 2.0)
     y = identity(x)
-    assert not y.data.flags.writeable and x.data.flags.writeable
+    assert not y.numpy().flags.writeable and x.numpy().flags.writeable
     y.sum().backward()
     assert x.grad.tolist() == [1.0, 1.0]
     x.data -= x.grad
@@ -181,7 +181,7 @@ def test_what_no_grad_computes_is_a_leaf_that_can_be_written_to():
     x = leaf(1.0)
     with no_grad():
         y = x * 2
-    assert y.is_leaf and y.data.flags.writeable
+    assert y.is_leaf and y.numpy().flags.writeable
 
 
 def test_vjps_are_functions_one_for_each_array_argument():

@@ -212,7 +212,7 @@ def test_what_is_tested_is_the_average(results, monkeypatch, tmp_path):
     trainer.load_state_dict(saved["trainer"])
     average, latest = (results.error(model, row, *test_set) for model in (trainer.averaged, trainer.model))
     assert saved["record"]["errors"][-1] == average != latest
-    normalised, latest = (model.module[2].running_mean.data for model in (trainer.averaged.module, trainer.model))
+    normalised, latest = (model.module[2].running_mean.numpy() for model in (trainer.averaged.module, trainer.model))
     assert (normalised != latest).all()
 
 
@@ -221,7 +221,7 @@ def test_the_initial_weights_do_not_count_for_long(results):
     trainer = results.trainer_of(row, np.zeros((100, 1, 28, 28), np.float32), np.zeros(100, int), 0)
     trainer.averaged.update_parameters(trainer.model)
     bias = trainer.model[-1].bias
-    first = bias.data.copy()
+    first = bias.numpy().copy()
     bias.data = first + 1
     trainer.averaged.update_parameters(trainer.model)
     np.testing.assert_allclose(trainer.averaged.module[-1].bias, first + 9 / 11, rtol=1e-5)

@@ -28,7 +28,7 @@ def states_of(model, averaged, updates=4):
     for seed in range(updates):
         wander(model, seed)
         averaged.update_parameters(model)
-        states.append({name: tensor.numpy() for name, tensor in model.state_dict().items()})
+        states.append({name: tensor.numpy().copy() for name, tensor in model.state_dict().items()})
     return states
 
 

@@ -93,7 +93,7 @@ def test_requires_grad_of_leaves_and_of_others():
 def test_detach_shares_the_array_and_stops_the_gradient():
     x = leaf(1.0, 2.0)
     y = x.detach()
-    assert np.shares_memory(y.data, x.data) and not y.requires_grad
+    assert np.shares_memory(y.numpy(), x.numpy()) and not y.requires_grad
     (x * y).sum().backward()
     assert x.grad.tolist() == [1.0, 2.0]
 
@@ -116,7 +116,7 @@ def test_data_takes_arrays_and_tensors():
     x = leaf(1.0, 2.0)
     x.data = Tensor([3.0, 4.0])
     assert x.tolist() == [3.0, 4.0] and x.requires_grad
-    with pytest.raises(TypeError, match=r"\.data takes an array, got list"):
+    with pytest.raises(TypeError, match=r"\.data takes a Tensor or an array, got list"):
         x.data = [1.0, 2.0]
 
 
@@ -293,12 +293,12 @@ def test_in_place_operators_leave_no_parameter_behind():
 
 def test_inside_no_grad_a_leaf_is_changed_as_tutorials_do():
     w, before = leaf(1.0, 2.0), leaf(1.0, 2.0)
-    same, memory = w, w.data
+    same, memory = w, w.numpy()
     (w * w).sum().backward()
     with no_grad():
         w -= 0.5 * w.grad
         w.grad.zero_()
-    assert w is same and w.requires_grad and np.shares_memory(w.data, memory)
+    assert w is same and w.requires_grad and np.shares_memory(w.numpy(), memory)
     assert w.tolist() == [0.0, 0.0] and w.grad.tolist() == [0.0, 0.0]
     with no_grad():
         assert w.copy_(before) is w and w.tolist() == [1.0, 2.0]
@@ -333,7 +333,7 @@ def test_a_result_that_is_changed_in_place_goes_on_in_its_graph():
     with no_grad(), pytest.raises(RuntimeError, match="would change the value of a recorded operation"):
         y.mul_(2)
     manual_seed(0)
-    assert 0.2 < Tensor(np.ones(1000)).bernoulli_(0.25).data.mean() < 0.3
+    assert 0.2 < Tensor(np.ones(1000)).bernoulli_(0.25).numpy().mean() < 0.3
 
 
 def test_a_change_in_place_is_noticed_by_graphs():
@@ -413,8 +413,8 @@ def test_operands_that_make_no_sense():
 
 def test_conversion_to_an_array():
     x = leaf(1.0, 2.0)
-    assert np.shares_memory(np.asarray(x), x.data) and np.shares_memory(x.numpy(), x.data)
-    assert not np.shares_memory(np.array(x), x.data)
+    assert np.shares_memory(np.asarray(x), x.numpy()) and np.shares_memory(x.numpy(), x.numpy())
+    assert not np.shares_memory(np.array(x), x.numpy())
     assert np.asarray(x, dtype=np.float64).dtype == np.float64
     assert not np.asarray(x * 2).flags.writeable
 
@@ -490,7 +490,7 @@ def test_an_index_out_of_range():
 def test_assignment_to_elements():
     x, w = Tensor(ARRAY), leaf(1.0, 2.0, 3.0)
     x[0, Tensor(np.array([1, 2]))] = 7
-    assert x.data[0, 1:].min() == x.data[0, 1:].max() == 7 and x.data[0, 0].tolist() == [0, 1, 2, 3]
+    assert x.numpy()[0, 1:].min() == x.numpy()[0, 1:].max() == 7 and x.numpy()[0, 0].tolist() == [0, 1, 2, 3]
     with no_grad():
         w[Tensor([True, False, True])] = 5.0
     assert w.tolist() == [5.0, 2.0, 5.0]
@@ -570,7 +570,7 @@ def test_methods_are_the_functions():
     for name in ("abs", "exp", "log", "sqrt", "tanh", "sigmoid", "relu", "neg", "sum", "mean", "amax", "flatten"):
         np.testing.assert_array_equal(getattr(x, name)(), getattr(F, name)(x))
     np.testing.assert_array_equal(x.max(1).indices, F.argmax(x, 1))
-    np.testing.assert_array_equal(x.where(x > 0.5, 0.0), np.where(x.data > 0.5, x.data, 0))
+    np.testing.assert_array_equal(x.where(x > 0.5, 0.0), np.where(x.numpy() > 0.5, x.numpy(), 0))
     assert x.view(6, 4).shape == (6, 4)
     assert x.transpose(0, 2).shape == x.permute(2, 1, 0).shape == (4, 3, 2)
     assert x.unsqueeze(0).squeeze(0).shape == x.shape
@@ -610,10 +610,10 @@ def test_what_is_no_array_of_real_numbers_is_refused_everywhere(array):
     ):
         with pytest.raises(TypeError, match=r"real numbers|its mask|expects|does not record|numbers, not"):
             call()
-    before = layer.weight.data.copy()
+    before = layer.weight.numpy().copy()
     with pytest.raises(TypeError, match=r"weight|mask"):
         layer.load_state_dict({"weight": array.repeat(2).reshape(2, 2)})
-    np.testing.assert_array_equal(layer.weight.data, before)
+    np.testing.assert_array_equal(layer.weight.numpy(), before)
 
 
 LISTS = {
@@ -646,12 +646,12 @@ def test_an_integer_takes_its_axis_away_before_arrays_pick_elements():
     x = Tensor(np.arange(24.0).reshape(2, 3, 4), requires_grad=True)
     picked = x[0, :, [0, 1, 3]]
     assert picked.shape == (3, 3)
-    np.testing.assert_array_equal(picked, x.data[0][:, [0, 1, 3]])
-    np.testing.assert_array_equal(x[1, ..., np.array([True, False, True, False])], x.data[1][..., [0, 2]])
-    np.testing.assert_array_equal(x[[0, 1], 1, :2], x.data[:, 1, :2])
-    np.testing.assert_array_equal(x[None, 1, [2, 0]], x.data[1][[2, 0]][None])
-    np.testing.assert_array_equal(x[-1, np.ones((3, 4), bool)], x.data[1].reshape(-1))
-    assert grad(picked.sum(), x)[0].data.sum() == 9
+    np.testing.assert_array_equal(picked, x.numpy()[0][:, [0, 1, 3]])
+    np.testing.assert_array_equal(x[1, ..., np.array([True, False, True, False])], x.numpy()[1][..., [0, 2]])
+    np.testing.assert_array_equal(x[[0, 1], 1, :2], x.numpy()[:, 1, :2])
+    np.testing.assert_array_equal(x[None, 1, [2, 0]], x.numpy()[1][[2, 0]][None])
+    np.testing.assert_array_equal(x[-1, np.ones((3, 4), bool)], x.numpy()[1].reshape(-1))
+    assert grad(picked.sum(), x)[0].numpy().sum() == 9
 
 
 # ---- no_grad as a decorator

@@ -153,7 +153,7 @@ def test_states_that_do_not_fit_change_nothing_bit_by_bit(tmp_path, path, value,
 def everything(trainer):
     """Whatever could have been changed, as bytes and text."""
     tensors = [*trainer.model._state().items(), *trainer.averaged._state().items()]
-    arrays = [(name, value.data.dtype, value.data.tobytes(), value.requires_grad) for name, value in tensors]
+    arrays = [(name, value.numpy().dtype, value.numpy().tobytes(), value.requires_grad) for name, value in tensors]
     buffers = [
         (id(tensor), name, value.dtype, value.tobytes())
         for tensor, values in trainer.optimizer.state.items()

@@ -147,12 +147,12 @@ def test_the_emerged_gradient_of_conv2d_is_the_textbook_one():
     (height, width), (kernel_h, kernel_w) = x.shape[2:], w.shape[2:]
     correlation = np.zeros(w.shape)
     for p, q in np.ndindex(kernel_h, kernel_w):
-        seen = x.data[:, :, p : p + height - kernel_h + 1, q : q + width - kernel_w + 1]
+        seen = x.numpy()[:, :, p : p + height - kernel_h + 1, q : q + width - kernel_w + 1]
         correlation[:, :, p, q] = np.einsum("nfij,ncij->fc", dy, seen)
     np.testing.assert_allclose(dw, correlation, rtol=1e-12)
 
     padded = np.pad(dy, [(0, 0), (0, 0), (kernel_h - 1,) * 2, (kernel_w - 1,) * 2])
-    flipped = w.data[:, :, ::-1, ::-1]
+    flipped = w.numpy()[:, :, ::-1, ::-1]
     full = np.zeros(x.shape)
     for i, j in np.ndindex(height, width):
         full[:, :, i, j] = np.einsum("nfpq,fcpq->nc", padded[:, :, i : i + kernel_h, j : j + kernel_w], flipped)
@@ -161,7 +161,7 @@ def test_the_emerged_gradient_of_conv2d_is_the_textbook_one():
 
     # the same as two convolutions of our own
     np.testing.assert_allclose(dx, F.conv2d(dy, flipped.transpose(1, 0, 2, 3), padding=(2, 1)), rtol=1e-11)
-    swapped = F.conv2d(x.data.transpose(1, 0, 2, 3), dy.transpose(1, 0, 2, 3)).transpose(1, 0, 2, 3)
+    swapped = F.conv2d(x.numpy().transpose(1, 0, 2, 3), dy.transpose(1, 0, 2, 3)).transpose(1, 0, 2, 3)
     np.testing.assert_allclose(dw, swapped, rtol=1e-11)
 
 
@@ -217,7 +217,7 @@ def test_the_product_before_the_sum_over_rows_gives_the_same_to_rounding(padding
     def value_and_gradients():
         out = F.conv2d(*leaves, padding=padding)
         names = recorded(out)
-        return names, [out.data, *(gradient.data for gradient in grad(out, leaves, g))]
+        return names, [out.numpy(), *(gradient.numpy() for gradient in grad(out, leaves, g))]
 
     names, fast = value_and_gradients()
     assert sorted(names) == sorted([*SUMMED_LAST, "reshape", "add", "permute"])

@@ -125,26 +125,29 @@ class Tensor(Value):
     # ---- what it holds
 
     @property
-    def data(self) -> np.ndarray:
-        """The array itself; read-only if it was computed by a recorded operation.
+    def data(self) -> Tensor:
+        """A Tensor of the same memory that takes part in no graph: what is done to it is not recorded.
 
-        Assigning to it (`w.data -= 0.1 * w.grad`) changes a leaf without recording anything.
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> _ = w.data.fill_(3.0)
+        >>> w
+        Tensor([3., 3.], requires_grad=True)
         """
         touched(".data is read")
         note_cut(self.node, ".data")
-        return self._array.view(in_place.Numbers)
+        return Tensor.wrap(self._array, None)
 
     @data.setter
     def data(self, new: Any) -> None:
         if isinstance(self.node, Node):
             raise RuntimeError(
                 "the value of a recorded operation cannot be changed: it may be needed for a gradient; "
-                "change a .detach().data.copy() of it"
+                "change a .detach().clone() of it"
             )
         note_change(self._array)
-        # it is the same after `w.data -= step`
-        if new is not self._array and not (type(new) is in_place.Numbers and new.base is self._array):
-            self._array = _new_data(new, needs_float=self._leaf is not None)
+        array = new._array if isinstance(new, Tensor) else new
+        if array is not self._array:  # as it is after `w.data -= step`
+            self._array = _new_data(array, needs_float=self._leaf is not None)
 
     @property
     def grad(self) -> Tensor | None:
@@ -432,15 +435,14 @@ class Tensor(Value):
     float, double = map(_cast, ("float32", "float64"))
 
 
-def _new_data(new: Any, needs_float: bool) -> np.ndarray:
+def _new_data(array: Any, needs_float: bool) -> np.ndarray:
     """Check what is assigned to .data; returns a writeable array."""
-    array = new._array if isinstance(new, Tensor) else new
     if not isinstance(array, np.ndarray):
-        raise TypeError(f".data takes an array, got {type(new).__name__}")
+        raise TypeError(f".data takes a Tensor or an array, got {type(array).__name__}")
     if needs_float and array.dtype.kind != "f":
         raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {array.dtype}")
-    array = real_array(array)
-    return array if array.flags.writeable else array.copy()
+    new = real_array(array)
+    return new if new.flags.writeable else new.copy()
 
 
 def _restored(kind: type[Tensor], array: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:

@@ -119,24 +119,3 @@ def setitem(input: Array, key: Any, value: Any) -> None:
         )
     note_change(_memory(input))
     _memory(input)[key] = np.asarray(value)
-
-
-class Numbers(np.ndarray):
-    """What `.data` of a Tensor is: its array, with PyTorch's methods that change numbers in place, unrecorded.
-
-    >>> from tinygrad_cnn import Tensor
-    >>> w = Tensor([1.0, 2.0], requires_grad=True)
-    >>> w.data.fill_(3.0)
-    array([3., 3.], dtype=float32)
-    """
-
-    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
-        if array is self:  # as of w.data -= step
-            return self
-        return array[()] if return_scalar else array.view(np.ndarray)
-
-    def __repr__(self) -> str:
-        return repr(self.view(np.ndarray))
-
-    add_, sub_, mul_, div_ = add_, sub_, mul_, div_
-    clamp_, copy_, fill_, zero_, uniform_, normal_ = clamp_, copy_, fill_, zero_, uniform_, normal_

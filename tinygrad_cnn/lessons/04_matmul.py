@@ -131,7 +131,7 @@ for step in range(101):
         print(f"step {step:>3}: loss {loss.item():.6f}")
     loss.backward()
     for parameter in (W, b):
-        parameter.data -= 0.3 * parameter.grad  # learning rate 0.3; changing .data, the array, is not recorded
+        parameter.data -= 0.3 * parameter.grad  # learning rate 0.3; changing .data is not recorded
         parameter.grad = None  # backward() adds to .grad, so it is emptied
 print("found weights:")
 print(W.numpy().round(2) + 0.0)  # the addition makes 0.0 of -0.0

@@ -101,7 +101,7 @@ along_v = sum((slope * direction).sum() for slope, direction in zip(slopes, v, s
 products = grad(along_v, parameters)
 
 h = 1e-6
-start = [parameter.data.copy() for parameter in parameters]
+start = [parameter.numpy().copy() for parameter in parameters]
 moved = []
 for sign in (1, -1):
     for parameter, value, direction in zip(parameters, start, v, strict=True):

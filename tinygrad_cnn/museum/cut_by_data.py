@@ -1,7 +1,7 @@
 """A graph that is cut by .data, so that the convolutions are never trained.
 
-The bug: flatten takes the array out of its tensor and makes a new one, which does not know where it came from.
-Where it comes from: a reshape written with NumPy because that was at hand.
+The bug: flatten reshapes .data, a tensor of the same numbers that does not know where they came from.
+Where it comes from: code of the time when .data was how one looked at the numbers.
 Meant was: a reshape that is recorded, so that what comes back from the dense layer goes on to the convolutions.
 """
 
@@ -9,13 +9,13 @@ import warnings
 
 import numpy as np
 
-from tinygrad_cnn import Tensor, nn
+from tinygrad_cnn import nn
 from tinygrad_cnn.museum.exhibit import network, print_folded, show_check_graph, show_gradcheck, side_by_side, train
 
 
 class Flatten(nn.Module):
     def forward(self, images):
-        return Tensor(images.data.reshape(len(images.data), -1))  # THE BUG: images.flatten(1) was meant
+        return images.data.reshape(len(images), -1)  # THE BUG: images.flatten(1) was meant
 
 
 with warnings.catch_warnings(record=True) as caught:

@@ -15,17 +15,17 @@ class SGD:
     def __init__(self, parameters, lr, momentum, weight_decay):
         self.parameters = list(parameters)
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self.velocities = [np.zeros_like(parameter.data) for parameter in self.parameters]
+        self.velocities = [np.zeros_like(parameter.numpy()) for parameter in self.parameters]
 
     def step(self):
         for parameter, velocity in zip(self.parameters, self.velocities, strict=True):
             velocity *= self.momentum
-            velocity += parameter.grad.numpy() - self.weight_decay * parameter.data  # THE BUG: + was meant
+            velocity += parameter.grad.numpy() - self.weight_decay * parameter.numpy()  # THE BUG: + was meant
             parameter.data -= self.lr * velocity
 
 
 def norm(tensors):
-    return np.sqrt(sum((tensor.data**2).sum() for tensor in tensors))
+    return np.sqrt(sum((tensor.numpy() ** 2).sum() for tensor in tensors))
 
 
 runs, norms = [], []
@@ -49,5 +49,5 @@ for gradient in (0.0, 1.0):
         weights = Tensor([3.0, 4.0], requires_grad=True)
         weights.grad = np.full(2, gradient, np.float32)
         optimizer([weights], lr=0.1, momentum=0.9, weight_decay=0.5).step()
-        print(f"  gradient {gradient}, {name}: {weights.data.round(2)}, norm {norm([weights]):.2f}")
+        print(f"  gradient {gradient}, {name}: {weights.numpy().round(2)}, norm {norm([weights]):.2f}")
 print("With a gradient of zero the norm has to shrink.")

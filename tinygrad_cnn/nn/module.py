@@ -279,7 +279,7 @@ class Module:
         """Forget the gradients of all parameters, or set them to zero."""
         for parameter in self.parameters():
             if parameter.grad is not None:
-                parameter.grad = None if set_to_none else Tensor(np.zeros_like(parameter.data))
+                parameter.grad = None if set_to_none else Tensor(np.zeros_like(parameter._array))
 
     def float(self) -> Self:
         """All floating-point parameters and buffers to float32."""
@@ -306,7 +306,7 @@ class Module:
     def _convert(self, dtype: Any) -> Self:
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f" and tensor.dtype != dtype:
-                tensor.data = tensor.data.astype(dtype)
+                tensor.data = tensor._array.astype(dtype)
                 if tensor.grad is not None:
                     tensor.grad = tensor.grad.detach().astype(dtype)
         return self
@@ -314,13 +314,15 @@ class Module:
     # ---- saving it
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of all parameters and buffers by name, without history; what is shared, under all its names.
+        """All parameters and buffers by name, detached; what is shared, under all its names.
+
+        They share the module's memory, as in PyTorch: to keep what they are now, `copy.deepcopy` the dictionary.
 
         >>> from tinygrad_cnn import nn
         >>> {name: value.shape for name, value in nn.Linear(3, 2).state_dict().items()}
         {'weight': (2, 3), 'bias': (2,)}
         """
-        return {name: Tensor(tensor.numpy()) for name, tensor in self._state().items()}
+        return {name: Tensor.wrap(tensor._array, None) for name, tensor in self._state().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Keys:
         """Take over parameters and buffers from Tensors or arrays (PyTorch's as well) by name.
@@ -352,9 +354,8 @@ class Module:
             problems += [f"unexpected: {name}" for name in keys.unexpected_keys]
         if problems:
             raise RuntimeError("\n  ".join([f"the state does not fit {type(self).__name__}:", *problems]))
-        converted = {name: given[name].astype(own[name].dtype) for name in common}
-        for name, values in converted.items():
-            own[name].data = values
+        for name in common:
+            own[name].data.copy_(given[name])
         return keys
 
     def _state(self) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from ..nn.module import Buffer, Module
 from ..settings import instance, number
 from ..tensor import Tensor
 
-AvgFn = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+AvgFn = Callable[[Any, Any, int], Any]
 
 
 class AveragedModel(Module):
@@ -20,7 +20,7 @@ class AveragedModel(Module):
 
     Args:
         model: is copied, and stays as it is.
-        avg_fn: (average, current, number of averaged) -> the next average, for the array of each parameter; by
+        avg_fn: (average, current, number of averaged) -> the next average, for the numbers of each parameter; by
             default all count equally (stochastic weight averaging, Izmailov et al., 2018); with `get_ema_avg_fn` the
             latest count most.
         use_buffers: whether buffers, such as the running statistics of BatchNorm2d, are averaged too. Otherwise they
@@ -64,9 +64,9 @@ class AveragedModel(Module):
         for name, average in own.items():
             current = given[name].data
             if count and current.dtype.kind == "f" and (self.use_buffers or not isinstance(average, Buffer)):
-                average.data = np.asarray(self.avg_fn(average.data, current, count), current.dtype)
+                average.data.copy_(self.avg_fn(average.data, current, count))
             else:
-                average.data = current.copy()
+                average.data.copy_(current)
         self.n_averaged.data += 1
 
 
@@ -83,8 +83,8 @@ def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
     return lambda average, current, count: average + (1 - decay) * (current - average)
 
 
-def _equally(average: np.ndarray, current: np.ndarray, count: int) -> np.ndarray:
-    return np.asarray(average + (current - average) / (count + 1))
+def _equally(average: Tensor, current: Tensor, count: int) -> Any:
+    return average + (current - average) / (count + 1)
 
 
 def _named(model: Module) -> dict[str, Tensor]:

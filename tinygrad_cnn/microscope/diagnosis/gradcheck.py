@@ -145,7 +145,7 @@ def _outputs(result: Any) -> list[Tensor]:
 
 
 def _joined(outputs: Sequence[Tensor]) -> Array:
-    values = [output.data for output in outputs]
+    values = [output.numpy() for output in outputs]
     return values[0] if len(values) == 1 else np.concatenate([value.ravel() for value in values])
 
 
@@ -164,9 +164,9 @@ def _claim(fn: Callable[..., Any], args: Sequence[Any]) -> Claim:
         used = [(o, part.reshape(o.shape)) for o, part in zip(outputs, parts, strict=True) if o.requires_grad]
         found = grad([o for o, _ in used], [tensors[i] for i in positions], [c for _, c in used], allow_unused=True)
         by_position = dict(zip(positions, found, strict=True))
-        return [None if (one := by_position.get(i)) is None else one.data for i in range(len(arrays))]
+        return [None if (one := by_position.get(i)) is None else one.numpy() for i in range(len(arrays))]
 
-    arrays = tuple(arg.data if i in positions else arg for i, arg in enumerate(args))
+    arrays = tuple(arg.numpy() if i in positions else arg for i, arg in enumerate(args))
     return Claim(lambda *arrays: _joined(called(arrays)[0]), vjp, arrays)
 
 
