@@ -24,7 +24,7 @@ def book() -> str:
         "SCRIPT": "\n".join(
             [
                 loom.script().replace('"use strict";', "", 1),
-                *((page / name).read_text("utf-8") for name in ("live.js", "book.js")),
+                *((page / name).read_text("utf-8") for name in ("live.js", "book.js", "draw.js", "training.js")),
             ]
         ),
         "CONTENTS": "".join(contents),

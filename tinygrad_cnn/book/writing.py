@@ -45,11 +45,18 @@ def _spans(text: str) -> str:
     return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text)
 
 
-def question(text: str, answer: float, why: str) -> str:
-    """A number to predict; the page checks it, and without JavaScript the answer folds out."""
+def question(text: str, answer: float, why: str, within: float | None = None) -> str:
+    """A number to predict; the page checks it, and without JavaScript the answer folds out.
+
+    Args:
+        within: how far off still counts as right; by default a whole number has to be met, another one to a hundredth.
+    """
+    if within is None:
+        within = 0 if answer == int(answer) else max(abs(answer), 0.1) / 100
     shown = str(int(answer)) if answer == int(answer) else f"{answer:.4g}"
     return (
-        f'<form class="question" data-answer="{answer!r}"><p><b>Before you look.</b> {_spans(text)}</p>'
+        f'<form class="question" data-answer="{answer!r}" data-within="{within:.3g}">'
+        f"<p><b>Before you look.</b> {_spans(text)}</p>"
         '<p class="answer"><input type="text" inputmode="text" autocomplete="off" aria-label="your answer">'
         '<button>Check</button><span role="status"></span></p>'
         f"<details><summary>The answer</summary><p>{shown.replace('-', '−')}. {_spans(why)}</p></details></form>"
@@ -94,6 +101,21 @@ def touchable(variants: Sequence[dict[str, Any]], label: str, controls: Controls
     if controls:
         data["controls"] = [{"name": name, "label": text, "options": list(given)} for name, text, given in controls]
     return figure(data, label, variants[0]["figure"])
+
+
+def widget(name: str, given: Any, fallback: str) -> str:
+    """Something that the page's script of this name builds from data; without JavaScript the fallback is read."""
+    return (
+        f'<figure class="loom {name}"><script type="application/json">{as_json(given)}</script>'
+        f"<noscript>{fallback}</noscript></figure>"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of what was computed."""
+    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<table class="shown"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'.replace("-", "−")
 
 
 def as_json(data: Any) -> str:

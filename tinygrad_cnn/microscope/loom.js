@@ -26,6 +26,7 @@ function digits(x, long) {  // as short as a cell wants it, or as long as a sent
   let text;
   if (Number.isInteger(x)) text = String(Object.is(x, -0) ? 0 : x);
   else if (!Number.isFinite(x)) text = Number.isNaN(x) ? "NaN" : x > 0 ? "∞" : "-∞";
+  else if (!long && size < 1e-12) text = "≈0";
   else if (long) text = size < 1e-3 || size >= 1e6 ? x.toExponential(2) : String(Number(x.toPrecision(4)));
   else if (size < 0.005) text = x.toExponential(0);
   else text = size >= 99.95 ? x.toFixed(0) : size >= 9.995 ? x.toFixed(1) : x.toFixed(2);
@@ -112,9 +113,11 @@ class Weave {
     const sum = total(links.map((link) => link.weight * this.gradient(link.target)));
     const terms = sumText(links.map((link) => [link.weight, this.gradient(link.target), link.factor]));
     const used = new Set(links.map((link) => String(link.target))).size;
-    const result = `${close(sum, gradient) ? "" : "… "}${digits(gradient, true)}`;
-    const many = used > 1 ? `, added up over ${used} uses` : "";
-    return [name, ` = ${terms}${links.length > 1 || links[0].weight !== 1 ? ` = ${result}` : ""}`, many];
+    const many = used > 1 ? `, added up over ${used} uses` : "", written = links.length > 1 || links[0].weight !== 1;
+    if (!close(sum, gradient)) {
+      return [name, ` = ${digits(gradient, true)}`, `, which is wrong: ${terms}${written ? ` = ${digits(sum, true)}` : ""}`];
+    }
+    return [name, ` = ${terms}${written ? ` = ${digits(gradient, true)}` : ""}`, many];
   }
 }
 
@@ -141,7 +144,7 @@ function groups(panel) {  // the columns of a matrix; else single elements
   }));
 }
 
-function steps(weave) {
+function steps(weave, visit) {  // backwards each panel after all that use it, or in an order that was given
   const computed = range(weave.panels.length).filter((i) => weave.panels[i].op);
   const steps = [];
   for (const panel of computed) {
@@ -151,7 +154,8 @@ function steps(weave) {
       else steps.push({ panel, elements, what });
     }
   }
-  for (const panel of computed.reverse()) {
+  const given = visit?.map((name) => weave.panels.findIndex((panel) => panel.name === name));
+  for (const panel of given ?? computed.reverse()) {
     if (!weave.panels[panel].gradient) continue;
     for (const { elements, what } of groups(weave.panels[panel])) steps.push({ panel, elements, what, back: true });
   }
@@ -228,7 +232,14 @@ class Loom {
       for (const panel of this.live.panels) if (panel.constant) panel.gradient = null;
     }
     this.weave = new Weave(this.live ? { ...this.live, wires: linked(this.live) } : this.variant.figure);
-    this.steps = steps(this.weave);
+    const { visit } = this.variant;
+    this.steps = steps(this.weave, visit);
+    if (visit) {  // what comes out of another order
+      this.at = this.steps.length;
+      this.shown().forEach(({ gradient }, i) => {
+        if (this.weave.panels[i].gradient) this.weave.panels[i].gradient = range(gradient.length).map((e) => gradient[e] ?? 0);
+      });
+    }
     this.onCompute?.();
   }
 
@@ -257,21 +268,26 @@ class Loom {
   // -- the panels
 
   build() {
-    this.cells = this.weave.panels.map(() => ({ value: new Map(), gradient: new Map() }));
-    const panels = this.weave.panels.map((panel, number) => this.panel(panel, number));
+    this.cells = this.weave.panels.map(() => ({ value: new Map(), gradient: new Map(), difference: new Map() }));
+    const panels = this.weave.panels.map((panel, number) => (this.isNumber(panel) ? [] : this.panel(panel, number)));
     this.lines = svg("svg", { class: "lines", "aria-hidden": "true" });
-    this.stage.replaceChildren(this.lines, ...panels);
+    this.stage.replaceChildren(this.lines, ...panels.flat());
     this.buildMatrices();
   }
 
+  isNumber(panel) { return panel.constant && panel.value.length === 1; }  // it is written beside the operation
+
   panel(panel, number) {
-    const kinds = panel.gradient ? ["value", "gradient"] : ["value"];
+    const numbers = this.weave.wires.filter((wires) => wires.target === number)
+      .map((wires) => this.weave.panels[wires.source]).filter((from) => this.isNumber(from)).map((from) => digits(from.value[0], true));
+    const kinds = ["value", "gradient", "difference"].filter((kind) => panel[kind]);
+    const labels = { value: "", gradient: `d${panel.name}`, difference: "by differences" };
     const sizes = panel.forms[0].shape.join("×");
     return make("section", { class: "panel" },
-      make("h4", null, panel.name, make("small", null, [panel.op && panel.op !== panel.name ? panel.op : null, sizes]
+      make("h4", null, panel.name, make("small", null, [[panel.op !== panel.name && panel.op, ...numbers].filter(Boolean).join(" "), sizes]
         .filter(Boolean).join(" · "))),
       kinds.map((kind) => make("div", { class: `kind ${kind}` },
-        make("span", { class: "label" }, kind === "value" ? "" : `d${panel.name}`),
+        make("span", { class: "label" }, labels[kind]),
         panel.forms.map((form) => this.form(panel, number, kind, form)))));
   }
 
@@ -337,19 +353,22 @@ class Loom {
   light() {
     const shown = this.shown(), playing = this.at < this.steps.length;
     this.weave.panels.forEach((panel, number) => {
-      for (const kind of ["value", "gradient"]) {
-        const numbers = shown[number][kind];
+      for (const kind of ["value", "gradient", "difference"]) {
+        const numbers = kind === "difference" ? panel.difference ?? [] : shown[number][kind];
         const most = Math.max(...(panel.gradient ?? []).map(Math.abs), 1e-30);
         for (const [element, cells] of this.cells[number][kind]) {
           const x = numbers[element];
           for (const cell of cells) {
             cell.className = "cell";
             cell.textContent = x == null ? "" : digits(x);
+            if (cell.textContent.length > 4) cell.classList.add("long");
             cell.dataset.count = shown[number].counts[element] > 1 && kind === "gradient" && playing
               ? shown[number].counts[element] : "";
             const name = this.weave.name([number, element], kind === "value" ? "" : "d");
-            cell.setAttribute("aria-label", `${name} ${x == null ? "not yet" : digits(x, true)}`);
-            if (kind === "gradient" && x != null) {
+            const said = kind === "difference" ? `${name} by differences` : name;
+            cell.setAttribute("aria-label", `${said} ${x == null ? "not yet" : digits(x, true)}`);
+            if (kind === "difference" && !close(x, panel.gradient[element])) cell.classList.add("wrong");
+            if (kind !== "value" && x != null) {
               cell.classList.add(x > 0 ? "positive" : x < 0 ? "negative" : "zero");
               cell.style.setProperty("--strength", `${Math.round(12 + 78 * Math.min(1, Math.abs(x) / most))}%`);
             } else if (kind === "value" && this.editable({ panel: number, kind })) cell.classList.add("editable");
@@ -371,7 +390,8 @@ class Loom {
     for (const cell of this.cells[panel]?.[kind]?.get(element) ?? []) cell.classList.add(name);
   }
 
-  point({ panel, element, kind }) {
+  point({ panel, element, kind: pointed }) {
+    const kind = pointed === "difference" ? "gradient" : pointed;
     const here = [panel, element], sources = this.weave.sources(...here), uses = this.weave.uses(...here);
     const far = [
       ...this.weave.all(here, (...at) => this.weave.sources(...at).map((link) => link.source)),
@@ -389,6 +409,7 @@ class Loom {
     }
     this.mark(here, "value", kind === "value" ? "pointed" : "twin");
     this.mark(here, "gradient", kind === "gradient" ? "pointed" : "twin");
+    this.mark(here, "difference", "twin");
     if (kind === "value") for (const { source } of sources) this.line(source, here, "value", "in");
     for (const { target } of uses) this.line(here, target, kind, kind === "value" ? "out" : "back");
     const value = this.weave.valueSentence(...here), gradient = this.weave.gradientSentence(...here);
@@ -479,18 +500,18 @@ class Loom {
 
   shown() {  // the numbers that are known at this step; gradients as far as they have been added up
     const { panels } = this.weave;
-    if (this.at >= this.steps.length) {
+    if (this.at >= this.steps.length && !this.variant.visit) {
       return panels.map(({ value, gradient }) => ({ value, gradient: gradient ?? [], counts: [] }));
     }
     const shown = panels.map(({ op, value }) => ({ value: op ? [] : value, gradient: [], counts: [] }));
     for (const { panel, elements, back } of this.steps.slice(0, this.at)) {
       if (!back) for (const element of elements) shown[panel].value[element] = panels[panel].value[element];
       else {
-        shown[this.weave.output].gradient = panels[this.weave.output].gradient;
+        shown[this.weave.output].gradient = [...panels[this.weave.output].gradient];
         const reached = new Set();
         for (const { weight, source: [to, at], target } of elements.flatMap((e) => this.weave.sources(panel, e))) {
           if (!panels[to].gradient) continue;
-          shown[to].gradient[at] = (shown[to].gradient[at] ?? 0) + weight * this.weave.gradient(target);
+          shown[to].gradient[at] = (shown[to].gradient[at] ?? 0) + weight * (shown[panel].gradient[target[1]] ?? 0);
           reached.add(`${to},${at}`);
         }
         for (const key of reached) {
@@ -523,55 +544,70 @@ class Loom {
     }
   }
 
-  // -- the matrix of what only copies, and its transpose
+  // -- the matrices of the steps: of what only copies M and its transpose, or all Jacobians
 
   buildMatrices() {
-    this.copies = this.data.matrix ? this.weave.wires.find((wires) => wires.w.every((w) => w === 1)
-      && new Set(wires.t).size === wires.t.length && wires.s.length > 9) : null;
-    if (!this.copies) { this.matrixView.replaceChildren(); return; }
-    const { source, target, s, t } = this.copies, [from, to] = [this.weave.panels[source], this.weave.panels[target]];
-    const place = (panel, element) => (panel.forms[0].order ? panel.forms[0].order.indexOf(element) : element);
-    const pairs = s.map((s, i) => [place(to, t[i]), place(from, s)]);
-    const sizes = [to.value.length, from.value.length], unit = 6;
-    const draw = (title, pairs, [rows, columns]) => make("div", null, make("p", { class: "label" }, title),
-      svg("svg", { viewBox: `0 0 ${columns * unit} ${rows * unit}`, width: columns * unit, height: rows * unit, role: "img",
-        "aria-label": title }, svg("rect", { class: "band" }),
-      ...pairs.map(([i, j]) => svg("rect", { x: j * unit + 1, y: i * unit + 1, width: unit - 2, height: unit - 2 }))));
-    this.matrices = [
-      draw(`${to.name} = M · ${from.name}: M is ${sizes.join("×")}`, pairs, sizes),
-      draw(`d${from.name} = Mᵀ · d${to.name}: Mᵀ is ${[...sizes].reverse().join("×")}`,
-        pairs.map(([i, j]) => [j, i]), [...sizes].reverse()),
-    ];
-    this.matrixPlace = place;
-    const toggle = make("button", { type: "button", "aria-pressed": !this.matrixView.hidden, click: () => {
+    const only = (wires) => wires.w.every((w) => w === 1) && new Set(wires.t).size === wires.t.length && wires.s.length > 9;
+    const drawn = this.data.matrix === "jacobians" ? this.weave.wires : this.weave.wires.filter(only).slice(0, 1);
+    this.matrices = (this.data.matrix ? drawn : []).flatMap((wires) => this.matricesOf(wires));
+    if (!this.matrices.length) { this.matrixView.hidden = true; return; }
+    const open = this.matrixBox ? !this.matrixBox.hidden : this.data.matrix === "jacobians";
+    const toggle = make("button", { type: "button", "aria-pressed": open, click: () => {
       this.matrixBox.hidden = !this.matrixBox.hidden;
       toggle.setAttribute("aria-pressed", !this.matrixBox.hidden);
-    } }, "the matrix M and Mᵀ");
-    const before = this.matrixBox && !this.matrixBox.hidden;
-    this.matrixBox = make("div", { class: "pair" }, this.matrices);
-    this.matrixBox.hidden = !before;
-    toggle.setAttribute("aria-pressed", Boolean(before));
+    } }, this.data.matrix === "jacobians" ? "the Jacobians" : "the matrix M and Mᵀ");
+    this.matrixBox = make("div", { class: "pair" }, this.matrices.map(({ box }) => box));
+    this.matrixBox.hidden = !open;
     this.matrixView.hidden = false;
     this.matrixView.replaceChildren(toggle, this.matrixBox);
   }
 
+  matricesOf({ source, target, s, t, w }) {
+    const from = this.weave.panels[source], to = this.weave.panels[target];
+    const place = (panel, element) => (panel.forms[0].order ? panel.forms[0].order.indexOf(element) : element);
+    const entries = s.map((s, i) => [place(to, t[i]), place(from, s), w[i]]);
+    const [rows, columns] = [to.value.length, from.value.length];
+    const draw = (title, entries, [rows, columns], rowsOf, columnsOf) => {
+      const unit = rows * columns > 400 ? 6 : 26, most = Math.max(...w.map(Math.abs));
+      const band = svg("rect", { class: "band" });
+      const box = make("div", null, make("p", { class: "label" }, title), svg("svg", {
+        viewBox: `0 0 ${columns * unit} ${rows * unit}`, width: columns * unit, height: rows * unit, role: "img",
+        "aria-label": title,
+      }, ...entries.flatMap(([i, j, w]) => this.entry(i, j, w, unit, most)), band));
+      return { box, band, unit, rowsOf, columnsOf, width: columns * unit, height: rows * unit, place };
+    };
+    if (this.data.matrix === "jacobians") {
+      const title = `d${to.name} / d${from.name}, ${rows}×${columns}`;
+      return [draw(title, entries, [rows, columns], target, source)];
+    }
+    return [
+      draw(`${to.name} = M · ${from.name}: M is ${rows}×${columns}`, entries, [rows, columns], target, source),
+      draw(`d${from.name} = Mᵀ · d${to.name}: Mᵀ is ${columns}×${rows}`, entries.map(([i, j, w]) => [j, i, w]),
+        [columns, rows], source, target),
+    ];
+  }
+
+  entry(i, j, weight, unit, most) {
+    const inset = unit > 8 ? 1.5 : 1, size = unit - 2 * inset;
+    const box = svg("rect", { x: j * unit + inset, y: i * unit + inset, width: size, height: size });
+    if (unit < 9) return [box];
+    box.setAttribute("class", weight < 0 ? "negative" : "positive");
+    box.setAttribute("style", `--strength:${Math.round(12 + 78 * Math.abs(weight) / most)}%`);
+    return [box, svg("text", { x: (j + .5) * unit, y: (i + .5) * unit + 4 }, digits(weight))];
+  }
+
   markMatrices(focus) {
-    if (!this.copies || !this.matrices) return;
-    const unit = 6, { source, target } = this.copies;
-    const isSource = focus?.panel === source, isTarget = focus?.panel === target;
-    const at = isSource || isTarget ? this.matrixPlace(this.weave.panels[focus.panel], focus.element) : -1;
-    this.matrices.forEach((matrix, transposed) => {
-      const drawing = matrix.querySelector("svg"), band = matrix.querySelector(".band");
-      const [width, height] = ["width", "height"].map((name) => drawing.getAttribute(name));
-      const box = at < 0 ? [0, 0, 0, 0] : isTarget === !transposed ? [0, at * unit, width, unit] : [at * unit, 0, unit, height];
+    for (const { band, unit, rowsOf, columnsOf, width, height, place } of this.matrices) {
+      const at = focus ? place(this.weave.panels[focus.panel], focus.element) * unit : 0;
+      const box = focus?.panel === rowsOf ? [0, at, width, unit] : focus?.panel === columnsOf ? [at, 0, unit, height] : [0, 0, 0, 0];
       ["x", "y", "width", "height"].forEach((name, i) => band.setAttribute(name, box[i]));
-    });
+    }
   }
 }
 
 if (typeof document !== "undefined") {
   addEventListener("DOMContentLoaded", () => {
-    for (const figure of document.querySelectorAll("figure.loom")) figure.loom = new Loom(figure);
+    for (const figure of document.querySelectorAll("figure.loom:not([class*=' '])")) figure.loom = new Loom(figure);
   });
 }
 if (typeof module !== "undefined") module.exports = { Weave, steps, digits, sumText };

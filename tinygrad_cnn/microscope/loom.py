@@ -92,8 +92,9 @@ def woven(links: Links) -> dict[str, Any]:
 
 
 def forms(found: Sequence[Form], is_leaf: bool) -> list[dict[str, Any]]:
-    """In which shapes a panel is drawn: as it was last rearranged, and a leaf also as it was given."""
-    wanted = [found[0], found[-1]] if is_leaf else [found[-1]]
+    """In which shapes a panel is drawn: as it was last rearranged; a leaf as it was given, and as a matrix."""
+    is_matrix = sum(n != 1 for n in found[-1][0]) == 2
+    wanted = [found[0], *([found[-1]] if is_matrix else [])] if is_leaf else [found[-1]]
     drawn: dict[tuple[int, ...], dict[str, Any]] = {}
     for shape, order in wanted:
         axes = tuple(n for n in shape if n != 1)
@@ -109,7 +110,7 @@ def _flat(array: np.ndarray | None) -> list[float] | None:
 def _rounded(x: Any) -> Any:
     """An integer without a point, and a number with no more digits than float32 has."""
     x = float(x)
-    return int(x) if x == int(x) else float(f"{x:.9g}")
+    return int(x) if abs(x) < 1e9 and x == int(x) else float(f"{x:.9g}")
 
 
 def _table(panel: dict[str, Any]) -> str:
@@ -128,4 +129,4 @@ def _table(panel: dict[str, Any]) -> str:
 
 
 def _shown(x: float) -> str:
-    return str(int(x)).replace("-", "−") if x == int(x) else number(float(x))
+    return (str(x) if isinstance(x, int) else number(float(x))).replace("-", "−")

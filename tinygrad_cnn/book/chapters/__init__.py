@@ -1,5 +1,21 @@
 """The chapters, in the order in which they are read. Each has a TITLE, and `blocks()` gives its HTML."""
 
-from . import convolution
+from . import (
+    broadcasting,
+    chain,
+    convolution,
+    draw,
+    five_orders,
+    jacobians,
+    matmul,
+    max_pooling,
+    second_derivatives,
+    softmax,
+    training,
+    windows,
+)
 
-CHAPTERS = (convolution,)
+CHAPTERS = (
+    *(chain, jacobians, broadcasting, matmul, windows, convolution, five_orders),
+    *(max_pooling, softmax, training, second_derivatives, draw),
+)

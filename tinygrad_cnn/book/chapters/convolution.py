@@ -120,7 +120,7 @@ are laid out as rows, `product = rows · columns`, and the bias is added.
                 ("padding", "padding", [(0, "0"), (1, "1")]),
                 ("order", "order", [("textbook", "textbook"), ("engine", "the engine's")]),
             ],
-            matrix=True,
+            matrix="copies",
         ),
         prose(f"""
 ## What the centre pixel receives

@@ -86,12 +86,16 @@ function scattered(g, index, size) {
 
 // ---- forward, backward, and the links between elements
 
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
+
 function decoded(numbers) {  // an index is a list, or the bytes of 16-bit integers in base64
-  if (typeof numbers !== "string") return numbers;
-  return new Int16Array(Uint8Array.from(atob(numbers), (letter) => letter.charCodeAt(0)).buffer);
+  return typeof numbers === "string" ? new Int16Array(bytes(numbers)) : numbers;
 }
 
 function prepared(program) {
+  for (const panel of program.panels) {
+    if (panel.int8) panel.value = Float64Array.from(new Int8Array(bytes(panel.int8)), (x) => x * panel.scale);
+  }
   for (const step of program.steps) {
     step.into = step.into && decoded(step.into);
     for (const input of step.inputs) input.index = input.index && decoded(input.index);
