@@ -260,3 +260,5 @@ def test_an_operation_of_ones_own_is_named_with_its_arguments():
 
     with pytest.raises(ValueError, match=r"blend of fore \(3,\), back \(2,\): operands could not be broadcast"):
         blend(leaf(1.0, 2.0, 3.0), np.ones(2))
+    with pytest.raises(ValueError, match=r"blend of fore \(3,\), back \(2,\): operands could not be broadcast"):
+        blend(np.ones(3), np.ones(2))

@@ -74,22 +74,16 @@ def current() -> Call:
     return call if call is not None and call._closed else Call()
 
 
-def _run(call: Call, function: Callable[..., R], args: Any, settings: Any) -> R:
-    """Call the function, and mark what it records as the call's."""
-    outer, _running.call = _running.call, call
-    try:
-        return function(*args, **settings)
-    finally:
-        _running.call = outer
-
-
 def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """Call module.forward, and mark what it records as its own."""
     if here.watcher is not None:
         here.watcher.module(module)
     kind = type(module)
-    call = Call(kind.__name__, module, closed=kind.__module__.startswith(NAME))
-    return _run(call, module.forward, args, settings)
+    outer, _running.call = _running.call, Call(kind.__name__, module, closed=kind.__module__.startswith(NAME))
+    try:
+        return module.forward(*args, **settings)
+    finally:
+        _running.call = outer
 
 
 def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -112,7 +106,11 @@ def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callab
             call: Any = outer if is_part else Call(function.__name__)
             if axes is not None and call.axes is None:
                 call.axes, call.operands = axes, tuple([getattr(arg, "node", None) for arg in args])
-            return function(*args, **settings) if is_part else _run(call, function, args, settings)
+            _running.call = call
+            try:
+                return function(*args, **settings)
+            finally:
+                _running.call = outer
 
         # doctest passes over functions whose globals are of another module, as those of this wrapper are
         function.__globals__.setdefault("__test__", {})[function.__name__] = function

@@ -120,24 +120,22 @@ class Primitive:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if self.defaults:  # the rules are given them too
             settings = {**self.defaults, **settings}
+        wrap, arrays, parents = None, [], []
         for arg in args:
             if isinstance(arg, Value):
-                return self._on_values(arg.wrap, args, settings)
-        return self.function(*args, **settings) if not observers else self._observed(args, args, settings)
-
-    def _on_values(self, wrap: Callable[..., Any], args: Sequence[Any], settings: dict[str, Any]) -> Any:
-        """Compute on the arrays of values, and record it if one of them is part of a graph."""
-        arrays: list[Any] = []
-        parents: list[Node | Leaf | None] = []
-        for arg in args:
-            is_value = isinstance(arg, Value)
-            arrays.append(arg._array if is_value else arg)
-            parents.append(arg.node if is_value else None)
+                wrap = wrap or arg.wrap
+                arrays.append(arg._array)
+                parents.append(arg.node)
+            else:
+                arrays.append(arg)
+                parents.append(None)
         try:
             out = self.function(*arrays, **settings) if not observers else self._observed(args, arrays, settings)
         except ValueError as error:
             guards.explain_mismatch(error, self, arrays)
             raise
+        if wrap is None:
+            return out
         if type(out) is not np.ndarray or out.dtype.char not in "fd":
             out = guards.checked_result(self, out)
         if not (mode.recording and any(parents)):
