@@ -86,6 +86,11 @@ CASES = [
     ),
     case(ops.sum, normal(()), axis=(), keepdims=False),
     case(ops.sum, normal((0, 3)), axis=(0,), keepdims=False),
+    *(
+        case(ops.sum_of_squares, normal((2, 3, 4)), axis=axis, keepdims=keepdims)
+        for axis in ((), (1,), (0, 2))
+        for keepdims in (True, False)
+    ),
     case(ops.broadcast_to, normal((3,)), shape=(2, 3)),
     case(ops.broadcast_to, normal((2, 1, 3)), shape=(4, 2, 5, 3)),
     case(ops.broadcast_to, normal(()), shape=(2, 2)),

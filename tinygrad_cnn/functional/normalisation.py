@@ -22,7 +22,7 @@ def _centred(input: Array, axis: tuple[int, ...]) -> tuple[Array, Array, Array]:
     count = math.prod(input.shape[i] for i in axis)
     mean = ops.div(ops.sum(input, axis=axis, keepdims=True), count)
     centred = ops.sub(input, mean)
-    return centred, mean, ops.div(ops.sum(ops.mul(centred, centred), axis=axis, keepdims=True), count)
+    return centred, mean, ops.div(ops.sum_of_squares(centred, axis=axis, keepdims=True), count)
 
 
 def _scaled(
@@ -30,10 +30,11 @@ def _scaled(
 ) -> Array:
     """centred / sqrt(var + eps) · weight + bias, weight and bias under a shape that broadcasts."""
     scale = ops.sqrt(ops.add(var, eps))
-    if weight is None:
-        out = ops.div(centred, scale)
-    else:
-        out = ops.mul(centred, ops.div(ops.reshape(weight, shape=shape), scale))
+    weight = 1.0 if weight is None else ops.reshape(weight, shape=shape)
+    if math.prod(np.broadcast_shapes(np.shape(weight), scale.shape)) < math.prod(centred.shape):
+        out = ops.mul(centred, ops.div(weight, scale))
+    else:  # a weight for each element of an image, which all images share
+        out = ops.mul(ops.mul(centred, ops.div(1.0, scale)), weight)
     return out if bias is None else ops.add(out, ops.reshape(bias, shape=shape))
 
 

@@ -203,8 +203,9 @@ def var_mean(
         correction = 1 if flag(unbiased, "unbiased", "var") else 0
     average = mean(input, dim, keepdim=True)
     centred = ops.sub(input, average)
-    squares = sum(ops.mul(centred, centred), dim, keepdim)
-    count = math.prod(input.shape[d] for d in many_dims(dim, input.ndim))
+    dims = many_dims(dim, input.ndim)
+    squares = ops.sum_of_squares(centred, axis=dims, keepdims=keepdim)
+    count = math.prod(input.shape[d] for d in dims)
     divisor = builtins.max(count - number(correction, "correction", "var"), 0)
     average = ops.reshape(average, shape=squares.shape)
     return ops.mul(squares, math.inf) if divisor == 0 else ops.div(squares, divisor), average
@@ -231,7 +232,10 @@ def norm(input: Array, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> A
         return sum(ops.rounded(abs(input), how="sign"), dim, keepdim)
     if p == 1:
         return sum(abs(input), dim, keepdim)
-    total = sum(ops.mul(input, input) if p == 2 else _positive_power(abs(input), p), dim, keepdim)
+    if p == 2:
+        total = ops.sum_of_squares(input, axis=many_dims(dim, input.ndim), keepdims=keepdim)
+    else:
+        total = sum(_positive_power(abs(input), p), dim, keepdim)
     return _positive_power(total, 1 / p)
 
 

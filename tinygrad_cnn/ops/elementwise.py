@@ -10,7 +10,15 @@ import numpy as np
 from ..engine.graph import Array, primitive
 from .broadcasting import unbroadcast
 from .error_function import error_function
-from .memory import LARGE, from_outermost, in_order_of, output_buffer
+from .memory import in_long_runs, in_order_of, output_buffer
+from .sums import sum_of_products
+
+
+def _elementwise(ufunc: np.ufunc, a: Array, b: Array) -> Array:
+    out = output_buffer(a, b)
+    if out is not None:
+        a, b = in_long_runs(a, out), in_long_runs(b, out)
+    return ufunc(a, b, out=out)
 
 
 @primitive
@@ -20,7 +28,7 @@ def add(a: Array, b: Array) -> Array:
     >>> float(add(2.0, 3.0))
     5.0
     """
-    return np.add(a, b, out=output_buffer(a, b))
+    return _elementwise(np.add, a, b)
 
 
 add.defvjp(
@@ -38,12 +46,12 @@ def sub(a: Array, b: Array) -> Array:
     >>> float(sub(2.0, 3.0))
     -1.0
     """
-    return np.subtract(a, b, out=output_buffer(a, b))
+    return _elementwise(np.subtract, a, b)
 
 
 sub.defvjp(
     lambda g, out, a, b: unbroadcast(g, a),
-    lambda g, out, a, b: unbroadcast(-g, b),
+    lambda g, out, a, b: -unbroadcast(g, b),
     reads=(),
 )
 sub.defout(np.subtract)
@@ -56,12 +64,22 @@ def mul(a: Array, b: Array) -> Array:
     >>> float(mul(2.0, 3.0))
     6.0
     """
-    return np.multiply(a, b, out=output_buffer(a, b))
+    return _elementwise(np.multiply, a, b)
+
+
+def times_to(g: Array, factor: Array, like: Array) -> Array:
+    """g · factor, added up over every axis along which `like` was stretched to reach the shape of `g`.
+
+    For arrays without writing the products to memory; a recorded pass records the product and its sum.
+    """
+    if g.shape != like.shape and isinstance(g, np.ndarray) and np.shape(factor) == g.shape and g.ndim == like.ndim:
+        return sum_of_products(g, factor, tuple(i for i, n in enumerate(like.shape) if n != g.shape[i]))
+    return unbroadcast(mul(g, factor), like)
 
 
 mul.defvjp(
-    lambda g, out, a, b: unbroadcast(mul(g, b), a),
-    lambda g, out, a, b: unbroadcast(mul(g, a), b),
+    lambda g, out, a, b: times_to(g, b, a),
+    lambda g, out, a, b: times_to(g, a, b),
     reads=("a", "b"),
 )
 mul.defout(np.multiply)
@@ -74,12 +92,12 @@ def div(a: Array, b: Array) -> Array:
     >>> float(div(3.0, 2.0))
     1.5
     """
-    return np.true_divide(a, b, out=output_buffer(a, b))
+    return _elementwise(np.true_divide, a, b)
 
 
 div.defvjp(
     lambda g, out, a, b: unbroadcast(g / b, a),
-    lambda g, out, a, b: unbroadcast(-g * out / b, b),
+    lambda g, out, a, b: times_to(-g, out, b) / b,
     reads=("b", "out"),
 )
 div.defout(np.true_divide)
@@ -286,19 +304,15 @@ def relu(x: Array) -> Array:
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return np.maximum(x, _zeros(x), out=output_buffer(x))
+    return np.maximum(x, zero_beside(x), out=output_buffer(x))
+
+
+def zero_beside(x: Array) -> Any:
+    return in_long_runs(np.zeros((), x.dtype), x) if isinstance(x, np.ndarray) else 0
 
 
 relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
-relu.defout(lambda new, out, x: [partial(np.maximum, x, _zeros(x), out=out)])
-
-
-def _zeros(x: Array) -> Any:
-    """Zero; as a long run of zeros if x is large, since NumPy compares runs five times as fast as with a number."""
-    if not isinstance(x, np.ndarray) or x.nbytes < LARGE:
-        return 0
-    closest = from_outermost(x.strides)[-2:]
-    return np.zeros_like(x[tuple(slice(None) if axis in closest else slice(1) for axis in range(x.ndim))])
+relu.defout(lambda new, out, x: [partial(np.maximum, x, zero_beside(x), out=out)])
 
 
 @primitive
@@ -311,7 +325,7 @@ def maximum(a: Array, b: Array, *, ties: str = "share") -> Array:
     >>> maximum(np.array([1.0, 5.0]), 3.0)
     array([3., 5.])
     """
-    return np.maximum(a, b, out=output_buffer(a, b))
+    return _elementwise(np.maximum, a, b)
 
 
 @primitive
@@ -323,7 +337,7 @@ def minimum(a: Array, b: Array, *, ties: str = "share") -> Array:
     >>> minimum(np.array([1.0, 5.0]), 3.0)
     array([1., 3.])
     """
-    return np.minimum(a, b, out=output_buffer(a, b))
+    return _elementwise(np.minimum, a, b)
 
 
 maximum.defvjp(

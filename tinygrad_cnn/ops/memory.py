@@ -24,6 +24,7 @@ enabled = True  #: Whether buffers are used again.
 
 LARGE = 1 << 16  # bytes; smaller memory the allocator itself uses again
 MOST = 1 << 29  # bytes of all buffers, in use or not; what goes beyond is fresh memory
+RUN = 1 << 12  # elements of a run along which NumPy computes without a pause
 LINE = 64  # bytes of a cache line; every buffer begins with one
 
 
@@ -167,6 +168,42 @@ def output_buffer(*operands: Any) -> np.ndarray | None:
 def _reaches(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether the one, stretched to meet the other, is as the other."""
     return np.broadcast_shapes(shape, other) == other
+
+
+def in_long_runs(x: Any, beside: np.ndarray) -> Any:
+    """A small operand, stretched as an elementwise operation on a large array stretches it, but not over all of it.
+
+    NumPy computes in runs of memory along which each operand is either repeated or passed through, and pays for each
+    run. So x is written out along the axes that are innermost in the memory of the other.
+
+    >>> in_long_runs(np.ones((64, 1, 1)), np.ones((32, 64, 16, 16))).shape
+    (1, 64, 16, 16)
+    """
+    if not isinstance(x, np.ndarray) or beside.nbytes < LARGE or 8 * x.size > beside.size:
+        return x
+    lengths = _run_lengths(x.shape, beside.shape, beside.strides)
+    if lengths is None:
+        return x
+    order = from_outermost(beside.strides)
+    runs = np.empty([lengths[axis] for axis in order], x.dtype).transpose(inverse(order))
+    runs[...] = x
+    return runs
+
+
+@functools.lru_cache(1024)
+def _run_lengths(
+    shape: tuple[int, ...], beside: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The shape in which the operand is written out; None if that is not worthwhile."""
+    lengths = [1] * (len(beside) - len(shape)) + list(shape)
+    run = 1
+    for axis in reversed(from_outermost(strides)):
+        if run >= RUN:
+            break
+        lengths[axis] = beside[axis]
+        run *= beside[axis]
+    size = math.prod(lengths)
+    return tuple(lengths) if math.prod(shape) < size <= math.prod(beside) // 8 else None
 
 
 def buffers_made() -> int:

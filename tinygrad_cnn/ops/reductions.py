@@ -14,6 +14,7 @@ from .elementwise import astype, exp, mul
 from .indexing import index
 from .memory import empty, from_outermost, in_order_of, inverse, output_buffer
 from .shapes import reshape
+from .sums import sum_of_products
 
 # up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
 FEW = 64
@@ -182,6 +183,26 @@ def argsort(x: Array, *, axis: int, descending: bool) -> Array:
     if not descending:
         return np.argsort(x, axis=axis, kind="stable")
     return np.flip(x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+
+
+@primitive
+def sum_of_squares(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    """The sum of x² over the axes `axis`.
+
+    A primitive because the squares would be written to memory, and each of their two equal factors would get a
+    cotangent of its own.
+
+    >>> sum_of_squares(np.array([3.0, 4.0]), axis=(0,), keepdims=False)
+    array(25.)
+    """
+    total = sum_of_products(x, x, axis)
+    return total if keepdims else total.squeeze(axis)
+
+
+sum_of_squares.defvjp(
+    lambda g, out, x, *, axis, keepdims: mul(2 * reshape(g, shape=with_ones(x.shape, axis)), x),
+    reads=("x",),
+)
 
 
 @primitive

@@ -106,6 +106,7 @@ TABLE: dict[Primitive, Meaning] = {
     ),
     ops.matmul: Meaning(carry.matmul, spelling.matrix_product, products, (LARGE, None)),
     ops.sum: Meaning(carry.reduce, spelling.over("Σ"), each_argument, ("inf - inf is NaN; " + LARGE, None)),
+    ops.sum_of_squares: Meaning(carry.reduce, spelling.over("Σ", "²"), each_argument, (LARGE, None)),
     ops.max: Meaning(carry.reduce, spelling.over("max"), each_argument),
     ops.permute: Meaning(carry.permute, spelling.permuted, nothing),
     ops.reshape: Meaning(carry.reshape, None, nothing),

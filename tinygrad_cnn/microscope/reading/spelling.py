@@ -90,13 +90,16 @@ def power(term: Term, hold: Hold) -> tuple[str, int]:
     return hold(base, ATOM) + (raised if raised is not None else f"^{hold(exponent, ATOM)}"), SIGN
 
 
-def over(name: str) -> Spell:
-    """Something over axes: Σ_{N,OH,OW} X."""
+def over(name: str, raised: str = "") -> Spell:
+    """Something over axes: Σ_{N,OH,OW} X; of the elements raised to a power, Σ X²."""
 
     def spell(term: Term, hold: Hold) -> tuple[str, int]:
         (arg,), axis = term.args, term.settings["axis"]
         under = "_{" + ",".join(term.settings.get("names", [f"axis {i}" for i in axis])) + "}"
-        return f"{name}{'' if len(axis) == len(arg.shape) else under} {hold(arg, SIGN)}", OVER
+        return (
+            f"{name}{'' if len(axis) == len(arg.shape) else under} {hold(arg, ATOM if raised else SIGN)}{raised}",
+            OVER,
+        )
 
     return spell
 

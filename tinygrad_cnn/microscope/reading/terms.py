@@ -104,7 +104,7 @@ def labelled(term: Term, shape: tuple[int, ...], names: Sequence[str]) -> Term:
         if part.primitive is ops.matmul and "summed" not in part.settings:
             summed = _summed(part, shape, names)
             return replace(part, settings={**part.settings, "summed": summed}) if summed else part
-        if part.primitive not in (ops.sum, ops.max) or "names" in part.settings:
+        if part.primitive not in (ops.sum, ops.sum_of_squares, ops.max) or "names" in part.settings:
             return part
         lengths = part.args[0].shape
         if len(lengths) != len(shape):

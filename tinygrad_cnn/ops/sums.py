@@ -1,0 +1,109 @@
+"""Sums over axes of large arrays, as products with ones.
+
+BLAS passes through memory several times as fast as NumPy's reductions do, however few elements lie side by side.
+
+`products_with_ones = False` switches this off: the same sums, rounded otherwise.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .memory import from_outermost, inverse
+
+products_with_ones = True
+
+LARGE = 1 << 12  # elements; below, NumPy's own sum is as fast
+RUN = 1 << 10  # elements that BLAS adds one after another, where it can be chosen: NumPy halves, and rounds less often
+
+
+class _Layout(NamedTuple):
+    """How an array lies in memory, for a sum over some of its axes."""
+
+    order: tuple[int, ...]  # the axes in their order in memory, from the outermost one
+    blocks: tuple[int, ...]  # the shape when neighbours become one axis: in turns, one is added up and one is kept
+    added: tuple[int, ...]  # the blocks that are added up
+    kept: tuple[int, ...]  # the shape of the sum, in the order in memory
+    back: tuple[int, ...]  # what puts its axes in their own order again
+
+
+@functools.lru_cache(1024)
+def _layout(shape: tuple[int, ...], strides: tuple[int, ...], axis: tuple[int, ...]) -> _Layout:
+    order = from_outermost(strides)
+    groups = itertools.groupby((i for i in order if shape[i] != 1), key=lambda i: i in axis)
+    is_added, members = zip(*((key, [*group]) for key, group in groups), strict=True)
+    return _Layout(
+        order,
+        tuple(math.prod(shape[i] for i in block) for block in members),
+        tuple(position for position, key in enumerate(is_added) if key),
+        tuple(1 if i in axis else shape[i] for i in order),
+        inverse(order),
+    )
+
+
+def _layout_if_large(x: np.ndarray, axis: tuple[int, ...]) -> _Layout | None:
+    """None where NumPy's own sum is taken."""
+    if x.size < LARGE or x.dtype.char not in "fd" or not products_with_ones:
+        return None
+    layout = _layout(x.shape, x.strides, axis)
+    return layout if layout.added and x.transpose(layout.order).flags.c_contiguous else None
+
+
+def sum_over(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+    """The sum over the axes `axis`, which stay with length one.
+
+    >>> sum_over(np.ones((64, 2, 64), np.float32), (0, 2)).tolist()
+    [[[4096.0], [4096.0]]]
+    """
+    layout = _layout_if_large(x, axis)
+    if layout is None:
+        return np.asarray(np.add.reduce(x, axis=axis, keepdims=True))
+    *outer, last = layout.blocks
+    x = x.transpose(layout.order)
+    if len(outer) in layout.added:
+        rows, run = _rows(last)
+        total = x.reshape(-1, run) @ _ones(run, x.dtype)
+        return _add_up(total.reshape(*outer, rows), layout)
+    rows, run = _rows(outer[-1])
+    total = _ones(run, x.dtype) @ x.reshape(*outer[:-1], rows, run, last)
+    return _add_up(total, layout)
+
+
+def sum_of_products(a: np.ndarray, b: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+    """The sum of a · b over the axes `axis`, which stay with length one; both have the same shape and dtype.
+
+    >>> sum_of_products(np.ones((64, 2, 64)), np.full((64, 2, 64), 3.0), (0, 2)).tolist()
+    [[[12288.0], [12288.0]]]
+    """
+    layout = _layout_if_large(a, axis)
+    if layout is None or a.strides != b.strides or len(layout.blocks) - 1 not in layout.added:
+        return sum_over(a * b, axis)
+    *outer, last = layout.blocks  # the innermost axis is added up: the products need not be written to memory
+    a, b = (x.transpose(layout.order).reshape(*outer, *_rows(last)) for x in (a, b))
+    return _add_up(np.vecdot(a, b), layout)
+
+
+def _add_up(total: np.ndarray, layout: _Layout) -> np.ndarray:
+    """What is left of each block that is added up, of which there is little, added up as well."""
+    return np.asarray(np.add.reduce(total, axis=layout.added)).reshape(layout.kept).transpose(layout.back)
+
+
+@functools.lru_cache(1024)
+def _rows(length: int) -> tuple[int, int]:
+    """As how many rows of how many elements an axis is added up: of at most RUN, if it can be cut into some."""
+    for rows in range(-(-length // RUN), length // 64 + 1):
+        if length % rows == 0:
+            return rows, length // rows
+    return 1, length
+
+
+@functools.lru_cache(64)
+def _ones(length: int, dtype: np.dtype) -> np.ndarray:
+    ones = np.ones(length, dtype)
+    ones.setflags(write=False)
+    return ones
