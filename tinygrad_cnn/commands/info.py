@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..ops import memory
+from ..engine import memory
 from . import machine
 from .machine import Blas, Processor
 

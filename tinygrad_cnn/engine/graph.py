@@ -19,6 +19,7 @@ import numpy as np
 
 from . import guards
 from .calls import current as current_call
+from .memory import in_long_runs, output_buffer
 from .observers import Event as Event
 from .observers import observe as observe
 from .observers import observed, observers
@@ -345,12 +346,13 @@ class _Totals(dict[Any, Any]):
         """Add the cotangent from one more use of a value."""
         if node not in self:
             self[node] = g
-        elif node in self._sums:
-            self[node] += g
-        else:
+        elif not isinstance(g, np.ndarray):
             self[node] = self[node] + g
-            if isinstance(g, np.ndarray):
-                self._sums.add(node)
+        else:
+            total = self[node]
+            out = total if node in self._sums else output_buffer(total, g)
+            self[node] = np.add(in_long_runs(total, g), in_long_runs(g, total), out=out)
+            self._sums.add(node)
 
 
 def _pull_back(node: Node, argnums: list[int], g: Array, totals: _Totals, wrap: Callable[..., Any] | None) -> None:

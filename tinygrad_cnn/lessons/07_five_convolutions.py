@@ -19,7 +19,7 @@ from rich.table import Table
 
 from tinygrad_cnn import Tensor, graph, ops, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.ops import memory
+from tinygrad_cnn.engine import memory
 
 random = np.random.default_rng(0)
 

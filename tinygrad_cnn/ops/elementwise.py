@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, primitive
+from ..engine.memory import in_long_runs, in_order_of, output_buffer
 from .broadcasting import unbroadcast
 from .error_function import error_function
-from .memory import in_long_runs, in_order_of, output_buffer
 from .sums import sum_of_products
 
 

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 
 from ..engine.graph import Array, primitive
+from ..engine.memory import empty
 from .broadcasting import unbroadcast
-from .memory import empty
 
 
 @primitive

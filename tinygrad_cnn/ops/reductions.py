@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, primitive
+from ..engine.memory import empty, from_outermost, in_order_of, inverse, output_buffer
 from .broadcasting import sum, with_ones
 from .elementwise import astype, exp, mul
 from .indexing import index
-from .memory import empty, from_outermost, in_order_of, inverse, output_buffer
 from .shapes import reshape
 from .sums import sum_of_products
 

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from .memory import empty, inverse
+from ..engine.memory import empty, inverse
 
 
 @primitive

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .memory import from_outermost, inverse
+from ..engine.memory import from_outermost, inverse
 
 products_with_ones = True
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from .memory import empty
+from ..engine.memory import empty
 
 Pair = tuple[int, int]
 

@@ -179,7 +179,11 @@ def in_long_runs(x: Any, beside: np.ndarray) -> Any:
     >>> in_long_runs(np.ones((64, 1, 1)), np.ones((32, 64, 16, 16))).shape
     (1, 64, 16, 16)
     """
-    if not isinstance(x, np.ndarray) or beside.nbytes < LARGE or 8 * x.size > beside.size:
+    if not isinstance(x, np.ndarray) or beside.nbytes < LARGE:
+        return x
+    if 0 in x.strides:
+        x = x[tuple([slice(1) if stride == 0 else slice(None) for stride in x.strides])]
+    if 8 * x.size > beside.size:
         return x
     lengths = _run_lengths(x.shape, beside.shape, beside.strides)
     if lengths is None:
@@ -191,9 +195,7 @@ def in_long_runs(x: Any, beside: np.ndarray) -> Any:
 
 
 @functools.lru_cache(1024)
-def _run_lengths(
-    shape: tuple[int, ...], beside: tuple[int, ...], strides: tuple[int, ...]
-) -> tuple[int, ...] | None:
+def _run_lengths(shape: tuple[int, ...], beside: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
     """The shape in which the operand is written out; None if that is not worthwhile."""
     lengths = [1] * (len(beside) - len(shape)) + list(shape)
     run = 1
