@@ -161,9 +161,23 @@ CASES = [
             ((2, 2, 1, 2, 2, 0), (3, 3), (1, 1), (1, 1)),
         )
     ),
+    *(
+        case(op, normal(shape), normal(other), **kernel, stride=stride, dilation=dilation)
+        for shape, (channels, each, *size), stride, dilation, out in (
+            ((4, 2, 4, 2), (2, 1, 2, 2), (1, 1), (1, 1), (3, 3)),
+            ((5, 2, 4, 1), (2, 3, 3, 2), (1, 1), (1, 1), (3, 3)),
+            ((6, 1, 7, 2), (1, 2, 2, 3), (3, 2), (2, 1), (2, 3)),  # the last rows and columns are in no window
+            ((3, 2, 3, 1), (2, 1, 1, 1), (2, 2), (1, 1), (2, 2)),
+            ((3, 2, 3, 0), (2, 1, 2, 2), (1, 1), (1, 1), (2, 2)),
+        )
+        for op, other, kernel in (
+            (ops.correlate, (channels, each, *size), {}),
+            (ops.correlations, (out[0], channels * each, out[1], shape[-1]), {"kernel": tuple(size)}),
+        )
+    ),
 ]
 
-# linear in all arguments together (mul and matmul are linear in each argument by itself)
+# linear in all arguments together (mul, matmul and correlate are linear in each argument by itself)
 LINEAR = {
     ops.add,
     ops.all_reduce,
@@ -182,7 +196,7 @@ LINEAR = {
     ops.sum,
     ops.where,
 }
-BILINEAR = {ops.mul, ops.matmul}
+BILINEAR = {ops.mul, ops.matmul, ops.correlate, ops.correlations}
 
 PRIMITIVES = {name: value for name, value in vars(ops).items() if isinstance(value, Primitive)}
 WITHOUT_VJP = {"argmax", "argsort", "compare", "winners"}

@@ -6,7 +6,6 @@ from the primitives' own.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -139,26 +138,10 @@ def _product_then_windows(images: Array, weight: Array, grid: _Grid, widths: lis
 
 
 def _convolve_channels(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> Array:
-    """Each channel with filters of its own, (C·M, 1, KH, KW): shifted images times one number a channel, added up.
-
-    A product of matrices would be one of a single row for each channel.
-    """
+    """Each channel with filters of its own, (C·M, 1, KH, KW): their product would be one of a single row."""
     x = _padded(images, (widths[0], (0, 0), widths[1], (0, 0)))
-    channels, filters = x.shape[1], weight.shape[0]
-    out_h, out_w = ((x.shape[2 * axis] - grid.extent(axis)) // grid.stride[axis] + 1 for axis in (0, 1))
-    x = ops.reshape(x, shape=(len(x), channels, 1, *x.shape[2:]))  # (H, C, 1, W, N)
-    weight = ops.permute(weight, axes=(2, 3, 0, 1))  # (KH, KW, C·M, 1)
-    taps = ops.reshape(weight, shape=(*grid.kernel, channels, filters // channels, 1, 1))
-    total = None
-    for p, q in itertools.product(*map(range, grid.kernel)):
-        rows, columns = (
-            slice(tap * dilation, tap * dilation + stride * (n - 1) + 1, stride)
-            for tap, n, stride, dilation in zip((p, q), (out_h, out_w), grid.stride, grid.dilation, strict=True)
-        )
-        seen = ops.index(x, key=(rows, slice(None), slice(None), columns))
-        product = ops.mul(seen, ops.index(taps, key=(p, q)))
-        total = product if total is None else ops.add(total, product)
-    return ops.reshape(total, shape=(out_h, filters, out_w, x.shape[-1]))
+    filters = ops.reshape(weight, shape=(x.shape[1], weight.shape[0] // x.shape[1], *grid.kernel))
+    return ops.correlate(x, filters, stride=grid.stride, dilation=grid.dilation)
 
 
 def _padded(images: Array, widths: tuple[Pair, ...], value: float = 0) -> Array:

@@ -16,11 +16,11 @@ from .indexing import ARRAY, concatenate, index, pad, scatter
 from .linalg import matmul
 from .reductions import argmax, argsort, cumsum, log_softmax, max, sum_of_squares, winners
 from .shapes import permute, reshape
-from .windows import col2im, im2col
+from .windows import col2im, correlate, correlations, im2col
 
 __all__ = [
     "ARRAY", "add", "all_reduce", "argmax", "argsort", "astype", "broadcast_to", "col2im", "compare", "concatenate",
-    "cos", "cumsum", "div", "erf", "exp", "expm1", "im2col", "index", "log", "log1p", "log_softmax", "matmul", "max",
-    "maximum", "minimum", "mul", "pad", "permute", "pow", "relu", "reshape", "rounded", "scatter", "sigmoid", "sin",
-    "sqrt", "sub", "sum", "sum_of_squares", "tanh", "unbroadcast", "where", "winners",
+    "correlate", "correlations", "cos", "cumsum", "div", "erf", "exp", "expm1", "im2col", "index", "log", "log1p",
+    "log_softmax", "matmul", "max", "maximum", "minimum", "mul", "pad", "permute", "pow", "relu", "reshape", "rounded",
+    "scatter", "sigmoid", "sin", "sqrt", "sub", "sum", "sum_of_squares", "tanh", "unbroadcast", "where", "winners",
 ]

@@ -1,6 +1,7 @@
 """The windows a kernel sees as it moves over images, and their adjoint."""
 
 import itertools
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,6 +10,9 @@ import numpy as np
 
 from ..engine.graph import Array, primitive
 from ..engine.memory import empty
+from .broadcasting import sum
+from .indexing import index, pad
+from .shapes import reshape
 
 Pair = tuple[int, int]
 
@@ -100,4 +104,100 @@ col2im.defvjp(
         g, kernel=windows.shape[1:4:2], stride=stride, dilation=dilation
     ),
     reads=(),
+)
+
+
+# ---- each channel by itself
+
+
+@primitive
+def correlate(x: Array, filters: Array, *, stride: Pair, dilation: Pair) -> Array:
+    """Each channel's windows times filters of its own, added up: (H, C, W, N), (C, M, KH, KW) -> (OH, C·M, OW, N).
+
+    out[i, c·M + m, j, n] = Σ over p, q of filters[c, m, p, q] · x[i·stride + p·dilation, c, j·stride + q·dilation, n].
+
+    A primitive because a product of matrices would be one of a single row for each channel, for which every window is
+    copied. Each element of x goes where the windows that see it are, so that its cotangent is a correlation as well, of
+    the padded cotangents with the filters turned round.
+
+    >>> x, filters = np.arange(4.0).reshape(1, 1, 4, 1), np.array([[[[1.0, 10.0]]]])
+    >>> correlate(x, filters, stride=(1, 1), dilation=(1, 1))[0, 0, :, 0]
+    array([10., 21., 32.])
+    """
+    channels, each, *kernel = filters.shape
+    windows = _windows(_contiguous(x), (kernel[0], kernel[1]), stride, dilation, writeable=False)
+    out_h, _, _, _, out_w, n = windows.shape
+    windows = _in_runs(windows, 4)
+    out = empty((out_h, channels, each, *windows.shape[4:]), x.dtype)
+    np.einsum("hpcq...,ckpq->hck...", windows, filters, out=out)
+    return out.reshape(out_h, channels * each, out_w, n)
+
+
+@primitive
+def correlations(x: Array, g: Array, *, kernel: Pair, stride: Pair, dilation: Pair) -> Array:
+    """The sums of g times what each place of a window sees: (H, C, W, N), (OH, C·M, OW, N) -> (C, M, KH, KW).
+
+    A primitive because it is the VJP of `correlate` for the filters: linear in x and in g, as that is in x and filters.
+
+    >>> x, g = np.arange(4.0).reshape(1, 1, 4, 1), np.ones((1, 1, 3, 1))
+    >>> correlations(x, g, kernel=(1, 2), stride=(1, 1), dilation=(1, 1))
+    array([[[[3., 6.]]]])
+    """
+    channels, each = x.shape[1], g.shape[1] // max(1, x.shape[1])
+    windows = _in_runs(_windows(_contiguous(x), kernel, stride, dilation, writeable=False), 4)
+    g = _contiguous(g).reshape(len(g), channels, each, *windows.shape[4:])
+    out = np.empty((channels, each, *kernel), x.dtype)
+    for p, q in itertools.product(*map(range, kernel)):
+        sums = np.vecdot(windows[:, p, :, None, q], g)  # (OH, C, M, OW or 1)
+        np.add.reduce(sums, axis=(0, *range(3, sums.ndim)), out=out[:, :, p, q])
+    return out
+
+
+def _correlated_back(g: Array, filters: Array, like: Array, stride: Pair, dilation: Pair) -> Array:
+    """The cotangent of x: that of each window, spread over the elements that it sees."""
+    channels, each, *kernel = filters.shape
+    out_h, _, out_w, n = g.shape
+    if stride != (1, 1):  # zeros between them
+        apart = ((out_h - 1) * stride[0] + 1, (out_w - 1) * stride[1] + 1)
+        alone = reshape(g, shape=(out_h, 1, channels * each, 1, out_w, n))
+        g = col2im(alone, image=apart, stride=stride, dilation=(1, 1))
+    before = [steps * (size - 1) for steps, size in zip(dilation, kernel, strict=True)]
+    after = [like.shape[axis] - g.shape[axis] for axis in (0, 2)]
+    g = pad(g, widths=((before[0], after[0]), (0, 0), (before[1], after[1]), (0, 0)), value=0)
+    turned = index(filters, key=(slice(None), slice(None), slice(None, None, -1), slice(None, None, -1)))
+    turned = reshape(turned, shape=(channels * each, 1, *kernel))
+    spread = correlate(g, turned, stride=(1, 1), dilation=dilation)
+    if each == 1:
+        return spread
+    height, _, width, _ = like.shape
+    return sum(reshape(spread, shape=(height, channels, each, width, n)), axis=(2,), keepdims=False)
+
+
+def _contiguous(x: np.ndarray) -> np.ndarray:
+    if x.flags.c_contiguous:
+        return x
+    copied = empty(x.shape, x.dtype)
+    copied[...] = x
+    return copied
+
+
+def _in_runs(x: np.ndarray, axis: int) -> np.ndarray:
+    """The axes from `axis` on as one, if they lie in one run of memory."""
+    try:
+        return x.reshape(*x.shape[:axis], math.prod(x.shape[axis:]), copy=False)
+    except ValueError:
+        return x
+
+
+correlate.defvjp(
+    lambda g, out, x, filters, *, stride, dilation: _correlated_back(g, filters, x, stride, dilation),
+    lambda g, out, x, filters, *, stride, dilation: correlations(
+        x, g, kernel=filters.shape[2:], stride=stride, dilation=dilation
+    ),
+    reads=("x", "filters"),
+)
+correlations.defvjp(
+    lambda u, out, x, g, *, kernel, stride, dilation: _correlated_back(g, u, x, stride, dilation),
+    lambda u, out, x, g, *, kernel, stride, dilation: correlate(x, u, stride=stride, dilation=dilation),
+    reads=("x", "g"),
 )

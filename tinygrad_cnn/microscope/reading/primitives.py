@@ -117,6 +117,8 @@ TABLE: dict[Primitive, Meaning] = {
     ops.concatenate: Meaning(carry.concatenate, None, nothing),
     ops.im2col: Meaning(carry.im2col, spelling.windows, nothing),
     ops.col2im: Meaning(carry.col2im, spelling.windows, each_argument),
+    ops.correlate: Meaning(text=spelling.windows, work=lambda args, out: 2 * np.size(out) * np.size(args[1][0, 0])),
+    ops.correlations: Meaning(text=spelling.windows, work=lambda args, out: 2 * np.size(args[1]) * np.size(out[0, 0])),
 }
 STRANGER = Meaning()
 
