@@ -382,6 +382,14 @@ def test_backward_records_nothing_and_can_be_called_inside_no_grad():
     assert x.grad.tolist() == [6.0] and not x.grad.requires_grad
 
 
+def test_a_rule_that_uses_a_tensor_of_its_own_records_nothing():
+    factor, x = leaf(3.0), leaf(1.0)
+    scale = primitive(lambda x: x * 3.0)
+    scale.defvjp(lambda g, out, x: g * factor)
+    scale(x).backward()
+    assert x.grad.tolist() == [3.0] and not x.grad.requires_grad
+
+
 def test_create_graph_in_grad():
     x = leaf(2.0)
     (first,) = grad((x**4).sum(), x, create_graph=True)

@@ -60,6 +60,15 @@ def test_what_shares_its_memory_is_noticed():
                 loss.backward()
 
 
+def test_a_view_that_is_changed_is_noticed_by_what_used_the_whole():
+    w = parameter(1.0, 2.0)
+    loss = (w * w).sum()
+    w.detach()[1:].zero_()
+    assert w.tolist() == [1.0, 0.0]
+    with pytest.raises(RuntimeError, match="was changed"):
+        loss.backward()
+
+
 def transposed(w):
     with no_grad():
         return w.reshape(2, 1).T.reshape(2)
