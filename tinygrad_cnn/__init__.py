@@ -47,8 +47,7 @@ from .tensor import Tensor, device
 
 if TYPE_CHECKING:
     from .microscope.diagnosis.check_graph import check_graph
-    from .microscope.diagnosis.gradcheck import gradcheck
-    from .microscope.diagnosis.gradcheck_error import GradcheckError
+    from .microscope.diagnosis.gradcheck import GradcheckError, gradcheck
     from .microscope.showing.explain import explain
     from .microscope.showing.show import show
     from .microscope.watching.anomaly import AnomalyError, detect_anomaly

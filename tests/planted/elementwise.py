@@ -116,7 +116,7 @@ for name, case in {
         [lambda g, x, *, p: g * MASK],
         [normal(12)],
         0,
-        "1 - p",
+        "times",
         {"p": 0.35},
     ),
     "a function in float32": (
@@ -151,7 +151,13 @@ for name, case in {
     ),
     "cut": ("unknown", lambda x: np.tanh(x), [None], [normal(4)], 0, ".detach()"),
     "cut in one path": ("unknown", lambda x: x * np.tanh(x), [lambda g, x: g * np.tanh(x)], [normal(4)], 0),
-    "NaN": ("unknown", np.sqrt, [lambda g, x: g * 0.5 / np.sqrt(x)], [np.array([0.0, 1.0])], 0, "inf"),
+    "a square root at the border of its domain": (
+        "unknown",
+        np.sqrt,
+        [lambda g, x: g * 0.5 / np.sqrt(x)],
+        [np.array([0.0, 1.0])],
+        0,
+    ),
     "|x|, a slope of 1 at both sides": ("sign", np.abs, [lambda g, x: g], [normal(6)], 0),
     "leaky relu, one slope": (
         "unknown",
@@ -187,7 +193,7 @@ for name, case in {
         [lambda g, x, *, rate: -rate * g * (1 - np.tanh(x) ** 2)],
         [normal((4, 3))],
         0,
-        "rate",
+        "0.05 times",
         {"rate": 0.05},
     ),
     "clipped in the rule": (
@@ -220,7 +226,7 @@ for name, case in {
         [normal((4, 3))],
         0,
     ),
-    "rounded straight through": ("unknown", np.round, [lambda g, x: g], [normal((4, 3)) * 5], 0, "a rounding"),
+    "rounded straight through": ("unknown", np.round, [lambda g, x: g], [normal((4, 3)) * 5], 0, "rounding"),
     "summed in float16": (
         "precision",
         lambda x, b: x + b,
@@ -255,7 +261,7 @@ for name, case in {
         [lambda g, x, *, p: g * MASK / (1 - p) ** 2],
         [normal(12)],
         0,
-        "1 - p",
+        "times",
         {"p": 0.35},
     ),
     "dropout, the mask forgotten": (

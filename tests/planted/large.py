@@ -74,7 +74,15 @@ LARGE = {
         0,
         "tie",
     ),
-    "one element": (ops.tanh, lambda g, out, x: g * (1 - out**2) * ONE, [IMAGES], {}, 0, "unknown", "1 of"),
+    "one element": (
+        ops.tanh,
+        lambda g, out, x: g * (1 - out**2) * ONE,
+        [IMAGES],
+        {},
+        0,
+        "unknown",
+        "that were looked at",
+    ),
     "the edge": (ops.tanh, lambda g, out, x: g * (1 - out**2) * EDGE, [IMAGES], {}, 0, "border"),
     "embedding": (
         ops.index,

@@ -26,7 +26,7 @@ for name, case in {
         [lambda g, x, labels: g * (softmax(x) - hits(x, labels)), None],
         [normal((4, 3)), LABELS],
         0,
-        "is 1/4 missing, a sum where the mean is right (4 is the length of axis 0 of argument 0",
+        "is 1/4 missing (4 is the length of axis 0 of argument 0",
     ),
     "cross entropy, 1/N twice": (
         "factor",

@@ -64,7 +64,7 @@ for name, case in {
         [None, lambda g, x, w, b: x.T @ g / len(x), None],
         [normal((5, 4)), normal((4, 3)), normal(3)],
         1,
-        "1/5 too much, a mean where the sum is right (5 is the length of axis 0 of the output",
+        "1/5 too much (5 is the length of axis 0 of the output",
     ),
     "dense, bias of the last row": (
         "overlap",

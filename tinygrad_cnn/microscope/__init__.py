@@ -1,9 +1,7 @@
 """Readers of the graph: they explain, show, check and watch what the engine records. The engine knows none of them."""
 
-from .diagnosis.check_graph import check_graph
-from .diagnosis.gradcheck import gradcheck
-from .diagnosis.gradcheck_error import GradcheckError
-from .diagnosis.report import GraphReport
+from .diagnosis.check_graph import GraphReport, check_graph
+from .diagnosis.gradcheck import GradcheckError, gradcheck
 from .reading.primitives import describe
 from .showing.explain import Explanation, explain
 from .showing.show import show

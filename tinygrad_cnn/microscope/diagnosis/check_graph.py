@@ -3,19 +3,120 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from ...engine.graph import Node
+from ..printing import Printed, number
 from ..reading.graph_view import GraphView
 from ..reading.primitives import argument_name
 from .claim import Array, Claim, is_float
-from .diagnose import diagnose
-from .kinks import check_kinks
-from .repairs import Diagnosis, precision_of
-from .report import CheckedNode, GraphReport
+from .diagnose import diagnose, rounded
+from .repairs import Diagnosis
 from .verdict import judge, of_a_part
+
+
+@dataclass(frozen=True)
+class CheckedNode:
+    """What came out for one recorded operation; for each of its rules that is wrong, if there are several.
+
+    Attributes:
+        op: the primitive's name.
+        layer: the title of the module or function that recorded it.
+        line: the user's line that asked for it, "file:12: text"; None if there is none.
+        difference: between <vjp(c), v> and <c, slope along v>, relative to the sum of the absolute terms.
+        kinks: how many elements of its value are at a kink or a tie.
+        note: what is to be said beside; why it was not checked, if it was not.
+        argument: the name of the argument whose rule is wrong, or None.
+        diagnosis: what kind of mistake it looks like, or None.
+        not_run: the arguments whose rules were not run, as no gradient is wanted of them.
+    """
+
+    op: str
+    layer: str
+    line: str | None
+    not_run: tuple[str, ...]
+    node: Node
+    difference: float = np.nan
+    kinks: int = 0
+    note: str = ""
+    argument: str | None = None
+    diagnosis: Diagnosis | None = None
+
+    @property
+    def checked(self) -> bool:
+        """Whether its rules could be checked; the note says why not."""
+        return not self.note.startswith("not checked")
+
+    @property
+    def ok(self) -> bool:
+        """Whether its rules were checked and are right."""
+        return self.checked and self.diagnosis is None
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the mistake: see `GradcheckError`."""
+        return None if self.diagnosis is None else self.diagnosis.kind
+
+
+@dataclass(frozen=True, repr=False)
+class GraphReport(Printed):
+    """What `check_graph` found; printed, it is a table.
+
+    Attributes:
+        nodes: one entry for each recorded operation, the first first; one for each of its wrong rules.
+    """
+
+    nodes: list[CheckedNode]
+
+    @property
+    def failures(self) -> list[CheckedNode]:
+        """The rules that are wrong."""
+        return [node for node in self.nodes if node.diagnosis is not None]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every rule was checked and is right; so is the report as a condition, `assert check_graph(loss)`."""
+        return all(node.ok for node in self.nodes)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __rich__(self) -> RenderableType:
+        table = Table("operation", "layer", "line", box=None, padding=(0, 2, 0, 0), header_style="bold")
+        table.add_column("difference", justify="right")
+        table.add_column("result")
+        for node in self.nodes:
+            difference = "" if np.isnan(node.difference) else number(node.difference)
+            cells = [node.op, node.layer, (node.line or "").split(": ", 1)[0], difference]
+            result = Text("right", "green") if node.ok else Text(f"WRONG for {node.argument}: {node.kind}", "bold red")
+            if node.note:
+                result = result.append(f" ({node.note})", "dim") if node.checked else Text(node.note)
+            table.add_row(*map(Text, cells), result)  # as it is: a name may look like markup
+        return Group(table, *self._summary())
+
+    def _summary(self) -> list[Text]:
+        operations = {node.node: node for node in self.nodes}
+        rules = sum(len(node.argnums) for node in operations)
+        lines = [Text(f"all {rules} rules are right", "green")] if self.ok else []
+        if unchecked := sum(not node.checked for node in self.nodes):
+            lines.append(Text(f"{unchecked} of {len(operations)} operations not checked"))
+        if self.failures:
+            lines.append(Text(f"{len(self.failures)} of {rules} rules wrong:", "bold red"))
+        for node in self.failures:
+            lines.append(Text(f"  {node.op}, {node.line or 'no line known'}"))
+            lines.append(
+                Text(f"    its rule for {node.argument}, {node.kind}: {node.diagnosis and node.diagnosis.reason}")
+            )
+        not_run = [f"{node.op} for {name} ({node.layer})" for node in operations.values() for name in node.not_run]
+        if not_run:
+            lines.append(Text(f"not run, as no gradient is wanted: {', '.join(dict.fromkeys(not_run))}", "dim"))
+        return lines
 
 
 def check_graph(loss: Any) -> GraphReport:
@@ -42,58 +143,50 @@ def check_graph(loss: Any) -> GraphReport:
 
 
 def _check(view: GraphView, node: Node) -> list[CheckedNode]:
-    primitive, recorded = node.primitive, view.args(node)
-    constants = [i for i, arg in enumerate(recorded) if is_float(arg) and i not in node.argnums and _has_rule(node, i)]
+    primitive, args, line = node.primitive, view.args(node), node.call.line
+    constants = [i for i, arg in enumerate(args) if is_float(arg) and i not in node.argnums and _has_rule(node, i)]
+    not_run = tuple(argument_name(primitive, i) for i in constants if not primitive.hides_graph)
+    plain = CheckedNode(primitive.name, view.layer(node).title, None if line is None else str(line), not_run, node)
 
-    def result(
-        difference: float, kinks: int = 0, note: str = "", argnum: int | None = None, found: Diagnosis | None = None
-    ) -> CheckedNode:
-        argument = None if argnum is None else argument_name(primitive, argnum)
-        not_run = tuple(argument_name(primitive, i) for i in constants)
-        line, title = node.call.line, view.layer(node).title
-        where = None if line is None else str(line)
-        return CheckedNode(primitive.name, title, where, difference, kinks, note, argument, found, not_run, node)
+    def wrong(argnum: int, found: Diagnosis, **what: Any) -> CheckedNode:
+        return replace(plain, argument=argument_name(primitive, argnum), diagnosis=found, **what)
+
+    def not_checked(why: str, **what: Any) -> list[CheckedNode]:
+        return [replace(plain, note=f"not checked: {why}", **what)]
 
     if primitive.hides_graph:
-        constants = []
-        return [result(np.nan, note="not checked: it is a graph for each part; check the module within DataParallel")]
-    if any(np.isnan(recorded[i]).any() for i in node.argnums):
-        return [result(np.nan, note="not checked: its inputs hold NaN")]
-    claim, part = of_a_part(claim_of(node, recorded))
-    if claim.is_random(claim.call(), times=1):
-        return [result(np.nan, note="not checked: random or stateful")]
+        return not_checked("it is a graph for each part; check the module within DataParallel")
+    if any(np.isnan(args[i]).any() for i in node.argnums):
+        return not_checked("its inputs hold NaN")
+    claim, part = of_a_part(claim_of(node, args))
+    if claim.is_random(times=1):
+        return not_checked("random or stateful")
     try:
         verdict = judge(claim, node.argnums)
+        seen: dict[str, Any] = {"difference": verdict.difference, "kinks": verdict.kinks}
+        if verdict.ok is None:
+            return not_checked(verdict.note, **seen)
+        if verdict.ok:
+            lower = [(i, _rounded(args[i], gradient)) for i, gradient in verdict.gradients.items()]
+            note = ", ".join(filter(None, (verdict.note, part)))
+            return [wrong(i, found, **seen) for i, found in lower if found] or [replace(plain, note=note, **seen)]
+        if claim.is_random(times=8):
+            return not_checked("random or stateful")
+        alone = {i: judge(claim, [i]) for i in node.argnums}
     except Exception as error:
-        failing = [i for i in node.argnums if _fails(claim, i)]
-        if not failing:
-            return [result(np.nan, note=f"not checked: it fails next to its inputs: {type(error).__name__}: {error}")]
-        failed = Diagnosis("unknown", f"it fails: {type(error).__name__}: {error}")
-        return [result(np.nan, 0, "", argnum, failed) for argnum in failing]
-    note = ", ".join(filter(None, (verdict.note, part)))
-    if verdict.ok is None:
-        return [result(verdict.difference, verdict.kinks, f"not checked: {verdict.note}")]
-    if verdict.ok:
-        rounded = [(i, _rounded(recorded[i], gradient)) for i, gradient in (verdict.gradients or {}).items()]
-        wrong = [result(verdict.difference, verdict.kinks, note, i, found) for i, found in rounded if found]
-        return wrong or [result(verdict.difference, verdict.kinks, note)]
-    if claim.is_random(claim.call(), times=8):
-        return [result(np.nan, note="not checked: random or stateful")]
-    alone = {i: judge(claim, [i]) for i in node.argnums}
-    wrong = [
-        result(one.difference, one.kinks, part, i, found)
+        said = f"it fails: {type(error).__name__}: {error}"
+        failing = [wrong(i, Diagnosis("unknown", said)) for i in node.argnums if _fails(claim, i)]
+        return failing or not_checked(f"next to its inputs {said}")
+    failing = [
+        wrong(i, found, difference=one.difference, kinks=one.kinks, note=part)
         for i, one in alone.items()
-        if one.ok is False and (found := diagnose(claim, i))
+        if one.ok is False and (found := diagnose(claim, i, one))
     ]
-    if wrong:
-        return wrong
-    if verdict.at_kinks and all(one.ok for one in alone.values()):
+    if not failing and verdict.at_kinks:
         many = f"{verdict.kinks} elements of its value, at a kink or a tie"
         reason = f"each argument's part is valid and the sum is not for {many}: does each of equal winners receive all?"
-        return [result(verdict.difference, verdict.kinks, part, node.argnums[-1], Diagnosis("tie", reason))]
-    if any(check_kinks(claim, i).kinked.any() for i in node.argnums):
-        return [result(verdict.difference, verdict.kinks, "several are tied, and the gradient is a valid one")]
-    return [result(verdict.difference, verdict.kinks, "not checked: it differs by too little to tell")]
+        failing = [wrong(node.argnums[-1], Diagnosis("tie", reason), note=part, **seen)]
+    return failing or not_checked("it differs by too little to tell", **seen)
 
 
 def _has_rule(node: Node, argnum: int) -> bool:
@@ -103,10 +196,8 @@ def _has_rule(node: Node, argnum: int) -> bool:
 
 def _rounded(recorded: Array, gradient: Array) -> Diagnosis | None:
     """Whether a rule gives numbers of a lower precision than what it was recorded with."""
-    precision = precision_of(gradient)
-    if precision is None or (precision == "float32" and recorded.dtype.itemsize < 8):
-        return None
-    return Diagnosis("precision", f"all numbers of the gradient are {precision}, and right to that precision")
+    found = rounded(gradient)
+    return None if found and "float32" in found.reason and recorded.dtype.itemsize < 8 else found
 
 
 def _fails(claim: Claim, argnum: int) -> bool:
@@ -119,13 +210,14 @@ def _fails(claim: Claim, argnum: int) -> bool:
 
 def claim_of(node: Node, args: Sequence[Any]) -> Claim:
     """A recorded operation and its rules, on float64 copies of arrays."""
-    primitive, settings = node.primitive, node.settings
+    primitive = node.primitive
 
     def vjp(g: Array, *arrays: Any, **settings: Any) -> list[Array | None]:
         out = np.asarray(primitive.function(*arrays, **settings))
-        count = range(len(arrays))
         return [
-            np.asarray(primitive.rule(i)(g, out, *arrays, **settings)) if i in node.argnums else None for i in count
+            np.asarray(primitive.rule(i)(g, out, *arrays, **settings)) if i in node.argnums else None
+            for i in range(len(arrays))
         ]
 
-    return Claim(primitive.function, vjp, tuple(a.astype(np.float64) if is_float(a) else a for a in args), settings)
+    arrays = tuple(array.astype(np.float64) if is_float(array) else array for array in args)
+    return Claim(primitive.function, vjp, arrays, node.settings)

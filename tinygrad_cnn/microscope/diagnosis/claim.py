@@ -19,6 +19,8 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 #: Step sizes of differences, relative to each element; the first two are tried first.
 STEPS = (1e-6, 1e-5)
 ALL_STEPS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5)
+#: Part of each seed, so that random numbers are not by chance those of the arrays.
+SEED = 5091
 #: By so much of its size a value in float64 may be rounded.
 ROUNDED = 1e-15
 #: The slope of an output is steady if another step changes it by at most this share.
@@ -45,9 +47,13 @@ class Claim:
         """The same with another array in the place of one."""
         return replace(self, arrays=(*self.arrays[:argnum], array, *self.arrays[argnum + 1 :]))
 
-    def with_setting(self, name: str, value: Any) -> Claim:
-        """The same with another value of one setting."""
-        return replace(self, settings={**self.settings, name: value})
+    def moved(self, argnums: Sequence[int], amount: float, seed: int) -> Claim:
+        """The same nearby, without ties: each element changed by up to `amount` of its size, the signs kept."""
+        claim, generator = self, np.random.default_rng((seed, SEED))
+        for i in argnums:
+            x = np.asarray(claim.arrays[i], np.float64)
+            claim = claim.with_array(i, x + amount * generator.uniform(-1, 1, x.shape) * step_sizes(x))
+        return claim
 
     def call(self) -> Array:
         """The function's value, as float64."""
@@ -67,8 +73,9 @@ class Claim:
 
         return value
 
-    def is_random(self, value: Array, times: int) -> bool:
+    def is_random(self, times: int) -> bool:
         """Whether the function gives something else when it is called again."""
+        value = self.call()
         return any(not np.array_equal(value, self.call(), equal_nan=True) for _ in range(times))
 
 
@@ -83,14 +90,9 @@ def step_sizes(x: Array) -> Array:
     So that steps of 1e-6 never leave the domain: of log, say, near 0.
     """
     if x.all():
-        return np.abs(x)
+        return np.asarray(np.abs(x))
     typical = float(np.sqrt(np.mean(np.square(x)))) if x.size else 0.0
     return np.where(x == 0, typical if typical > 0 else 1.0, np.abs(x))
-
-
-def perturbed(x: Array, amount: float, seed: int) -> Array:
-    """The array with every element changed by up to `amount` of its size: without ties, the signs kept."""
-    return x + amount * np.random.default_rng(seed).uniform(-1, 1, x.shape) * step_sizes(x)
 
 
 # ---- slopes
@@ -166,33 +168,32 @@ def one_sided_slopes(along: Callable[[float], Array], steps: Sequence[float] = S
     >>> slopes.before.round(3), slopes.after.round(3), slopes.kinked
     (array([ 0.,  1., -0.]), array([1., 1., 0.]), array([ True, False, False]))
     """
-    (found,) = _ladder(along, steps)
-    return found
+    return steps_by_error(along, steps)[0]
 
 
-def steps_by_error(along: Callable[[float], Array], steps: Sequence[float]) -> list[Slopes]:
+def steps_by_error(along: Callable[[float], Array], steps: Sequence[float] = ALL_STEPS) -> list[Slopes]:
     """The slopes for each of the steps but the last, those first that are most exact."""
-    return sorted(_ladder(along, steps), key=lambda slopes: slopes.error)
-
-
-def _ladder(along: Callable[[float], Array], steps: Sequence[float]) -> list[Slopes]:
     here = along(0.0)
     ends = [((here - along(-step)) / step, (along(step) - here) / step) for step in steps]
-    return [
+    slopes = [
         Slopes(here, *ends[i], (ends[i + 1][0] + ends[i + 1][1]) / 2, ends[i + 1][1] - ends[i + 1][0], step)
         for i, step in enumerate(steps[:-1])
     ]
+    return sorted(slopes, key=lambda one: one.error) if len(slopes) > 1 else slopes
 
 
-def elementwise_slopes(function: Callable[[Array], float], x: Array, steps: Array, where: Array) -> Array:
-    """The gradient of a number by an array, element by element, for a step of each; NaN where it is not asked for."""
-    x, slopes = x.copy(), np.full(x.shape, np.nan)
-    for index in np.argwhere(where):
-        at = tuple(index)
-        before, ends = x[at], []
-        for end in (before + steps[at], before - steps[at]):
-            x[at] = end
+def elementwise_slopes(function: Callable[[Array], Any], x: Array, steps: Array, places: Array) -> list[Any]:
+    """How a function of the array changes with each of some elements, by a central difference with a step of each.
+
+    >>> elementwise_slopes(lambda x: x**2, np.array([1.0, 3.0]), np.full(2, 0.5), np.array([1]))
+    [array([0., 6.])]
+    """
+    x, found = np.array(x), []
+    for place in places:
+        before, ends = x.flat[place], []
+        for end in (before + steps.flat[place], before - steps.flat[place]):
+            x.flat[place] = end
             ends.append(function(x))
-        x[at] = before
-        slopes[at] = (ends[0] - ends[1]) / (2 * steps[at])
-    return slopes
+        x.flat[place] = before
+        found.append((ends[0] - ends[1]) / (2 * steps.flat[place]))
+    return found

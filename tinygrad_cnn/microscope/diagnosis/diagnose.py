@@ -10,31 +10,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from .claim import Claim, is_float, perturbed
-from .entries import find_border, find_displacement, is_overwritten
-from .factors import find_factor, name_factor
-from .jacobian import Jacobian
-from .kinks import check_kinks
-from .probe import Probe, close, inner_products
-from .rearrangements import rearranged, rearranged_twice
-from .repairs import (
-    Diagnosis,
-    is_right_to_three_digits,
-    precision_of,
-    rounds_to,
-    with_another_shape,
-    with_plain_settings,
-)
+from .claim import Array, Claim
+from .entries import Entries, by_entries
+from .probe import Probe
+from .repairs import Diagnosis, with_a_factor, with_another_order, with_another_shape, with_plain_settings
+from .verdict import Verdict, compare, judge
 
 #: By how much the array is moved to where nothing is tied: far, or little, if the mistake does not show there.
 MOVES = (0.1, 1e-3)
+#: If so much depends on the length of the step, differences tell nothing.
+ROUGH = 1e-2
 #: For functions that are computed in float64 no longer step than this is better.
 LONG = 1e-4
-#: Rougher than this, relative to the slopes, differences tell nothing.
-ROUGH = 0.03
 
 
-def diagnose(claim: Claim, argnum: int) -> Diagnosis | None:
+def diagnose(claim: Claim, argnum: int, verdict: Verdict | None = None) -> Diagnosis | None:
     """Say what kind of mistake makes the gradient of one of the arrays wrong; None if it is not seen to be wrong.
 
     >>> square = Claim(lambda x: x**2, lambda g, x: [g * x], (np.array([1.0, -2.0, 3.0]),))
@@ -43,182 +33,93 @@ def diagnose(claim: Claim, argnum: int) -> Diagnosis | None:
     """
     with np.errstate(all="ignore"):
         try:
-            return _diagnose(Probe(claim, argnum))
+            return _diagnose(claim, argnum, verdict or judge(claim, [argnum]))
         except Exception as error:  # the function's, or the rule's, which must not hide that the gradient is wrong
-            return _unknown(f"it could not be looked into: {type(error).__name__}: {error}")
+            return Diagnosis("unknown", f"it could not be looked into: {type(error).__name__}: {error}")
 
 
-def _unknown(reason: str) -> Diagnosis:
-    return Diagnosis("unknown", reason)
-
-
-def _diagnose(here: Probe) -> Diagnosis | None:
-    if unusable := _not_numbers(here) or with_another_shape(here) or _random(here):
-        return unusable
-    if here.steps[0] > LONG and (found := _rough(here)):
-        return found
-    near = [
-        Probe.attempt(here.claim.with_array(here.argnum, perturbed(here.x, amount, 7)), here.argnum, here.steps)
-        for amount in MOVES
-    ]
-    wrong = [probe for probe in near if probe is not None and not probe.agrees()]
-    if not wrong and (any(near) or here.agrees()):
-        return _only_here(here)
-    base = wrong[0] if wrong else here
-    for question in (_constant, _not_linear, _factor, with_plain_settings, rearranged, _rounded):
-        if found := question(base):
+def _diagnose(claim: Claim, argnum: int, verdict: Verdict) -> Diagnosis | None:
+    if verdict.ok is None:
+        return Diagnosis("unknown", verdict.note)
+    if verdict.ok:
+        if verdict.step > LONG:
+            step = (
+                f"with steps of {verdict.step:g} differences agree with the gradient, with shorter ones they are noise"
+            )
+            return Diagnosis("precision", f"{step}: is the function computed in float32 somewhere?")
+        return rounded(verdict.gradients[argnum])
+    if verdict.at_kinks:
+        where = f"{verdict.kinks} elements of its value, at a kink or a tie"
+        return Diagnosis("tie", f"it is right but for {where}: do several equal winners receive all, or none any?")
+    near = [claim.moved([argnum], amount, 7) for amount in MOVES]
+    right = [_is_right(there, argnum) for there in near]
+    if False not in right and True in right:
+        reason = "the gradient is right next to this point and wrong exactly here: is a zero treated apart?"
+        return Diagnosis("unknown", reason)
+    base = Probe(near[right.index(False)] if False in right else claim, argnum)
+    if reason := _not_a_rule(base):
+        return Diagnosis("unknown", reason)
+    if base.claims.shape[1:] != base.x.shape:
+        return with_another_shape(base)
+    for repair in (with_a_factor, with_plain_settings, with_another_order, _precision):
+        if found := repair(base):
             return found
-    jacobian = Jacobian(base)
-    return _by_entries(jacobian) or rearranged_twice(base) or _unexplained(jacobian)
+    entries = Entries(base)
+    return by_entries(entries) or _unexplained(entries)
 
 
-# ---- before anything is compared
+def _is_right(claim: Claim, argnum: int) -> bool | None:
+    """Whether the gradient is right; None where that cannot be told, beyond the domain, say."""
+    try:
+        return compare(claim, [argnum]).ok
+    except Exception:
+        return None
 
 
-def _not_numbers(here: Probe) -> Diagnosis | None:
-    """NaN or inf in what the function or the rule gives."""
-    if here.x.size == 0 or here.value.size == 0:
-        return _unknown("there are no elements")
-    for what, answer in (("function", here.value), ("gradient", here.raw), ("gradient", here.claims)):
-        if not np.isfinite(answer).all():
-            name = "NaN" if np.isnan(answer).any() else "inf"
-            return _unknown(f"the {what} has {name} in {np.sum(~np.isfinite(answer))} of {answer.size} elements")
-    if not np.isfinite(here.slopes).all():
-        return _unknown("finite differences give NaN or inf: is the argument at the border of the domain?")
+def precision_of(numbers: Array) -> str | None:
+    """The shortest of float16 and float32 that holds all the numbers."""
+    some = numbers.ravel()[:1000]  # nearly always enough to see that it does not
+    for dtype in (np.float16, np.float32):
+        if some.any() and all(np.array_equal(part.astype(dtype), part) for part in (some, numbers)):
+            return np.dtype(dtype).name
     return None
 
 
-def _random(here: Probe) -> Diagnosis | None:
-    """A function or a rule that does not give the same again."""
-    if here.claim.is_random(here.value, times=3):
-        return _unknown("the function gives something else when it is called again: is it random?")
-    if not np.array_equal(here.raw, here.pull_back(np.ones(here.value.shape))):
-        return _unknown("the rule gives something else when it is called again")
-    return None
+def rounded(gradient: Array) -> Diagnosis | None:
+    """Whether all numbers of a gradient that is right are of a lower precision."""
+    precision = precision_of(gradient)
+    reason = f"all numbers of the gradient are {precision}, and right to that precision"
+    return None if precision is None else Diagnosis("precision", reason)
 
 
-def _rough(here: Probe) -> Diagnosis | None:
-    """A function that is not computed in float64: None if it is, and if it is wrong besides."""
-    if not here.depends():
-        return None
-    if here.roughness > ROUGH:
-        return _unknown("finite differences are noise, whatever their step: is it a step (a rounding, a comparison)?")
-    precision = precision_of(here.value)
-    if (precision is None and here.roughness < 1e-6) or not close(here.claimed, here.right, 4 * here.roughness):
-        return None
-    return Diagnosis(
-        "precision",
-        f"with steps of {here.steps[0]:g} differences agree with the gradient, with shorter ones they are noise: is "
-        f"the function computed in {precision or 'float32'} somewhere?",
-    )
+def _precision(base: Probe) -> Diagnosis | None:
+    """A gradient that is right to two digits, and of a lower precision."""
+    near = np.abs(base.claimed - base.right).max() <= 2e-2 * np.abs(base.right).max(initial=0)
+    return rounded(base.claims) if near else None
 
 
-# ---- wrong at this point only
-
-
-def _only_here(here: Probe) -> Diagnosis | None:
-    """Ties and kinks, and what is wrong by less than what random directions show."""
-    if found := _rounded(here):
-        return found
-    kinks = check_kinks(here.claim, here.argnum)
-    count, total = int(kinks.kinked.sum()), kinks.kinked.size
-    if not kinks.valid:
-        return Diagnosis(
-            "tie",
-            f"it is right but for {count} of {total} elements of its value, at a kink or a tie: do several equal "
-            "winners receive the whole gradient, or none any?",
-        )
-    if not kinks.valid_elsewhere and not here.agrees():
-        return _unknown("the gradient is right next to this point and wrong exactly here: is a zero treated apart?")
-    if count:
-        return None
-    jacobian = Jacobian(here)
-    return _by_entries(jacobian) or _unexplained(jacobian) if jacobian.wrong.any() else None
-
-
-# ---- wrong at any point
-
-
-def _constant(base: Probe) -> Diagnosis | None:
+def _not_a_rule(base: Probe) -> str:
+    """What no rule is: without numbers, of a function that does not change, zero, or not linear in its cotangent."""
+    if (unusable := ~np.isfinite(base.claims)).any():
+        return f"the gradient has NaN or infinity in {unusable.sum()} of {unusable.size} elements"
+    if base.tolerance > ROUGH:
+        return "finite differences are noise, whatever their step: is it random, or a step (a rounding, a comparison)?"
     if not base.depends():
-        return _unknown(
-            "the function does not change at small steps, and the gradient is not zero: is it a step (a rounding, a "
-            "comparison, an argmax), or is something computed in it without the argument?"
-        )
+        what = "is it a step (a rounding, a comparison, an argmax), or is something computed in it without the argument"
+        return f"the function does not change at small steps, and the gradient is not zero: {what}?"
     if not base.claims.any():
-        cuts = ".detach(), .data, .numpy(), Tensor(...)"
-        return _unknown(f"backpropagation gives zero everywhere: is the path cut ({cuts})?")
-    return None
+        return "backpropagation gives zero everywhere: is the path cut (.detach(), .data, .numpy(), Tensor(...))?"
+    one, two, _ = base.cotangents
+    apart = base.claim.pull_back(base.argnum, one + 2 * two) - (base.claims[0] + 2 * base.claims[1])
+    if np.abs(apart).max() > 2e-2 * np.abs(base.claims).max():
+        return "the gradient is not linear in the cotangent: is g forgotten in the rule, or compared, squared, clipped?"
+    return ""
 
 
-def _not_linear(base: Probe) -> Diagnosis | None:
-    """A rule must be linear in its cotangent."""
-    one, two = base.cotangents[:2]
-    if close(base.pull_back(2 * one), base.claims[0], 1e-4):
-        return _unknown("the gradient does not depend on the cotangent's size: is g forgotten in the rule, or clipped?")
-    if not close(base.pull_back(one + two), base.claims[0] + base.claims[1], 2e-2):
-        return _unknown("the gradient is not linear in the cotangent: does the rule compare, square or clip it?")
-    return None
-
-
-def _factor(base: Probe) -> Diagnosis | None:
-    k = find_factor(base)
-    if k is None:
-        return None
-    if abs(k + 1) <= 1e-5:
-        return Diagnosis("sign", "the gradient is the right one with the wrong sign")
-    return Diagnosis("factor", name_factor(k, base))
-
-
-def _rounded(base: Probe) -> Diagnosis | None:
-    """A rule that rounds what it gives, or the cotangent."""
-    apart = np.abs(base.claimed - base.right).max() / np.abs(base.right).max(initial=1e-300)
-    return rounds_to(base.claims[0], base.cotangents[0], base.pull_back) if apart <= 2e-2 else None
-
-
-def _by_entries(jacobian: Jacobian) -> Diagnosis | None:
-    """Where the wrong elements lie, and which outputs they have lost."""
-    wrong = _counted(jacobian)
-    if is_overwritten(jacobian):
-        reason = f"{wrong} lose a part of what reaches them from several outputs: is a += (np.add.at, a sum) missing?"
-        return Diagnosis("overlap", reason)
-    if displaced := find_displacement(jacobian):
-        axis, shift, per_output = displaced
-        if per_output:
-            how = f"{abs(per_output)} too {'close together' if per_output < 0 else 'far apart'}"
-            reason = f"the gradient has the right values along axis {axis}, but for every next output {how}"
-            return Diagnosis("stride", reason)
-        reason = f"the gradient is moved by {shift} along axis {axis}: is the padding cut off at the wrong end?"
-        return Diagnosis("border", reason)
-    if jacobian.wrong.any() and not jacobian.differs(jacobian.claims, -jacobian.right)[jacobian.wrong].any():
-        return Diagnosis("sign", f"the gradient has the wrong sign in {wrong}, and is right in the others")
-    if band := find_border(jacobian):
-        return Diagnosis("border", f"the gradient is wrong only in a band ({band}): is it the padding?")
-    return None
-
-
-def _unexplained(jacobian: Jacobian) -> Diagnosis:
+def _unexplained(entries: Entries) -> Diagnosis:
     """Nothing fits: say where it is wrong, with a hint."""
-    if is_right_to_three_digits(jacobian.claims, jacobian.right):
-        reason = "the gradient is right to three digits, now more and now less: is something in the rule float16?"
-        return Diagnosis("precision", reason)
-    return _unknown(f"the gradient is wrong in {_counted(jacobian)}{_hint(jacobian)}")
-
-
-def _counted(jacobian: Jacobian) -> str:
-    counted = f"{int(jacobian.wrong.sum())} of {len(jacobian.wrong)} elements"
-    return counted if len(jacobian.wrong) == jacobian.size else f"{counted} that were looked at"
-
-
-def _hint(jacobian: Jacobian) -> str:
-    base, wrong = jacobian.probe, jacobian.wrong
-    for i, array in enumerate(base.claim.arrays):
-        if i != base.argnum and is_float(array) and array.shape == base.x.shape:
-            other = Probe.attempt(base.claim, i, base.steps)
-            slopes = None if other is None else np.stack([other.slope(direction) for direction in base.directions])
-            if slopes is not None and base.agrees(right=inner_products(base.cotangents, slopes)):
-                return f"; it is the right one of argument {i}: are the two exchanged?"
+    base, wrong, hint = entries.base, entries.wrong, ""
     for name, side in (("negative", base.x < 0), ("positive", base.x > 0)):
-        if np.array_equal(wrong, side.ravel()[jacobian.elements]) and not wrong.all():
-            return f", all those that are {name} and no others"
-    return "" if wrong.any() else "; was the wrong one not among them?"
+        if np.array_equal(wrong, side.ravel()[entries.elements]) and not wrong.all():
+            hint = f", all those that are {name} and no others"
+    return Diagnosis("unknown", f"the gradient is wrong in {entries.counted()}{hint}")

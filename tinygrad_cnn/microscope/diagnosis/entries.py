@@ -1,36 +1,113 @@
-"""Where a gradient is wrong: entries of the Jacobian that the rule has lost, or put elsewhere."""
+"""Where a gradient is wrong: entries of the Jacobian that the rule has lost, or put elsewhere.
+
+The Jacobian has a row for each output and a column for each element. Differences give its columns, the rule its rows.
+All are compared of a small array, some of a large one.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from .claim import Array
-from .jacobian import FEWEST, WIDEST, Jacobian, coordinates
+from .claim import Array, elementwise_slopes, step_sizes
+from .probe import Probe, inner_products
+from .repairs import Diagnosis
 
-#: How many elements there must be for a border not to be chance, and how many inside.
-ENOUGH, INSIDE = 12, 4
+#: How many columns and rows, and numbers in them, at most; so many columns are never too many.
+MOST, NUMBERS, FEWEST = 600, 4e6, 12
+#: How wide a border is looked at; how many elements there must be for it not to be chance, and how many inside.
+WIDEST, ENOUGH, INSIDE = 3, 12, 4
 
-# ---- lost
+
+class Entries:
+    """Some columns of the Jacobian, and some of the rows that meet them as the rule has them.
+
+    Attributes:
+        elements: flat places of the elements in the array.
+        slopes: by differences: (outputs, elements).
+        reached: which outputs depend on which elements, as far as differences show it.
+        right, claims: the gradients of the elements for the probe's cotangents: (cotangents, elements).
+        wrong: which elements are wrong.
+        rows: flat places of the outputs of which the rule is asked; and `rule`, what it has in these rows, for all x.
+    """
+
+    def __init__(self, base: Probe) -> None:
+        self.base = base
+        size, outputs = base.x.size, base.value.size
+        count = max(FEWEST, int(min(MOST, NUMBERS / (outputs + 1))))
+        self.is_whole = size <= count and outputs <= MOST
+        self.elements = np.arange(size) if size <= count else self._sample(count)
+        self.slopes = self.columns(self.elements)
+        each, noise = np.abs(self.slopes), 1e-8 * np.abs(base.value).max(initial=0)
+        noise = noise / step_sizes(base.x).ravel()[self.elements]
+        self.reached: Array = each > np.maximum(1e-6 * each.max(axis=0), noise)
+        self.right = inner_products(base.cotangents, self.slopes.T)
+        self.claims = base.claims.reshape(len(base.claims), -1)[:, self.elements]
+        self.noise = 0.1 * noise * np.sqrt(outputs)
+        self.wrong = self.differs(self.claims, self.right)
+        met = [np.flatnonzero(self.reached[:, column]) for column in np.flatnonzero(self.wrong)[: FEWEST // 2]]
+        some = [np.random.default_rng(6).permutation(rows)[:FEWEST] for rows in met]
+        self.rows = np.arange(outputs) if outputs <= MOST else np.unique(np.concatenate([[0], *some]).astype(int))
+        given = np.zeros((len(self.rows), outputs))
+        given[np.arange(len(self.rows)), self.rows] = 1
+        self.rule = np.stack([base.claim.pull_back(base.argnum, c.reshape(base.value.shape)).ravel() for c in given])
+
+    def columns(self, elements: Array) -> Array:
+        """How every output changes with each of some elements: (outputs, elements)."""
+        base = self.base
+        call = lambda x: base.claim.with_array(base.argnum, x).call().ravel()  # noqa: E731
+        return np.stack(elementwise_slopes(call, base.x, step_sizes(base.x) * base.step, elements), axis=1)
+
+    def _sample(self, count: int) -> Array:
+        """Places inside and near the borders."""
+        generator, shape = np.random.default_rng(4), np.asarray(self.base.x.shape)
+        near: Array = np.asarray(generator.random((count, len(shape))) < 0.4)
+        at = generator.integers(0, np.where(near, np.minimum(shape, WIDEST), shape))
+        at = np.where(near & (generator.random(near.shape) < 0.5), shape - 1 - at, at)
+        return np.unique(np.ravel_multi_index(tuple(at.T), self.base.x.shape))
+
+    def differs(self, claims: Array, right: Array) -> Array:
+        """Which elements of two gradients differ."""
+        size = np.maximum(np.abs(claims), np.abs(right))
+        room = 10 * self.base.tolerance * (size + 0.01 * np.sqrt(np.mean(right**2))) + self.noise
+        return np.asarray((np.abs(claims - right) > room).any(axis=0))
+
+    def counted(self) -> str:
+        """How many are wrong."""
+        counted = f"{int(self.wrong.sum())} of {len(self.wrong)} elements"
+        return counted if len(self.wrong) == self.base.x.size else f"{counted} that were looked at"
 
 
-def is_overwritten(jacobian: Jacobian) -> bool:
+def by_entries(entries: Entries) -> Diagnosis | None:
+    """What the wrong elements have lost, by how much they are moved, or the border at which they lie."""
+    wrong, counted = entries.wrong, entries.counted()
+    if is_overwritten(entries):
+        reason = f"{counted} lose a part of what reaches them from several outputs: is a += (np.add.at, a sum) missing?"
+        return Diagnosis("overlap", reason)
+    if moved := _moved(entries):
+        return moved
+    if wrong.any() and not entries.differs(entries.claims, -entries.right)[wrong].any():
+        return Diagnosis("sign", f"the gradient has the wrong sign in {counted}, and is right in the others")
+    matters = np.asarray(entries.reached.any(axis=0))
+    if band := _band(entries.base.x.shape, entries.elements, wrong, matters):
+        return Diagnosis("border", f"the gradient is wrong only {band}: is it the padding?")
+    return None
+
+
+def is_overwritten(entries: Entries) -> bool:
     """Whether of what reaches the wrong elements from several outputs some is missing, and the rest is right.
 
     If other elements are right, fewer outputs depend on these. At a border it would be the other way round.
     """
-    j, wrong = jacobian, jacobian.wrong
-    right = ~wrong & (j.counts > 0)
-    if not wrong.any() or j.counts[wrong].min() < 2:
+    wrong, counts = entries.wrong, entries.reached.sum(axis=0)
+    right = ~wrong & (counts > 0)
+    if not wrong.any() or counts[wrong].min() < 2 or (right.any() and counts[right].max() >= counts[wrong].min()):
         return False
-    if right.any() and j.counts[right].max() >= j.counts[wrong].min():
-        return False
-    columns = np.flatnonzero(wrong) if j.is_whole else np.flatnonzero(wrong)[: FEWEST // 2]
-    rule, slopes = j.rule[:, j.elements[columns]], j.slopes[np.ix_(j.rows, columns)]
-    room = 1e-4 * np.abs(slopes) + 1e-6 * np.abs(j.slopes[:, columns]).max(axis=0, initial=0)
+    columns = np.flatnonzero(wrong) if entries.is_whole else np.flatnonzero(wrong)[: FEWEST // 2]
+    rule, slopes = entries.rule[:, entries.elements[columns]], entries.slopes[np.ix_(entries.rows, columns)]
+    room = 1e-4 * np.abs(slopes) + 1e-6 * np.abs(entries.slopes[:, columns]).max(axis=0, initial=0)
     same, zero, something = np.abs(rule - slopes) <= room, np.abs(rule) <= room, np.abs(slopes) > room
     kept, dropped = same & something, zero & something
     if (~same & ~zero).any() or not dropped.any(axis=0).all() or not (kept & dropped.any(axis=0)).any():
@@ -39,144 +116,93 @@ def is_overwritten(jacobian: Jacobian) -> bool:
     before = dropped.astype(np.float32) @ kept.astype(np.float32).T > 0
     if (before & before.T).any():
         return False
-    if right.any() or not j.is_whole:
-        return True
+    if not entries.is_whole:  # what the rule has for other elements has to be the function's as well
+        others = np.random.default_rng(8).permutation(np.flatnonzero(entries.rule.any(axis=0)))[:FEWEST]
+        rule, slopes = entries.rule[:, others], entries.columns(others)[entries.rows]
+        return not ((np.abs(rule - slopes) > 1e-4 * np.abs(slopes).max()) & (rule != 0)).any()
     # outputs at the border alone, or the last ones alone, are lost where they are left out: by a loop that is too short
-    lost, shape = dropped.any(axis=1), j.probe.value.shape
-    many = bool(lost.mean() >= 0.5)
-    return find_band(shape, coordinates(j.rows, shape), lost, np.ones(len(lost), bool), both=many) is None
+    lost = dropped.any(axis=1)
+    band = _band(entries.base.value.shape, entries.rows, lost, np.ones_like(lost), one_side=bool(lost.mean() < 0.5))
+    return bool(right.any()) or not band
 
 
-# ---- at the border
-
-
-def find_border(jacobian: Jacobian) -> str | None:
-    """The band along some axes in which the wrong elements lie, if all others are right."""
-    return find_band(jacobian.probe.x.shape, jacobian.places, jacobian.wrong, jacobian.counts > 0)
-
-
-def find_band(shape: tuple[int, ...], places: Array, wrong: Array, matters: Array, both: bool = False) -> str | None:
+def _band(shape: tuple[int, ...], places: Array, wrong: Array, matters: Array, one_side: bool = True) -> str:
     """The narrowest band at the border of which (nearly) all that matters is wrong, and all inside right.
 
-    None if there is none, or if there are so few elements that it may be chance. With `both`, at both ends of an axis.
+    Nothing if there is none, or so few elements that it may be chance.
     """
-    matters = matters | wrong
-    best: tuple[float, str] | None = None
-    for widths in _borders(shape) if matters.sum() >= ENOUGH and wrong.sum() >= 2 else ():
-        if both and not all(before and after for before, after in widths.values()):
+    matters, found = matters | wrong, list[tuple[int, str]]()
+    at = np.unravel_index(places, shape) if shape else ()
+    for axes, before, after in _bands(shape) if matters.sum() >= ENOUGH and wrong.sum() >= 2 else ():
+        inside = np.logical_and.reduce([(at[i] >= before) & (at[i] < shape[i] - after) for i in axes])
+        outside = ~inside & matters
+        if wrong[inside].any() or wrong[outside].mean() < 0.9 or (inside & matters).sum() < INSIDE:
             continue
-        inside = np.ones(len(wrong), bool)
-        for axis, (before, after) in widths.items():
-            inside &= (places[axis] >= before) & (places[axis] < shape[axis] - after)
-        band = ~inside & matters
-        if wrong[inside].any() or wrong[band].mean() < 0.9 or (inside & matters).sum() < INSIDE:
-            continue
-        score = float(band.sum()) + 0.01 * sum(map(sum, widths.values()))
-        if best is None or score < best[0]:
-            ends = [
-                (n, end, axis) for axis, both_ends in widths.items() for n, end in zip(both_ends, ENDS, strict=True)
-            ]
-            best = score, ", ".join(f"{n} at the {end} of axis {axis}" for n, end, axis in ends if n)
-    return best[1] if best else None
+        if one_side or (before and after):
+            where = f"in {before} at the start and {after} at the end of axis {' and '.join(map(str, axes))}"
+            found.append((int(outside.sum()), where))
+    return min(found)[1] if found else ""
 
 
-ENDS = ("start", "end")
-
-
-def _borders(shape: tuple[int, ...]) -> Iterator[dict[int, tuple[int, int]]]:
-    """Widths before and after, for one axis or two, none of them as wide as half the axis."""
-    wide = range(WIDEST + 1)
-    long = [axis for axis, n in enumerate(shape) if n >= 3]
+def _bands(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], int, int]]:
+    """Axes, one or two, and widths before and after, none of them as wide as half an axis."""
+    long, widths = [axis for axis, n in enumerate(shape) if n >= 3], range(WIDEST + 1)
     for axes in [*itertools.combinations(long, 1), *itertools.combinations(long, 2)]:
-        ways = [[(a, b) for a in wide for b in wide if a + b > 0 and max(a, b) < shape[axis] / 2] for axis in axes]
-        yield from (dict(zip(axes, widths, strict=True)) for widths in itertools.product(*ways))
+        for before, after in itertools.product(widths, widths):
+            if before + after > 0 and max(before, after) < min(shape[axis] for axis in axes) / 2:
+                yield axes, before, after
 
 
-# ---- elsewhere
-
-
-class Displacement(NamedTuple):
-    """By how much the rule puts what belongs to an output beside its place, along an axis of the array.
-
-    `shift` if it is the same for all outputs, else `per_output`: more and more from one to the next.
-    """
-
-    axis: int
-    shift: int
-    per_output: int
-
-
-def find_displacement(jacobian: Jacobian) -> Displacement | None:
-    """Whether every row of the rule is the function's, moved along the axes of the array.
+def _moved(entries: Entries) -> Diagnosis | None:
+    """Whether every row of the rule is the function's, moved along an axis of the array.
 
     Moved by as much for every output: cut off at the wrong end. By more for every next one: as for another stride. What
     is moved over the border is lost, and what comes in there is not known. So the law is read from rows that are moved
     as a whole, and has to hold for what is left of the others.
     """
-    x, value = jacobian.probe.x, jacobian.probe.value
-    if not jacobian.is_whole or x.ndim == 0 or value.ndim == 0:
+    shape, outputs = entries.base.x.shape, np.flatnonzero(entries.reached.any(axis=1))
+    if not (entries.is_whole and shape and entries.base.value.shape):
         return None
-    outputs = np.flatnonzero(jacobian.reached.any(axis=1))
-    right, claimed = (rows[outputs].reshape(-1, *x.shape) for rows in (jacobian.slopes, jacobian.rule))
-    found = [_shift(a, b) for a, b in zip(right, claimed, strict=True)]
-    whole = [i for i, shift in enumerate(found) if shift is not None]
-    if len(whole) < 2 or len(whole) < 0.1 * len(found):
+    at = np.array([np.ones(len(outputs)), *np.unravel_index(outputs, entries.base.value.shape)]).T
+    rows = [(entries.slopes[i].reshape(shape), entries.rule[i].reshape(shape)) for i in outputs]
+    shifts = {i: shift for i, row in enumerate(rows) if (shift := _shift(*row)) is not None}
+    if len(shifts) < max(2, 0.1 * len(rows)):
         return None
-    of_outputs = np.concatenate([coordinates(outputs, shape) for shape in _split(value.shape)])
-    moved = np.array([found[i] for i in whole])
-    laws = [law for axis in range(x.ndim) if (law := _law(moved[:, axis], of_outputs[:, whole])) is not None]
-    if len(laws) < x.ndim:
+    law = np.linalg.lstsq(at[[*shifts]], np.array([*shifts.values()]), rcond=None)[
+        0
+    ]  # a start, and how much for each next one
+    if not all(_is_moved(*row, shift) for row, shift in zip(rows, np.rint(at @ law).astype(int), strict=True)):
         return None
-    shifts = np.stack([start + slope * of_outputs[along] for start, slope, along in laws], axis=1)
-    for a, b, shift in zip(right, claimed, shifts, strict=True):
-        to, origin = _overlap(a.shape, tuple(map(int, shift)))
-        if b.any() and np.abs(b[to] - a[origin]).max(initial=0) > 1e-4 * np.abs(a).max():
-            return None
-    wrong = [(axis, start, slope) for axis, (start, slope, _) in enumerate(laws) if (start, slope) != (0, 0)]
-    return Displacement(wrong[0][0], 0 if wrong[0][2] else wrong[0][1], wrong[0][2]) if wrong else None
-
-
-def _split(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """The shape, and as it would be if one of its axes were two: rows and columns of windows, side by side.
-
-    >>> list(_split((2, 6)))
-    [(2, 6), (2, 3, 2), (2, 2, 3)]
-    """
-    yield shape
-    for axis, n in enumerate(shape):
-        yield from ((*shape[:axis], n // k, k, *shape[axis + 1 :]) for k in range(2, n // 2 + 1) if n % k == 0)
-
-
-def _law(shifts: Array, of_outputs: Array) -> tuple[int, int, int] | None:
-    """A start, a slope and a coordinate of the outputs by which the shifts go, if they do."""
-    if (shifts == shifts[0]).all():
-        return int(shifts[0]), 0, 0
-    for along, coordinate in enumerate(of_outputs):
-        first, last = coordinate.argmin(), coordinate.argmax()
-        if coordinate[first] < coordinate[last]:
-            slope = (shifts[last] - shifts[first]) // (coordinate[last] - coordinate[first])
-            start = shifts[first] - slope * coordinate[first]
-            if slope != 0 and (shifts == start + slope * coordinate).all():
-                return int(start), int(slope), along
+    for axis, (start, *each) in enumerate(np.rint(law).astype(int).T):
+        if step := max(each, key=abs):
+            how = f"{abs(step)} too {'close together' if step < 0 else 'far apart'}"
+            reason = f"the gradient has the right values along axis {axis}, but for every next output {how}"
+            return Diagnosis("stride", reason)
+        if start:
+            reason = f"the gradient is moved by {start} along axis {axis}: is the padding cut off at the wrong end?"
+            return Diagnosis("border", reason)
     return None
 
 
-def _shift(right: Array, claimed: Array) -> tuple[int, ...] | None:
-    """By how much `right` has to be moved to be `claimed`, with zeros coming in; None also if nothing is left of it."""
-    room = 1e-5 * np.abs(right).max()
-    here, there = (np.nonzero(np.abs(row) > room) for row in (right, claimed))
-    for corner in (np.min, np.max) if len(there[0]) else ():
-        shift = tuple(int(corner(b) - corner(a)) for a, b in zip(here, there, strict=True))
-        to, origin = _overlap(right.shape, shift)
-        moved = np.zeros(right.shape)
-        moved[to] = right[origin]
-        if np.abs(moved - claimed).max() <= 10 * room:
+def _shift(right: Array, claimed: Array) -> Array | None:
+    """By how much one row has to be moved to be the other, with zeros coming in; None also if nothing is left of it."""
+    for corner in (np.min, np.max) if claimed.any() and right.any() else ():
+        shift: Array = corner(_places(claimed), axis=0) - corner(_places(right), axis=0)
+        left = (_places(right) + shift >= 0) & (_places(right) + shift < right.shape)
+        if left.all(axis=1).sum() == len(_places(claimed)) and _is_moved(right, claimed, shift):
             return shift
     return None
 
 
-def _overlap(shape: tuple[int, ...], shift: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where what is moved comes to lie, and where it was."""
-    to = tuple(slice(max(s, 0), max(n + min(s, 0), 0)) for s, n in zip(shift, shape, strict=True))
-    origin = tuple(slice(max(-s, 0), max(n + min(-s, 0), 0)) for s, n in zip(shift, shape, strict=True))
-    return to, origin
+def _places(row: Array) -> Array:
+    return np.argwhere(np.abs(row) > 1e-5 * np.abs(row).max())
+
+
+def _is_moved(right: Array, claimed: Array, shift: Array) -> bool:
+    """Whether one row is the other, moved, but for what is moved over the border, and what comes in there."""
+    for a, b, by in ((right, claimed, shift), (claimed, right, -shift)) if claimed.any() else ():
+        to = _places(a) + by
+        to = to[((to >= 0) & (to < a.shape)).all(axis=1)]
+        if np.abs(a[*(to - by).T] - b[*to.T]).max(initial=0) > 1e-4 * np.abs(right).max():
+            return False
+    return True

@@ -11,18 +11,50 @@ from ...engine.autograd import grad
 from ...engine.graph import Node, topological_order
 from ...settings import instance, number
 from ...tensor import Tensor
-from .check_graph import check_graph
-from .claim import Array, Claim, elementwise_slopes, step_sizes
+from .check_graph import CheckedNode, check_graph
+from .claim import SEED, Array, Claim, elementwise_slopes, step_sizes
 from .diagnose import diagnose
-from .gradcheck_error import GradcheckError, failed_for, mismatch
-from .kinks import is_right_nearby
 from .repairs import Diagnosis
-from .report import CheckedNode
+from .verdict import is_right_nearby
 
 #: What differences are accepted by default, relative to the gradient.
 RTOL = 1e-3
 #: Kinds of mistakes that may be smaller than that, or lie in several inputs at once.
 HIDDEN = ("precision", "tie")
+
+
+class GradcheckError(AssertionError):
+    """A gradient that finite differences contradict.
+
+    Attributes:
+        input: the position of the input.
+        index: the worst element's place in it.
+        analytic, numeric: the gradient there by backpropagation, and by finite differences.
+        kind: what the mistake looks like: "factor", "sign", "transpose", "flip", "overlap" (a missing +=), "tie",
+            "border", "stride", "precision" or "unknown".
+        op, line: the operation whose rule is wrong, and the line that asked for it; None where it is not one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        input: int,
+        found: Diagnosis | None = None,
+        blamed: Sequence[CheckedNode] = (),
+        index: tuple[int, ...] = (),
+        analytic: float = np.nan,
+        numeric: float = np.nan,
+    ) -> None:
+        lines = [message]
+        if found is not None:
+            lines.append(found.reason if found.kind == "unknown" else f"it looks like {found.kind}: {found.reason}")
+        for node in {(one.op, one.line): one for one in blamed}.values():
+            lines.append(f"the rule of `{node.op}` for {node.argument} is wrong, asked for at {node.line}")
+        super().__init__("\n".join(lines))
+        self.input, self.index, self.analytic, self.numeric = input, index, analytic, numeric
+        self.kind = "unknown" if found is None else found.kind
+        self.op = blamed[0].op if blamed else None
+        self.line = blamed[0].line if blamed else None
 
 
 def gradcheck(
@@ -61,11 +93,8 @@ def gradcheck(
     instance(fn, "fn", "gradcheck", Callable)
     eps = number(eps, "eps", "gradcheck", above=0)
     atol, rtol = (number(value, name, "gradcheck", least=0) for name, value in (("atol", atol), ("rtol", rtol)))
-    inputs = (
-        [inputs]
-        if isinstance(inputs, (Tensor, np.ndarray))
-        else list(instance(inputs, "inputs", "gradcheck", Iterable))
-    )
+    single = isinstance(inputs, (Tensor, np.ndarray))
+    inputs = [inputs] if single else list(instance(inputs, "inputs", "gradcheck", Iterable))
     checked = [i for i, arg in enumerate(inputs) if _is_checked(arg)]
     if not checked:
         raise ValueError(
@@ -74,67 +103,69 @@ def gradcheck(
     args = [
         Tensor(np.array(arg, np.float64), requires_grad=True) if i in checked else arg for i, arg in enumerate(inputs)
     ]
-    claim = _claim(fn, args)
-    outputs = _outputs(fn(*args))
-    if claim.is_random(_joined(outputs), times=1):
+    claim, outputs = _claim(fn, args), _outputs(fn(*args))
+    if claim.is_random(times=1):
         raise ValueError("gradcheck expects a function that is not random: called again, fn gave something else")
     if not any(output.requires_grad for output in outputs):
-        raise GradcheckError(
-            "no output of fn depends on an input by recorded operations: was the path cut by .detach(), .data, "
-            ".numpy() or Tensor(...)?",
-            checked[0],
-        )
+        cuts = ".detach(), .data, .numpy() or Tensor(...)"
+        message = "no output of fn depends on an input by recorded operations"
+        raise GradcheckError(f"{message}: was the path cut by {cuts}?", checked[0])
     blamed = [one for output in outputs if isinstance(output.node, Node) for one in check_graph(output).failures]
-    generator = np.random.default_rng(0)
-    c = np.concatenate([generator.standard_normal(output.shape).ravel() for output in outputs])
+    c = np.random.default_rng((0, SEED)).standard_normal(claim.call().shape)
     try:
-        analytic = claim.vjp(c if len(outputs) > 1 else c.reshape(outputs[0].shape), *claim.arrays)
+        analytic = claim.vjp(c, *claim.arrays)
     except Exception as error:
-        raise (failed_for(error, checked[0], blamed) or error) from error
+        if not blamed:
+            raise
+        raise GradcheckError(f"backpropagation fails: {error}", checked[0], blamed[0].diagnosis, blamed) from error
     if all(gradient is None for gradient in analytic):
         raise GradcheckError(
             "no output of fn depends on an input by recorded operations, but on other tensors: fn has to use the "
             "arguments that it is given, which are copies of the inputs",
             checked[0],
         )
-    _refuse_float32(outputs, checked[0], blamed)
+    if not blamed:
+        _refuse_float32(outputs, checked[0])
 
-    accepted = []  # (largest difference, input, both gradients)
+    def contradicted(i: int, excess: Array, found: Diagnosis | None, failures: Sequence[CheckedNode]) -> GradcheckError:
+        backpropagated, numeric = both[i]
+        index = tuple(int(n) for n in np.unravel_index(np.argmax(excess), excess.shape))
+        message = (
+            f"the gradient of input {i} (shape {excess.shape}) is wrong in {int((excess > 0).sum())} of {excess.size} "
+            f"elements; the worst is at index {index}: backpropagation gives {backpropagated[index]:.9g}, finite "
+            f"differences give {numeric[index]:.9g}"
+        )
+        values = float(backpropagated[index]), float(numeric[index])
+        return GradcheckError(message, i, found, failures, index, *values)
+
+    both = {}
     for i in checked:
         x = claim.arrays[i]
         backpropagated = np.zeros(x.shape) if (gradient := analytic[i]) is None else gradient
-
-        def contracted(array: Array, i: int = i) -> float:
-            return float(np.sum(c * claim.with_array(i, array).call().ravel()))
-
+        contracted = lambda array, i=i: np.sum(c * claim.with_array(i, array).call())  # noqa: E731
         numeric, excess = np.zeros(x.shape), np.full(x.shape, np.inf)
         usual = eps * np.maximum(1, np.abs(x))
         for steps in (usual, 100 * usual, 1e-4 * step_sizes(x)):  # what differs has to do so for each of them
-            asked = excess > 0
+            places = np.flatnonzero(excess > 0)
             with np.errstate(all="ignore"):  # of a tiny number the usual step may leave the domain
-                numeric = np.where(asked, elementwise_slopes(contracted, x, steps, asked), numeric)
+                numeric.flat[places] = elementwise_slopes(contracted, x, steps, places)
             over = np.abs(backpropagated - numeric) - (atol + rtol * np.abs(numeric))
-            excess = np.where(asked, np.where(np.isfinite(over), over, np.inf), excess)  # NaN agrees with nothing
-        accepted.append((np.abs(backpropagated - numeric).max(initial=0), i, backpropagated, numeric))
-        if excess.size == 0 or excess.max() <= 0:
-            continue
-        if not blamed and is_right_nearby(claim, i):
-            continue  # at a kink or a tie, where every operation's own gradient is valid
+            excess.flat[places] = np.where(np.isfinite(over), over, np.inf).flat[places]  # NaN agrees with nothing
+        both[i] = backpropagated, numeric
+        if excess.size == 0 or excess.max() <= 0 or (not blamed and is_right_nearby(claim, [i])):
+            continue  # or at a kink or a tie, where every operation's own gradient is valid
         found = blamed[0].diagnosis if len({one.op for one in blamed}) == 1 else diagnose(claim, i)
-        found = found or Diagnosis("unknown", "next to this point the gradient is right")
-        raise mismatch(i, backpropagated, numeric, excess, found, blamed, outputs, args[i])
+        raise contradicted(i, excess, found, blamed)
     hidden = [failure for failure in blamed if failure.kind in HIDDEN] if rtol <= RTOL else []
-    if hidden and hidden[0].diagnosis is not None:  # small enough to be accepted, and a mistake all the same
-        _, i, backpropagated, numeric = max(accepted, key=lambda one: one[0])
-        difference = np.abs(backpropagated - numeric)
-        raise mismatch(i, backpropagated, numeric, difference, hidden[0].diagnosis, hidden, outputs, args[i])
+    if hidden:  # small enough to be accepted, and a mistake all the same
+        apart = {i: np.abs(backpropagated - numeric) for i, (backpropagated, numeric) in both.items()}
+        worst = max(checked, key=lambda i: apart[i].max(initial=0))
+        raise contradicted(worst, apart[worst], hidden[0].diagnosis, hidden)
     return True
 
 
 def _is_checked(arg: Any) -> bool:
-    if isinstance(arg, Tensor):
-        return arg.requires_grad
-    return isinstance(arg, np.ndarray) and arg.dtype.kind == "f"
+    return arg.requires_grad if isinstance(arg, Tensor) else isinstance(arg, np.ndarray) and arg.dtype.kind == "f"
 
 
 def _outputs(result: Any) -> list[Tensor]:
@@ -142,11 +173,6 @@ def _outputs(result: Any) -> list[Tensor]:
     if not isinstance(results, (list, tuple)) or not all(isinstance(output, Tensor) for output in results):
         raise TypeError(f"gradcheck expects fn to return a Tensor or several, got {type(result).__name__}")
     return [output for output in results if output.dtype.kind == "f"]
-
-
-def _joined(outputs: Sequence[Tensor]) -> Array:
-    values = [output.numpy() for output in outputs]
-    return values[0] if len(values) == 1 else np.concatenate([value.ravel() for value in values])
 
 
 def _claim(fn: Callable[..., Any], args: Sequence[Any]) -> Claim:
@@ -157,28 +183,26 @@ def _claim(fn: Callable[..., Any], args: Sequence[Any]) -> Claim:
         tensors = [Tensor(array, requires_grad=True) if i in positions else array for i, array in enumerate(arrays)]
         return _outputs(fn(*tensors)), tensors
 
+    def function(*arrays: Any) -> Array:
+        values = [output.numpy() for output in called(arrays)[0]]
+        return values[0] if len(values) == 1 else np.concatenate([value.ravel() for value in values])
+
     def vjp(g: Array, *arrays: Any) -> list[Array | None]:
         outputs, tensors = called(arrays)
-        ends = np.cumsum([output.numel() for output in outputs])[:-1]
-        parts = [g] if len(outputs) == 1 else np.split(g, ends)
+        parts = np.split(g.ravel(), np.cumsum([output.numel() for output in outputs])[:-1])
         used = [(o, part.reshape(o.shape)) for o, part in zip(outputs, parts, strict=True) if o.requires_grad]
         found = grad([o for o, _ in used], [tensors[i] for i in positions], [c for _, c in used], allow_unused=True)
         by_position = dict(zip(positions, found, strict=True))
         return [None if (one := by_position.get(i)) is None else one.numpy() for i in range(len(arrays))]
 
-    arrays = tuple(arg.numpy() if i in positions else arg for i, arg in enumerate(args))
-    return Claim(lambda *arrays: _joined(called(arrays)[0]), vjp, arrays)
+    return Claim(function, vjp, tuple(arg.numpy() if i in positions else arg for i, arg in enumerate(args)))
 
 
-def _refuse_float32(outputs: Sequence[Tensor], position: int, blamed: Sequence[CheckedNode]) -> None:
+def _refuse_float32(outputs: Sequence[Tensor], position: int) -> None:
     """Small steps of finite differences are lost in float32, as of the parameters of a model."""
-    nodes = topological_order(output.node for output in outputs if output.node is not None)
-    floats = (node for node in nodes if isinstance(node, Node) and node.requires_grad)
-    coarse = next((node for node in floats if node.out.dtype.itemsize < 8), None)
-    if coarse is not None and not blamed:
-        raise GradcheckError(
-            f"fn computes in {coarse.out.dtype}, in `{coarse.primitive.name}` at {coarse.call.line}: small steps of "
-            "finite differences are lost in it. Check a model in float64, which model.double() makes it compute in",
-            position,
-            kind="precision",
-        )
+    for node in topological_order(output.node for output in outputs if output.node is not None):
+        if isinstance(node, Node) and node.requires_grad and node.out.dtype.itemsize < 8:
+            where = f"fn computes in {node.out.dtype}, in `{node.primitive.name}` at {node.call.line}"
+            way_out = "Check a model in float64, which model.double() makes it compute in"
+            reason = f"small steps of finite differences are lost in it. {way_out}"
+            raise GradcheckError(where, position, Diagnosis("precision", reason))

@@ -1,18 +1,28 @@
-"""One thing changed: if the gradient is then right, that was the mistake. Here a setting, the shape, the precision."""
+"""One thing changed: if the gradient is then right, that was the mistake.
+
+Tried are a factor, a setting (no stride, no padding), the shape of the gradient, and another order of the elements: of
+the gradient, of the cotangent, or of another array that the rule is given.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .claim import Array
-from .probe import Probe, inner_products
+from ... import ops
+from .claim import Array, is_float
+from .probe import COUNT, Probe, inner_products
 
-#: Of so many numbers errors to both sides are not chance.
-ENOUGH = 12
+#: Fewer elements than these are in proportion whatever they are: it takes other numbers to tell a factor.
+MANY = 3
+#: So many numbers are moved about, at most, for the orders of one array.
+WORK = 3e7
 
 
 @dataclass(frozen=True)
@@ -29,35 +39,98 @@ class Diagnosis:
     reason: str
 
 
+# ---- a factor
+
+
+def with_a_factor(base: Probe) -> Diagnosis | None:
+    """A gradient that is k times the right one, everywhere, for every cotangent, and at other points as well."""
+    k, others = _proportion(base), _other_arrays(base)
+    if k is None:
+        return None
+    points = [base.claim.moved([base.argnum], amount, 11) for amount in (0.1, 0.3)]
+    if base.x.size < MANY:  # near 0 a slope may be nearly constant, as that of a sigmoid
+        points.append(base.claim.with_array(base.argnum, base.x + 1))
+    for claim in points:
+        if (there := Probe.attempt(claim, base.argnum)) and not _is(k, _proportion(there)):
+            return None
+    if there := Probe.attempt(base.claim.moved(others, 0.1, 20), base.argnum):
+        elsewhere = _proportion(there)
+        # an array may have to be as it is, rows that sum to one, say: then nothing is in proportion any more
+        if not _is(k, elsewhere) and (elsewhere is not None or base.x.size < MANY):
+            return None
+    if _is(-1, k):
+        return Diagnosis("sign", "the gradient is the right one with the wrong sign")
+    times = f"the gradient is {abs(k):.6g} times the right one{' and of the wrong sign' if k < 0 else ''}"
+    guess = next(filter(None, (_guess(abs(k), *number) for number in _numbers(base))), "")
+    return Diagnosis("factor", f"{times}{guess or ', everywhere and for every cotangent'}")
+
+
+def _other_arrays(base: Probe) -> list[int]:
+    """The positions of the other arrays of floats."""
+    return [i for i, array in enumerate(base.claim.arrays) if i != base.argnum and is_float(array)]
+
+
+def _proportion(probe: Probe) -> float | None:
+    """The k for which claimed = k · right, if there is one."""
+    square = float(np.sum(probe.right**2))
+    k = float(np.sum(probe.claimed * probe.right)) / square if square else 0.0
+    return k if k and probe.agree(probe.claimed, k * probe.right) else None
+
+
+def _is(a: float, b: float | None) -> bool:
+    return b is not None and abs(a - b) <= 1e-5 * abs(a)
+
+
+def _guess(k: float, n: float, name: str) -> str:
+    """What a factor says if it is a number or one part of it."""
+    of = f" ({n:.6g} is {name})" if name else ""
+    if _is(k, n) or _is(k, 1 / n):
+        how = "missing" if _is(k, n) == bool(name) else "too much"
+        return f": is {'1/' if name else 'a factor of '}{n:.6g} {how}{of}?"
+    return f": is {n:.6g} - 1 taken for {n:.6g}{of}, or the other way round?" if _is(k * (n - 1), n) else ""
+
+
+def _numbers(base: Probe) -> Iterator[tuple[float, str]]:
+    """What a rule may have forgotten, or have twice: 2, and how many elements there are along axes of an array."""
+    yield 2.0, ""
+    arrays = [(f"argument {i}", np.shape(array)) for i, array in enumerate(base.claim.arrays)]
+    for what, shape in [arrays[base.argnum], ("the output", base.value.shape), *arrays]:
+        for count in range(1, len(shape) + 1):
+            for axes in itertools.combinations(range(len(shape)), count):
+                if (number := math.prod(shape[axis] for axis in axes)) > 1:
+                    along = f"the length of axis {axes[0]}" if count == 1 else f"the product of axes {axes}"
+                    yield float(number), f"{along} of {what}"
+
+
 # ---- a setting
 
 
 def with_plain_settings(base: Probe) -> Diagnosis | None:
     """A stride, a dilation or a padding without which all is right."""
     for name, value in base.claim.settings.items():
-        kind, plain = _plain(name, value)
-        if plain is None or plain == value:
-            continue
-        there = Probe.attempt(base.claim.with_setting(name, plain), base.argnum, base.steps)
-        if there is not None and there.depends() and there.agrees():
-            return Diagnosis(kind, f"with {name} = {plain} the gradient is right, with {name} = {value} it is wrong")
+        for kind, words, number in PLAIN:
+            plain = _filled(value, number) if any(word in name.lower() for word in words) else None
+            if plain in (None, value):
+                continue
+            settings = {**base.claim.settings, name: plain}
+            there = Probe.attempt(replace(base.claim, settings=settings), base.argnum)
+            if there and there.agree(there.claimed, there.right):
+                return Diagnosis(
+                    kind, f"with {name} = {plain} the gradient is right, with {name} = {value} it is wrong"
+                )
     return None
 
 
-def _plain(name: str, value: Any) -> tuple[str, Any]:
-    """The setting as if there were no stride, no dilation, no padding; None for all others.
-
-    >>> _plain("stride", (2, 3)), _plain("widths", ((1, 1), (0, 0))), _plain("axis", 1)
-    (('stride', (1, 1)), ('border', ((0, 0), (0, 0))), ('', None))
-    """
-    if any(part in name.lower() for part in ("stride", "step", "hop", "dilat")):
-        return "stride", _filled(value, 1)
-    if any(part in name.lower() for part in ("pad", "widths", "border", "margin")):
-        return "border", _filled(value, 0)
-    return "", None
+#: What a setting of such a name is where it does nothing.
+PLAIN = (("stride", ("stride", "step", "hop", "dilat"), 1), ("border", ("pad", "widths", "border", "margin"), 0))
 
 
 def _filled(value: Any, number: int) -> Any:
+    """The setting with another number for each of its own; None if it has others than integers.
+
+    >>> _filled((2, 3), 1), _filled(((1, 1), (0, 2)), 0), _filled("same", 0)
+    ((1, 1), ((0, 0), (0, 0)), None)
+    """
     if isinstance(value, (tuple, list)):
         parts = [_filled(part, number) for part in value]
         return None if None in parts else type(value)(parts)
@@ -67,74 +140,91 @@ def _filled(value: Any, number: int) -> Any:
 # ---- a shape
 
 
-def with_another_shape(here: Probe) -> Diagnosis | None:
+def with_another_shape(here: Probe) -> Diagnosis:
     """A gradient that has not the shape of the array, and what it needs to be right, if anything does."""
-    claims, want = here.claims, here.x.shape
-    shape = claims.shape[1:]
-    if shape == want:
-        return None
-    added = len(shape) - len(want)
-    tries: list[tuple[str, str, Array]] = []
-    if added >= 0 and all(n in (1, have) for n, have in zip(want, shape[added:], strict=True)):
-        axes = [i + 1 for i in range(len(shape)) if i < added or (want[i - added] == 1 and shape[i] > 1)]
-        summed = claims.sum(axis=tuple(axes)).reshape(-1, *want)
-        tries.append(("unknown", "is a sum over the stretched axes missing", summed))
-    if len(shape) == len(want):
-        tries.append(("transpose", "is it transposed", claims.swapaxes(-1, -2) if len(want) >= 2 else claims))
-        if all(have >= n for have, n in zip(shape, want, strict=True)):
-            cut = [slice((have - n) // 2, (have - n) // 2 + n) for have, n in zip(shape, want, strict=True)]
-            tries.append(("border", "is the padding not cut off", claims[(slice(None), *cut)]))
-    if claims[0].size == here.x.size:
-        tries.append(("unknown", "is a reshape missing", claims.reshape(-1, *want)))
-    said = f"the gradient has the shape {shape}, the argument {want}"
-    for kind, why, given in tries:
-        if given.shape[1:] == want and here.agrees(inner_products(given, here.directions)):
-            return Diagnosis(kind, f"{said}: {why}?")
+    said = f"the gradient has the shape {here.claims.shape[1:]}, the argument {here.x.shape}"
+    for kind, missing, change in SHAPED:
+        try:
+            given = np.stack([change(gradient, here.x) for gradient in here.claims])
+        except ValueError:  # it is not of a shape for which this could be
+            continue
+        if given.shape[1:] == here.x.shape and here.agree(inner_products(given, here.directions), here.right):
+            return Diagnosis(kind, f"{said}: {missing}?")
     return Diagnosis("unknown", said)
 
 
-# ---- precision
+def _cut(gradient: Array, x: Array) -> Array:
+    """What is left without as much at the start of each axis as at its end."""
+    starts = [(have - n) // 2 for have, n in zip(gradient.shape, x.shape, strict=True)]
+    return gradient[tuple(slice(start, start + n) for start, n in zip(starts, x.shape, strict=True))]
 
 
-def precision_of(numbers: Array) -> str | None:
-    """The shortest of float16 and float32 that holds all the numbers."""
-    some = numbers.ravel()[:1000]  # nearly always enough to see that it does not
-    for dtype in (np.float16, np.float32):
-        if some.any() and all(np.array_equal(part.astype(dtype), part) for part in (some, numbers)):
-            return np.dtype(dtype).name
+SHAPED: tuple[tuple[str, str, Callable[[Array, Array], Array]], ...] = (
+    ("transpose", "is it transposed", lambda gradient, x: gradient.swapaxes(-1, -2)),
+    ("border", "is the padding not cut off", _cut),
+    ("unknown", "is a sum over the stretched axes missing", ops.unbroadcast),
+    ("unknown", "is a reshape missing", lambda gradient, x: gradient.reshape(x.shape)),
+)
+
+
+# ---- an order
+
+
+class Order(NamedTuple):
+    """An array's elements at other places, its shape kept; `how` with {} for the array."""
+
+    kind: str
+    how: str
+    apply: Callable[[Array], Array]
+
+
+def _orders(shape: tuple[int, ...], twice: bool) -> Iterator[Order]:
+    """Exchanges of axes, reversals, and what a reshape makes of axes that should have been exchanged."""
+    axes = range(len(shape))
+    same, *others = sorted(itertools.permutations(axes), key=lambda order: sum(i != j for i, j in enumerate(order)))
+    for order in others:
+        if tuple(shape[i] for i in order) == shape:
+            how = f"the axes of {{}} in the order {order}: is a transpose missing, or one too many?"
+            yield Order("transpose", how, partial(np.transpose, axes=order))
+    for count in axes:
+        for some in itertools.combinations(axes, count + 1):
+            how = f"{{}} reversed along axis {' and '.join(map(str, some))}: is a reversal missing, or one too many?"
+            yield Order("flip", how, partial(np.flip, axis=some))
+    once = [pair for order in others for pair in ((order, same), (same, order))]
+    for first, last in [*once, *(itertools.permutations(others, 2) if twice and len(shape) <= 4 else ())]:
+        how = "the elements of {} in another order: is it reshaped without a transpose before, or after?"
+        yield Order("transpose", how, partial(_reshaped, first, last))
+
+
+def _reshaped(first: tuple[int, ...], last: tuple[int, ...], array: Array) -> Array:
+    """Read with the axes in one order, as if they were in another."""
+    return array.transpose(first).reshape([array.shape[i] for i in last]).transpose(np.argsort(last))
+
+
+def with_another_order(base: Probe) -> Diagnosis | None:
+    """The order of one array with which the gradient is right: of its own elements, the cotangent's or another's."""
+
+    def of_result(order: Order, count: int) -> bool:
+        changed = np.stack([order.apply(claims) for claims in base.claims[:count]])
+        return base.agree(inner_products(changed, base.directions), base.right[:count])
+
+    def of_cotangent(order: Order, count: int) -> bool:
+        changed = np.stack([order.apply(c) for c in base.cotangents[:count]])
+        return base.agree(base.claimed[:count], inner_products(changed, base.slopes))
+
+    def of_array(i: int, order: Order, count: int) -> bool:
+        claim = base.claim.with_array(i, np.array(order.apply(base.claim.arrays[i])))
+        try:
+            changed = np.stack([claim.pull_back(base.argnum, c) for c in base.cotangents[:count]])
+            return base.agree(inner_products(changed, base.directions), base.right[:count])
+        except Exception:  # whatever a rule raises that is given what it does not expect
+            return False
+
+    places: list[tuple[str, tuple[int, ...], Callable[[Order, int], bool]]]
+    places = [("the result", base.x.shape, of_result), ("the cotangent", base.value.shape, of_cotangent)]
+    places += [(f"argument {i}", base.claim.arrays[i].shape, partial(of_array, i)) for i in _other_arrays(base)]
+    for what, shape, agrees in places:
+        for order in itertools.islice(_orders(shape, "argument" not in what), int(WORK / (math.prod(shape) + 1))):
+            if agrees(order, 1) and agrees(order, COUNT):  # one cotangent refutes nearly all
+                return Diagnosis(order.kind, f"the gradient would be right with {order.how.format(what)}")
     return None
-
-
-def rounds_to(gradient: Array, c: Array, pull_back: Callable[[Array], Array]) -> Diagnosis | None:
-    """Whether a rule rounds its numbers, or the cotangent, of which the numbers are random ones of float64.
-
-    >>> c = np.array([0.1234567])
-    >>> rule = lambda g: 0.3 * np.float16(g).astype(np.float64)
-    >>> rounds_to(rule(c), c, rule).kind, rounds_to(3 * c, c, lambda g: 3 * g)
-    ('precision', None)
-    """
-    if not gradient.any() or not np.isfinite(gradient).all():
-        return None
-    if (precision := precision_of(gradient)) is not None:
-        return Diagnosis("precision", f"all numbers of the gradient are {precision}, and right to that precision")
-    for dtype in (np.float16, np.float32):
-        if np.array_equal(pull_back(c.astype(dtype).astype(np.float64)), gradient):
-            name = np.dtype(dtype).name
-            reason = f"a cotangent rounded to {name} brings the same gradient to the last digit: is g rounded in it?"
-            return Diagnosis("precision", reason)
-    return None
-
-
-def is_right_to_three_digits(claims: Array, right: Array) -> bool:
-    """Whether gradients differ as by numbers that were rounded to float16: by up to 2^-11, to both sides.
-
-    >>> right = np.linspace(1, 2, 100)
-    >>> [is_right_to_three_digits(claims, right) for claims in (np.float16(right), 1.0004 * right, 1.01 * right)]
-    [True, False, False]
-    """
-    typical = np.sqrt(np.mean(np.square(right)))
-    error = (claims - right) * np.sign(right)
-    if right.size < ENOUGH or (np.abs(error) > np.maximum(np.abs(right), typical) / 2**11).any():
-        return False
-    seen = error[np.abs(error) > 1e-6 * typical]
-    return bool(seen.size > right.size / 2 and 0.2 < np.mean(seen > 0) < 0.8)

@@ -7,18 +7,92 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...engine.graph import Primitive
+from ... import ops
+from ...engine.graph import Array, Primitive
 from ...tensor import Tensor
 from .check_graph import check_graph
-from .gradcheck import gradcheck
-from .gradcheck_error import GradcheckError
-from .mistakes import MISTAKES, Mistake, Rule
+from .gradcheck import GradcheckError, gradcheck
+
+Rule = Callable[..., Array]
+
+
+class Mistake(NamedTuple):
+    """A mistake to plant: in the rule of a primitive for an argument, seen in the gradient of `function`."""
+
+    kind: str
+    name: str
+    primitive: Primitive
+    argnum: int
+    wrong: Callable[[Rule], Rule]
+    function: Callable[..., Any]
+    inputs: tuple[Array, ...]
+
+
+def _result(change: Callable[[Array], Array]) -> Callable[[Rule], Rule]:
+    return lambda right: lambda *args, **settings: change(np.array(right(*args, **settings)))
+
+
+def _assigned(g: Array, out: Array, x: Array, places: Array, *, key: str) -> Array:
+    gradient = np.zeros(x.shape)
+    gradient[places] = g
+    return gradient
+
+
+def _every_tie(g: Array, out: Array, x: Array, *, axis: tuple[int, ...], **settings: Any) -> Array:
+    gradient: Array = np.expand_dims(g, axis) * (x == np.expand_dims(out, axis))
+    return gradient
+
+
+def _windows(x: Any, stride: int) -> Any:
+    return ops.im2col(x, kernel=(2, 2), stride=(stride, stride), dilation=(1, 1)) * 2
+
+
+_normal = np.random.default_rng(0).standard_normal
+_row, _square, _other, _image = (_normal(shape) for shape in ((20,), (4, 4), (4, 4), (6, 2, 6, 1)))
+_edge = np.pad(np.ones((4, 4)), 1)
+
+MISTAKES = [
+    Mistake(*made)
+    for made in (
+        ("factor", "too large by 0.1 %", ops.tanh, 0, _result(lambda d: 1.001 * d), lambda x: x.tanh(), (_row,)),
+        ("sign", "the other sign", ops.sub, 1, _result(np.negative), lambda a, b: a - b, (_square, _other)),
+        ("transpose", "not transposed", ops.matmul, 1, _result(np.transpose), lambda a, b: a @ b, (_square, _other)),
+        (
+            *("flip", "kernel turned", ops.im2col, 0),
+            lambda right: lambda g, *args, **settings: right(g[:, ::-1, :, ::-1], *args, **settings),
+            *(lambda x: _windows(x, 1), (_image,)),
+        ),
+        (
+            *("overlap", "overwritten, not added", ops.index, 0, lambda right: _assigned),
+            *(lambda x: x[np.array([0, 2, 2, 4, 4, 4])], (_row[:5],)),
+        ),
+        (
+            *("tie", "every equal maximum gets all", ops.max, 0, lambda right: _every_tie),
+            *(lambda x: x.amax(1), (np.array([[1.0, 3, 3], [2, 0, 1]]),)),
+        ),
+        (
+            *("border", "nothing at the border", ops.pad, 0, _result(lambda d: d * _edge)),
+            *(lambda x: ops.pad(x, widths=((1, 1), (1, 1)), value=0.0), (_normal((6, 6)),)),
+        ),
+        (
+            *("stride", "stride ignored", ops.im2col, 0),
+            lambda right: lambda *args, **settings: right(*args, **{**settings, "stride": (1, 1)}),
+            *(lambda x: _windows(x, 2), (_image,)),
+        ),
+        (
+            *("precision", "computed in half precision", ops.exp, 0),
+            *(_result(lambda d: d.astype(np.float16).astype(np.float64)), lambda x: x.exp(), (_row,)),
+        ),
+        ("unknown", "tanh' = tanh", ops.tanh, 0, lambda right: lambda g, out, x: g * out, lambda x: x.tanh(), (_row,)),
+    )
+]
 
 
 class Outcome(NamedTuple):

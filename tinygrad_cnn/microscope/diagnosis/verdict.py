@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from .claim import ALL_STEPS, Array, Claim, Slopes, one_sided_slopes, step_sizes, steps_by_error
-from .kinks import Bounds, cotangents
+from .claim import SEED, Array, Claim, Slopes, one_sided_slopes, step_sizes, steps_by_error
+from .kinks import ALONE, Bounds
 
 #: What a rule may be off by, relative to the sum of absolute terms, beside what is uncertain about the slopes.
 EXACT = 2e-7
@@ -17,6 +17,8 @@ EXACT = 2e-7
 VAGUE, CERTAIN = 0.02, 1e-5
 #: Up to so many numbers further directions cost nothing; from so many on, a part of the batch is checked.
 CHEAP, LARGE = 3_000, 300_000
+#: So many points next to one at a tie are looked at.
+NEIGHBOURS = 24
 
 
 @dataclass(frozen=True)
@@ -27,92 +29,121 @@ class Verdict:
         ok: whether the gradient is right; None if that could not be decided.
         difference: how far off it is, relative to the sum of the absolute terms.
         kinks: how many elements of the value are at a kink or a tie.
-        at_kinks: whether it is wrong, but right wherever there is no kink.
+        at_kinks: whether it is wrong there, and right at points nearby.
         note: what is to be said beside.
-        gradients: what the rule gave, by argument.
+        gradients: what the rule gave, by argument; none if not of the right shapes.
+        step: for which the differences are most exact.
     """
 
     ok: bool | None
-    difference: float
+    difference: float = np.nan
     kinks: int = 0
     at_kinks: bool = False
     note: str = ""
-    gradients: Mapping[int, Array] | None = None
+    gradients: Mapping[int, Array] = field(default_factory=dict)
+    step: float = np.nan
 
 
 def judge(claim: Claim, argnums: Sequence[int]) -> Verdict:
     """Compare the gradients of some of the arrays with differences: one direction, or several where they are cheap.
 
     The directions are positive, so that a gradient that is too large at a tie cannot hide, and the signs of the
-    cotangents are those of the slopes, so that nothing cancels. What is wrong has to be so for two step sizes.
+    cotangents are those of the slopes, so that nothing cancels. What is wrong has to be so for two step sizes. Where it
+    is wrong here and right nearby, what it may be here is judged by `Bounds`.
+
+    >>> relu = lambda slope: Claim(lambda x: np.maximum(x, 0), lambda g, x: [g * np.where(x == 0, slope, x > 0)],
+    ...     (np.array([0.0, 1.0]),))
+    >>> [judge(relu(slope), [0]).ok for slope in (0.0, 0.5, 1.0, 1.5)]
+    [True, True, True, False]
     """
-    size = claim.call().size + sum(np.size(claim.arrays[i]) for i in argnums)
-    for seed in range(3 if size <= CHEAP else 1):
-        verdict = _Comparison(claim, argnums, seed).verdict()
-        if not verdict.ok:
-            return verdict
-    return verdict
+    with np.errstate(all="ignore"):
+        size = claim.call().size + sum(np.size(claim.arrays[i]) for i in argnums)
+        for seed in range(3 if size <= CHEAP else 1):
+            verdict = _Comparison(claim, argnums, seed).verdict()
+            if not verdict.ok:
+                break
+        return verdict
+
+
+def compare(claim: Claim, argnums: Sequence[int]) -> Verdict:
+    """The same without a look at kinks."""
+    return _Comparison(claim, argnums, 0).compared()
+
+
+def is_right_nearby(claim: Claim, argnums: Sequence[int]) -> bool:
+    """Whether the gradient is right at points next to this one, without ties."""
+    with np.errstate(all="ignore"):
+        near = (claim.moved(argnums, amount, seed) for amount, seed in ((1e-3, 31), (1e-4, 32)))
+        return all(compare(there, argnums).ok for there in near)
 
 
 class _Comparison:
     def __init__(self, claim: Claim, argnums: Sequence[int], seed: int) -> None:
-        self.claim, self.generator = claim, np.random.default_rng(seed)
+        self.claim, self.argnums, generator = claim, argnums, np.random.default_rng((seed, SEED))
         finite = {i: np.where(np.isfinite(claim.arrays[i]), claim.arrays[i], 0) for i in argnums}
-        self.directions = {i: self.generator.uniform(0.5, 1.5, x.shape) * step_sizes(x) for i, x in finite.items()}
-        self.usual = one_sided_slopes(claim.along(self.directions))
+        self.directions = {i: generator.uniform(0.5, 1.5, x.shape) * step_sizes(x) for i, x in finite.items()}
+        self.slopes = one_sided_slopes(claim.along(self.directions))
         self.at_border = 0
-        if not self.usual.finite[np.isfinite(self.usual.here)].all():  # beyond the domain of sqrt at 0, say
+        if not self.slopes.finite[np.isfinite(self.slopes.here)].all():  # beyond the domain of sqrt at 0, say
             self.at_border = sum(int(np.sum(x == 0)) for x in finite.values())
             self.directions = {i: v * (finite[i] != 0) for i, v in self.directions.items()}
-            self.usual = one_sided_slopes(claim.along(self.directions))
-        self.weights = np.abs(self.generator.standard_normal(self.usual.here.shape))
+            self.slopes = one_sided_slopes(claim.along(self.directions))
+        self.weights = np.abs(generator.standard_normal(self.slopes.here.shape))
 
-    def verdict(self) -> Verdict:
-        slopes, (error, bound, size, gradients) = self.usual, self._compare(self.usual)
+    def compared(self) -> Verdict:
+        """The verdict without kinks."""
+        error, bound, size, gradients = self._compare(self.slopes)
         ok: bool | None = error <= bound
         if not ok or (bound > CERTAIN * size and error > 0):
-            first, second = steps_by_error(self.claim.along(self.directions), ALL_STEPS)[:2]
-            again, (slopes, (error, bound, size, gradients)) = self._compare(second), (first, self._compare(first))
+            self.slopes, second = steps_by_error(self.claim.along(self.directions))[:2]
+            again, (error, bound, size, gradients) = self._compare(second), self._compare(self.slopes)
             ok = error <= bound or (None if again[0] <= again[1] else False)
             ok = None if ok and bound > VAGUE * size and error > 0 else ok
-        difference = error / size if size else error
-        kinks, note = int(slopes.kinked.sum()), ""
-        if kinks:
-            note = f"{kinks} at a kink or tie"
-        if self.at_border:
-            note = f"all but {self.at_border} at the border of the domain"
-        if np.isnan(error) and not slopes.finite.all():  # 0 · inf
-            return Verdict(None, np.nan, note="its value holds NaN or infinity")
-        if ok is None:
-            return Verdict(None, difference, kinks, note="its slopes are lost in rounding")
-        at_kinks = bool(ok) and not self._is_valid_at_kinks(slopes)
-        return Verdict(ok and not at_kinks, difference, kinks, at_kinks, note, gradients)
+        if np.isnan(error) and not self.slopes.finite.all():  # 0 · inf
+            return Verdict(None, note="its value holds NaN or infinity")
+        kinks = int(self.slopes.kinked.sum())
+        note = f"{kinks} at a kink or tie" if kinks else ""
+        note = f"all but {self.at_border} at the border of the domain" if self.at_border else note
+        note = "its slopes are lost in rounding" if ok is None else note
+        return Verdict(ok, error / size if size else error, kinks, False, note, gradients, self.slopes.step)
+
+    def verdict(self) -> Verdict:
+        found, bounds = self.compared(), Bounds.of(self.slopes)
+        alone = ALONE if self.slopes.here.size <= CHEAP else 0
+        if found.ok is None or (found.ok and bounds.allow(bounds.kinked, self._pulled_along, alone)):
+            return found
+        if not is_right_nearby(self.claim, self.argnums):
+            return replace(found, ok=False)
+        near = (self.claim.moved(self.argnums, 1e-4, 40 + seed) for seed in range(NEIGHBOURS))
+        bounds = bounds.widened([one_sided_slopes(there.along(self.directions)).value for there in near])
+        at_kinks = not bounds.allow(bounds.kinked, self._pulled_along)
+        ok, kinks = not at_kinks and bounds.allow(~bounds.kinked, self._pulled_along, 0), int(bounds.kinked.sum())
+        return replace(found, ok=ok, kinks=kinks, at_kinks=at_kinks, note=f"{kinks} at a kink or tie")
 
     def _compare(self, slopes: Slopes) -> tuple[float, float, float, dict[int, Array]]:
         """How far off the gradient is, how far it may be, the sum of the absolute terms, and the gradients."""
         c = np.where(slopes.steady, self.weights * np.where(slopes.value < 0, -1, 1), 0)
         asked = c != 0
-        right = float(np.sum((c * slopes.value)[asked]))
-        size = float(np.sum(np.abs(c * slopes.value)[asked]))
+        terms = (c * slopes.value)[asked]
+        size = float(np.sum(np.abs(terms)))
         bound = EXACT * size + float(np.sum((np.abs(c) * slopes.uncertainty)[asked]))
         pulled, gradients = self._pulled(c)
-        return abs(pulled - right), bound, size, gradients
+        return abs(pulled - float(np.sum(terms))), bound, size, gradients
 
     def _pulled(self, c: Array) -> tuple[float, dict[int, Array]]:
+        """<vjp(c), v>, and vjp(c) by argument."""
         found = self.claim.vjp(c, *self.claim.arrays, **self.claim.settings)
-        gradients = {
-            i: np.zeros(v.shape) if (gradient := found[i]) is None else gradient for i, v in self.directions.items()
-        }
+        gradients = {i: np.zeros(v.shape) if (one := found[i]) is None else one for i, v in self.directions.items()}
         if any(gradients[i].shape != v.shape for i, v in self.directions.items()):
             return np.nan, {}
         parts = [np.sum(gradients[i] * v, dtype=np.float64, where=v != 0) for i, v in self.directions.items()]
         return float(sum(parts)), gradients
 
-    def _is_valid_at_kinks(self, slopes: Slopes) -> bool:
-        if not slopes.kinked.any():
-            return True
-        bounds, few = Bounds.of(slopes), 8 if slopes.here.size <= CHEAP else 0
-        return all(bounds.allow(c, self._pulled(c)[0]) for c in cotangents(slopes.kinked, alone=few))
+    def _pulled_along(self, c: Array) -> float:
+        return self._pulled(c)[0]
+
+
+# ---- a part of a large operation
 
 
 def of_a_part(claim: Claim) -> tuple[Claim, str]:
