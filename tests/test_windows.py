@@ -266,7 +266,7 @@ def test_no_derivative_is_written_outside_of_ops():
     places = {
         path.relative_to(package) for path in package.rglob("*.py") if defined_derivatives(path.read_text("utf-8"))
     }
-    assert {path.parts[0] for path in places} - {"book", "lessons", "museum"} == {"ops"}  # in those a reader writes some
+    assert {path.parts[0] for path in places} - {"book", "lessons", "museum"} == {"ops"}  # readers write some there
 
 
 @pytest.mark.parametrize(
