@@ -1,4 +1,7 @@
-"""The derivation that `explain` gives, the names of axes, the notation of rules, and the formulas of layers."""
+"""What `explain` tells: the formulas of layers as in the textbook, the notation of rules, and the names of axes."""
+
+import itertools
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from tinygrad_cnn import functional as F
 from tinygrad_cnn.functional import windows
 from tinygrad_cnn.microscope.reading.closed_form import closed_form
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
-from tinygrad_cnn.microscope.reading.rules import forward_notation, read_rule
+from tinygrad_cnn.microscope.reading.rules import forward_notation, notation, read_rules
 from tinygrad_cnn.microscope.showing.explain import explain
 from tinygrad_cnn.models import MODELS
 
@@ -17,6 +20,10 @@ random = np.random.default_rng(0)
 
 def normal(*shape, dtype=np.float32):
     return random.standard_normal(shape).astype(dtype)
+
+
+def leaf(*shape):
+    return Tensor(normal(*shape), requires_grad=True)
 
 
 class Network(nn.Module):
@@ -35,10 +42,13 @@ def a_loss(reduction="mean"):
     return model, F.cross_entropy(model(images), labels, reduction=reduction)
 
 
-def notation(primitive, args, settings=None, argnum=0):
-    settings = settings or {}
-    out = np.asarray(primitive.function(*args, **settings))
-    return read_rule(primitive, argnum, args, out, settings).notation()
+def of_rule(primitive, args, settings=None, argnum=0):
+    return notation(primitive, argnum, read_rules(primitive, args, settings or {})[argnum])
+
+
+def formulas(loss):
+    view = GraphView(loss)
+    return {layer.title: closed_form(view, layer).lines() for layer in view.layers}
 
 
 # ---- rules and operations as formulas
@@ -57,7 +67,6 @@ def notation(primitive, args, settings=None, argnum=0):
         (ops.tanh, [normal(2)], {}, "Y = tanh(X)", ["dX = dY ⊙ (1 − Y ⊙ Y)"]),
         (ops.sigmoid, [normal(2)], {}, "Y = σ(X)", ["dX = dY ⊙ Y ⊙ (1 − Y)"]),
         (ops.exp, [normal(2)], {}, "Y = exp(X)", ["dX = dY ⊙ Y"]),
-        (ops.log, [normal(2) ** 2], {}, "Y = log(X)", ["dX = dY / X"]),
         (ops.sqrt, [normal(2) ** 2], {}, "Y = sqrt(X)", ["dX = dY / (2 × Y)"]),
         (ops.relu, [normal(2)], {}, "Y = relu(X)", ["dX = dY ⊙ [Y > 0]"]),
         (ops.pow, [normal(2) ** 2, 3], {}, "Y = A³", ["dA = 3 × dY ⊙ A²"]),
@@ -68,6 +77,13 @@ def notation(primitive, args, settings=None, argnum=0):
             {"axis": 1},
             "Y = log_softmax(X)",
             ["dX = dY − exp(Y) ⊙ (Σ_{axis 1} dY)"],
+        ),
+        (
+            ops.max,
+            [normal(2, 3)],
+            {"axis": (1,), "keepdims": True, "ties": "first"},
+            "Y = max_{axis 1} X",
+            ["dX = dY ⊙ first [X = Y]"],
         ),
         (
             ops.im2col,
@@ -81,7 +97,7 @@ def notation(primitive, args, settings=None, argnum=0):
 )
 def test_operations_and_their_rules_are_written_as_in_the_textbook(primitive, args, settings, forward, backward):
     assert forward_notation(primitive, args, settings) == forward
-    assert [notation(primitive, args, settings, i) for i in range(len(backward))] == backward
+    assert [of_rule(primitive, args, settings, i) for i in range(len(backward))] == backward
 
 
 def test_the_notation_comes_from_the_rule_and_not_from_a_list():
@@ -90,9 +106,9 @@ def test_the_notation_comes_from_the_rule_and_not_from_a_list():
         return 2 * x
 
     twice.defvjp(lambda g, out, x: g * 2)
-    assert notation(twice, [normal(3)]) == "dX = 2 × dY"
+    assert of_rule(twice, [normal(3)]) == "dX = 2 × dY"
     twice.defvjp(lambda g, out, x: 3 * g * x)
-    assert notation(twice, [normal(3)]) == "dX = 3 × dY ⊙ X"
+    assert of_rule(twice, [normal(3)]) == "dX = 3 × dY ⊙ X"
 
 
 def test_a_rule_in_functions_of_numpy_is_read_as_well():
@@ -105,198 +121,27 @@ def test_a_rule_in_functions_of_numpy_is_read_as_well():
         lambda g, out, a, b: np.einsum("ij,ik->jk", a, g),
     )
     args = [normal(2, 3), normal(3, 2)]
-    assert notation(product, args) == "dA = einsum(ik,jk->ij, dY, B)"
-    assert notation(product, args, argnum=1) == "dB = einsum(ij,ik->jk, A, dY)"
-    w = Tensor(normal(3, 2), requires_grad=True)
-    assert explain(product(normal(2, 3), w).sum(), wrt=w).steps[-1].backward == notation(product, args, argnum=1)
+    assert of_rule(product, args) == "dA = einsum(ik,jk->ij, dY, B)"
+    assert of_rule(product, args, argnum=1) == "dB = einsum(ij,ik->jk, A, dY)"
+    w = leaf(3, 2)
+    assert explain(product(normal(2, 3), w).sum(), wrt=w).steps[-1].backward == of_rule(product, args, argnum=1)
 
 
 def test_two_arrays_have_two_names():
     @primitive
-    def twice_masked(x):
-        return np.where(x > 0, x, 0) * np.arange(3.0)
+    def scaled(x):
+        return x * np.arange(3.0) * np.arange(3.0)[::-1]
 
-    twice_masked.defvjp(lambda g, out, x: ops.mul(ops.mul(g, np.asarray(x) > 0) * np.arange(3.0), np.asarray(x) > -1))
-    assert notation(twice_masked, [normal(3)]) == "dX = dY ⊙ [X > 0] ⊙ K ⊙ [X > −1]"
-
-
-def test_what_is_computed_in_parts_is_said_to_be(monkeypatch):
-    monkeypatch.setattr("tinygrad_cnn.ops.threads.number_of_threads", lambda: 2)
-    model = nn.DataParallel(MODELS["simple"]())
-    loss = F.cross_entropy(model(normal(4, 1, 28, 28)), np.arange(4))
-    explanation = explain(loss, wrt=model.module[0].weight)
-    assert explanation.answers[-1].startswith("`parallel` computes parts of the batch side by side")
-
-
-# ---- axes
-
-
-def shapes(reading, kind):
-    (layer,) = [layer for layer in reading.layers if layer.kind == kind]
-    return {node.primitive.name: reading.shape(node, node) for node in layer.nodes}, layer
-
-
-@pytest.mark.parametrize("product_first", [True, False])
-@pytest.mark.parametrize("padding", ["same", 0, 1])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("filters", [2, 16])
-def test_the_axes_of_a_convolution_have_their_names(monkeypatch, product_first, padding, stride, filters):
-    if padding == "same" and stride == 2:
-        padding = 1
-    monkeypatch.setattr(windows, "product_first", product_first)
-    model = nn.Sequential(nn.Conv2d(3, filters, 3, stride=stride, padding=padding), nn.ReLU())
-    output = model(normal(5, 3, 9, 8))
-    reading = GraphView(output.sum())
-    named, layer = shapes(reading, "Conv2d")
-    _, _, out_h, out_w = output.shape
-    assert named["permute"] == f"(N 5, F {filters}, OH {out_h}, OW {out_w})"
-    assert reading.shape(reading.inputs[0], layer.nodes[0]) == "(N 5, C 3, H 9, W 8)"
-    weight, bias = (leaf for leaf in reading.leaves)
-    assert reading.shape(weight, layer.nodes[0]) == f"(F {filters}, C 3, KH 3, KW 3)"
-    assert reading.shape(bias, layer.nodes[0]) == f"(F {filters})"
-    assert [reading.name(leaf) for leaf in (weight, bias)] == ["0.weight", "0.bias"]
-
-
-def test_one_axis_has_another_name_in_each_layer():
-    model = MODELS["lenet"]()
-    reading = GraphView(model(normal(4, 1, 28, 28)).sum())
-    by_title = {layer.title: layer for layer in reading.layers}
-    convolution, pooling, second = (by_title[title] for title in ("0 Conv2d", "2 MaxPool2d", "3 Conv2d"))
-    image = convolution.nodes[-1]
-    assert reading.shape(image, image) == "(N 4, F 6, OH 28, OW 28)"
-    pooled = pooling.nodes[-1]
-    assert reading.shape(pooled, pooled) == "(N 4, C 6, OH 14, OW 14)"
-    assert reading.shape(pooled, second.nodes[0]) == "(N 4, C 6, H 14, W 14)"
-    dense = by_title["7 Linear"].nodes
-    assert [reading.shape(node, node) for node in dense] == [
-        "(in 400, out 120)",
-        "(N 4, out 120)",
-        "(N 4, out 120)",
-    ]
-
-
-def test_operations_on_constants_are_in_the_graph():
-    _, loss = a_loss()
-    reading = GraphView(loss)
-    names = [node.primitive.name for node in reading.layers[0].nodes if not node.requires_grad]
-    assert names == ["permute", "im2col", "reshape", "im2col", "reshape"]
-    assert len(reading.inputs) == 1 and reading.name(reading.inputs[0]) == "input"
-
-
-def test_the_graph_keeps_a_constant_as_it_was():
-    model, images = nn.Conv2d(1, 2, 3), normal(2, 1, 5, 5)
-    loss = model(images).sum()
-    before = images.copy()
-    images[...] = 0
-    reading = GraphView(loss)
-    np.testing.assert_array_equal(reading.values[reading.inputs[0]], before)
-    assert closed_form(reading, reading.layers[0]).lines()[0] == "dW = dY · colsᵀ"
-
-
-def test_an_axis_of_length_one_is_not_named_by_chance():
-    model = MODELS["lenet"]()
-    reading = GraphView(model(normal(4, 1, 28, 28)).sum())
-    (second,) = [layer for layer in reading.layers if layer.title == "3 Conv2d"]
-    inner = [reading.shape(node, node) for node in second.nodes if node.primitive is ops.im2col]
-    assert inner == ["(H 14, 1, C 6, KW 5, OW 10, N 4)", "(OH 10, KH 5, C·KW·OW 300, 1, 1, N 4)"]
-
-
-def test_a_layer_is_called_again_without_changing_its_state():
-    model = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3))
-    loss = model(normal(4, 2, 6, 6)).sum()
-    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
-    GraphView(loss)
-    for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name], err_msg=name)
-
-
-# ---- the formulas of layers
-
-
-def formulas(loss):
-    reading = GraphView(loss)
-    return {layer.title: closed_form(reading, layer).lines() for layer in reading.layers}
-
-
-def test_the_textbook_comes_out_for_every_layer():
-    model = nn.Sequential(
-        nn.Conv2d(2, 3, 3),
-        nn.Tanh(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(3, 8, 2),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(8, 5),
-    )
-    x = Tensor(normal(4, 2, 8, 8), requires_grad=True)
-    found = formulas(F.cross_entropy(model(x), np.arange(4)))
-    assert found["0 Conv2d"] == [
-        "dX = col2im(Wᵀ · dY)",
-        "dW = dY · colsᵀ",
-        "db = Σ_{OH,OW,N} dY",
-        "where cols = im2col(X)",
-        "where dY · colsᵀ is added up over OH as well",
-    ]
-    assert found["1 Tanh"] == ["dX = dY ⊙ (1 − G ⊙ G)", "where G = tanh(X)"]
-    assert found["2 AvgPool2d"] == ["dX = col2im(dY / 4, stride=2)"]
-    assert found["4 MaxPool2d"][0] == "dX = col2im(dY ⊙ M, stride=2)"
-    assert found["4 MaxPool2d"][1].startswith("where M is 1 in 25% of its elements and 0 elsewhere")
-    assert found["6 Linear"] == ["dW = dYᵀ · X", "dX = dY · W", "db = Σ_{N} dY"]
-    assert found["cross_entropy"] == [
-        "dX = G − exp(log_softmax(X)) ⊙ (Σ_{C} G)",
-        "where G = scatter(−1/4 at [i, kᵢ])",
-    ]
-
-
-@pytest.mark.parametrize("product_first", [True, False])
-def test_both_orders_of_a_convolution_give_their_own_formula(monkeypatch, product_first):
-    """And what the formula says, computed in NumPy, is the gradient."""
-    monkeypatch.setattr(windows, "product_first", product_first)
-    x, conv = (
-        Tensor(normal(2, 4, 6, 5, dtype=np.float64), requires_grad=True),
-        nn.Conv2d(4, 2, 3, padding="same").double(),
-    )
-    weight = conv.weight.numpy()
-    y = conv(x)
-    found = formulas((y * y).sum())["Conv2d"]
-    g = (2 * y.numpy()).transpose(2, 1, 3, 0)  # (OH, F, OW, N)
-    images = np.pad(x.numpy().transpose(2, 1, 3, 0), [(0, 0), (0, 0), (1, 1), (0, 0)])
-    if product_first:
-        assert found[:2] == ["dX = crop(col2im_W(flip_KH(W)ᵀ · G))", "dW = flip_KH(G · colsᵀ)"]
-        assert found[3:5] == ["where G = im2col_H(pad(dY))", "where cols = im2col_W(pad(X))"]
-        padded = np.pad(g, [(1, 1), (0, 0), (0, 0), (0, 0)])
-        rows = np.stack([padded[p : p + 6] for p in range(3)], 1).reshape(6, 6, 10)  # (H, KH·F, OW·N)
-        flipped = weight[:, :, ::-1].transpose(2, 0, 1, 3).reshape(6, 12)  # (KH·F, C·KW)
-        cols = np.stack([images[:, :, q : q + 5] for q in range(3)], 2).reshape(6, 12, 10)  # (H, C·KW, OW·N)
-        of_weight = (rows @ cols.mT).sum(0).reshape(3, 2, 4, 3).transpose(1, 2, 0, 3)[:, :, ::-1]
-        of_cols = (flipped.T @ rows).reshape(6, 4, 3, 5, 2)
-    else:
-        assert found[:2] == ["dX = crop(col2im(Wᵀ · dY))", "dW = dY · colsᵀ"]
-        assert found[3] == "where cols = im2col(pad(X))"
-        images = np.pad(images, [(1, 1), (0, 0), (0, 0), (0, 0)])
-        cols = np.stack([images[p : p + 6, :, q : q + 5] for p in range(3) for q in range(3)], 1)
-        cols = cols.reshape(6, 9 * 4, 10)  # (OH, KH·KW·C, OW·N)
-        rows = weight.transpose(0, 2, 3, 1).reshape(2, 36)
-        of_weight = (g.reshape(6, 2, 10) @ cols.mT).sum(0).reshape(2, 3, 3, 4).transpose(0, 3, 1, 2)
-        of_cols = (rows.T @ g.reshape(6, 2, 10)).reshape(6, 3, 3, 4, 5, 2)
-    of_x, of_w = grad((y * y).sum(), [x, conv.weight])
-    np.testing.assert_allclose(of_weight, of_w.numpy(), rtol=1e-9)
-    total = np.zeros((8, 4, 7, 2))
-    for q in range(3):
-        if product_first:
-            total[1:-1, :, q : q + 5] += of_cols[:, :, q]
-        else:
-            for p in range(3):
-                total[p : p + 6, :, q : q + 5] += of_cols[:, p, q]
-    np.testing.assert_allclose(total[1:-1, :, 1:-1].transpose(3, 1, 0, 2), of_x.numpy(), rtol=1e-9)
+    scaled.defvjp(lambda g, out, x: g * np.arange(3.0) * np.arange(3.0)[::-1])
+    assert of_rule(scaled, [normal(3)]) == "dX = dY ⊙ K ⊙ K2"
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
         (
-            lambda g, x, y: ops.sum(x, axis=(1,), keepdims=True) * g,
-            lambda g, x, y: ops.sum(x * g, axis=(1,), keepdims=True),
+            lambda g, x, y: g + ops.sum(x, axis=(1,), keepdims=True) * g,
+            lambda g, x, y: g + ops.sum(x * g, axis=(1,), keepdims=True),
         ),
         (lambda g, x, y: g * (x @ y), lambda g, x, y: (g * x) @ y),
         (lambda g, x, y: g / (x * y), lambda g, x, y: g / x * y),
@@ -310,12 +155,155 @@ def test_two_formulas_that_differ_are_written_differently(first, second):
     for rule in (first, second):
         probe = primitive(lambda x, y: x + y)
         probe.defvjp(lambda g, out, x, y, rule=rule: rule(g, x, y))
-        texts.append(notation(probe, [normal(3, 3), normal(3, 3)]))
+        texts.append(of_rule(probe, [normal(3, 3), normal(3, 3)]))
     assert texts[0] != texts[1]
 
 
+# ---- axes
+
+
+@pytest.mark.parametrize("product_first", [True, False])
+@pytest.mark.parametrize(
+    ("batch", "channels", "filters", "settings"),
+    [(5, 3, 2, {"padding": "same"}), (1, 3, 16, {}), (3, 1, 4, {"padding": 1, "stride": 2}), (2, 8, 1, {"padding": 1})],
+)
+def test_the_axes_of_a_convolution_have_their_names(monkeypatch, product_first, batch, channels, filters, settings):
+    monkeypatch.setattr(windows, "product_first", product_first)
+    model = nn.Sequential(nn.Conv2d(channels, filters, 3, **settings), nn.ReLU())
+    output = model(normal(batch, channels, 9, 8))
+    view = GraphView(output.sum())
+    layer = view.layers[0]
+    last = layer.nodes[-1]
+    _, _, out_h, out_w = output.shape
+    assert view.shape(last, last) == f"(N {batch}, F {filters}, OH {out_h}, OW {out_w})"
+    assert view.shape(view.inputs[0], last) == f"(N {batch}, C {channels}, H 9, W 8)"
+    assert {view.name(one): view.shape(one, last) for one in view.leaves} == {
+        "0.weight": f"(F {filters}, C {channels}, KH 3, KW 3)",
+        "0.bias": f"(F {filters})",
+    }
+    assert not any(re.search(r"F 3|OH \d+, OH", view.shape(node, node)) for node in layer.nodes)
+
+
+def test_one_axis_has_another_name_in_each_layer():
+    model = MODELS["lenet"]()
+    view = GraphView(model(normal(4, 1, 28, 28)).sum())
+    by_title = {layer.title: layer.nodes for layer in view.layers}
+    convolution, pooling, second = (by_title[title] for title in ("0 Conv2d", "2 MaxPool2d", "3 Conv2d"))
+    assert view.shape(convolution[-1], convolution[-1]) == "(N 4, F 6, OH 28, OW 28)"
+    assert view.shape(pooling[-1], pooling[-1]) == "(N 4, C 6, OH 14, OW 14)"
+    assert view.shape(pooling[-1], second[0]) == "(N 4, C 6, H 14, W 14)"
+    inner = [view.shape(node, node) for node in second if node.primitive is ops.im2col]
+    assert inner == ["(H 14, 1, C 6, KW 5, OW 10, N 4)", "(OH 10, KH 5, C·KW·OW 300, 1, 1, N 4)"]
+    dense = [view.shape(node, node) for node in by_title["7 Linear"]]
+    assert dense == ["(in 400, out 120)", "(N 4, out 120)", "(N 4, out 120)"]
+
+
+def test_the_sum_of_a_skip_connection_has_the_names_of_images():
+    a, b = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+    y = a(normal(2, 2, 5, 5))
+    view = GraphView((y + b(y)).sum())
+    shapes = {layer.title: [view.shape(node, node) for node in layer.nodes] for layer in view.layers}
+    assert shapes["Conv2d (2)"][0] == "(H 5, C 8, W 5, N 2)"
+    assert shapes["add"] == ["(N 2, F 8, OH 5, OW 5)"]
+
+
+def test_a_product_of_no_known_meaning_gives_no_names():
+    view = GraphView((leaf(5, 4, 3) @ leaf(3, 2)).sum())
+    assert view.shape(view.nodes[0], view.nodes[0]) == "(5, 4, 2)"
+
+
+def test_reading_leaves_everything_as_it_was():
+    model, images = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3)), normal(4, 2, 6, 6)
+    loss = model(images).sum()
+    before, drawn = {name: value.numpy().copy() for name, value in model.state_dict().items()}, images.copy()
+    images[...] = 0  # the graph keeps a constant as it was
+    explanation = explain(loss)
+    np.testing.assert_array_equal(explanation.view.values[explanation.view.inputs[0]], drawn)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    loss.backward()  # the graph is still there
+
+
+# ---- the formulas of layers
+
+
+def test_the_textbook_comes_out_for_every_layer():
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3),
+        nn.Tanh(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(3, 8, 2),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    )
+    found = formulas(F.cross_entropy(model(leaf(4, 2, 8, 8)), np.arange(4)))
+    assert found["0 Conv2d"] == [
+        "dX = col2im(Wᵀ · dY)",
+        "dW = dY · colsᵀ",
+        "db = Σ_{OH,OW,N} dY",
+        "where cols = im2col(X)",
+    ]
+    assert found["1 Tanh"] == ["dX = dY ⊙ (1 − G ⊙ G)", "where G = tanh(X)"]
+    assert found["2 AvgPool2d"] == ["dX = col2im(dY / 4, stride=2)"]
+    assert found["4 MaxPool2d"] == [
+        "dX = col2im(dY ⊙ first [cols = max_{KH,KW} cols], stride=2)",
+        "where cols = im2col(X, stride=2)",
+    ]
+    assert found["6 Linear"] == ["dW = dYᵀ · X", "dX = dY · W", "db = Σ_{N} dY"]
+    assert found["cross_entropy"] == [
+        "dX = G − exp(log_softmax(X)) ⊙ (Σ_{C} G)",
+        "where G = scatter(−(1 / 4) at [i, kᵢ])",
+    ]
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 7), (1, 4, 6, 7), (4, 6, 7)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"padding": "same"},
+        {"stride": 2, "padding": 1},
+        {"dilation": 2},
+        {"padding": 1, "groups": 2},
+        {"padding": 1, "groups": 4},
+        {"kernel_size": 1},
+        {"bias": False, "padding": (0, 1)},
+    ],
+)
+def test_every_convolution_has_the_formulas_of_the_textbook(shape, settings):
+    conv = nn.Conv2d(**{"in_channels": 4, "out_channels": 8, "kernel_size": 3} | settings)
+    y = conv(leaf(*shape))
+    found = formulas((y * y).sum())["Conv2d"]
+    steps = "".join(f", {name}=2" for name in ("stride", "dilation") if name in settings)
+    padded, whole = ("pad(X)", "crop({})") if settings.get("padding") else ("X", "{}")
+    assert found[:2] == ["dX = " + whole.format(f"col2im(Wᵀ · dY{steps})"), "dW = dY · colsᵀ"]
+    over = "OH,OW,N" if shape[0] == 2 else "OH,OW"
+    assert (f"db = Σ_{{{over}}} dY" in found) == settings.get("bias", True)
+    assert f"where cols = im2col({padded}{steps})" in found
+    assert any(line.startswith("where each · is") for line in found) == ("groups" in settings)
+
+
+def test_what_the_formulas_of_a_convolution_say_is_the_gradient():
+    x, conv = Tensor(normal(2, 4, 6, 5, dtype=np.float64), requires_grad=True), nn.Conv2d(4, 2, 3, padding=1).double()
+    y = conv(x)
+    of_x, of_w, of_b = grad((y * y).sum(), [x, conv.weight, conv.bias])
+    dy = (2 * y.numpy()).transpose(1, 2, 3, 0).reshape(2, -1)  # (F, OH·OW·N)
+    images = np.pad(x.numpy(), [(0, 0), (0, 0), (1, 1), (1, 1)])
+    taps = [(p, q) for p in range(3) for q in range(3)]
+    cols = np.stack([images[:, :, p : p + 6, q : q + 5] for p, q in taps], 2)  # (N, C, KH·KW, OH, OW)
+    cols = cols.transpose(1, 2, 3, 4, 0).reshape(36, -1)
+    np.testing.assert_allclose((dy @ cols.T).reshape(2, 4, 3, 3), of_w.numpy(), rtol=1e-9)
+    np.testing.assert_allclose(dy.sum(1), of_b.numpy(), rtol=1e-9)
+    windows_back = (conv.weight.numpy().reshape(2, 36).T @ dy).reshape(4, 9, 6, 5, 2)
+    total = np.zeros((2, 4, 8, 7))
+    for i, (p, q) in enumerate(taps):
+        total[:, :, p : p + 6, q : q + 5] += windows_back[:, i].transpose(3, 0, 1, 2)
+    np.testing.assert_allclose(total[:, :, 1:-1, 1:-1], of_x.numpy(), rtol=1e-9)
+
+
 def test_halves_flips_and_steps_are_told_apart():
-    a, b = Tensor(normal(2, 3), requires_grad=True), Tensor(normal(4, 3), requires_grad=True)
+    a, b = leaf(2, 3), leaf(4, 3)
     assert formulas(F.cat([a, b]).sum() * 2)["concatenate"] == ["dX = dY[0:2]", "dX2 = dY[2:6]"]
     assert formulas((a[::-1] * 2).sum())["index"] == ["dX = flip_{axis 0}(dY)"]
     assert formulas((a[:, ::2] * 2).sum())["index"] == ["dX = scatter(dY at [:, ::2])"]
@@ -323,22 +311,21 @@ def test_halves_flips_and_steps_are_told_apart():
     assert formulas(ops.index(a, key=[0, 0, 1]).sum() * 2)["index"] == ["dX = scatter(dY at [i])"]
 
 
-def test_a_composition_of_ones_own_is_folded_as_well():
+def test_a_layer_of_ones_own_is_folded_as_well():
     class Gate(nn.Module):
         def __init__(self):
             self.scale = nn.Parameter(normal(3))
 
         def forward(self, x):
-            return F.batch_norm(x, None, None, self.scale, training=True) * x
+            return F.softmax(x * self.scale, 1) * x
 
-    gate, x = Gate(), Tensor(normal(5, 3), requires_grad=True)
-    found = formulas(gate(x).sum())
-    assert found["batch_norm"][1] == "dscale = Q / H"
-    assert "where Q = Σ_{N} (dY ⊙ G)" in found["batch_norm"]
-    assert found["mul"] == ["dX = dY ⊙ X2", "dX2 += dY ⊙ X"]  # x goes into both
+    gate = Gate()
+    found = formulas(gate(leaf(5, 3)).sum())
+    assert found["mul"] == ["dX += dY ⊙ scale", "dscale = Σ_{axis 0} (dY ⊙ X)"]
+    assert found["mul (2)"] == ["dX = dY ⊙ X2", "dX2 += dY ⊙ X"]  # x goes into both
 
 
-# ---- the derivation
+# ---- what is told
 
 
 def test_every_operation_on_the_way_is_a_step():
@@ -354,70 +341,99 @@ def test_every_operation_on_the_way_is_a_step():
     assert pooled.layer == "max_pool2d"
     assert pooled.line.endswith("x = F.max_pool2d(x, 2).flatten(1)  # the line of the pooling")
     assert pooled.forward == "Y = max_{KH,KW} X"
+    assert pooled.arguments == "X = im2col (OH 3, KH 2, C 4, KW 2, OW 3, N 6)"
     assert pooled.shape == "(OH 3, KH 2, C 4, KW 2, OW 3, N 6)"
-    assert pooled.kept > 0 and pooled.forward_seconds > 0 and pooled.backward_seconds > 0
     (gradient,) = grad(loss, model.conv1.weight, retain_graph=True)
     np.testing.assert_allclose(explanation.gradient, gradient.numpy())
     np.testing.assert_allclose(explanation.steps[-1].norm, np.linalg.norm(gradient.numpy()), rtol=1e-6)
-    assert explanation.closed_forms["conv1 Conv2d"][:2] == ["dW = dY · colsᵀ", "db = Σ_{OH,OW,N} dY"]
-    loss.backward()  # the graph is still there
-
-
-def test_the_text_shows_it_all():
-    model, loss = a_loss()
-    text = " ".join(str(explain(loss, wrt=model.conv1.weight)).split())
-    for part in (
-        "conv1.weight (F 4, C 1, KH 3, KW 3)",
-        "conv1 Conv2d",
-        "x = F.relu(self.conv1(x))",
-        "Y = max_{KH,KW} X",
-        "dA = Σ_{OH} (dY · Bᵀ)",
-        "norm ",
-        "kept ",
-        " forward, ",
-        "dW = dY · colsᵀ",
-        "The factor 1/6 comes from `div` in cross_entropy",
-        "the mean over N",
-    ):
-        assert part in text
-    assert "\x1b" not in text
-    assert repr(explain(loss, wrt=model.fc.bias)).startswith("The gradient of the loss with respect to fc.bias (out 5)")
-
-
-def test_the_bias_gradient_is_a_sum_and_the_mean_comes_from_the_loss():
-    model, loss = a_loss()
-    answers = explain(loss, wrt=model.conv1.bias).answers
-    assert any(
-        answer.startswith("A sum over OH, OW, N, not a mean, comes from `add` in conv1 Conv2d") for answer in answers
-    )
-    assert sum(answer.startswith("The factor") for answer in answers) == 1
-    model, loss = a_loss(reduction="sum")
-    answers = explain(loss, wrt=model.conv1.bias).answers
-    assert "No rule between the loss and conv1.bias multiplies by a number: there is no 1/N on the way." in answers
 
 
 def test_formulas_are_those_on_the_way_and_all_of_the_layer_in_question():
     model, loss = a_loss()
-    explanation = explain(loss, wrt=model.conv1.weight)
+    explanation = explain(loss, wrt="conv1.weight")
+    assert explanation.name in dict(model.named_parameters())
+    titles = ["cross_entropy", "fc Linear", "reshape", "max_pool2d", "relu", "conv1 Conv2d"]
+    assert list(explanation.closed_forms) == titles
     assert explanation.closed_forms["fc Linear"] == ["dX = dY · W"]
-    assert list(explanation.closed_forms) == [
-        "cross_entropy",
-        "fc Linear",
-        "reshape",
-        "max_pool2d",
-        "relu",
-        "conv1 Conv2d",
-    ]
-    sums = [answer for answer in explain(loss, wrt=model.fc.bias).answers if answer.startswith("A sum")]
-    assert len(sums) == 1  # that within log_softmax is no sum over the uses of a value
-    (only,) = sums
-    assert only.startswith("A sum over N, not a mean, comes from `add` in fc Linear")
+    assert explanation.closed_forms["conv1 Conv2d"][:2] == ["dW = dY · colsᵀ", "db = Σ_{OH,OW,N} dY"]
+
+
+def test_the_textbook_comes_first_and_operations_on_demand():
+    model, loss = a_loss()
+    text = str(explain(loss, wrt=model.conv1.weight))
+    parts = (
+        "The gradient of the loss with respect to conv1.weight (F 4, C 1, KH 3, KW 3), norm ",
+        "\ncross_entropy\n     dX = ",
+        "\nfc Linear\n     dX = dY · W\n",
+        "\n     dW = dY · colsᵀ\n",
+        "(Convolutions in the textbook's order;",
+        "\nFrom the loss back\n",
+        "\n  fc Linear      (N 6, out 5) ",
+    )
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "\x1b" not in text and " µs" not in text and "dA = dY / 6" not in text
+    assert "dA = Σ_{OH} (dY · Bᵀ)" in str(explain(loss, wrt=model.conv1.weight, details=True))
+
+
+def test_all_parameters_a_line_each():
+    model, loss = a_loss()
+    explanation = explain(loss)
+    lines = str(explanation).split("Each parameter\n")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["conv1.weight", "conv1.bias", "fc.weight", "fc.bias"]
+    assert re.fullmatch(r"  fc.weight +\(out 5, in 36\) +dW = dYᵀ · X +norm \S+", lines[2])
+    (gradient,) = grad(loss, model.fc.bias)
+    assert lines[3].endswith(f"norm {np.linalg.norm(gradient.numpy()):.3g}")
+
+
+class Block(nn.Module):
+    def __init__(self, before, channels):
+        stride = 1 if before == channels else 2
+        self.conv1, self.bn1 = nn.Conv2d(before, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels)
+        self.conv2, self.bn2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        self.skip = nn.Sequential() if stride == 1 else nn.Conv2d(before, channels, 1, 2, bias=False)
+
+    def forward(self, x):
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.skip(x))
+
+
+def resnet20():
+    widths = [4, *[4] * 3, *[8] * 3, *[16] * 3]
+    blocks = [Block(a, b) for a, b in itertools.pairwise(widths)]
+    first = [nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()]
+    return nn.Sequential(*first, *blocks, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(64, 10))
+
+
+def test_equal_layers_of_a_deep_network_are_told_once():
+    model = resnet20()
+    loss = F.cross_entropy(model(normal(4, 3, 32, 32)), np.arange(4))
+    text = str(explain(loss, wrt="0.weight"))
+    blocks, layers = text.split("From the loss back")
+    assert len(blocks.splitlines()) < 70 and "\nConv2d, in 9 layers\n" in blocks
+    assert len(re.findall("Conv2d", layers)) == 21 and len(layers.splitlines()) < 80
+
+
+def test_a_letter_is_an_axis_or_a_variable():
+    model = nn.Sequential(
+        nn.BatchNorm2d(2),
+        nn.Conv2d(2, 3, 3),
+        nn.GroupNorm(1, 3),
+        nn.ConvTranspose2d(3, 4, 2),
+        nn.PReLU(4),
+        nn.Flatten(),
+        nn.Linear(196, 5),
+        nn.LayerNorm(5),
+    )
+    for lines in formulas(F.cross_entropy(model(leaf(4, 2, 8, 8)), np.arange(4))).values():
+        axes = {name for under in re.findall(r"_\{([^}]*)\}", " ".join(lines)) for name in under.split(",")}
+        letters = {word for line in lines for word in re.findall(r"\w+", re.sub(r"_\{[^}]*\}", " ", line))}
+        assert not axes & letters, lines
 
 
 def test_a_leaf_has_the_name_of_its_variable():
-    weights = Tensor(normal(3), requires_grad=True)
+    weights = leaf(3)
     assert explain((weights * 2).sum(), wrt=weights).name == "weights"
-    assert explain((Tensor(normal(3), requires_grad=True) * weights).sum(), wrt=weights).name == "weights"
+    assert explain((leaf(3) * weights).sum(), wrt="weights").name == "weights"
 
 
 def test_a_layer_that_is_called_twice_has_two_titles():
@@ -430,35 +446,21 @@ def test_a_layer_that_is_called_twice_has_two_titles():
     np.testing.assert_allclose(explanation.gradient, gradient.numpy())
 
 
-@pytest.mark.parametrize(
-    ("function", "factors"),
-    [
-        (lambda x: x.sqrt().sum(), ["1/2"]),
-        (lambda x: F.avg_pool2d(x, 2).sum(), ["1/4"]),
-        (lambda x: (x * np.full((1, 1, 4, 4), 5.0)).sum(), ["5"]),
-        (lambda x: (x / np.arange(1, 17.0).reshape(1, 1, 4, 4)).sum(), ["1/K"]),
-        (lambda x: (x * x).mean(), ["1/16", "2"]),
-        (lambda x: (3 * x.relu()).sum() / 2, ["1/2", "3"]),
-        (lambda x: x.tanh().sum(), []),
-    ],
-)
-def test_where_factors_come_from(function, factors):
-    x = Tensor(normal(1, 1, 4, 4) ** 2, requires_grad=True)
-    answers = explain(function(x), wrt=x).answers
-    assert [answer.split()[2] for answer in answers if answer.startswith("The factor")] == factors
-    assert any("there is no 1/N" in answer for answer in answers) == (not factors)
+def test_a_value_that_is_used_twice_gets_the_sum():
+    x = Tensor(3.0, requires_grad=True)
+    y = x * x
+    explanation = explain(y * y, wrt=x, details=True)
+    assert [(step.op, step.added) for step in explanation.steps] == [("mul", [])] * 2 + [("mul", [1, 2])] * 2
+    assert explanation.gradient == pytest.approx(4 * 27)
+    assert list(explanation.closed_forms.values()) == [["dX = 2 × X"], ["dx = 2 × dY ⊙ x"]]
+    assert "dY is the sum of what steps 1, 2 gave" in str(explanation)
 
 
-def test_the_bytes_kept_are_those_of_values_and_not_of_parameters():
-    x = Tensor(np.ones((10, 100)), requires_grad=True)
-    steps = {step.op: step.kept for step in explain(((x * 2).relu() @ np.ones((100, 50))).T.tanh().sum(), wrt=x).steps}
-    assert steps == {"sum": 0, "tanh": 4000, "permute": 0, "matmul": 0, "relu": 8000, "mul": 0}
-    z = x * 2
-    assert [step.kept for step in explain((z * z).sum(), wrt=x).steps] == [0, 0, 0, 8000]
-    layer = nn.Linear(1000, 500)
-    assert {step.op: step.kept for step in explain(layer(normal(2, 1000)).sum(), wrt=layer.weight).steps}[
-        "permute"
-    ] == 0
+def test_a_value_on_the_way_can_be_asked_for():
+    hidden = Network().conv1(normal(2, 1, 8, 8))
+    explanation = explain(hidden.relu().sum(), wrt=hidden)
+    assert [step.op for step in explanation.steps] == ["sum", "relu"]
+    assert explanation.gradient.shape == hidden.shape
 
 
 def test_nothing_to_explain_is_no_reason_to_fail():
@@ -466,64 +468,13 @@ def test_nothing_to_explain_is_no_reason_to_fail():
     assert "norm 0" in str(explain((x * 2).sum(), wrt=x))
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_axes_of_length_one_have_their_names_where_they_matter(batch, channels):
-    conv = nn.Conv2d(channels, 4, 3)
-    reading = GraphView(conv(Tensor(normal(batch, channels, 6, 6), requires_grad=True)).sum())
-    layer = reading.layers[0]
-    last = layer.nodes[-1]
-    assert reading.shape(last, last) == f"(N {batch}, F 4, OH 4, OW 4)"
-    (weight,) = [
-        leaf for leaf in reading.leaves if reading.values[leaf].ndim == 4 and reading.values[leaf].shape[0] == 4
-    ]
-    assert reading.shape(weight, last) == f"(F 4, C {channels}, KH 3, KW 3)"
-
-
-def test_a_product_of_no_known_meaning_gives_no_names():
-    a, b = (Tensor(normal(*shape), requires_grad=True) for shape in ((5, 4, 3), (3, 2)))
-    reading = GraphView((a @ b).sum())
-    assert reading.shape(reading.nodes[0], reading.nodes[0]) == "(5, 4, 2)"
-
-
-def test_a_mean_in_the_wrong_place_is_seen():
-    @primitive
-    def shifted(a, b):
-        return a + b
-
-    shifted.defvjp(lambda g, out, a, b: g, lambda g, out, a, b: ops.sum(g, axis=(0,), keepdims=False) / 4)
-    b = Tensor(normal(3), requires_grad=True)
-    (first, *_) = explain(shifted(normal(4, 3), b).sum(), wrt=b).answers
-    assert first.startswith("The factor 1/4 comes from `shifted` in shifted (")
-
-
-def test_a_value_that_is_used_twice_gets_the_sum():
-    x = Tensor(3.0, requires_grad=True)
-    y = x * x
-    explanation = explain(y * y, wrt=x)
-    assert [(step.op, step.added) for step in explanation.steps] == [
-        ("mul", []),
-        ("mul", []),
-        ("mul", [1, 2]),
-        ("mul", [1, 2]),
-    ]
-    assert explanation.gradient == pytest.approx(4 * 27)
-    assert "dY is the sum of what steps 1, 2 gave" in str(explanation)
-
-
-def test_a_value_on_the_way_can_be_asked_for():
-    model = Network()
-    hidden = model.conv1(normal(2, 1, 8, 8))
-    explanation = explain(hidden.relu().sum(), wrt=hidden)
-    assert [step.op for step in explanation.steps] == ["sum", "relu"]
-    assert explanation.gradient.shape == hidden.shape
-
-
 def test_what_cannot_be_explained():
     model, loss = a_loss()
-    x = Tensor(normal(3), requires_grad=True)
+    x = leaf(3)
     with pytest.raises(ValueError, match="does not depend on the Tensor"):
         explain(loss, wrt=x)
+    with pytest.raises(ValueError, match=r"no parameter 'conv2.weight': there are conv1.weight, conv1.bias, fc.weight"):
+        explain(loss, wrt="conv2.weight")
     with pytest.raises(ValueError, match="requires no gradient"):
         explain(loss, wrt=Tensor([1.0]))
     with pytest.raises(ValueError, match=r"one number, got a Tensor of shape \(3,\)"):
@@ -532,8 +483,8 @@ def test_what_cannot_be_explained():
         explain(Tensor([1.0]), wrt=x)
     with pytest.raises(TypeError, match="expected a Tensor"):
         explain(3.0, wrt=x)
-    with pytest.raises(TypeError, match="a Tensor as wrt, got str"):
-        explain(loss, wrt="conv1.weight")
+    with pytest.raises(TypeError, match="a Tensor or a name as wrt, got int"):
+        explain(loss, wrt=1)
     loss.backward()
     with pytest.raises(RuntimeError, match="freed"):
         explain(loss, wrt=model.conv1.weight)

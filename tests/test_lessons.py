@@ -142,7 +142,6 @@ PRINTS = {
         "explain, conv2d: dw = dY · colsᵀ",
         "explain, conv2d: db = Σ_{OH,OW,N} dY",
         "explain, conv2d: where cols = im2col(x)",
-        "explain, conv2d: where dY · colsᵀ is added up over OH as well",
     ],
     "07_five_convolutions.py": [
         "images (4, 3, 15, 14), filters (5, 3, 3, 3), stride 2",

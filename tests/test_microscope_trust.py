@@ -201,11 +201,11 @@ def test_rules_as_people_write_them_are_read(name):
     own = made(function, rule)
     assert check_graph(own(x)).ok
     explanation = explain(own(x).sum(), wrt=x)
-    assert explanation.steps[-1].rule.term is not None
+    assert not explanation.steps[-1].backward.endswith("(not read)")
     assert formula is None or explanation.steps[-1].backward == formula
 
 
-def test_what_is_not_read_is_said_and_nothing_is_concluded_from_it():
+def test_what_is_not_read_is_said():
     def by_loop(g, out, x):
         gradient = [float(value) * 2 for value in g]
         return np.array(gradient)
@@ -213,8 +213,7 @@ def test_what_is_not_read_is_said_and_nothing_is_concluded_from_it():
     x = leaf(normal(3))
     explanation = explain(made(lambda x: 2 * x, by_loop)(x).sum(), wrt=x)
     assert explanation.steps[-1].backward.endswith("(not read)")
-    assert not any("No rule" in answer for answer in explanation.answers)
-    assert "Not read, so that factors and sums in them are not known" in explanation.answers[-1]
+    assert "where vjp_<lambda>_X is a rule that was not read" in str(explanation)
 
 
 # ---- what formulas say
@@ -229,25 +228,18 @@ def test_strides_dilation_and_groups_are_in_the_formulas():
     x = leaf(images(2, 4, 9, 9))
     text = " ".join(lines(nn.Conv2d(4, 6, 3, stride=2, dilation=2)(x).sum()))
     assert "stride=2" in text and "dilation=2" in text
-    assert "where cols = im2col(X[:, 2:4])" in lines(nn.Conv2d(4, 6, 3, groups=2)(x).sum())
+    assert "where each · is 2 products of matrices side by side" in lines(nn.Conv2d(4, 6, 3, groups=2)(x).sum())
     products = leaf(normal((5, 2, 3))) @ normal((5, 3, 2))
     assert lines(products.sum())[-1] == "where each · is 5 products of matrices side by side"
 
 
-def test_labels_rounded_numbers_masks_and_sums_of_two_uses():
+def test_labels_rounded_numbers_masks_and_two_uses():
     scores = leaf(normal((4, 3)))
     assert "at [i, kᵢ]" in lines(F.cross_entropy(scores, [2, 0, 1, 1]))[1]
     x = leaf(normal((2, 3)))
     assert lines((x * x).sum())[0] == "dX = 2 × dY ⊙ X"
-    assert any(answer.startswith("The factor 2 comes from `mul`") for answer in explain((x * x).sum(), wrt=x).answers)
     assert lines((x * (1 / 3)).sum())[0] == "dX = ≈0.3333 × dY"
     assert lines(x.relu().sum())[0] == "dX = dY ⊙ [relu(X) > 0]"
-
-
-def test_a_filter_is_used_over_height_width_and_batch():
-    conv = nn.Conv2d(2, 8, 3)
-    answers = explain(conv(images(3, 2, 6, 6)).sum(), wrt=conv.weight).answers
-    assert any("A sum over OH, OW·N, not a mean" in answer for answer in answers)
 
 
 # ---- names of axes

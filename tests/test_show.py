@@ -160,14 +160,9 @@ def test_images_are_those_of_the_first_in_the_batch(loss):
     assert pixels.shape == first.shape == (1, 6, 6)
     restored = shown["low"] + pixels / 255 * (shown["high"] - shown["low"])
     np.testing.assert_allclose(restored, first, atol=1 / 255)
-    inner = next(node for node in page_data(reading)["nodes"] if node["op"] == "add")  # (OH, F, OW, N) in memory
-    shown = inner["images"]["value"]
-    pixels = np.frombuffer(base64.b64decode(shown["pixels"]), np.uint8).reshape(shown["count"], shown["height"], -1)
-    value = next(reading.values[node] for node in reading.nodes if node.primitive.name == "add")[..., 0].transpose(
-        1, 0, 2
-    )
-    limit = max(-shown["low"], shown["high"])
-    np.testing.assert_allclose((pixels / 127.5 - 1) * limit, value, atol=limit / 127)
+    assert [node["op"] for node in page_data(reading)["nodes"] if node["images"]["gradient"]] == [
+        *["parameter", "permute", "parameter", "permute", "relu", "add"],  # a picture of the value of each layer
+    ]
 
 
 def test_the_page_holds_its_data_and_nothing_else_to_load(loss):

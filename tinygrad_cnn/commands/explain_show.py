@@ -28,7 +28,8 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
 def add_explain_options(parser: argparse.ArgumentParser) -> None:
     """The options of `explain`."""
     _add_network_options(parser)
-    parser.add_argument("--wrt", metavar="NAME", help="the parameter, as 0.weight; by default the first one")
+    parser.add_argument("--wrt", metavar="NAME", help="the parameter, as 0.weight; by default all, a line each")
+    parser.add_argument("--details", action="store_true", help="print each operation and its rule as well")
     parser.set_defaults(run=run_explain)
 
 
@@ -44,13 +45,12 @@ def add_show_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_explain(options: argparse.Namespace, console: Console) -> None:
-    """Print the derivation of the gradient of one parameter."""
+    """Tell how the gradients come about."""
     model = _network(options)
     parameters = dict(model.named_parameters())
-    name = options.wrt or next(iter(parameters))
-    if name not in parameters:
-        raise UserError(f"the network has no parameter {name!r}: it has {', '.join(parameters)}")
-    explanation = explain(_loss(model, options.digits), wrt=parameters[name])
+    if options.wrt is not None and options.wrt not in parameters:
+        raise UserError(f"the network has no parameter {options.wrt!r}: it has {', '.join(parameters)}")
+    explanation = explain(_loss(model, options.digits), wrt=options.wrt, details=options.details)
     if console.is_terminal:
         console.print(explanation, highlight=False)
     else:

@@ -26,22 +26,33 @@ NAME = __name__.partition(".")[0] + "."
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
+class Composed(NamedTuple):
+    """A composition, the axes that it declares, and what it was given.
+
+    In the place of a value stands its node, and `...` in that of an array, which is a constant of the graph.
+    """
+
+    function: Callable[..., Any]
+    axes: str
+    args: tuple[Any, ...]
+    settings: dict[str, Any]
+
+
 class Call:
     """One call of a module, of a composed function, or of nothing but one operation.
 
     Attributes:
         kind: the class of the module, or the name of the function; None if neither was called.
         outer: the call that it was made within.
-        axes, operands: the axes that the composition within declares, and the nodes that it was given.
+        composed: the outermost composition within that declares its axes.
     """
 
-    __slots__ = ("_closed", "_module", "_place", "axes", "kind", "operands", "outer")
+    __slots__ = ("_closed", "_module", "_place", "composed", "kind", "outer")
 
     def __init__(self, kind: str | None = None, module: Any = None, closed: bool = True) -> None:
         self.kind = kind
         self.outer = outer = _running.call
-        self.axes: str | None = None
-        self.operands: tuple[Any, ...] = ()
+        self.composed: Composed | None = None
         self._module = None if module is None else weakref.ref(module)  # a module may keep what it computes
         self._closed = closed  # no code of the user runs within it: its place is the place of all that it records
         self._place: Place | None = outer._place if outer is not None and outer._closed else _users_place()
@@ -94,7 +105,7 @@ def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callab
 
     >>> from tinygrad_cnn import Tensor, functional as F
     >>> loss = F.cross_entropy(Tensor([[0.0, 1.0]], requires_grad=True), [1])
-    >>> loss.node.primitive.name, loss.node.call.kind, loss.node.call.axes
+    >>> loss.node.primitive.name, loss.node.call.kind, loss.node.call.composed.axes
     ('div', 'cross_entropy', 'N C -> ')
     """
 
@@ -104,8 +115,9 @@ def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callab
             outer = _running.call
             is_part = outer is not None and outer._closed
             call: Any = outer if is_part else Call(function.__name__)
-            if axes is not None and call.axes is None:
-                call.axes, call.operands = axes, tuple([getattr(arg, "node", None) for arg in args])
+            if axes is not None and call.composed is None:
+                given = {name: _given(value) for name, value in settings.items()}
+                call.composed = Composed(function, axes, tuple(map(_given, args)), given)
             _running.call = call
             try:
                 return function(*args, **settings)
@@ -117,6 +129,10 @@ def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callab
         return composed
 
     return decorate
+
+
+def _given(arg: Any) -> Any:
+    return (getattr(arg, "node", None) or ...) if hasattr(arg, "shape") else arg
 
 
 # ---- lines of the user's source

@@ -9,6 +9,13 @@ from collections.abc import Sequence
 from rich.console import Console, RenderableType
 
 
+def plain(what: RenderableType, width: int) -> str:
+    """As text without colours."""
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None, legacy_windows=False).print(what, highlight=False, end="")
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
 class Printed:
     """Something that `print` and the interactive prompt show as what `__rich__` gives."""
 
@@ -16,47 +23,29 @@ class Printed:
         raise NotImplementedError
 
     def __str__(self) -> str:
-        width = shutil.get_terminal_size((120, 24)).columns
-        console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-        console.print(self, highlight=False, end="")
-        text = console.file.getvalue()  # type: ignore[attr-defined]
-        return "\n".join(line.rstrip() for line in text.splitlines())
+        return plain(self, shutil.get_terminal_size((120, 24)).columns)
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
 
 
 def scaled(count: float, units: Sequence[str] = ("", "k", "M", "G")) -> str:
-    """A count with three digits, in thousands, millions, …: 1.23 M.
+    """A count with three digits, in thousands, millions, …; of bytes with units=BYTES.
 
-    >>> scaled(1_234_000), scaled(12), scaled(0)
-    ('1.23 M', '12', '0')
+    >>> scaled(1_234_000), scaled(0), scaled(57600, BYTES), duration(0.0000123)
+    ('1.23 M', '0', '57.6 kB', '12.3 µs')
     """
-    for unit in units:
-        if abs(count) < 1000 or unit == units[-1]:
-            break
-        count /= 1000
-    return f"{number(count)} {unit}".rstrip()
+    power = 0
+    while abs(count) >= 1000 and power < len(units) - 1:
+        count, power = count / 1000, power + 1
+    return f"{number(count)} {units[power]}".rstrip()
 
 
-def size(count: float) -> str:
-    """A number of bytes: 57.6 kB.
-
-    >>> size(57600), size(12)
-    ('57.6 kB', '12 B')
-    """
-    return scaled(count, ("B", "kB", "MB", "GB"))
+BYTES = ("B", "kB", "MB", "GB")
 
 
 def duration(seconds: float) -> str:
-    """A time: 0.12 ms.
-
-    >>> duration(0.0000123), duration(0.00123), duration(2)
-    ('12.3 µs', '1.23 ms', '2 s')
-    """
-    if seconds >= 1:
-        return f"{seconds:.3g} s"
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+    """A time: 12.3 µs."""
+    return scaled(seconds * 1e6, ("µs", "ms", "s"))
 
 
 def number(value: float) -> str:

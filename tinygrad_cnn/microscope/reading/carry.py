@@ -1,19 +1,20 @@
 """How the names of axes go through a primitive: from the axes of its arguments to those of its value.
 
 An axis is a row of factors, each with its name (empty if it has none) and length: the columns of a convolution are
-C·KH·KW. Each function here is given the axes of the arguments, the shape of the value, the settings, and the arguments.
+C·KH·KW. A function here is given the axes of the arguments, the shape of the value, the settings, and the arguments.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 Axis: TypeAlias = tuple[tuple[str, int], ...]
-Carry: TypeAlias = Callable[[list[list[Axis]], tuple[int, ...], Any, Sequence[Any]], list[Axis]]
+Axes: TypeAlias = Sequence[Axis]
+Carry: TypeAlias = Callable[[Sequence[Axes], tuple[int, ...], Any, Sequence[Any]], Axes]
 
 
 def unnamed(shape: Sequence[int]) -> list[Axis]:
@@ -26,23 +27,50 @@ def length(axis: Axis) -> int:
     return math.prod(n for _, n in axis)
 
 
+def axis_name(axis: Axis) -> str:
+    """The names of joined factors, those of length one left out where there are others; else the length.
+
+    >>> axis_name((("C", 3), ("KH", 5))), axis_name((("", 4),))
+    ('C·KH', '4')
+    """
+    factors = [factor for factor in axis if factor[1] != 1] or axis[:1]
+    if not any(name for name, _ in factors):
+        return str(length(axis))
+    return "·".join(name or str(n) for name, n in factors)
+
+
+def names_of(axes: Axes, which: Iterable[int]) -> list[str]:
+    """The names of some axes; of one that has none, which it is."""
+    names = [(i, axis_name(axes[i])) for i in which]
+    return [f"axis {i}" if name.isdecimal() else name for i, name in names]
+
+
+def carried(carry: Carry, inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+    """What a row of the table gives; axes without names where it does not fit, as nothing depends on them."""
+    try:
+        axes = carry(inputs, shape, settings, args)
+    except Exception:  # of a primitive that is used in a way that its row does not know
+        return unnamed(shape)
+    return axes if tuple(map(length, axes)) == shape else unnamed(shape)
+
+
 def _resized(axis: Axis, n: int) -> Axis:
     """A padded or cropped axis keeps its name, if it has one."""
     return axis if length(axis) == n else ((axis[0][0] if len(axis) == 1 else "", n),)
 
 
-def _agreed(axes: Sequence[Axis], n: int) -> Axis:
+def _agreed(axes: Axes, n: int) -> Axis:
     """The one that all of them are, those without a name aside; without a name if they disagree."""
     named = {axis for axis in axes if length(axis) == n and any(name for name, _ in axis)}
     return named.pop() if len(named) == 1 else (("", n),)
 
 
-def same_shape(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
+def same_shape(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
     """Of a primitive that nobody knows: where shapes are equal, so are the axes."""
     return next((axes for axes in inputs if tuple(map(length, axes)) == shape), unnamed(shape))
 
 
-def broadcast(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
+def broadcast(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
     """Element by element, with axes added on the left."""
     return [
         _agreed([axes[i - len(shape)] for axes in inputs if i - len(shape) >= -len(axes)], n)
@@ -50,18 +78,18 @@ def broadcast(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, a
     ]
 
 
-def reduce(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
+def reduce(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
     """Without the axes that are added up, or with ones in their places."""
     axes = [None if i in settings["axis"] else axis for i, axis in enumerate(inputs[0])]
     return [axis or (("", 1),) for axis in axes if axis is not None or settings["keepdims"]]
 
 
-def permute(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
+def permute(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
     """In another order."""
     return [inputs[0][axis] for axis in settings["axes"]]
 
 
-def reshape(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
+def reshape(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
     """Factors joined, or parted again."""
     factors = [factor for axis in inputs[0] for factor in axis]
     out: list[Axis] = []
@@ -69,9 +97,9 @@ def reshape(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, arg
         taken: list[tuple[str, int]] = []
         if n == 1 and factors and factors[0][1] == 1:
             taken.append(factors.pop(0))
-        while math.prod(size for _, size in taken) < n and factors:
+        while length(tuple(taken)) < n and factors:
             name, size = factors.pop(0)
-            rest, left_over = divmod(n, math.prod(one for _, one in taken))
+            rest, left_over = divmod(n, length(tuple(taken)))
             if left_over or max(size, rest) % min(size, rest):
                 return unnamed(shape)
             if size > rest:  # one that is split: its parts have no names
@@ -83,46 +111,31 @@ def reshape(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, arg
     return out
 
 
-def matmul(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
+def matmul(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
     """The rows of one and the columns of the other."""
     a, b = inputs
     return [*broadcast([a[:-2], b[:-2]], shape[:-2], settings, args), a[-2], b[-1]]
 
 
-def key_of(settings: Any, args: Sequence[Any] = ()) -> tuple[Any, ...]:
-    """The key of `index` or `scatter`, part by part, with the arrays where they stand in it."""
-    key, arrays = settings["key"], iter([getattr(arg, "_array", arg) for arg in args[1:]])
-    parts = key if isinstance(key, tuple) else (key,)
-    return tuple(next(arrays, part) if isinstance(part, str) else part for part in parts)
-
-
-def with_key(args: Sequence[Any], settings: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
-    """How many arguments a formula shows, and its settings: the arrays of a key are shown where they stand in it."""
-    return (1, {**settings, "key": key_of(settings, args)}) if "key" in settings else (len(args), settings)
-
-
-def index(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
+def index(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
     """What slices leave keeps its name; so does an axis of which an array picks each element once."""
     key, axes = key_of(settings, args), inputs[0]
     if all(isinstance(part, slice) for part in key):
         return [_resized(axis, n) for axis, n in zip(axes, shape, strict=True)]
-    out = unnamed(shape)
-    for part, axis in reversed(list(zip(key, axes, strict=False))):
-        if np.array_equal(np.ravel(part), np.arange(length(axis))):
-            for i, n in enumerate(np.shape(part), len(out) - np.ndim(part)):
-                out[i] = axis if n == np.size(part) else out[i]
-    return out
+    once = [axis for part, axis in zip(key, axes, strict=False) if np.array_equal(part, np.arange(length(axis)))]
+    return [next((axis for axis in once if length(axis) == n), (("", n),)) for n in shape]
 
 
-def pad(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
-    """Longer, by the same names."""
-    return [_resized(axis, n) for axis, n in zip(inputs[0], shape, strict=True)]
+def resize(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+    """Padded, or joined with others: by the same names, where all have them."""
+    joined = [[_resized(axis, n) for axis, n in zip(axes, shape, strict=True)] for axes in inputs]
+    return [_agreed([axes[i] for axes in joined], n) for i, n in enumerate(shape)]
 
 
-def im2col(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
+def im2col(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
     """H becomes OH windows of KH, and W likewise, unless it is not looked at through windows."""
     height, channels, width, images = inputs[0]
-    out = [height, (("", 1),), channels, (("", 1),), width, images]
+    out: list[Axis] = [height, (("", 1),), channels, (("", 1),), width, images]
     for at, kernel, axis in ((0, 1, height), (4, 3, width)):
         if shape[kernel] > 1 or shape[at] != length(axis):
             name = axis[0][0] if len(axis) == 1 else ""
@@ -131,7 +144,7 @@ def im2col(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args
     return out
 
 
-def col2im(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
+def col2im(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
     """Windows are put back into an image; or products of whole rows, H, are added up to rows of the output, OH."""
     rows, kernel_h, channels, kernel_w, columns, images = inputs[0]
     out = [rows, channels, columns, images]
@@ -142,7 +155,8 @@ def col2im(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args
     return out
 
 
-def concatenate(inputs: list[list[Axis]], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> list[Axis]:
-    """One after another: the axis along which they lie keeps the name that they share."""
-    joined = [tuple(_resized(axis, n) for axis, n in zip(axes, shape, strict=True)) for axes in inputs]
-    return [_agreed([axes[i] for axes in joined], n) for i, n in enumerate(shape)]
+def key_of(settings: Any, args: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """The key of `index` or `scatter`, part by part, with the arrays where they stand in it."""
+    key, arrays = settings["key"], iter([getattr(arg, "_array", arg) for arg in args[1:]])
+    parts = key if isinstance(key, tuple) else (key,)
+    return tuple(next(arrays, part) if isinstance(part, str) else part for part in parts)

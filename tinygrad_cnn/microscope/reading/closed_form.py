@@ -1,44 +1,48 @@
-"""The backward pass of a layer as one formula for each of its inputs, put together from the rules of its operations.
+"""The backward pass of a layer as one formula for each of its inputs.
 
-Nothing here knows a layer. The rules of the recorded operations are inserted into each other; what only rearranges
-(reshape, permute, stretch) is left out, as a formula on paper does; and what is large or occurs twice gets a name.
+Nothing here knows a layer: it is recorded once more on stand-ins, in the textbook's order, and so is its backward
+pass. What only rearranges (reshape, permute, stretch) is left out, as a formula on paper does; and what is large or
+occurs twice gets a name.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from ... import ops
 from ...engine.graph import Leaf, Node
+from ...engine.recording import enable_grad
 from .axis_names import Origin
-from .carry import key_of, with_key
-from .definitions import with_definitions
-from .formula import written
+from .carry import Axes, length
 from .graph_view import GraphView, Layer
-from .terms import (
-    Term,
-    constant,
-    constant_argument,
-    is_transposition,
-    labelled,
-    rewritten,
-    substituted,
-    symbol,
-    transposed,
-)
+from .primitives import meaning, written
+from .rules import Draft, is_unread, simplified
+from .stand_ins import StandIn
+from .terms import Term, constant, is_transposition, parts_of, rewritten
+from .textbook import TEXTBOOK
 
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """The formulas of a layer: {what they are the gradient of: formula}, and what the letters in them stand for."""
+    """The formulas of a layer.
 
+    Attributes:
+        layer: the layer.
+        formulas: {what they are the gradient of: formula}.
+        where: what the letters in them stand for.
+        reordered: whether the engine computes the layer in another order than the textbook, in which they are written.
+    """
+
+    layer: Layer
     formulas: dict[Origin, str]
     where: list[str]
+    reordered: bool
 
     def lines(self) -> list[str]:
         """The formulas, then the definitions."""
@@ -51,93 +55,87 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     Left out are reshapes, stretches, and permutations other than transpositions; `+=` stands where several layers hand
     a part of the gradient back.
 
-    >>> import numpy as np
     >>> from tinygrad_cnn import nn
     >>> layer = nn.Linear(3, 2)
     >>> view = GraphView(layer(np.ones((4, 3), np.float32)).sum())
     >>> closed_form(view, view.layers[0]).lines()
     ['dW = dYᵀ · X', 'db = Σ_{N} dY']
     """
-    names = _names(view, layer)
-    values: dict[Origin, Term] = {origin: symbol(name, view.values[origin].shape) for origin, name in names.items()}
-    for node in layer.nodes:
-        value = view.values[node]
-        count, settings = with_key(node.args, node.settings)
-        operands = _operands(view, values, node)[:count]
-        term = Term(primitive=node.primitive, args=operands, settings=settings, shape=value.shape)
-        first = next((origin for origin in view.parents(node) if origin is not None), None)
-        if first is not None:
-            term = labelled(term, view.values[first].shape, view.axes.names(first, layer))
-        values[node] = term
-
-    cotangents: dict[Origin, Term] = {}
-    for node in reversed(layer.nodes):
-        if node is view.output and view.values[node].ndim == 0:
-            cotangents[node] = constant(1)
-        elif node is view.output or any(user not in layer.nodes for user in view.users.get(node, ())):
-            _add(cotangents, node, symbol("dY", view.values[node].shape))
-        if node not in cotangents:
-            continue
-        for argnum, parent in enumerate(node.parents):
-            if parent is not None and parent.requires_grad:
-                _add(cotangents, parent, _pulled_back(view, values, node, argnum, cotangents[node]))
-    found = [origin for origin in names if origin in cotangents and (wanted is None or origin in wanted)]
+    draft, names = Draft(), _names(view, layer)
+    given = {
+        origin: draft.stand_in(Term(name, axes=view.axes.axes(origin, layer)), view.values[origin])
+        for origin, name in names.items()
+    }
+    with enable_grad(), np.errstate(all="ignore"):
+        again = _in_textbook_order(view, layer, given)
+        recorded = {layer.nodes[-1]: again} if again is not None else _as_recorded(layer, given)
+    cotangents = {}
+    for node, value in recorded.items():
+        if node.requires_grad and (
+            node is view.output or any(user not in layer.nodes for user in view.users.get(node, ()))
+        ):
+            numbers = np.random.default_rng(0).standard_normal(value.shape).astype(value.dtype)
+            is_loss = node is view.output and value.ndim == 0
+            arriving = constant(1) if is_loss else Term("dY", axes=view.axes.axes(node, layer))
+            cotangents[value.node] = draft.stand_in(arriving, np.ones_like(numbers) if is_loss else numbers)
+    asked = {
+        origin: given[origin].node
+        for origin in names
+        if origin.requires_grad and isinstance(given[origin], StandIn) and (wanted is None or origin in wanted)
+    }
+    terms = draft.pulled_back(cotangents, set(asked.values()))
+    found = [origin for origin, leaf in asked.items() if leaf in terms]
     known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared
-    terms, where = with_definitions([rewritten(cotangents[origin], _fold, known) for origin in found])
+    folded = [rewritten(terms[asked[origin]], _fold, known) for origin in found]
+    folded, where = _with_definitions(folded, names.values())
     formulas = {}
-    for origin, term in zip(found, terms, strict=True):
+    for origin, term in zip(found, folded, strict=True):
         layers = {view.layer(user).title for user in view.users[origin]}
         sign = "=" if len(layers) == 1 else "+="  # what several layers hand back adds up
         formulas[origin] = f"d{names[origin]} {sign} {written(term)}"
-    for node in layer.nodes:
-        if node.primitive is ops.matmul and (side_by_side := _common(*(np.shape(arg) for arg in node.args))) > 1:
-            where.append(f"each · is {side_by_side} products of matrices side by side")
-    return ClosedForm(formulas, list(dict.fromkeys(where)))
-
-
-def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
-    """How many pairs of matrices two stacks of them are multiplied by."""
-    return math.prod(n for n, m in zip(a[-3::-1], b[-3::-1], strict=False) if n == m)
+    return ClosedForm(layer, formulas, where, again is not None)
 
 
 def _names(view: GraphView, layer: Layer) -> dict[Origin, str]:
-    """What enters a layer, and the letters of the textbook for it: X, W, b."""
+    """What enters a layer, and the letters of the textbook for it: X, W (w if it is a vector), b."""
     names: dict[Origin, str] = {}
-    outside = [origin for node in layer.nodes for origin in view.parents(node) if origin not in layer.nodes]
-    for origin in dict.fromkeys(origin for origin in outside if origin is not None):
+    for origin in view.inputs_of(layer):
+        name = "X"
         if isinstance(origin, Leaf) and view.is_named(origin):
             own = view.name(origin).rpartition(".")[2]
-            name = {"weight": "W", "bias": "b"}.get(own, own)
-        else:
-            name = "X"
-        taken = set(names.values())
-        names[origin] = (
-            name if name not in taken else next(f"{name}{i}" for i in range(2, 99) if f"{name}{i}" not in taken)
-        )
+            name = {"weight": "W" if view.values[origin].ndim > 1 else "w", "bias": "b"}.get(own, own)
+        taken = names.values()
+        names[origin] = next(one for one in (name, *(f"{name}{i}" for i in range(2, 999))) if one not in taken)
     return names
 
 
-def _operands(view: GraphView, values: dict[Origin, Term], node: Node) -> tuple[Term, ...]:
-    origins = view.parents(node)
-    return tuple(
-        values[origin] if origin is not None else constant_argument(arg)
-        for origin, arg in zip(origins, node.args, strict=True)
-    )
+def _as_recorded(layer: Layer, given: dict[Origin, Any]) -> dict[Node, Any]:
+    """The operations of a layer once more, on stand-ins."""
+    values: dict[Any, Any] = dict(given)
+    for node in layer.nodes:
+        args = [values.get(parent, arg) for arg, parent in zip(node.args, node.parents, strict=True)]
+        values[node] = node.primitive(*args, **node.settings)
+    return {node: values[node] for node in layer.nodes}
 
 
-def _pulled_back(view: GraphView, values: dict[Origin, Term], node: Node, argnum: int, g: Term) -> Term:
-    """The rule of an operation for an argument, with terms of the layer in the place of its letters."""
-    rule = view.rule(node, argnum)
-    if rule.term is None:
-        return Term(f"vjp_{node.primitive.name}_{rule.target}", args=(g,), shape=view.values[node].shape)
-    meaning = {"g": g, "out": values[node]} | {str(i): one for i, one in enumerate(_operands(view, values, node))}
-    instead = {rule.inputs[key]: meaning[key] for key in rule.inputs}
-    return substituted(rule.term, instead)
+def _in_textbook_order(view: GraphView, layer: Layer, given: dict[Origin, Any]) -> Any:
+    """What the textbook's composition gives on stand-ins; None if there is none, or it is not all of the layer."""
+    composed = layer.call.composed
+    if composed is None or composed.function.__name__ not in TEXTBOOK:
+        return None
+    constants = iter(origin for origin in given if not origin.requires_grad)
 
+    def filled(one: Any) -> Any:
+        origin = next(constants, None) if one is ... else one
+        return given.get(origin, origin) if isinstance(origin, (Leaf, Node)) else origin
 
-def _add(cotangents: dict[Origin, Term], origin: Origin, term: Term) -> None:
-    before = cotangents.get(origin)
-    cotangents[origin] = term if before is None else Term(primitive=ops.add, args=(before, term), shape=term.shape)
+    settings = {name: filled(one) for name, one in composed.settings.items()}
+    try:
+        result = TEXTBOOK[composed.function.__name__](*map(filled, composed.args), **settings)
+        np.testing.assert_allclose(result._array, view.values[layer.nodes[-1]], rtol=1e-3, atol=1e-3)
+    except Exception:  # there is more in the layer than this composition
+        return None
+    return result
 
 
 # ---- folding
@@ -145,55 +143,57 @@ def _add(cotangents: dict[Origin, Term], origin: Origin, term: Term) -> None:
 
 def _fold(term: Term) -> Term:
     """Without what only rearranges: reshapes, and permutations other than transpositions."""
+    term = simplified(term)
     primitive, args = term.primitive, term.args
-    if is_transposition(term):
-        return transposed(args[0])
-    if primitive in (ops.reshape, ops.permute, ops.broadcast_to):
+    if primitive in (ops.reshape, ops.permute, ops.broadcast_to) and not is_transposition(term):
         return args[0]
-    if primitive in (ops.index, ops.scatter):
-        return _sliced(term)
-    if primitive is ops.pad:
-        return Term("pad", args=args, shape=term.shape)
-    if primitive in (ops.im2col, ops.col2im) and args[0].primitive is primitive:
-        over = {term.settings.get("over"), args[0].settings.get("over")}
-        if over == {"H", "W"}:  # over the one, then over the other: together over both
-            both = {
-                name: tuple(a * b for a, b in zip(term.settings[name], args[0].settings[name], strict=True))
-                for name in ("stride", "dilation")
-            }
-            return replace(term, args=args[0].args, settings={"over": "", **both})
-    if primitive is ops.sum and args[0].primitive is ops.matmul and max(term.settings["axis"]) < len(args[0].shape) - 2:
-        return replace(args[0], settings={"joined": term.settings.get("names", ["axis 0"])})
     if primitive is ops.add and written(args[0]) == written(args[1]):  # two uses of one value
         return replace(term, primitive=ops.mul, args=(constant(2), args[0]))
-    return _computed(term) if primitive in (ops.mul, ops.div) else term
-
-
-def _sliced(term: Term) -> Term:
-    """Slices by what they do: flip, or crop and pad (a border of all axes); others as they are."""
-    parts = key_of(term.settings)
-    if not all(isinstance(part, slice) for part in parts):
-        return term
-    only = term.args[:1]
-    if any(part.step == -1 for part in parts) and all(part.step == -1 or part == slice(None) for part in parts):
-        along = term.settings.get("flipped", "")
-        name = f"flip_{along}" if along.isalpha() else f"flip_{{{along}}}" if along else "flip"
-        return Term(name, args=only, shape=term.shape)
-    if term.primitive is ops.scatter and all(part.step is None for part in parts):
-        return Term("pad", args=only, shape=term.shape)
-    if len(parts) > 1 and all(part.step is None and part.stop is not None for part in parts):
-        return Term("crop", args=only, shape=term.shape)
     return term
 
 
-def _computed(term: Term) -> Term:
-    """Products and quotients of numbers as numbers, and 1 · x as x."""
-    a, b = term.args
-    if term.primitive is ops.mul and 1 in (a.constant if not a.shape else None, b.constant if not b.shape else None):
-        return b if not a.shape and a.constant == 1 else a
-    numbers = [one.constant for one in (a, b) if not one.shape and isinstance(one.constant, (int, float, Fraction))]
-    if len(numbers) < 2 or not all(float(n).is_integer() or isinstance(n, Fraction) for n in numbers) or not numbers[1]:
-        return term
-    first, second = (n if isinstance(n, Fraction) else Fraction(int(n)) for n in numbers)
-    value = first * second if term.primitive is ops.mul else first / second
-    return Term(str(value).replace("-", "−"), constant=value)
+# ---- names for parts
+
+
+def _with_definitions(terms: Sequence[Term], taken: Iterable[str]) -> tuple[list[Term], list[str]]:
+    """The terms with names for those of their parts that are columns, constants, or occur twice; and what they mean."""
+    parts = parts_of(terms)
+    uses = Counter(arg for part in parts for arg in part.args)
+    spare = iter([letter for letter in "GPQRSTUVZ" if letter not in taken])
+    instead: dict[Term, Term] = {}
+    of_gradient: set[Term] = set()
+    letters, where = [*taken], []
+    for part in parts:
+        if part.text == "dY" or not of_gradient.isdisjoint(part.args):
+            of_gradient.add(part)
+        inside = replace(part, args=tuple(instead[arg] for arg in part.args)) if part.args else part
+        letter = "" if part.primitive is None or part in of_gradient else meaning(part.primitive).letter
+        if part.axes and part.constant is not None:
+            letter = part.text
+        elif not letter and part.args and uses[part] > 1 and not is_transposition(part):
+            letter = next(spare, "V")
+        if letter:
+            name = next(one for one in (letter, *(f"{letter}{i}" for i in range(2, 999))) if one not in letters)
+            letters.append(name)
+            where.append(f"{name} {_meaning(inside)}")
+            inside = Term(name, axes=part.axes)
+        if is_unread(part):
+            where.append(f"{part.primitive.name} is a rule that was not read")  # type: ignore[union-attr]
+        if part.primitive is ops.matmul and (count := _side_by_side(*part.given)) > 1:
+            where.append(f"each · is {count} products of matrices side by side")
+        instead[part] = inside
+    return [instead[term] for term in terms], list(dict.fromkeys(where))
+
+
+def _side_by_side(a: Axes, b: Axes) -> int:
+    """How many pairs of matrices two stacks of them are multiplied by."""
+    pairs = zip(map(length, a[-3::-1]), map(length, b[-3::-1]), strict=False)
+    return math.prod(n for n, m in pairs if n == m)
+
+
+def _meaning(part: Term) -> str:
+    if part.constant is None:
+        return f"= {written(part)}"
+    if part.constant.dtype == bool:
+        return f"is 1 in {part.constant.mean():.0%} of its elements and 0 elsewhere: {part.shape}"
+    return f"is a constant array: {part.shape}, from {part.constant.min():.4g} to {part.constant.max():.4g}"

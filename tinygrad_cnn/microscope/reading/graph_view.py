@@ -14,7 +14,9 @@ import numpy as np
 from ...engine.calls import Call
 from ...engine.graph import Constant, Leaf, Node, Value, recompute, topological_order
 from .axis_names import AxisNames, Origin
-from .rules import Rule, forward_notation, read_rule
+from .carry import Axes
+from .rules import forward_notation, notation, read_rules
+from .terms import Term
 
 
 @dataclass(eq=False)
@@ -24,12 +26,14 @@ class Layer:
     call: Call
     name: str
     kind: str
+    number: int = 1  # among those of this name and kind
     nodes: list[Node] = field(default_factory=list)
 
     @property
     def title(self) -> str:
         """Its name in the model and what it is: "conv1 Conv2d"."""
-        return f"{self.name} {self.kind}" if self.name else self.kind
+        title = f"{self.name} {self.kind}" if self.name else self.kind
+        return f"{title} ({self.number})" if self.number > 1 else title
 
     @property
     def line(self) -> str | None:
@@ -78,14 +82,14 @@ class GraphView:
         for node in self.nodes:
             if node.call not in self._layer_of:
                 layer = Layer(node.call, _module_path(node.call), node.call.kind or node.primitive.name)
-                title = layer.title
-                titles[title] += 1
-                layer.kind += f" ({titles[title]})" if titles[title] > 1 else ""
+                titles[title := layer.title] += 1
+                layer.number = titles[title]
                 self._layer_of[node.call] = layer
                 self.layers.append(layer)
             self._layer_of[node.call].nodes.append(node)
         self._names = self._leaf_names(variables or {})
         self.nodes = [node for layer in self.layers for node in layer.nodes]
+        self._rules: dict[Node, dict[int, Term | None]] = {}
         self.users: dict[Origin, list[Node]] = {}
         for node in self.nodes:
             for parent in dict.fromkeys(parent for parent in self.parents(node) if parent is not None):
@@ -100,6 +104,11 @@ class GraphView:
         """The layer that recorded a node."""
         return self._layer_of[node.call]
 
+    def inputs_of(self, layer: Layer) -> list[Origin]:
+        """What enters a layer from outside."""
+        origins = [origin for node in layer.nodes for origin in self.parents(node)]
+        return list(dict.fromkeys(one for one in origins if one is not None and one not in layer.nodes))
+
     def args(self, node: Node) -> list[Any]:
         """The arguments of a node, with their numbers."""
         return [
@@ -113,16 +122,25 @@ class GraphView:
             None if isinstance(parent, Constant) and parent not in self.inputs else parent for parent in node.parents
         ]
 
-    def rule(self, node: Node, argnum: int) -> Rule:
-        """What the rule of a node for an argument computes, with the names of the axes."""
-        rule = read_rule(node.primitive, argnum, self.args(node), self.values[node], node.settings)
-        return rule.labelled(self.values[node].shape, self.axes.names(node, self.layer(node)))
+    def rules(self, node: Node) -> dict[int, Term | None]:
+        """What the rules of a node compute, by the position of the argument."""
+        if node not in self._rules:
+            self._rules[node] = read_rules(node.primitive, self.args(node), node.settings, self._axes(node))
+        return self._rules[node]
+
+    def backward(self, node: Node, argnum: int) -> str:
+        """The rule for an argument as a formula."""
+        return notation(node.primitive, argnum, self.rules(node)[argnum])
 
     def forward(self, node: Node) -> str:
         """The operation as a formula, with the names of the axes."""
-        first = self.parents(node)[0]
-        names = [] if first is None else self.axes.names(first, self.layer(node))
-        return forward_notation(node.primitive, self.args(node), node.settings, names)
+        return forward_notation(node.primitive, self.args(node), node.settings, self._axes(node))
+
+    def _axes(self, node: Node) -> list[Axes | None]:
+        """Those of the arguments, None for what is a constant, and of the value."""
+        layer = self.layer(node)
+        origins = [*self.parents(node), node]
+        return [None if origin is None else self.axes.axes(origin, layer) for origin in origins]
 
     def name(self, leaf: Leaf) -> str:
         """What a leaf is called: by its model, by the user's variable, or by its number."""
@@ -131,27 +149,6 @@ class GraphView:
     def origin_name(self, origin: Origin) -> str:
         """The name of a leaf, or the operation that computed a value."""
         return self.name(origin) if isinstance(origin, Leaf) else origin.primitive.name
-
-    def kept_bytes(self) -> dict[Node, int]:
-        """How much memory of each value is held for the backward pass; a view adds nothing to what it is a view of."""
-        kept = dict.fromkeys(self.nodes, 0)
-        held: dict[Node, np.ndarray] = {}
-        counted: set[int] = set()  # memory by its owner; a parameter's is its own
-        for node in self.nodes:
-            if not node.requires_grad:
-                continue
-            if isinstance(node.out, np.ndarray):
-                held[node] = node.out
-            for arg, parent in zip(node.args, node.parents, strict=True):
-                if isinstance(arg, np.ndarray) and isinstance(parent, Node):
-                    held[parent] = arg
-                elif isinstance(arg, np.ndarray):
-                    counted.add(id(_owner(arg)))
-        for node, array in held.items():
-            if id(_owner(array)) not in counted:
-                counted.add(id(_owner(array)))
-                kept[node] = array.nbytes
-        return kept
 
     def shape(self, origin: Origin, node: Node) -> str:
         """The shape of a value with the names that its axes have for the layer of a node."""
@@ -176,13 +173,6 @@ class GraphView:
         for number, leaf in enumerate(self.leaves, 1):
             names.setdefault(leaf, f"leaf {number}")
         return names
-
-
-def _owner(array: np.ndarray) -> np.ndarray:
-    """The array whose memory it is, of which this one may be a view."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 def variables(frame: FrameType) -> dict[str, Any]:

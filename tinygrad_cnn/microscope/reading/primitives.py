@@ -12,7 +12,8 @@ from ... import ops
 from ...engine.graph import Primitive
 from . import carry, spelling
 from .carry import Carry
-from .spelling import OVER, SUM, Spell
+from .spelling import ATOM, OVER, PRODUCT, SIGN, SUM, Spell
+from .terms import Term
 
 
 def each_result(args: Any, result: Any) -> int:
@@ -42,14 +43,16 @@ class Meaning:
     Attributes:
         axes: how the names of axes go through it.
         text: how it is spelled in formulas; by its name if this is None.
+        letter: what its value is called where a formula needs a name for it.
         work: how many floating-point operations a call takes, from its arguments and its result.
         nan: what usually makes its value NaN or infinite, and what makes its gradient so.
     """
 
     axes: Carry = carry.same_shape
-    text: Spell | None = None
+    text: Spell = spelling.NAME
     work: Callable[[Any, Any], int] = each_result
     nan: tuple[str | None, str | None] = (None, None)
+    letter: str = ""
 
 
 LARGE = "large numbers overflow: have the weights exploded, is the learning rate too high?"
@@ -108,14 +111,15 @@ TABLE: dict[Primitive, Meaning] = {
     ops.sum: Meaning(carry.reduce, spelling.over("Σ"), each_argument, ("inf - inf is NaN; " + LARGE, None)),
     ops.sum_of_squares: Meaning(carry.reduce, spelling.over("Σ", "²"), each_argument, (LARGE, None)),
     ops.max: Meaning(carry.reduce, spelling.over("max"), each_argument),
+    ops.winners: Meaning(text=spelling.won),
     ops.permute: Meaning(carry.permute, spelling.permuted, nothing),
-    ops.reshape: Meaning(carry.reshape, None, nothing),
+    ops.reshape: Meaning(carry.reshape, work=nothing),
     ops.broadcast_to: Meaning(carry.broadcast, spelling.call("stretch"), nothing),
     ops.index: Meaning(carry.index, spelling.picked, nothing),
     ops.scatter: Meaning(text=spelling.scattered, work=each_argument),
-    ops.pad: Meaning(carry.pad, None, nothing),
-    ops.concatenate: Meaning(carry.concatenate, None, nothing),
-    ops.im2col: Meaning(carry.im2col, spelling.windows, nothing),
+    ops.pad: Meaning(carry.resize, work=nothing),
+    ops.concatenate: Meaning(carry.resize, work=nothing),
+    ops.im2col: Meaning(carry.im2col, spelling.windows, nothing, letter="cols"),
     ops.col2im: Meaning(carry.col2im, spelling.windows, each_argument),
     ops.correlate: Meaning(text=spelling.windows, work=lambda args, out: 2 * np.size(out) * np.size(args[1][0, 0])),
     ops.correlations: Meaning(text=spelling.windows, work=lambda args, out: 2 * np.size(args[1]) * np.size(out[0, 0])),
@@ -155,10 +159,25 @@ def describe(
     >>> meaning(swish).work((), np.ones(3))
     15
     """
-    spell = None if text is None else spelling.call(text)
-    given = {"axes": axes, "text": spell, "work": work, "nan": nan}
+    given = {"axes": axes, "text": text and spelling.call(text), "work": work, "nan": nan}
     known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     TABLE[primitive] = replace(meaning(primitive), **known)
+
+
+def written(term: Term) -> str:
+    """A term as text, with as few parentheses as keep two formulas apart."""
+    return _spelled(term)[0]
+
+
+def _spelled(term: Term) -> tuple[str, int]:
+    if term.primitive is None and not term.args:
+        return term.text, PRODUCT if "/" in term.text else SIGN if term.text.startswith("−") else ATOM
+    return (STRANGER if term.primitive is None else meaning(term.primitive)).text(term, _held)
+
+
+def _held(term: Term, least: int) -> str:
+    text, strength = _spelled(term)
+    return text if strength >= least else f"({text})"
 
 
 def letters(primitive: Primitive, count: int) -> list[str]:

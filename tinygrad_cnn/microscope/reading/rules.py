@@ -1,155 +1,183 @@
 """Operations and their rules in mathematical notation.
 
-A rule is written with primitives, so that it can be recorded like any other computation. What it records, read as a
-formula, is its notation: nothing is listed here but how each primitive is spelled, and a rule of the user's own is
-written like those of the package.
+A rule is written with primitives, so that it can be recorded like any other computation: the engine's own backward
+pass is run on stand-ins, and what they record, read as a formula, is the notation. Nothing is listed here, and a rule
+of the user's own is written like those of the package.
 """
 
 from __future__ import annotations
 
-import linecache
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import CodeType, FunctionType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ... import ops
-from ...engine.graph import Constant, Leaf, Node, Primitive, Value
+from ...engine.graph import Constant, Leaf, Primitive, Value, backpropagate
+from ...engine.observers import Event, observe
 from ...engine.recording import enable_grad
-from .carry import with_key
-from .formula import written
-from .primitives import letters
-from .stand_ins import StandIn
-from .terms import Term, constant, constant_argument, labelled, numbered, symbol, tidied
-from .written_rules import PACKAGE, reading
+from .carry import Axes, carried, key_of, unnamed
+from .primitives import letters, meaning, written
+from .stand_ins import PACKAGE, StandIn, readable, recorded
+from .terms import Term, constant, is_transposition, rewritten, transposed
+
+UNREAD = "vjp_"  # how what stands for a rule that was not read begins
+
+
+class Draft:
+    """Stand-ins for values, and what is recorded of them as terms."""
+
+    def __init__(self) -> None:
+        self.terms: dict[Any, Term] = {}
+        self._constants: dict[int, Term] = {}
+
+    def stand_in(self, term: Term, array: Any) -> Any:
+        """What is recorded of this value is a formula of the term; what has no slope stands for itself."""
+        if getattr(array, "dtype", np.dtype(int)).kind != "f":
+            return array
+        leaf = Leaf()
+        self.terms[leaf] = term
+        return StandIn.wrap(np.asarray(array), leaf)
+
+    def term(self, origin: Any) -> Term:
+        """What was recorded, as a formula."""
+        if origin not in self.terms:
+            settings, inputs = origin.settings, [*zip(origin.args, origin.parents, strict=True)]
+            if "key" in settings:  # arrays are written where they stand in it
+                settings, inputs = {**settings, "key": key_of(settings, origin.args)}, inputs[:1]
+            args = tuple(
+                self._constant(arg) if parent is None or isinstance(parent, Constant) else self.term(parent)
+                for arg, parent in inputs
+            )
+            given = [arg.axes for arg in args]
+            axes = carried(meaning(origin.primitive).axes, given, origin.out.shape, settings, origin.args)
+            is_mask = origin.primitive is ops.astype and origin.args[0].dtype == bool  # a comparison as zeros and ones
+            self.terms[origin] = args[0] if is_mask else Term("", origin.primitive, args, settings, axes, given)
+        return self.terms[origin]
+
+    def _constant(self, arg: Any) -> Term:
+        """Two arrays have two letters."""
+        if id(arg) not in self._constants:
+            term = constant(arg)
+            alike = sum(one.text.rstrip("0123456789") == term.text for one in self._constants.values())
+            self._constants[id(arg)] = replace(term, text=f"{term.text}{alike + 1}") if term.axes and alike else term
+        return self._constants[id(arg)]
+
+    def pulled_back(self, cotangents: Mapping[Any, Any], wanted: set[Any]) -> dict[Any, Term]:
+        """What arrives at the wanted leaves, as formulas of the cotangents, which are stand-ins as well."""
+        with observe(self._watch), np.errstate(all="ignore"):
+            found = backpropagate(cotangents, wanted, retain_graph=True, wrap=StandIn.wrap)
+        return {leaf: self.term(value.node) for leaf, value in found.items()}
+
+    def _watch(self, event: Event, compute: Callable[[], Any]) -> Any:
+        """In the place of a rule, the same rule readable; the axes that are lost in it are those of its argument."""
+        if event.node is None:
+            return compute()
+        parent, arg = event.node.parents[event.argnum], event.args[event.argnum]  # type: ignore[index]
+        try:
+            result = _read(event)
+        except Exception:  # what cannot be recorded is not read
+            name = f"{UNREAD}{event.primitive.name}_{letters(event.primitive, len(event.args))[event.argnum or 0]}"
+            result = recorded(lambda g: np.zeros(arg.shape), name, (event.g,), {})
+        if result.node not in self.terms:
+            term = self.term(result.node)
+            pairs = zip(term.axes, self.term(parent).axes, strict=True)
+            self.terms[result.node] = replace(term, axes=[of_arg if own[0][0] == "" else own for own, of_arg in pairs])
+        return StandIn.wrap(result._array.astype(arg.dtype, copy=False), result.node)
+
+
+def _read(event: Event) -> Any:
+    """What a rule gives, recorded."""
+    rule, node, g = event.primitive.rule(event.argnum), event.node, event.g
+    result = readable(rule)(g, StandIn.wrap(node.out, node), *event.args, **event.settings)
+    if not isinstance(result, Value) or result.node is None or isinstance(result.node, Constant):
+        raise TypeError("it has left the graph")
+    if result._array.shape != event.args[event.argnum].shape:  # type: ignore[index]
+        raise ValueError("it is wrong")
+    if not getattr(rule, "__module__", "").startswith(PACKAGE):
+        given = [arg._array if isinstance(arg, Value) else arg for arg in event.args]
+        right = rule(g._array, node.out, *given, **event.settings)
+        np.testing.assert_allclose(result._array, right, 1e-4, 1e-6)
+    return result
+
+
+# ---- one operation
+
+
+def notation(primitive: Primitive, argnum: int, term: Term | None) -> str:
+    """A rule as a formula: dA = dY · Bᵀ."""
+    letter = letters(primitive, argnum + 1)[argnum]
+    return f"d{letter} = " + ("its rule (not read)" if term is None else written(term))
 
 
 def forward_notation(
-    primitive: Primitive, args: Sequence[Any], settings: Mapping[str, Any], names: Sequence[str] = ()
+    primitive: Primitive, args: Sequence[Any], settings: Mapping[str, Any], axes: Sequence[Axes | None] = ()
 ) -> str:
-    """The operation as a formula, with the names of the axes of its first argument where they matter: Y = A · B.
+    """The operation as a formula: Y = A · B.
 
     >>> from tinygrad_cnn import ops
     >>> forward_notation(ops.matmul, [np.ones((2, 3)), np.ones((3, 2))], {})
     'Y = A · B'
     """
-    count, settings = with_key(args, settings)
-    args = args[:count]
-    terms = [
-        symbol(letter, np.shape(arg)) if np.ndim(arg) else constant_or_symbol(letter, arg)
-        for letter, arg in zip(letters(primitive, len(args)), args, strict=True)
-    ]
-    term = Term(primitive=primitive, args=tuple(terms), settings=settings)
-    return f"Y = {written(labelled(term, terms[0].shape, names) if names else term)}"
+    terms = _symbols(primitive, args, axes)
+    if "key" in settings:
+        terms, settings = terms[:1], {**settings, "key": key_of(settings, args)}
+    of_value = (axes and axes[-1]) or ()
+    return f"Y = {written(Term('', primitive, tuple(terms), settings, of_value, [term.axes for term in terms]))}"
 
 
-def constant_or_symbol(letter: str, arg: Any) -> Term:
-    """A Python number as it is; an array without dimensions is a value like any other."""
-    return symbol(letter) if isinstance(arg, np.ndarray) else constant(arg)
+def read_rules(
+    primitive: Primitive, args: Sequence[Any], settings: Mapping[str, Any], axes: Sequence[Axes | None] = ()
+) -> dict[int, Term | None]:
+    """What the rules for the arguments compute, as formulas of the cotangent `dY`, the value `Y` and the arguments.
 
-
-# ---- rules
-
-
-@dataclass(frozen=True, eq=False)
-class Rule:
-    """What a rule computes: a formula of the cotangent `dY`, the value `Y` and the arguments; None if unreadable."""
-
-    target: str
-    term: Term | None
-    inputs: dict[str, Term]  # "g", "out" and the positions of the arguments: the symbols that stand for them
-    source: str  # as its author wrote it
-
-    def labelled(self, shape: tuple[int, ...], names: Sequence[str]) -> Rule:
-        """The same with the names of the axes of Y."""
-        return self if self.term is None else replace(self, term=labelled(self.term, shape, names))
-
-    def notation(self) -> str:
-        """The rule as a formula: dA = dY · Bᵀ; as it stands in the source where it was not read."""
-        if self.term is None:
-            return f"d{self.target} = {self.source or 'its rule'} (not read)"
-        return f"d{self.target} = {written(numbered(tidied(self.term)))}"
-
-
-def read_rule(primitive: Primitive, argnum: int, args: Sequence[Any], out: np.ndarray, settings: Any) -> Rule:
-    """Record what the rule for an argument computes, on the values that it was recorded with.
+    `axes` are those of the arguments, None for a constant, and, last, of the value. A rule that cannot be read is None.
 
     >>> from tinygrad_cnn import ops
-    >>> a, b = np.ones((2, 3)), np.ones((3, 2))
-    >>> read_rule(ops.matmul, 0, [a, b], a @ b, {}).notation()
-    'dA = dY · Bᵀ'
+    >>> rules = read_rules(ops.matmul, [np.ones((2, 3)), np.ones((3, 2))], {})
+    >>> [notation(ops.matmul, i, term) for i, term in rules.items()]
+    ['dA = dY · Bᵀ', 'dB = Aᵀ · dY']
     """
-    names = letters(primitive, len(args))
-    symbols: dict[Leaf, Term] = {}
-    inputs: dict[str, Term] = {}
-
-    def stand_in(name: str, key: str, array: Any) -> Any:
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-            return array
-        leaf = Leaf()
-        symbols[leaf] = inputs[key] = symbol(name, array.shape)
-        return StandIn.wrap(array, leaf)
-
+    draft = Draft()
+    given = [draft.stand_in(*pair) for pair in zip(_symbols(primitive, args, axes), args, strict=True)]
+    with enable_grad(), np.errstate(all="ignore"):
+        out = primitive(*given, **settings)
+    of_value = (axes and axes[-1]) or unnamed(out.shape)
+    draft.terms[out.node] = Term("Y", axes=of_value)
     cotangent = np.random.default_rng(0).standard_normal(out.shape).astype(out.dtype)
-    g, value = stand_in("dY", "g", cotangent), stand_in("Y", "out", out)
-    given = [stand_in(name, str(i), arg) for i, (name, arg) in enumerate(zip(names, args, strict=True))]
-    term = None
-    try:
-        rule = primitive.rule(argnum)
-        with enable_grad(), np.errstate(all="ignore"):
-            result = reading(rule)(g, value, *given, **settings)
-            is_own = getattr(rule, "__module__", "").startswith(PACKAGE)
-            if isinstance(result, Value) and (is_own or _is_close(result, rule(cotangent, out, *args, **settings))):
-                term = symbols.get(result.node) or _term(result.node, symbols, {})  # type: ignore[arg-type]
-    except Exception:  # what cannot be recorded is not read
-        term = None
-    return Rule(names[argnum], term, inputs, _source(primitive, argnum))
+    has_rule = [primitive.joint_rule or rule for rule in [*primitive.rules, *[None] * len(args)]]
+    leaves = {i: given[i].node for i in out.node.argnums if has_rule[i] and (not axes or axes[i] is not None)}
+    found = draft.pulled_back({out.node: draft.stand_in(Term("dY", axes=of_value), cotangent)}, set(leaves.values()))
+    terms = {i: rewritten(found[leaf], simplified, {}) for i, leaf in leaves.items() if leaf in found}
+    return {i: None if is_unread(term) else term for i, term in terms.items()}
 
 
-def _is_close(result: Value, right: Any) -> bool:
-    """Whether what was recorded is what the rule gives."""
-    return result._array.shape == np.shape(right) and np.allclose(result._array, right, 1e-4, 1e-6, equal_nan=True)
+def _symbols(primitive: Primitive, args: Sequence[Any], axes: Sequence[Axes | None]) -> list[Term]:
+    """A, B or X; a number as it is, and a constant array by a letter of its own."""
+    known = axes or [unnamed(np.shape(arg)) if isinstance(arg, np.ndarray) else None for arg in args]
+    return [
+        constant(arg) if own is None else Term(letter, axes=own)
+        for letter, arg, own in zip(letters(primitive, len(args)), args, known, strict=False)
+    ]
 
 
-def _term(origin: Node | Leaf, symbols: Mapping[Leaf, Term], known: dict[Node, Term]) -> Term:
-    if isinstance(origin, Leaf):
-        return symbols[origin]
-    if not origin.requires_grad and origin.primitive is ops.astype:  # a comparison as zeros and ones
-        return _term(origin.parents[0], symbols, known)  # type: ignore[arg-type]
-    if not origin.requires_grad and origin.primitive not in (ops.compare, ops.mul):  # another mask
-        return constant(origin.out)
-    if origin not in known:
-        count, settings = with_key(origin.args, origin.settings)
-        args = tuple(
-            constant_argument(arg) if parent is None or isinstance(parent, Constant) else _term(parent, symbols, known)
-            for arg, parent in zip(origin.args[:count], origin.parents[:count], strict=True)
-        )
-        known[origin] = Term("", origin.primitive, args, settings, origin.out.shape)
-    return known[origin]
+def is_unread(term: Term) -> bool:
+    """Whether a term stands for what a rule gives that was not read."""
+    return term.primitive is not None and term.primitive.name.startswith(UNREAD)
 
 
-def _source(primitive: Primitive, argnum: int) -> str:
-    """The body of a rule that is a lambda, the name of one that is a function."""
-    rule = primitive.joint_rule or (primitive.rules[argnum] if argnum < len(primitive.rules) else None)
-    if not isinstance(rule, FunctionType):
-        return ""
-    if rule.__name__ != "<lambda>":
-        return f"{rule.__name__}(g, out, ...)"
-    return _text_of(rule.__code__)
+def simplified(term: Term) -> Term:
+    """Without transpositions that cancel, factors of 1, and reshapes that only write axes of length one."""
+    if term.primitive is ops.mul and any(arg.is_number and arg.constant == 1 for arg in term.args):
+        a, b = term.args
+        return b if a.is_number and a.constant == 1 else a
+    if is_transposition(term):
+        return transposed(term.args[0])
+    if term.primitive is ops.reshape and _without_ones(term.shape) == _without_ones(term.args[0].shape):
+        return term.args[0]
+    return term
 
 
-def _text_of(code: CodeType) -> str:
-    places = [place for place in code.co_positions() if None not in place and place[3] != 0]
-    lines = [place[0] for place in places] + [place[1] for place in places]
-    if not places or None in lines:
-        return ""
-    start = min((line, column) for line, _, column, _ in places)
-    end = max((line, column) for _, line, _, column in places)
-    rows = [linecache.getline(code.co_filename, number) for number in range(start[0], end[0] + 1)]  # type: ignore
-    if not rows or not rows[0]:
-        return ""
-    rows[-1] = rows[-1].encode()[: end[1]].decode(errors="ignore")
-    rows[0] = rows[0].encode()[start[1] :].decode(errors="ignore")
-    return " ".join(" ".join(rows).split())
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    return [n for n in shape if n != 1]

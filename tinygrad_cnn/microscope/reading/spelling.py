@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .carry import key_of
+from .carry import key_of, length, names_of
 from .terms import Term, is_transposition
 
 SUM, OVER, PRODUCT, SIGN, ATOM = range(5)  # how tightly a formula holds together
@@ -28,6 +28,9 @@ def call(name: str = "") -> Spell:
         return f"{name or getattr(term.primitive, 'name', term.text)}({', '.join(inside)})", ATOM
 
     return spell
+
+
+NAME = call()
 
 
 def _right(term: Term, least: int, hold: Hold) -> str:
@@ -49,11 +52,11 @@ def infix(sign: str, right: int) -> Spell:
 def product(term: Term, hold: Hold) -> tuple[str, int]:
     """Element by element ⊙; × by a number."""
     a, b = term.args
-    if _is_number(b):
+    if b.is_number:
         a, b = b, a
-    if _is_number(a) and a.constant == -1:
+    if a.is_number and a.constant == -1:
         return f"−{hold(b, SIGN)}", SIGN
-    sign = "×" if _is_number(a) else "⊙"
+    sign = "×" if a.is_number else "⊙"
     return f"{_factor(a, hold, 'mul', 'div')} {sign} {_right_factor(b, hold, 'mul')}", PRODUCT
 
 
@@ -67,10 +70,6 @@ def quotient(term: Term, hold: Hold) -> tuple[str, int]:
     """A / B."""
     a, b = term.args
     return f"{_factor(a, hold, 'mul', 'div')} / {_right(b, SIGN, hold)}", PRODUCT
-
-
-def _is_number(term: Term) -> bool:
-    return term.constant is not None and not term.shape
 
 
 def _factor(term: Term, hold: Hold, *alike: str) -> str:
@@ -94,59 +93,72 @@ def over(name: str, raised: str = "") -> Spell:
     """Something over axes: Σ_{N,OH,OW} X; of the elements raised to a power, Σ X²."""
 
     def spell(term: Term, hold: Hold) -> tuple[str, int]:
-        (arg,), axis = term.args, term.settings["axis"]
-        under = "_{" + ",".join(term.settings.get("names", [f"axis {i}" for i in axis])) + "}"
-        return (
-            f"{name}{'' if len(axis) == len(arg.shape) else under} {hold(arg, ATOM if raised else SIGN)}{raised}",
-            OVER,
-        )
+        axes, axis = term.given[0], term.settings["axis"]
+        under = "" if len(axis) == len(axes) else "_{" + ",".join(names_of(axes, axis)) + "}"
+        return f"{name}{under} {hold(term.args[0], ATOM if raised else SIGN)}{raised}", OVER
 
     return spell
 
 
 def permuted(term: Term, hold: Hold) -> tuple[str, int]:
     """Xᵀ; other orders of axes as a call."""
-    return (f"{hold(term.args[0], ATOM)}ᵀ", ATOM) if is_transposition(term) else call()(term, hold)
+    return (f"{hold(term.args[0], ATOM)}ᵀ", ATOM) if is_transposition(term) else NAME(term, hold)
 
 
 def windows(term: Term, hold: Hold) -> tuple[str, int]:
     """im2col or col2im; of the height or the width alone with its letter; with stride and dilation if there are any."""
     assert term.primitive is not None
-    along = term.settings.get("over", "")
+    rows, columns = term.settings.get("kernel") or map(length, term.given[0][1:4:2])
+    along = {(True, False): "W", (False, True): "H"}.get((rows == 1, columns == 1), "")
     inside = [hold(arg, SUM) for arg in term.args]
     for name in ("stride", "dilation"):
         steps = tuple(n for n, axis in zip(term.settings[name], "HW", strict=True) if along in ("", axis))
         if any(n != 1 for n in steps):
             inside.append(f"{name}={steps[0] if len(set(steps)) == 1 else steps}")
-    return f"{term.primitive.name}{'_' + along if along else ''}({', '.join(inside)})", ATOM
-
-
-def scattered(term: Term, hold: Hold) -> tuple[str, int]:
-    """Put into zeros, at the places that a key names."""
-    return f"scatter({hold(term.args[0], SUM)} at [{_key(term)}])", ATOM
+    return f"{term.primitive.name}{along and '_' + along}({', '.join(inside)})", ATOM
 
 
 def picked(term: Term, hold: Hold) -> tuple[str, int]:
-    """X[key]."""
-    return f"{hold(term.args[0], ATOM)}[{_key(term)}]", ATOM
+    """X[key]; what only turns axes round is a flip, what takes a border off all of them a crop."""
+    key = key_of(term.settings)
+    if _only(key, lambda part: part.start is not None and part.step is None) and len(key) > 1:
+        return f"crop({hold(term.args[0], SUM)})", ATOM
+    return _flipped(term, key, hold) or (f"{hold(term.args[0], ATOM)}[{_spelled(key)}]", ATOM)
 
 
-def _key(term: Term) -> str:
+def scattered(term: Term, hold: Hold) -> tuple[str, int]:
+    """Put into zeros, at the places that a key names; by slices this is a border of zeros."""
+    key = key_of(term.settings)
+    if _only(key, lambda part: part.step is None):
+        return f"pad({hold(term.args[0], SUM)})", ATOM
+    return _flipped(term, key, hold) or (f"scatter({hold(term.args[0], SUM)} at [{_spelled(key)}])", ATOM)
+
+
+def _flipped(term: Term, key: tuple[Any, ...], hold: Hold) -> tuple[str, int] | None:
+    flips = [i for i, part in enumerate(key) if part == slice(None, None, -1)] if _only(key) else []
+    if not flips or term.primitive is None or any(part != slice(None) for i, part in enumerate(key) if i not in flips):
+        return None
+    names = ",".join(names_of(term.given[0] if term.primitive.name == "index" else term.axes, flips))
+    return f"flip_{names if names.isalpha() else '{' + names + '}'}({hold(term.args[0], SUM)})", ATOM
+
+
+def _only(key: tuple[Any, ...], fits: Callable[[slice], bool] = lambda part: True) -> bool:
+    return all(isinstance(part, slice) and fits(part) for part in key)
+
+
+def _spelled(key: tuple[Any, ...]) -> str:
     """A key as it is written: an array in it is i, and what others pick beside each of these is kᵢ."""
-    parts = key_of(term.settings)
-    arrays = [id(part) for part in parts if np.ndim(part)]
-    return ", ".join("kᵢ" if id(part) in arrays[1:] else _part(part) for part in parts)
+    arrays = [id(part) for part in key if np.ndim(part)]
+    return ", ".join("kᵢ" if id(part) in arrays[1:] else _part(part) for part in key)
 
 
 def _part(part: Any) -> str:
     if isinstance(part, slice):
         ends = [part.start, part.stop, *([part.step] if part.step is not None else [])]
         return ":".join("" if end is None else str(end) for end in ends)
-    if part is Ellipsis:
-        return "..."
     if np.ndim(part):
         return "mask" if np.asarray(part).dtype == bool else "i"
-    return str(part)
+    return "..." if part is Ellipsis else str(part)
 
 
 def typed(term: Term, hold: Hold) -> tuple[str, int]:
@@ -157,18 +169,11 @@ def typed(term: Term, hold: Hold) -> tuple[str, int]:
 def compared(term: Term, hold: Hold) -> tuple[str, int]:
     """[X > 0], which is 1 where it holds and 0 elsewhere."""
     a, b = term.args
-    return f"[{hold(a, SUM)} {SIGNS[term.settings['how']]} {hold(b, SUM)}]", ATOM
+    sign = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠", "not <=": ">"}.get(how := term.settings["how"], how)
+    return f"[{hold(a, SUM)} {sign} {hold(b, SUM)}]", ATOM
 
 
-SIGNS = {
-    "<": "<",
-    "<=": "≤",
-    ">": ">",
-    ">=": "≥",
-    "==": "=",
-    "!=": "≠",
-    "not <=": ">",
-    "not >=": "<",
-    "not <": "≥",
-    "not >": "≤",
-}
+def won(term: Term, hold: Hold) -> tuple[str, int]:
+    """[X = max X], which is 1 at each of the largest elements and 0 elsewhere; or only at the first of equal ones."""
+    x, largest = term.args
+    return f"{'first ' * (term.settings['ties'] == 'first')}[{hold(x, SUM)} = {hold(largest, SUM)}]", ATOM

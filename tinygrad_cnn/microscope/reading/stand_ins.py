@@ -6,59 +6,52 @@ by its name. So a rule that is written as people write them becomes a formula; w
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from ... import functional as F
 from ... import ops
-from ...engine.graph import Primitive, Value
+from ...engine.graph import Constant, Primitive, Value
 from ...functional._numpy import UFUNCS
+from ...ops import elementwise
 from ...tensor import Tensor
-from .numpy_notation import FUNCTIONS
 
-HOW = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal, "==": np.equal, "!=": np.not_equal}
-NOT = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
-BY_UFUNC = {ufunc: how for how, ufunc in HOW.items()}
+PACKAGE = __name__.partition(".")[0]
+RELATIONS: dict[Any, str] = {ufunc: how for how, ufunc in elementwise.RELATIONS.items()}
 
 
-def _comparison(how: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: _compared(how, self, other)
-
-
-def _compared(how: str, a: Any, b: Any) -> Any:
-    """1 where a comparison holds and 0 elsewhere."""
-    return _mask(ops.astype(ops.compare(a, b, how=how), dtype=np.dtype(np.float64)))
-
-
-def _mask(value: Any) -> Mask:
-    return Mask.wrap(value._array, value.node)
+def _compares(how: str) -> Callable[[Any, Any], Any]:
+    return lambda a, b: ops.compare(a, b, how=how)
 
 
 class StandIn(Tensor):
-    """Stands for an array of floats."""
+    """Stands for an array."""
 
     __slots__ = ()
-    __gt__, __ge__, __lt__, __le__ = map(_comparison, (">", ">=", "<", "<="))
-    __eq__, __ne__ = _comparison("=="), _comparison("!=")
+    __gt__, __ge__, __lt__, __le__, __eq__, __ne__ = map(_compares, (">", ">=", "<", "<=", "==", "!="))
     __hash__ = Tensor.__hash__
+    __and__ = __rand__ = lambda self, other: ops.mul(self, other)
+    __or__ = __ror__ = lambda self, other: recorded(np.maximum, "max", (self, other), {})
+    __invert__ = lambda self: recorded(np.logical_not, "not", (self,), {})  # noqa: E731
     size = property(lambda self: self._array.size)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         if method == "at" and ufunc is np.add and not inputs[0]._array.any():
             return inputs[0]._become(ops.scatter(inputs[2], key=inputs[1], shape=inputs[0].shape))
         if method == "__call__" and not settings:
-            if ufunc in BY_UFUNC:
-                return _compared(BY_UFUNC[ufunc], *inputs)
+            if ufunc in RELATIONS:
+                return ops.compare(*inputs, how=RELATIONS[ufunc])
             if ufunc in UFUNCS:
                 return UFUNCS[ufunc](*inputs)
         called = ufunc if method == "__call__" else getattr(ufunc, method)
         return recorded(called, ufunc.__name__ + ("" if method == "__call__" else f".{method}"), inputs, settings)
 
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
-        own = FUNCTIONS.get(function.__name__)
-        result = NotImplemented if own is None else own(*args, **settings)
-        return recorded(function, function.__name__, args, settings) if result is NotImplemented else result
+        return _called(function.__name__, *args, **settings)
 
     def __getitem__(self, key: Any) -> Any:
         return ops.index(self, key=_plain(key))
@@ -73,21 +66,8 @@ class StandIn(Tensor):
         self._array, self.node = other._array, other.node
 
 
-class Mask(StandIn):
-    """Stands for an array of booleans, as zeros and ones."""
-
-    __slots__ = ()
-
-    def __invert__(self) -> Any:
-        node: Any = self.node
-        if node.primitive is not ops.astype:
-            return _mask(1 - self)
-        node = node.parents[0]  # the comparison
-        given = [a if p is None else StandIn.wrap(a, p) for a, p in zip(node.args, node.parents, strict=True)]
-        return _compared(NOT[node.settings["how"]], *given)
-
-    __and__ = __rand__ = lambda self, other: _mask(self * other)
-    __or__ = __ror__ = lambda self, other: _mask(recorded(np.maximum, "max", (self, other), {}))
+def _plain(key: Any) -> Any:
+    return tuple(map(_plain, key)) if isinstance(key, tuple) else key._array if isinstance(key, Value) else key
 
 
 def _assigned(x: Any, key: Any, value: Any) -> Any:
@@ -96,10 +76,38 @@ def _assigned(x: Any, key: Any, value: Any) -> Any:
     return out
 
 
-def _plain(key: Any) -> Any:
-    if isinstance(key, tuple):
-        return tuple(map(_plain, key))
-    return key._array.astype(bool) if isinstance(key, Mask) else key
+# ---- functions and methods in NumPy's spelling
+
+ORDERS = ("transpose", "swapaxes", "moveaxis")
+SHAPES = ("reshape", "ravel", "flatten", "squeeze", "expand_dims")
+OWN: dict[str, Callable[..., Any]] = {
+    "sum": lambda x, axis=None, keepdims=False: F.sum(x, axis, keepdims),
+    "mean": lambda x, axis=None, keepdims=False: F.mean(x, axis, keepdims),
+    "broadcast_to": lambda x, shape: ops.broadcast_to(x, shape=tuple(shape)),
+    "dot": lambda a, b: a @ b if np.ndim(a) == np.ndim(b) == 2 else recorded(np.dot, "dot", (a, b), {}),
+    **dict.fromkeys(("copy", "astype", "asarray", "array"), lambda x, *_, **settings: x),
+}
+OTHERS = ("max", "min", "repeat", "std", "var", "cumsum", "prod", "clip", "round", "take", "diagonal", "trace", "any")
+
+
+def _called(name: str, x: Any, *args: Any, **settings: Any) -> Any:
+    if name in OWN:
+        return OWN[name](x, *args, **settings)
+    if name in ORDERS or name in SHAPES:
+        # as a method, which takes axes one by one as well, where there is one
+        like = np.empty(range(1, x.ndim + 1)) if name in ORDERS else x._array
+        call = getattr(like, name, None) or (lambda *args, **settings: getattr(np, name)(like, *args, **settings))
+        shape = call(*args, **settings).shape
+        return ops.permute(x, axes=tuple(n - 1 for n in shape)) if name in ORDERS else ops.reshape(x, shape=shape)
+    return recorded(getattr(np, name), name, (x, *args), settings)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda x, *args, **settings: _called(name, x, *args, **settings)
+
+
+for _name in (*ORDERS, *SHAPES, *OWN, *OTHERS):
+    setattr(StandIn, _name, _method(_name))
 
 
 def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mapping[str, Any]) -> Any:
@@ -111,7 +119,7 @@ def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mappi
         if isinstance(part, Value):
             at = len(given)
             given.append(part)
-            return (lambda arrays, i=at: arrays[i]), "{" + str(at) + "}"
+            return (lambda arrays: arrays[at]), "{" + str(at) + "}"
         if isinstance(part, (list, tuple)):
             parts = [taken(one) for one in part]
             text = ", ".join(text for _, text in parts)
@@ -121,64 +129,57 @@ def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mappi
 
     positional = [taken(arg) for arg in args]
     named = {key: taken(value) for key, value in settings.items()}
-    spelled = [text for _, text in positional] + [f"{key}={text}" for key, (_, text) in named.items()]
+    spelled = ", ".join([text for _, text in positional] + [f"{key}={text}" for key, (_, text) in named.items()])
 
-    def compute(*arrays: Any, call: str) -> Any:
-        arrays = tuple(a.astype(bool) if isinstance(v, Mask) else a for a, v in zip(arrays, given, strict=True))
-        return function(
-            *(get(arrays) for get, _ in positional), **{key: get(arrays) for key, (get, _) in named.items()}
-        )
+    def operation(take: Callable[[Any], Any], name: str) -> Any:
+        def compute(*arrays: Any, call: str) -> Any:
+            filled = {key: get(arrays) for key, (get, _) in named.items()}
+            return np.asarray(take(function(*(get(arrays) for get, _ in positional), **filled)))
 
-    text = f"{name}({', '.join(spelled)})"
-    several = compute(*(value._array for value in given), call=text)
-    if isinstance(several, (list, tuple)):  # np.split
-        return type(several)(
-            recorded(lambda *a, i=i, **s: function(*a, **s)[i], f"{name}_{i + 1}", args, settings)
-            for i in range(len(several))
-        )
-    as_float = np.asarray(several).dtype.kind != "f"
-    own = Primitive(lambda *arrays, call: np.asarray(compute(*arrays, call=call), np.float64 if as_float else None))
-    own.name = name
-    result = own(*given, call=text)
-    return _mask(result) if np.asarray(several).dtype.kind == "b" else result
+        own = Primitive(compute)
+        own.name = name
+        return own(*given, call=f"{name}({spelled})")
+
+    found: Any = function(*(get([v._array for v in given]) for get, _ in positional), **dict(settings))
+    if isinstance(found, (list, tuple)):  # np.split
+        return type(found)(operation(operator.itemgetter(i), f"{name}_{i + 1}") for i in range(len(found)))
+    return operation(lambda one: one, name)
 
 
-# ---- methods in NumPy's spelling
+# ---- rules of users, with a NumPy whose new arrays can be written into by stand-ins
 
 
-def _method(name: str) -> Callable[..., Any]:
-    return lambda x, *args, **settings: recorded(getattr(np, name), name, (x, *args), settings)
+class _NumPy:
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(np, name)
+        if name in ("asarray", "array", "copy"):
+            return lambda x, *args, **settings: x if isinstance(x, StandIn) else found(x, *args, **settings)
+        if name.removesuffix("_like") not in ("zeros", "ones", "full", "empty", "eye"):
+            return found
+
+        def new(*args: Any, **settings: Any) -> Any:
+            array = np.asarray(found(*map(_plain, args), **settings))
+            array = np.zeros(array.shape) if name.startswith("empty") else array
+            return StandIn.wrap(array.astype(np.float64), Constant()) if array.dtype.kind in "fiu" else array
+
+        return new
 
 
-ARRAYS = (
-    "max",
-    "min",
-    "repeat",
-    "std",
-    "var",
-    "cumsum",
-    "prod",
-    "clip",
-    "round",
-    "take",
-    "diagonal",
-    "trace",
-    "any",
-    "all",
-)
-for _name in (
-    "sum",
-    "mean",
-    "transpose",
-    "swapaxes",
-    "squeeze",
-    "reshape",
-    "ravel",
-    "flatten",
-    "dot",
-    "copy",
-    "astype",
-):
-    setattr(StandIn, _name, FUNCTIONS[_name])
-for _name in ARRAYS:
-    setattr(StandIn, _name, _method(_name))
+NUMPY = _NumPy()
+
+
+def readable(rule: Any) -> Any:
+    """A rule of a user, and the functions beside it, with such a NumPy; rules of this package need none."""
+    if not isinstance(rule, FunctionType) or rule.__module__.partition(".")[0] == PACKAGE:
+        return rule
+    given = rule.__globals__
+    seen: dict[str, Any] = {key: NUMPY if value is np else value for key, value in given.items()}
+
+    def bound(function: FunctionType) -> FunctionType:
+        made = FunctionType(function.__code__, seen, function.__name__, function.__defaults__, function.__closure__)
+        made.__kwdefaults__ = function.__kwdefaults__
+        return made
+
+    beside = {k: v for k, v in given.items() if isinstance(v, FunctionType) and v.__globals__ is given}
+    seen.update({name: bound(function) for name, function in beside.items()})
+    return bound(rule)

@@ -1,98 +1,156 @@
-"""The backward pass to one tensor as a derivation: every operation with its rule, then the formulas they add up to."""
+"""How gradients come about: the formulas of the layers on the way, as in the textbook; on demand each operation."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from ...engine.graph import Leaf, Node, Value
-from ..printing import Printed, duration, number, size
+from ..printing import Printed, number
 from ..reading.axis_names import Origin
-from ..reading.backward_trace import BackwardTrace, backward_trace, forward_seconds
-from ..reading.closed_form import closed_form
+from ..reading.closed_form import ClosedForm, closed_form
 from ..reading.graph_view import GraphView, variables
-from ..reading.primitives import letters
-from .answers import answers
-from .step import Step
+from .step import Step, steps_back
 
 
 @dataclass(frozen=True, repr=False)
 class Explanation(Printed):
-    """What `explain` gives; printed, it is the whole derivation.
+    """What `explain` gives; printed, it tells how the gradients come about.
 
     Attributes:
-        name, shape: of the tensor, the shape with named axes.
-        steps: from the loss back to the tensor.
-        closed_forms: {title of a layer: the formulas for what enters it}, from the loss back.
-        answers: where factors and sums come from, a sentence each.
-        gradient: of the loss with respect to the tensor.
+        view: the graph.
+        targets: of which the gradients are told: one tensor, or all parameters.
+        steps: from the loss back to them, an operation each.
+        forms: the formulas of each layer on the way, from the loss back.
+        gradients: of the loss, for the targets and for all values on the way.
+        details: whether each operation is printed as well.
     """
 
-    name: str
-    shape: str
+    view: GraphView
+    targets: list[Origin]
     steps: list[Step]
-    closed_forms: dict[str, list[str]]
-    answers: list[str]
-    gradient: np.ndarray
+    forms: list[ClosedForm]
+    gradients: dict[Origin, np.ndarray]
+    details: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the tensor."""
+        target = self.targets[0]
+        if len(self.targets) > 1:
+            return "all parameters"
+        return self.view.name(target) if isinstance(target, Leaf) else f"the value of {target.primitive.name}"
+
+    @property
+    def shape(self) -> str:
+        """The shape of the tensor, with named axes."""
+        return self._shape(self.targets[0])
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """The gradient of the loss with respect to the tensor."""
+        return self.gradients[self.targets[0]]
+
+    @property
+    def closed_forms(self) -> dict[str, list[str]]:
+        """{title of a layer: the formulas for what enters it}, from the loss back."""
+        return {form.layer.title: form.lines() for form in self.forms}
+
+    def _shape(self, origin: Origin) -> str:
+        return self.view.shape(origin, origin if isinstance(origin, Node) else self.view.users[origin][0])
 
     def __rich__(self) -> RenderableType:
         return Group(*self._parts())
 
     def _parts(self) -> Iterator[RenderableType]:
-        yield Text(f"The gradient of the loss with respect to {self.name} {self.shape}, operation by operation", "bold")
+        one = len(self.targets) == 1
+        shape = f" {self.shape}, {_range(self.gradient)}" if one else ""
+        yield Text(f"The gradient of the loss with respect to {self.name}{shape}\n", "bold")
+        blocks: dict[tuple[str, ...], list[str]] = {}
+        for form in self.forms:
+            blocks.setdefault((form.layer.kind, *form.lines()), []).append(form.layer.title)
+        for (kind, *lines), titles in blocks.items():
+            yield Text(titles[0] if len(titles) == 1 else f"{kind}, in {len(titles)} layers", "cyan")
+            yield from (_indented(line, "", 5) for line in lines)
+        if any(form.reordered for form in self.forms):
+            yield Text("(Convolutions in the textbook's order; the engine adds up the same sums in another.)", "dim")
+        yield Text("\nFrom the loss back" if one else "\nEach parameter", "bold")
+        table = Table.grid(padding=(0, 2))
+        for row in self._arriving() if one else self._parameters():
+            table.add_row(*(Text(cell, no_wrap=True, overflow="fold") for cell in row))
+        yield Padding(table, (0, 0, 0, 2), expand=False)
+        if self.details:
+            yield Text("\nOperation by operation", "bold")
+            yield from self._operations()
+
+    def _arriving(self) -> Iterator[tuple[str, ...]]:
+        """The gradient that arrives at each layer."""
+        for form in self.forms:
+            last = form.layer.nodes[-1]
+            norm = f"dY of norm {number(_norm(self.gradients[last]))}" if last in self.gradients else ""
+            yield form.layer.title, self._shape(last), norm
+
+    def _parameters(self) -> Iterator[tuple[str, ...]]:
+        for target in self.targets:
+            formulas = [form.formulas[target] for form in self.forms if target in form.formulas]
+            name = self.view.name(target) if isinstance(target, Leaf) else ""
+            norm = f"norm {number(_norm(self.gradients[target]))}"
+            yield name, self._shape(target), "; ".join(dict.fromkeys(formulas)), norm
+
+    def _operations(self) -> Iterator[RenderableType]:
         layer = None
         for i, step in enumerate(self.steps, 1):
             if step.layer != layer:
                 layer = step.layer
-                yield Text(f"\n{layer}", "bold") + Text(f"   {step.line or ''}", "dim")
+                yield Text(f"{layer}", "bold") + Text(f"   {step.line or ''}", "dim")
             yield _indented(f"{i:>3}  {step.forward}", f"  {step.op}; {step.arguments}", 0)
-            yield _indented(step.backward, f"  {step.shape}", 5)
+            yield _indented(step.backward, f"  {step.shape}, {_range(step.gradient)}", 5)
             if len(step.added) > 1:
                 yield _indented("", f"dY is the sum of what steps {', '.join(map(str, step.added))} gave", 5)
-            ends = (step.gradient.min(), step.gradient.max()) if step.gradient.size else (0, 0)
-            low, high = (number(float(end)) for end in ends)
-            kept = f"kept {size(step.kept)}" if step.kept else "nothing kept"
-            times = f"{duration(step.forward_seconds)} forward, {duration(step.backward_seconds)} back"
-            yield _indented("", f"norm {number(step.norm)}, from {low} to {high}; {kept}; {times}", 5)
-        yield Text("\nFolded, layer by layer (what only rearranges is left out)", "bold")
-        for layer, lines in self.closed_forms.items():
-            yield Text(f"  {layer}")
-            for line in lines:
-                yield _indented(line, "", 5)
-        if self.answers:
-            yield Text("\nWhere factors and sums come from", "bold")
-            for answer in self.answers:
-                yield Padding(Text(f"- {answer}"), (0, 0, 0, 2), expand=False)
 
 
 def _indented(text: str, dim: str, by: int) -> RenderableType:
     return Padding(Text(text) + Text(dim, "dim"), (0, 0, 0, by), expand=False)
 
 
-def explain(loss: Any, wrt: Any) -> Explanation:
+def _norm(gradient: np.ndarray) -> float:
+    return float(np.linalg.norm(gradient.astype(np.float64)))
+
+
+def _range(gradient: np.ndarray) -> str:
+    low, high = (gradient.min(), gradient.max()) if gradient.size else (0, 0)
+    return f"norm {number(_norm(gradient))}, from {number(float(low))} to {number(float(high))}"
+
+
+def explain(loss: Any, wrt: Any = None, *, details: bool = False) -> Explanation:
     """Tell how the gradient of `loss` with respect to a tensor comes about.
 
     Args:
         loss: a Tensor of one element, whose graph has not been freed.
-        wrt: a Tensor that it depends on: a parameter, an image, or a value on the way.
+        wrt: a Tensor that it depends on: a parameter, an image, or a value on the way; or the name of one:
+            "layer1.weight". By default all parameters, a line each.
+        details: whether each operation and its rule are printed as well.
 
     Returns:
-        An explanation; print it.
+        An explanation; print it. First come the formulas of the layers on the way, those of equal layers once, in the
+        order of the textbook, in which dY is the gradient that arrives at a layer. What only rearranges is left out.
 
     Raises:
         ValueError: if the loss has several elements, or does not depend on the tensor.
 
     >>> from tinygrad_cnn import Tensor
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
-    >>> loss = (x * x).mean()
-    >>> explanation = explain(loss, wrt=x)
+    >>> explanation = explain((x * x).mean(), wrt=x)
+    >>> explanation.closed_forms
+    {'mean': ['dX = 1 / 3'], 'mul': ['dx = 2 × dY ⊙ x']}
     >>> [step.backward for step in explanation.steps]
     ['dA = dY / 3', 'dX = stretch(dY)', 'dA = dY ⊙ B', 'dB = dY ⊙ A']
     """
@@ -102,76 +160,37 @@ def explain(loss: Any, wrt: Any) -> Explanation:
             f"explain starts from one number, got a Tensor of shape {view.values[view.output].shape}: "
             "reduce it, as with .sum()"
         )
-    target, path = _path(view, wrt)
-    user = next(node for node in path if target in node.parents)
-    trace = backward_trace(view, {target})
-    kept = view.kept_bytes()
-    used = [
-        (node, argnum, parent)
-        for node in reversed(path)
-        for argnum, parent in enumerate(node.parents)
-        if parent is not None and (node, argnum) in trace.parts  # not where a mask is computed from it
-    ]
-    gave: dict[Origin, list[int]] = {}
-    steps = []
-    for i, (node, argnum, parent) in enumerate(used, 1):
-        gave.setdefault(parent, []).append(i)
-        steps.append(_step(view, node, argnum, trace, gave.get(node, []), kept[node]))
-    forms = {}
-    for layer in reversed(view.layers):
-        if any(node in path for node in layer.nodes):
-            wanted = None if user in layer.nodes else {*path, target}
-            forms[layer.title] = closed_form(view, layer, wanted).lines()
-    name = view.name(target) if isinstance(target, Leaf) else f"the value of {target.primitive.name}"
-    return Explanation(
-        name, view.shape(target, user), steps, forms, answers(view, steps, name), trace.gradients[target]
-    )
-
-
-def _path(view: GraphView, wrt: Any) -> tuple[Origin, dict[Node, None]]:
-    """The tensor's place in the graph, and the operations between it and the loss, the first first."""
-    if not isinstance(wrt, Value):
-        raise TypeError(f"explain expects a Tensor as wrt, got {type(wrt).__name__}")
-    if wrt.node is None or not wrt.node.requires_grad:
-        raise ValueError(
-            f"the Tensor of shape {wrt._array.shape} requires no gradient, so that nothing was recorded for it: set "
-            "requires_grad=True before the forward pass"
-        )
+    named = {view.name(leaf): leaf for leaf in view.leaves}
+    targets: list[Origin] = [*named.values()] if wrt is None else [_target(named, wrt)]
     path: dict[Node, None] = {}
     for node in view.nodes:
-        if any(node.parents[i] is wrt.node or node.parents[i] in path for i in node.argnums):
+        if any(node.parents[i] in targets or node.parents[i] in path for i in node.argnums):
             path[node] = None
     if view.output not in path:
         raise ValueError(
             f"the loss does not depend on the Tensor of shape {wrt._array.shape} by recorded operations: was the path "
             "cut by no_grad(), .detach(), .data, .numpy() or Tensor(...)?"
         )
-    return wrt.node, path
+    steps, gradients = steps_back(view, {*targets, *path})
+    forms = []
+    for layer in reversed(view.layers):
+        if any(node in path for node in layer.nodes):  # of the layer in question all
+            is_asked = wrt is not None and any(target in view.inputs_of(layer) for target in targets)
+            forms.append(closed_form(view, layer, None if is_asked else {*path, *targets}))
+    return Explanation(view, targets, steps, forms, gradients, details)
 
 
-def _step(view: GraphView, node: Node, argnum: int, trace: BackwardTrace, added: list[int], kept: int) -> Step:
-    layer, rule = view.layer(node), view.rule(node, argnum)
-    meanings = [
-        f"{letter} = {view.origin_name(parent)} {view.shape(parent, node)}"
-        for letter, parent in zip(letters(node.primitive, len(node.args)), view.parents(node), strict=True)
-        if parent is not None
-    ]
-    origin = node.parents[argnum]
-    return Step(
-        op=node.primitive.name,
-        layer=layer.title,
-        line=layer.line,
-        forward=view.forward(node),
-        arguments=", ".join(meanings),
-        backward=rule.notation(),
-        source=rule.source,
-        shape=view.shape(origin, node) if origin is not None else "",
-        gradient=trace.parts[node, argnum],
-        added=added,
-        kept=kept,
-        forward_seconds=forward_seconds(view, node),
-        backward_seconds=trace.seconds[node, argnum],
-        rule=rule,
-        node=node,
-        argnum=argnum,
-    )
+def _target(named: Mapping[str, Leaf], wrt: Any) -> Origin:
+    """The tensor's place in the graph."""
+    if isinstance(wrt, str):
+        if wrt not in named:
+            raise ValueError(f"the loss depends on no parameter {wrt!r}: there are {', '.join(named)}")
+        return named[wrt]
+    if not isinstance(wrt, Value):
+        raise TypeError(f"explain expects a Tensor or a name as wrt, got {type(wrt).__name__}")
+    if wrt.node is None or not wrt.node.requires_grad:
+        raise ValueError(
+            f"the Tensor of shape {wrt._array.shape} requires no gradient, so that nothing was recorded for it: set "
+            "requires_grad=True before the forward pass"
+        )
+    return wrt.node

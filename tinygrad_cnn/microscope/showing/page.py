@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ... import ops
 from ...engine.graph import Leaf, Node
-from ..printing import duration, size
 from ..reading.axis_names import Origin
-from ..reading.backward_trace import BackwardTrace, backward_trace, forward_seconds
 from ..reading.closed_form import closed_form
 from ..reading.graph_view import GraphView
 from ..reading.primitives import letters
+from .step import steps_back
 
 PLACEHOLDER = "/*DATA*/null/*DATA*/"
 MOST_IMAGES = 16
@@ -32,13 +32,16 @@ def page(view: GraphView) -> str:
 def page_data(view: GraphView) -> dict[str, Any]:
     """What the page shows: titles, groups (layers) and nodes, in the order of the forward pass."""
     value = view.values[view.output]
-    trace = backward_trace(view, {*view.leaves, *(node for node in view.nodes if node.requires_grad)})
+    steps, gradients = steps_back(view, {*view.leaves, *(node for node in view.nodes if node.requires_grad)})
     order: list[Origin] = []
     for node in view.nodes:
         leaves = [origin for origin in view.parents(node) if isinstance(origin, Leaf) and origin not in order]
         order += [*dict.fromkeys(leaves), node]
     place = {origin: i for i, origin in enumerate(order)}
-    kept = view.kept_bytes()
+    rules: dict[Node, list[dict[str, Any]]] = {}
+    for step in steps:
+        told = {"arg": step.argnum, "to": place[step.origin], "text": step.backward, "norm": _finite(step.norm)}
+        rules.setdefault(step.node, []).append(told)
     groups = [
         {
             "name": layer.title,
@@ -48,60 +51,52 @@ def page_data(view: GraphView) -> dict[str, Any]:
         }
         for layer in view.layers
     ]
-    nodes = [
-        _node(view, origin, place, kept, trace) if isinstance(origin, Node) else _leaf(view, origin) for origin in order
-    ]
-    for i, (entry, origin) in enumerate(zip(nodes, order, strict=True)):
+    last = {layer.nodes[-1] for layer in view.layers}
+    nodes = []
+    for origin in order:
         user = origin if isinstance(origin, Node) else view.users[origin][0]
-        layer = view.layer(user)
-        names = view.axes.names(origin, layer)
-        gradient = trace.gradients.get(origin)
-        entry |= {
-            "id": i,
-            "group": view.layers.index(layer),
-            "shape": view.shape(origin, user)[1:-1],
-            "value": _stats(view.values[origin]),
-            "gradient": None if gradient is None else _stats(gradient),
-            "images": {
-                "value": _images(view.values[origin], names),
-                "gradient": None if gradient is None else _images(gradient, names),
-            },
-        }
+        layer, gradient = view.layer(user), gradients.get(origin)
+        names = view.axes.names(origin, layer) if isinstance(origin, Leaf) or origin in last else []
+        nodes.append(
+            (_operation(view, origin, place) if isinstance(origin, Node) else _leaf(view, origin))
+            | {
+                "id": place[origin],
+                "group": view.layers.index(layer),
+                "rules": rules.get(origin, []) if isinstance(origin, Node) else [],
+                "shape": view.shape(origin, user)[1:-1],
+                "value": _stats(view.values[origin]),
+                "gradient": None if gradient is None else _stats(gradient),
+                "images": {
+                    "value": _images(view.values[origin], names),
+                    "gradient": None if gradient is None else _images(gradient, names),
+                },
+            }
+        )
     title = f"loss {value.item():.4g}" if value.size == 1 else f"a value of shape {value.shape}"
-    return {"title": f"{len(view.nodes)} operations, {title}", "groups": groups, "nodes": nodes}
+    guess = "".join(f", {told}" for told in guesses(view))
+    return {"title": f"{len(view.nodes)} operations, {title}{guess}", "groups": groups, "nodes": nodes}
+
+
+def guesses(view: GraphView) -> list[str]:
+    """What the first element of a batch is, and what the network takes it for, where a loss picks by its class."""
+    told = []
+    for node in view.nodes:
+        args = view.args(node)
+        if node.primitive is ops.index and len(args) == 3 and args[0].ndim == 2 and np.size(args[2]):
+            label, guess = np.ravel(args[2])[0], args[0][0].argmax()
+            told.append(f"the first image is a {label}, the guess is {guess}")
+    return told
 
 
 def _leaf(view: GraphView, leaf: Leaf) -> dict[str, Any]:
     kind = "input" if leaf in view.inputs else "parameter"
-    of_operations: dict[str, Any] = {
-        "line": None,
-        "forward": None,
-        "args": [],
-        "settings": "",
-        "rules": [],
-        "kept": "",
-        "time": None,
-    }
-    return {"kind": "leaf", "op": kind, "name": view.name(leaf), **of_operations}
+    told = {"kind": "leaf", "op": kind, "name": view.name(leaf), "line": None, "forward": None}
+    return {**told, "args": [], "settings": ""}
 
 
-def _node(
-    view: GraphView, node: Node, place: Mapping[Origin, int], kept: Mapping[Node, int], trace: BackwardTrace
-) -> dict[str, Any]:
-    args = view.args(node)
-    parents = view.parents(node)
-    names = letters(node.primitive, len(args))
+def _operation(view: GraphView, node: Node, place: Mapping[Origin, int]) -> dict[str, Any]:
+    args = zip(letters(node.primitive, len(node.args)), view.parents(node), node.args, strict=True)
     line = node.call.line
-    rules = [
-        {
-            "arg": i,
-            "to": place[parent],
-            "text": view.rule(node, i).notation(),
-            "norm": _stats(trace.parts[node, i])["norm"],
-        }
-        for i, parent in enumerate(node.parents)
-        if parent is not None and parent.requires_grad
-    ]
     return {
         "kind": "operation",
         "op": node.primitive.name,
@@ -110,28 +105,23 @@ def _node(
         "forward": view.forward(node),
         "args": [
             {"name": name, "from": None if parent is None else place[parent], "text": _constant(arg)}
-            for name, parent, arg in zip(names, parents, args, strict=True)
+            for name, parent, arg in args
         ],
         "settings": ", ".join(f"{name}={_short(value)}" for name, value in node.settings.items()),
-        "rules": rules,
-        "kept": size(kept[node]) if kept[node] else "",
-        "time": _times(view, node, trace),
     }
 
 
-def _times(view: GraphView, node: Node, trace: BackwardTrace) -> str:
-    back = [trace.seconds[node, i] for i in range(len(node.parents)) if (node, i) in trace.seconds]
-    forward = f"{duration(forward_seconds(view, node))} forward"
-    return f"{forward}, {duration(sum(back))} back" if back else forward
-
-
 def _constant(arg: Any) -> str:
-    return f"constant {arg.shape}" if isinstance(arg, np.ndarray) and arg.ndim else f"{arg}"
+    return f"constant {arg.shape}" if getattr(arg, "shape", ()) else f"{arg}"
 
 
 def _short(value: Any) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _finite(number: float) -> float | None:
+    return number if np.isfinite(number) else None
 
 
 def _stats(array: np.ndarray) -> dict[str, float | None]:
@@ -145,7 +135,7 @@ def _stats(array: np.ndarray) -> dict[str, float | None]:
         "high": float(numbers.max()),
         "zeros": float((numbers == 0).mean()),
     }
-    return {name: value if np.isfinite(value) else None for name, value in found.items()}
+    return {name: _finite(value) for name, value in found.items()}
 
 
 # ---- images

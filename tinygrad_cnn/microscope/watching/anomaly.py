@@ -79,27 +79,27 @@ def _inspect(event: Event, result: Any) -> None:
     values = np.asarray(result)
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return
-    backward = event.node is not None
+    backward, has_nan = event.node is not None, bool(np.isnan(values).any())
+    wrong = np.isnan if has_nan else np.isinf
     known = _inputs(event)
-    has_nan = bool(np.isnan(values).any())
-    made = "NaN" if has_nan else "-inf" if np.isneginf(values).any() else "inf"
-    sources = [name for name, array in known.items() if (np.isnan if has_nan else np.isinf)(array).any()]
-    by_setting = any(isinstance(setting, float) and not np.isfinite(setting) for setting in event.settings.values())
-    passed_on = (sources and not has_nan) or (by_setting and not backward)
-    if (passed_on and (backward or values.ndim) and not _makes_infinities(event)) or (has_nan and sources and backward):
+    sources = [name for name, array in known.items() if wrong(array).any()]
+    by_setting = not backward and not np.isfinite([s for s in event.settings.values() if isinstance(s, float)]).all()
+    if has_nan and sources and backward:
         return
-    op, count = event.primitive.name, int((np.isnan if has_nan else np.isinf)(values).sum())
-    many = f"{made} in {count} of {values.size} elements"
+    if ((sources and not has_nan) or by_setting) and (backward or values.ndim) and not _makes_infinities(event):
+        return
+    made = "NaN" if has_nan else "-inf" if np.isneginf(values).any() else "inf"
+    op, many = event.primitive.name, f"{made} in {int(wrong(values).sum())} of {values.size} elements"
     line, text = _line(event)
-    forward, back = meaning(event.primitive).nan
+    cause = meaning(event.primitive).nan[backward]
     if sources and has_nan:  # no operation made it
         first = f"{sources[0]} of `{op}` holds NaN from outside, at {text}"
-        cause: str | None = "the data hold NaN, or the parameters do after an earlier step"
+        cause = "the data hold NaN, or the parameters do after an earlier step"
     elif backward:
         whose = argument_name(event.primitive, event.argnum or 0)
-        first, cause = f"the rule of `{op}` for {whose} made {many}, in the backward pass of {text}", back
+        first = f"the rule of `{op}` for {whose} made {many}, in the backward pass of {text}"
     else:
-        first, cause = f"`{op}` made {many}, in the forward pass, at {text}", forward
+        first = f"`{op}` made {many}, in the forward pass, at {text}"
     lines = [first, *(f"  {name}: {_described(array)}" for name, array in known.items())]
     lines.append(f"  usual cause: {cause}" if cause else "  no usual cause is known: look at their range")
     raise AnomalyError("\n".join(lines), op, line, backward)
@@ -115,21 +115,18 @@ def _makes_infinities(event: Event) -> bool:
     """Whether the result holds infinities even if none of the inputs does, where a mask may have put them."""
 
     def finite(array: Any) -> Any:
+        array = array._array if isinstance(array, Value) else array
         if not isinstance(array, (np.ndarray, float)) or not np.isinf(array).any():
             return array
-        array = np.asarray(array)
-        largest = np.abs(array[np.isfinite(array)]).max(initial=1)
+        largest = np.abs(np.where(np.isfinite(array), array, 1)).max()
         return np.where(np.isinf(array), np.copysign(largest, array), array)
 
-    primitive = event.primitive
-    args = [finite(arg._array if isinstance(arg, Value) else arg) for arg in event.args]
+    args, compute = map(finite, event.args), event.primitive.function
+    if event.node is not None:
+        args = map(finite, (event.g, event.node.out, *event.args))
+        compute = event.primitive.rule(event.argnum)
     try:
-        if event.node is None:
-            result = primitive.function(*args, **event.settings)
-        else:
-            out = finite(np.asarray(event.node.out)) if isinstance(event.node.out, np.ndarray) else event.node.out
-            g = event.g._array if isinstance(event.g, Value) else event.g
-            result = primitive.rule(event.argnum)(finite(g), out, *args, **event.settings)
+        result = compute(*args, **event.settings)
     except Exception:  # it does not take such numbers
         return False
     return not any(np.isinf(s) for s in event.settings.values() if isinstance(s, float)) and bool(
@@ -139,13 +136,11 @@ def _makes_infinities(event: Event) -> bool:
 
 def _add_up(totals: dict[Any, Any], event: Event, result: np.ndarray) -> None:
     """Add what a rule gave to what others gave for the same value: a sum of finite numbers may be infinite."""
-    assert event.node is not None and event.argnum is not None
     totals.pop(event.node, None)
     parent = event.node.parents[event.argnum]
-    before = totals.get(parent)
-    totals[parent] = result if before is None else before + result
-    were_finite = before is not None and np.isfinite(before).all() and np.isfinite(result).all()
-    if were_finite and not np.isfinite(totals[parent]).all():
+    before = totals.get(parent, np.zeros((), result.dtype))
+    totals[parent] = before + result
+    if np.isfinite(before).all() and np.isfinite(result).all() and not np.isfinite(totals[parent]).all():
         op, (line, text) = event.primitive.name, _line(event)
         what = f"the gradients of the uses of an argument of `{op}` are too large to be added up"
         raise AnomalyError(f"{what}, in the backward pass of {text}", op, line, True)
@@ -153,23 +148,17 @@ def _add_up(totals: dict[Any, Any], event: Event, result: np.ndarray) -> None:
 
 def _inputs(event: Event) -> dict[str, np.ndarray]:
     """The numbers that an operation or a rule works on, by name."""
-    known = {
-        argument_name(event.primitive, i): np.asarray(arg)
-        for i, arg in enumerate(event.args)
-        if isinstance(arg, (np.ndarray, Value, float)) and np.asarray(arg).dtype.kind in "fiu"
-    }
+    known = {argument_name(event.primitive, i): arg for i, arg in enumerate(event.args)}
     if event.node is not None:
-        known["the gradient that arrives"] = np.asarray(event.g)
-    return known
+        known["the gradient that arrives"] = event.g
+    arrays = {k: np.asarray(v) for k, v in known.items() if isinstance(v, (np.ndarray, Value, float))}
+    return {name: array for name, array in arrays.items() if array.dtype.kind in "fiu"}
 
 
 def _described(array: np.ndarray) -> str:
-    if array.size == 0:
-        return f"shape {array.shape}, empty"
-    finite = array[np.isfinite(array)]
-    if finite.size == 0:
-        return f"shape {array.shape}, no finite number"
-    low, high = (number(float(end)) for end in (finite.min(), finite.max()))
-    zeros = int((array == 0).sum())
-    said = f"shape {array.shape}, from {low} to {high}" + (f", {zeros} of {array.size} are 0" if zeros else "")
+    finite, zeros = array[np.isfinite(array)], int((array == 0).sum())
+    said = f"shape {array.shape}"
+    if finite.size:
+        said += f", from {number(float(finite.min()))} to {number(float(finite.max()))}"
+    said += f", {zeros} of {array.size} are 0" if zeros else ""
     return said + (f", {array.size - finite.size} are not finite" if finite.size < array.size else "")

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ...engine.graph import Array
 from ...engine.observers import Event, observe
-from ..printing import Printed, duration, scaled, size
+from ..printing import BYTES, Printed, duration, scaled
 from ..reading.primitives import STRANGER, meaning
 
 PACKAGE = __name__.partition(".")[0] + "."
@@ -30,10 +30,15 @@ class Cost:
     flops: int = 0
     bytes: int = 0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.calls + other.calls, self.seconds + other.seconds, self.flops + other.flops, self.bytes + other.bytes
-        )
+    def add(self, other: Cost) -> None:
+        """Add another cost to this one."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def cells(self) -> list[str]:
+        """As it is printed."""
+        calls = [str(self.calls), duration(self.seconds), scaled(self.flops), scaled(self.bytes, BYTES)]
+        return calls if self.calls else [""] * 4
 
 
 class Profile(Printed):
@@ -47,7 +52,7 @@ class Profile(Printed):
     def __init__(self) -> None:
         self.forward: dict[str, Cost] = {}
         self.backward: dict[str, Cost] = {}
-        self._guessed: set[str] = set()  # primitives of which nobody has described the work
+        self._guessed: dict[str, None] = {}  # primitives of which nobody has described the work
         self._lock = threading.Lock()
         self._threads = threading.local()
 
@@ -61,50 +66,38 @@ class Profile(Printed):
         finally:
             own.seconds = time.perf_counter() - begun
             self._threads.running = outer
+        name = event.primitive.name
         if event.node is None:
             own.flops += meaning(event.primitive).work(event.args, result)
+            own.bytes += _bytes_moved(event.args, result)
             if meaning(event.primitive) is STRANGER and not event.primitive.__module__.startswith(PACKAGE):
-                self._guessed.add(event.primitive.name)
-            own.bytes += bytes_moved(event.args, result)
+                self._guessed[name] = None
         if outer is not None:
-            outer.flops += own.flops
-            outer.bytes += own.bytes
+            outer.add(Cost(flops=own.flops, bytes=own.bytes))
             return result
-        costs = self.forward if event.node is None else self.backward
         with self._lock:
-            costs[event.primitive.name] = costs.get(event.primitive.name, Cost()) + own
+            (self.forward if event.node is None else self.backward).setdefault(name, Cost()).add(own)
         return result
 
     def __rich__(self) -> RenderableType:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_footer=True)
         table.add_column("operation", footer="all")
-        names = sorted({*self.forward, *self.backward}, key=self._seconds, reverse=True)
-        for direction, costs in (("forward", self.forward), ("backward", self.backward)):
-            total = sum(costs.values(), Cost())
-            for heading, footer in (
-                (f"{direction}: calls", str(total.calls)),
-                ("time", duration(total.seconds)),
-                ("FLOP", scaled(total.flops)),
-                ("moved", size(total.bytes)),
-            ):
+        directions = {"forward": self.forward, "backward": self.backward}
+        for direction, costs in directions.items():
+            total = Cost()
+            for cost in costs.values():
+                total.add(cost)
+            for heading, footer in zip((f"{direction}: calls", "time", "FLOP", "moved"), total.cells(), strict=True):
                 table.add_column(heading, footer, justify="right")
         if self._guessed:
-            table.caption = f"one FLOP for each element of a result was taken for {', '.join(sorted(self._guessed))}: "
+            table.caption = f"one FLOP for each element of a result was taken for {', '.join(self._guessed)}: "
             table.caption += "describe(primitive, work=...) tells how many it takes"
-        for name in names:
-            cells: list[str] = []
-            for costs in (self.forward, self.backward):
-                cost = costs.get(name)
-                cells += ["", "", "", ""] if cost is None else _cells(cost)
-            table.add_row(name, *cells)
+        rows = {
+            name: [costs.get(name, Cost()) for costs in directions.values()] for name in self.forward | self.backward
+        }
+        for name, pair in sorted(rows.items(), key=lambda row: -sum(cost.seconds for cost in row[1])):
+            table.add_row(name, *(cell for cost in pair for cell in cost.cells()))
         return table
-
-    def _seconds(self, name: str) -> float:
-        return sum(costs[name].seconds for costs in (self.forward, self.backward) if name in costs)
-
-
-def _cells(cost: Cost) -> list[str]:
-    return [str(cost.calls), duration(cost.seconds), scaled(cost.flops), size(cost.bytes)]
 
 
 @contextmanager
@@ -129,10 +122,9 @@ def profile() -> Iterator[Profile]:
         yield report
 
 
-def bytes_moved(args: Any, result: Any) -> int:
+def _bytes_moved(args: Any, result: Any) -> int:
     """The bytes that are read and written; none where the result is a view."""
-    arrays = [np.asarray(arg) for arg in args if hasattr(arg, "shape")]
-    written = np.asarray(result)
+    arrays, written = [np.asarray(arg) for arg in args if hasattr(arg, "shape")], np.asarray(result)
     if any(np.may_share_memory(array, written) for array in arrays):
         return 0
     return int(written.nbytes + sum(array.nbytes for array in arrays))

@@ -40,23 +40,15 @@ class Summary(list[Layer], Printed):
     """The layers of a model; printed, a table of them with sums."""
 
     def __rich__(self) -> RenderableType:
-        table = Table(show_footer=True)
-        table.add_column("layer", footer="total")
-        table.add_column("name")
-        table.add_column("output shape")
-        for heading, numbers in (
-            ("parameters", [layer.parameters for layer in self]),
-            ("multiply-adds", [layer.multiply_adds for layer in self]),
-        ):
-            table.add_column(heading, footer=f"{sum(numbers):,}", justify="right")
+        table = Table("layer", "name", "output shape", show_footer=True)
+        table.columns[0].footer = "total"
+        for heading, name in (("parameters", "parameters"), ("multiply-adds", "multiply_adds")):
+            total = sum(getattr(layer, name) for layer in self)
+            table.add_column(heading, footer=f"{total:,}", justify="right")
         for layer in self:
-            table.add_row(
-                layer.kind,
-                layer.name,
-                "not called" if layer.output_shape is None else " × ".join(f"{n:,}" for n in layer.output_shape),
-                f"{layer.parameters:,}" if layer.parameters else "",
-                f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-            )
+            shape = "not called" if layer.output_shape is None else " × ".join(f"{n:,}" for n in layer.output_shape)
+            numbers = (f"{n:,}" if n else "" for n in (layer.parameters, layer.multiply_adds))
+            table.add_row(layer.kind, layer.name, shape, *numbers)
         return table
 
     __str__, __repr__ = Printed.__str__, Printed.__repr__
@@ -78,65 +70,44 @@ def summary(model: Module, *input_shapes: int | Sequence[int]) -> Summary:
     dtype = np.dtype(np.float32) if parameter is None else parameter.dtype
     inputs = [Tensor(np.zeros((1, *shape), dtype)) for shape in shapes]
     watched = {
-        name: module
+        module: name
         for name, module in model.named_modules()
         if any(module._members(Parameter)) or not any(module.children())
     }
-    calls: list[_Call] = []
-    running = [_Call("", model)]  # the innermost last; what is in no layer belongs to the model
+    layers, running = Summary(), [0]  # the multiply-adds of the calls that are running, the innermost last
 
     def count(event: Event, compute: Callable[[], Any]) -> Any:
         result = compute()
         if event.primitive is ops.matmul:
-            running[-1].multiply_adds += meaning(event.primitive).work(event.args, result) // 2
+            running[-1] += meaning(event.primitive).work(event.args, result) // 2
         return result
 
+    counted: set[int] = set()  # a layer that is called twice has its parameters once
+
+    def row(module: Module, shape: tuple[int, ...] | None, multiply_adds: int) -> None:
+        own = [p for _, p in module._members(Parameter) if id(p) not in counted]
+        counted.update(map(id, own))
+        parameters = sum(p.numel() for p in own)
+        layers.append(Layer(watched[module], type(module).__name__, shape, parameters, multiply_adds))
+
+    hooks = [module.register_forward_pre_hook(lambda *_: running.append(0)) for module in watched]
+    hooks += [
+        module.register_forward_hook(lambda module, _, result: row(module, _first_shape(result), running.pop()))
+        for module in watched
+    ]
     try:
-        for name, module in watched.items():
-            _watch(name, module, calls, running)
         with evaluating(model), observe(count), no_grad():
             model(*inputs)
     finally:
-        for module in watched.values():
-            vars(module).pop("forward", None)
-    called = {id(call.module) for call in calls}
-    calls += [_Call(name, module) for name, module in watched.items() if id(module) not in called]
-    counted: set[int] = set()  # a layer that is called twice has its parameters once
-    layers = []
-    for call in calls:
-        own = [p for _, p in call.module._members(Parameter) if id(p) not in counted]
-        counted.update(map(id, own))
-        parameters = sum(p.numel() for p in own)
-        layers.append(Layer(call.name, type(call.module).__name__, call.output_shape, parameters, call.multiply_adds))
-    if running[0].multiply_adds:
-        layers.append(Layer("", "outside of layers", (), 0, running[0].multiply_adds))
-    return Summary(layers)
-
-
-@dataclass
-class _Call:
-    """One call of a module, and the work of what is computed in it and in no module within it."""
-
-    name: str
-    module: Module
-    output_shape: tuple[int, ...] | None = None
-    multiply_adds: int = 0
-
-
-def _watch(name: str, module: Module, calls: list[_Call], running: list[_Call]) -> None:
-    forward = module.forward
-
-    def record(*inputs: Any, **settings: Any) -> Any:
-        running.append(_Call(name, module))
-        try:
-            output: Any = forward(*inputs, **settings)
-        finally:
-            call = running.pop()
-        call.output_shape = _first_shape(output)
-        calls.append(call)
-        return output
-
-    module.forward = record  # type: ignore[method-assign]
+        for hook in hooks:
+            hook.remove()
+    called = {layer.name for layer in layers}
+    for module, name in watched.items():
+        if name not in called:
+            row(module, None, 0)
+    if running[0]:
+        layers.append(Layer("", "outside of layers", (), 0, running[0]))
+    return layers
 
 
 def _first_shape(output: Any) -> tuple[int, ...]:
