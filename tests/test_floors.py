@@ -23,6 +23,7 @@ FLOORS = {
     "optim": 6,
     "microscope": 6,
     "models": 6,
+    "distributed": 6,
     "training": 7,
     "lessons": 7,
     "museum": 7,

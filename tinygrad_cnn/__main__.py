@@ -13,6 +13,7 @@ from rich.console import Console
 from .commands import book, explain_show, learn, train
 from .commands.errors import exit_status
 from .commands.info import show_info
+from .distributed.launch import last_words
 from .microscope.diagnosis.selftest import selftest
 
 
@@ -20,7 +21,8 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
+        with last_words():
+            self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
 
 
 def parser() -> argparse.ArgumentParser:

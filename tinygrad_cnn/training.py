@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -35,6 +35,8 @@ class Trainer:
     Args:
         schedule: of the learning rate; it advances after each step.
         averaged: an average of the weights, updated after each step.
+        backward: called with the loss of a batch and its number of images, in place of `loss.backward()`: for several
+            processes, `distributed.average_gradients(model).backward`.
 
     >>> from tinygrad_cnn import manual_seed, nn, optim
     >>> _ = manual_seed(0)
@@ -54,12 +56,14 @@ class Trainer:
         loader: DataLoader,
         schedule: LRScheduler | None = None,
         averaged: AveragedModel | None = None,
+        backward: Callable[[Any, int], Any] = lambda loss, images: loss.backward(),
     ) -> None:
         self.model = instance(model, "model", "Trainer", Module)
         self.optimizer = instance(optimizer, "optimizer", "Trainer", Optimizer)
         self.loader: DataLoader = instance(loader, "loader", "Trainer", DataLoader)
         self.schedule = None if schedule is None else instance(schedule, "schedule", "Trainer", LRScheduler)
         self.averaged = None if averaged is None else instance(averaged, "averaged", "Trainer", AveragedModel)
+        self._backward = instance(backward, "backward", "Trainer", Callable)
 
     @property
     def epochs_done(self) -> int:
@@ -73,8 +77,9 @@ class Trainer:
         for images, labels in self.loader:
             self.optimizer.zero_grad()
             scores = self.model(images)
-            loss = F.cross_entropy(scores, labels)
-            loss.backward()
+            # one of several processes may have no part of a small batch, but passes backwards with the others
+            loss = F.cross_entropy(scores, labels) if len(labels) else scores.sum()
+            self._backward(loss, len(labels))
             self.optimizer.step()
             if self.schedule is not None:
                 self.schedule.step()

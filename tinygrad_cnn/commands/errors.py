@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..checkpoint import CheckpointError
 from ..data import DataError
+from ..distributed.launch import RankError, last_words
 
 
 class UserError(Exception):
@@ -17,13 +18,13 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
     """What `work` returns, or 1 after an error that is printed in one line, or 130 after Ctrl-C."""
     try:
         return work()
-    except (UserError, CheckpointError, DataError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return 1
+    except (UserError, CheckpointError, DataError, RankError) as error:
+        status, line = 1, f"{program}: {error}"
     except OSError as error:
         what = "print" if error.filename is None else f"write {error.filename}"
-        print(f"{program}: cannot {what}: {error.strerror}", file=sys.stderr)
-        return 1
+        status, line = 1, f"{program}: cannot {what}: {error.strerror}"
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+        status, line = 130, "\nstopped"
+    with last_words():
+        print(line, file=sys.stderr)
+    return status

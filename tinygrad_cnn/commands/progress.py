@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .. import distributed
 from ..training import Step, Trainer
 
 
@@ -20,7 +22,8 @@ def train_with_progress(
 ) -> bool:
     """Train until `epochs` epochs are done or the user stops; returns whether the user did.
 
-    `pause(average)` is called after each epoch, and when the user stops, perhaps within one.
+    `pause(average)` is called after each epoch, and when the user stops, perhaps within one. Of several processes each
+    is told the average of all, and all stop together.
     """
     with stop_on_interrupt() as asked_to_stop, progress_bar(console) as bar:
         while trainer.epochs_done < epochs and not asked_to_stop():
@@ -32,6 +35,7 @@ def train_with_progress(
                 if asked_to_stop():
                     break
             bar.remove_task(task)
+            average.of_all_ranks()
             pause(average)
         return asked_to_stop()
 
@@ -48,6 +52,11 @@ class RunningAverage:
         self.count += step.images
         return self
 
+    def of_all_ranks(self) -> None:
+        """Take in what the other processes have added."""
+        sums = distributed.all_reduce(np.array([self.loss, self.correct, self.count]))
+        self.loss, self.correct, self.count = sums.tolist()
+
     def __str__(self) -> str:
         rate = self.count / (time.perf_counter() - self.start)
         return f"loss {self.loss / self.count:.4f}, accuracy {self.correct / self.count:.2%}, {rate:,.0f} images/s"
@@ -63,24 +72,28 @@ def progress_bar(console: Console) -> Progress:
         TextColumn("left"),
         console=console,
         transient=True,
-        disable=not sys.stdout.isatty(),
+        disable=not (sys.stdout.isatty() and console.is_terminal),
     )
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C asks to stop between two batches; a second one stops at once."""
+    """The first Ctrl-C asks to stop between two batches; a second one stops at once.
+
+    Of several processes, one that is asked stops all; mpiexec tells them of Ctrl-C by SIGTERM.
+    """
     asked = False
+    number = signal.SIGINT if distributed.get_world_size() == 1 else signal.SIGTERM
 
     def ask(signal_number: int, frame: Any) -> None:
         nonlocal asked
         asked = True
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     if before is not signal.SIG_IGN:  # as it is for a job in the background
-        signal.signal(signal.SIGINT, ask)
+        signal.signal(number, ask)
     try:
-        yield lambda: asked
+        yield lambda: bool(distributed.all_reduce(int(asked)) > 0)
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any, NoReturn
 import numpy as np
 from rich.console import Console
 
-from .. import data, optim
+from .. import data, distributed, optim
 from ..checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from ..distributed.world import world
 from ..engine.random import manual_seed
 from ..microscope.watching.summary import summary
 from ..models import MODELS
@@ -94,8 +96,13 @@ def at_least(kind: type, least: int) -> Callable[[str], Any]:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Train as asked and show the result; returns the exit status: 0, or 130 if it was stopped.
 
-    Raises a CheckpointError at the end if the last state could not be saved.
+    Of several processes, that mpiexec started, each trains with its part of the batches, and the first one (rank 0)
+    prints, saves and shows. Raises a CheckpointError at the end if the last state could not be saved.
     """
+    rank = distributed.get_rank()
+    if distributed.get_world_size() > 1:
+        console = Console(quiet=rank > 0, width=100, force_terminal=False)  # mpiexec's own terminal hides where it goes
+        options.save = options.save if rank == 0 else None
     saved = load_checkpoint(options.load) if options.load is not None else None
     only_predict = options.predict is not None and saved is not None and options.epochs is None
     if options.save is not None:
@@ -111,7 +118,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     say = plainly(console)
     say(f"data: {dataset.source}")
     say("run: {model}, {optimizer} with lr {lr:g}, batches of {batch_size}, seed {seed}".format(**settings), end="")
-    say(", training images shifted, rotated and scaled" if settings["augment"] else "")
+    say(", training images shifted, rotated and scaled" if settings["augment"] else "", end="")
+    say(f", on {distributed.get_world_size()} processes" if distributed.get_world_size() > 1 else "")
     manual_seed(settings["seed"])
     model = MODELS[settings["model"]]()
     trainer = make_trainer(model, dataset, settings)
@@ -121,10 +129,14 @@ def run(options: argparse.Namespace, console: Console) -> int:
         except Exception as error:  # a file of another origin can fail in many ways
             raise UserError(f"{options.load} does not fit: {error}".replace("\n", " ")) from None
 
+    agree(settings, dataset, trainer)
     stopped, unsaved = False, None
     if not only_predict:
         console.print(summary(model, dataset.train_images.shape[1:]))
         stopped, unsaved = train(trainer, dataset, settings, options.save, console)
+    if rank > 0:
+        return 130 if stopped else 0
+    if not only_predict:
         show_result(model, dataset, console)
     if inputs:
         show_predictions(model, inputs, dataset, console)
@@ -196,15 +208,28 @@ def load_data(settings: dict[str, Any], options: argparse.Namespace) -> data.Dat
 def make_trainer(model: Module, dataset: data.Dataset, settings: dict[str, Any]) -> Trainer:
     _, _, decay, moves = RECIPES[dataset.name]
     optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters(), lr=settings["lr"])
+    rank, ranks = distributed.get_rank(), distributed.get_world_size()
+    if settings["batch_size"] < ranks:
+        raise UserError(f"--batch-size {settings['batch_size']} has no image for some of {ranks} processes")
     loader = data.DataLoader(
         (dataset.train_images, dataset.train_labels),
         batch_size=settings["batch_size"],
         shuffle=True,
         seed=settings["seed"],
         transform=partial(data.augment, **moves) if settings["augment"] else None,
+        num_replicas=ranks,
+        rank=rank,
     )
     schedule = optim.lr_scheduler.StepLR(optimizer, step_size=len(loader), gamma=decay)
-    return Trainer(model, optimizer, loader, schedule)
+    return Trainer(model, optimizer, loader, schedule, backward=distributed.average_gradients(model).backward)
+
+
+def agree(settings: dict[str, Any], dataset: data.Dataset, trainer: Trainer) -> None:
+    """Raise RankError if another process is about to train something else; give each the weights of the first."""
+    same = {**settings, **trainer.loader.state_dict(), "labels": zlib.crc32(dataset.train_labels.tobytes())}
+    same.pop("data_dir", None)
+    world().agree("run", "\n".join(f"{name} {value}" for name, value in same.items()))
+    distributed.broadcast(trainer.model)
 
 
 def read_input(text: str, dataset: data.Dataset) -> tuple[str, np.ndarray]:
@@ -280,8 +305,10 @@ def train(
                 unsaved = error
                 say(f"not saved: {error}")
         if trainer.loader.state_dict()["batch"] == 0:
-            right = predict(trainer.model, dataset.test_images).argmax(1) == dataset.test_labels
-            say(f"epoch {trainer.epochs_done}/{epochs}: {average}, test accuracy {right.mean():.2%}")
+            own = slice(distributed.get_rank(), None, distributed.get_world_size())
+            right = predict(trainer.model, dataset.test_images[own]).argmax(1) == dataset.test_labels[own]
+            accuracy = float(distributed.all_reduce(right.sum())) / len(dataset.test_labels)
+            say(f"epoch {trainer.epochs_done}/{epochs}: {average}, test accuracy {accuracy:.2%}")
 
     stopped = train_with_progress(trainer, epochs, console, pause)
     what = f"stopped after {place(trainer.loader.state_dict(), batches)}" if stopped else "trained"

@@ -1,0 +1,98 @@
+"""Batch normalisation by the mean and the variance of the whole batch, of which each rank has a part."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import numpy as np
+
+from .. import functional as F
+from .. import ops
+from ..engine.aside import aside
+from ..engine.calls import composition
+from ..engine.graph import Array
+from ..engine.versions import note_change
+from ..functional._arguments import constant
+from ..nn import BatchNorm1d, BatchNorm2d, Module
+from .world import all_reduce
+
+M = TypeVar("M", bound=Module)
+
+
+@composition(axes="N C ..., C, C, C, C -> N C ...")
+def sync_batch_norm(
+    input: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Array:
+    """As `functional.batch_norm`, of the parts of all ranks as if they were one; they may differ in length.
+
+    >>> sync_batch_norm(np.array([[1.0], [3.0]]), None, None, training=True, eps=0)  # of one process
+    array([[-1.],
+           [ 1.]])
+    """
+    if not training:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    channels = input.shape[1]
+    for name, one in (("weight", weight), ("bias", bias), ("running_mean", running_mean), ("running_var", running_var)):
+        if one is not None and one.shape != (channels,):
+            raise ValueError(f"sync_batch_norm expects {name} of shape {(channels,)}, got {one.shape}")
+    input = constant(constant(input, weight), bias)
+    axis = (0, *range(2, input.ndim))
+    own_count = np.full((1, 1, *[1] * len(axis[1:])), math.prod(input.shape[i] for i in axis), input.dtype)
+    sums = all_reduce(ops.concatenate(ops.sum(input, axis=axis, keepdims=True), own_count, axis=1))
+    count = ops.index(sums, key=(slice(None), slice(channels, None)))
+    aside(_check_count, count)
+    mean = ops.div(ops.index(sums, key=(slice(None), slice(channels))), count)
+    centred = ops.sub(input, mean)
+    var = ops.div(all_reduce(ops.sum(ops.mul(centred, centred), axis=axis, keepdims=True)), count)
+    for running, batch, lost in ((running_mean, mean, 0), (running_var, var, 1)):
+        if running is not None:
+            aside(_take_in, running, batch, count, lost, momentum)
+    out = ops.div(centred, ops.sqrt(ops.add(var, eps)))
+    if weight is not None:
+        out = ops.mul(out, ops.reshape(weight, shape=mean.shape))
+    return out if bias is None else ops.add(out, ops.reshape(bias, shape=mean.shape))
+
+
+def _check_count(count: np.ndarray) -> None:
+    if count.item() < 2:
+        raise ValueError("sync_batch_norm needs more than one value per channel in training, on all ranks together")
+
+
+def _take_in(running: np.ndarray, batch: np.ndarray, count: np.ndarray, lost: int, momentum: float) -> None:
+    """An effect, which no graph holds: running statistics take in those of the batch, the variance as unbiased."""
+    note_change(running)
+    running += momentum * ((batch * count / (count - lost)).reshape(running.shape) - running)
+
+
+class SyncBatchNorm(BatchNorm2d):
+    """Batch normalisation of images (N, C, H, W), lines (N, C, L) or features (N, C) by the statistics of all ranks.
+
+    `BatchNorm2d` normalises by those of the rank's own part. In evaluation they are the same.
+
+    >>> SyncBatchNorm(8)(np.zeros((2, 8, 4, 4), np.float32)).shape
+    (2, 8, 4, 4)
+    """
+
+    _shapes = {2: "features (N, C)", 3: "lines (N, C, L)", 4: "images (N, C, H, W)"}  # noqa: RUF012
+    _function = staticmethod(sync_batch_norm)
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: M) -> M:
+        """Make all BatchNorm2d and BatchNorm1d of a model, in place, layers of this class; returns the model.
+
+        >>> from tinygrad_cnn import nn
+        >>> SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm1d(3)))[0].num_features
+        3
+        """
+        for one in module.modules():
+            if type(one) in (BatchNorm1d, BatchNorm2d):
+                one.__class__ = cls
+        return module
