@@ -22,6 +22,7 @@ FLOORS = {
     "utils": 6,
     "optim": 6,
     "microscope": 6,
+    "plan": 6,
     "models": 6,
     "distributed": 6,
     "training": 7,

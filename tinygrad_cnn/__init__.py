@@ -43,6 +43,7 @@ from .engine.recording import Recording as set_grad_enabled
 from .engine.recording import enable_grad, no_grad
 from .engine.recording import is_recording as is_grad_enabled
 from .engine.recording import no_grad as inference_mode
+from .plan import compile
 from .tensor import Tensor, device
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ __all__ = [
     "arange",
     "as_tensor",
     "check_graph",
+    "compile",
     "creation",
     "cuda",
     "data",

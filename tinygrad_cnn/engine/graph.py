@@ -364,10 +364,10 @@ def _pull_back(node: Node, argnums: list[int], g: Array, totals: _Totals, wrap: 
     else:
         out = wrap(out, node)
         args = [arg if parent is None else wrap(arg, parent) for arg, parent in zip(args, parents, strict=True)]
-    joint = None
+    joint, seen = None, bool(observers)  # asked once, as another thread may begin to observe
     for argnum in argnums:
         try:
-            if observers:
+            if seen:
                 compute = partial(primitive.rule(argnum), g, out, *args, **settings)
                 gradient = observed(Event(primitive, args, settings, node, argnum, g), compute)
             elif primitive.joint_rule is None:

@@ -70,6 +70,9 @@ WITHOUT_GRADIENT = {
 }
 
 
+OF_SHAPES = {np.shape, np.ndim, np.size}  # these read no numbers
+
+
 def refuse_inside_numpy(module: str) -> None:
     """Raise TypeError if a Tensor that requires a gradient becomes an array in a function of NumPy.
 
@@ -101,7 +104,7 @@ def call_outside_graph(
     def plain(part: Any) -> Any:
         if isinstance(part, Value):
             values.append(part)
-            return np.asarray(part)
+            return part._array if function in OF_SHAPES else np.asarray(part)
         if isinstance(part, (list, tuple)):
             return [plain(one) for one in part] if isinstance(part, list) else tuple(plain(one) for one in part)
         return part

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.aside import aside
+from ..engine.aside import aside, touched
 from ..engine.calls import composition
 from ..engine.graph import Array, Node, Value
 from ..engine.random import generator as default_generator
@@ -118,6 +118,8 @@ def _dropped(
         instance(generator, "generator", op, np.random.Generator)
     if not flag(training, "training", op) or p == 0:
         return input
+    if generator is not None:
+        touched("it draws from a generator that it was given")  # or has made by itself, which nobody can tell
     return ops.mul(input, aside(_draw, generator, shape, p, input.dtype))
 
 

@@ -31,7 +31,7 @@ def _scaled(
     """centred / sqrt(var + eps) · weight + bias, weight and bias under a shape that broadcasts."""
     scale = ops.sqrt(ops.add(var, eps))
     weight = 1.0 if weight is None else ops.reshape(weight, shape=shape)
-    if math.prod(np.broadcast_shapes(np.shape(weight), scale.shape)) < math.prod(centred.shape):
+    if math.prod(np.broadcast_shapes(getattr(weight, "shape", ()), scale.shape)) < math.prod(centred.shape):
         out = ops.mul(centred, ops.div(weight, scale))
     else:  # a weight for each element of an image, which all images share
         out = ops.mul(ops.mul(centred, ops.div(1.0, scale)), weight)

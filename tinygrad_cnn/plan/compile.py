@@ -1,0 +1,135 @@
+"""`compile`: a function that is recorded once for each kind of arguments, and then replayed."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..engine.aside import here
+from ..engine.observers import observers
+from ..engine.recording import is_recording
+from ..settings import refusal
+from .program import Different
+from .record import CHANGES, Record, record
+from .structure import take_apart
+
+MOST = 32  # recorded functions that one compiled function keeps
+OFTEN = 3  # times
+
+
+class Compiled:
+    """What `compile` makes of a function or a module; attributes are those of the original."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._kept: OrderedDict[Any, list[Record]] = OrderedDict()  # what was used last at the end
+        self._dropped = 0
+        self._changing: dict[Any, int] = {}
+        self._warned: set[Any] = set()
+        functools.update_wrapper(self, function, assigned=("__name__", "__qualname__", "__doc__"), updated=())
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._function, name)
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        if observers or here.watcher is not None:  # who looks at operations is shown them
+            return self._function(*args, **settings)
+        given: list[Any] = []
+        structure = take_apart((args, settings), given)
+        key = structure, is_recording(), tuple([_kind(one) for one in given])
+        try:
+            records = self._kept.get(key, ())
+        except TypeError:  # something that is not hashable, of which nobody can tell whether it is the same
+            self._warn("it is given something that is not hashable", None)
+            return self._function(*args, **settings)
+        for one in records:
+            if one.holds():
+                if one.why is not None:
+                    return self._function(*args, **settings)
+                try:
+                    result = one.run(given)
+                except Different:
+                    continue
+                self._kept.move_to_end(key)
+                return result
+        return self._record(key, structure, given)
+
+    def _record(self, key: Any, structure: Any, given: list[Any]) -> Any:
+        result, new = record(self._function, structure, given)
+        if new.why is not None:
+            how, line = new.why
+            if how == CHANGES:
+                # the first call of a layer sets attributes, and only a function that always does cannot be replayed
+                self._changing[key] = self._changing.get(key, 0) + 1
+                if self._changing[key] < OFTEN:
+                    return result
+            self._warn(how, line)
+        self._kept.setdefault(key, []).append(new)
+        self._drop_least_used()
+        return result
+
+    def _drop_least_used(self) -> None:
+        while sum(map(len, self._kept.values())) > MOST:
+            oldest = next(iter(self._kept))
+            self._kept[oldest].pop(0)
+            if not self._kept[oldest]:
+                del self._kept[oldest]
+            self._dropped += 1
+            if self._dropped == MOST:
+                self._warn(
+                    f"it was called with more than {2 * MOST} kinds of arguments, of which {MOST} are kept", None
+                )
+
+    def _warn(self, how: str, line: Any) -> None:
+        if (how, line) not in self._warned:
+            self._warned.add((how, line))
+            name = getattr(self._function, "__name__", type(self._function).__name__)
+            where = "" if line is None else f", at {line}"
+            warnings.warn(f"compile: {name} is not replayed, but runs in the plain way: {how}{where}", stacklevel=4)
+
+
+def _kind(one: Any) -> Any:
+    is_array = type(one) is np.ndarray
+    return one.shape, one.dtype, is_array, not is_array and one.requires_grad
+
+
+def compile(function: Callable[..., Any]) -> Compiled:
+    """The function, or module, recorded once and then replayed as a plan: the same results in less time.
+
+    The first call with arguments of new shapes and dtypes, with other settings, in another mode or with other modules
+    runs in the plain way and is recorded; the first backward pass too. Later calls write what the operations compute
+    into arrays that are there already, without any code of Python's in between. What they return are Tensors as always:
+    `backward()`, `grad`, second derivatives and errors are those of the plain function. Weights that change, are
+    loaded, frozen or replaced are seen, and dropout draws new numbers in each call.
+
+    A function that reads the numbers of what it computes (`.item()`, `.numpy()`, `np.asarray`, `if tensor > 0`), draws
+    other random numbers than dropout does, or changes something in place runs in the plain way; a warning says so once,
+    with the line. What it prints, counts or reads from outside by itself (a global number, a random number of NumPy's)
+    is that of the first call: give it as an argument. `explain`, `show` and `check_graph` see one operation; give them
+    the results of the function itself.
+
+    Args:
+        function: of Tensors and arrays, also in lists, tuples and dictionaries; other arguments have to be hashable.
+
+    Returns:
+        A function with the same arguments; arrays that it is given reach the original as Tensors. Plans for 32 kinds of
+        arguments are kept, those used last. Several threads may call it at once.
+
+    >>> from tinygrad_cnn import Tensor, compile, functional as F, nn
+    >>> model = nn.Linear(3, 2)
+    >>> loss_of = compile(lambda x, y: F.cross_entropy(model(x), y))
+    >>> for _ in range(3):
+    ...     loss_of(np.ones((4, 3), np.float32), np.array([0, 1, 1, 0])).backward()
+    >>> model.weight.grad.shape
+    (2, 3)
+    """
+    if not callable(function):
+        raise refusal(TypeError, function, "function", "compile", "a function or a module")
+    return Compiled(function)

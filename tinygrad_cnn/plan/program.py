@@ -1,0 +1,219 @@
+"""A plan: the lines of a call and of its backward passes, bound to arrays that are there already.
+
+All shapes are known, so that all arrays can be made beforehand, and with them all views: what is left of an operation
+is the call of NumPy's function with its arrays, and of a permutation or a reshape that is a view, nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..engine.memory import empty, inverse
+from .layout import Need, places
+from .passes import drop_unneeded, in_order, merge_equal
+from .tape import Argument, Aside, Backward, Constant, Cotangent, External, Line, Source, Spec, Step, Tape
+
+Key = tuple[int, tuple[int, ...]]  # of a backward pass: the output, and the leaves whose gradients are wanted
+Call = Callable[[], Any]
+
+
+class Different(Exception):
+    """A check had another result than when the function was recorded."""
+
+
+class Program:
+    """The parts of a plan, the forward pass and some backward passes, and the place in memory of every value.
+
+    Args:
+        tape, backwards: what was recorded.
+        copied: the sources that are other arrays at each call, beside the arguments.
+    """
+
+    def __init__(self, tape: Tape, backwards: Mapping[Key, Backward], copied: set[int]) -> None:
+        self.tape = tape
+        self.sources = {**tape.sources, **{s: one for b in backwards.values() for s, one in b.sources.items()}}
+        self.specs = {**tape.specs, **{s: one for b in backwards.values() for s, one in b.specs.items()}}
+        self.position = {key: 1 + i for i, key in enumerate(backwards)}
+        self.copied = {s for s, one in self.sources.items() if isinstance(one, (Argument, Cotangent)) or s in copied}
+        same: dict[int, int] = {}
+        found: dict[Any, int] = {}
+        forward = merge_equal(in_order(tape.lines, tape.sources), same, found, self.sources)
+        passes = [merge_equal(one.lines, same, dict(found), self.sources) for one in backwards.values()]
+        # what is wanted at the end of each part
+        self.wanted: list[list[int | None]] = [[same.get(one.slot, one.slot) for one in tape.outputs]]
+        self.wanted += [[None if s is None else same.get(s, s) for s in one.results] for one in backwards.values()]
+        passes = [drop_unneeded(part, _some(wanted)) for part, wanted in zip(passes, self.wanted[1:], strict=True)]
+        needed = [*_some(self.wanted[0]), *(slot for part in passes for line in part for slot in line.args)]
+        needed += [slot for wanted in self.wanted[1:] for slot in _some(wanted)]
+        self.parts: list[list[Line]] = [drop_unneeded(forward, needed), *passes]
+        checks = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.is_check]
+        draws = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.out is not None]
+        self.checks_late = bool(checks and draws and max(checks) > min(draws))  # after numbers were drawn
+        self.draws = [one for one in tape.lines if isinstance(one, Aside) and one.out is not None]
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Bind it to arrays that are never written to, to see what are views, and how long each array is needed."""
+        owners: list[np.ndarray] = []
+        made: list[tuple[int, int]] = []  # bytes, and the line that it is made for
+
+        def allocate(size: int, line: int) -> Any:
+            owners.append(np.empty(size, np.uint8))
+            made.append((size, line))
+            return owners[-1]
+
+        bound = Bound(self, allocate)
+        last = [line for _, line in made]
+        owner_of = {id(owner): i for i, owner in enumerate(owners)}
+        line = 0
+        for part, wanted in zip(self.parts, self.wanted, strict=True):
+            for one in part:
+                for slot in one.args:
+                    _extend(last, owner_of, bound.arrays.get(slot), line)
+                line += 1
+            for slot in _some(wanted):
+                _extend(last, owner_of, bound.arrays[slot], line)
+            line += 1
+        # a graph may be made of what was given and drawn, and what one pass gives is added to what another one does
+        always = [*self.copied, *(one.out for one in self.draws)]
+        for slot in [*_some(always), *(slot for wanted in self.wanted[1:] for slot in _some(wanted))]:
+            _extend(last, owner_of, bound.arrays.get(slot), line)
+        needs = [Need(size, first, end) for (size, first), end in zip(made, last, strict=True)]
+        self.places, self.bytes = places(needs)
+
+    def bind(self) -> Bound:
+        """The plan on arrays of its own, in one block of memory."""
+        block = empty((self.bytes,), np.uint8)
+        remaining = iter(self.places)
+
+        def allocate(size: int, line: int) -> Any:
+            begin = next(remaining)
+            return block[begin : begin + size]
+
+        return Bound(self, allocate)
+
+
+class Bound:
+    """A plan on its arrays. One call after another may use it, but no two at once.
+
+    `allocate(size, line)` gives the memory of an array that is made for a line.
+    """
+
+    def __init__(self, program: Program, allocate: Callable[[int, int], Any]) -> None:
+        self.program = program
+        self._allocate = allocate
+        self.arrays: dict[int, Any] = {}
+        self._line = -1
+        self._given: list[tuple[np.ndarray, int]] = []  # copies of arguments, by position
+        self._read: list[tuple[np.ndarray, Any]] = []  # copies of what Tensors hold
+        self._begun: dict[int, list[np.ndarray]] = {}  # copies of cotangents, by output
+        for slot, source in program.sources.items():
+            self._bind_source(slot, source)
+        self.calls: list[list[Call]] = []
+        self._line = 0
+        for part in program.parts:
+            self.calls.append([call for line in part for call in self._bind_line(line)])
+            self._line += 1  # when what is wanted of the part is read
+
+    def _bind_source(self, slot: int, source: Source) -> None:
+        if isinstance(source, Constant):
+            self.arrays[slot] = source.value
+            return
+        if isinstance(source, External) and slot not in self.program.copied:
+            self.arrays[slot] = source.tensor._array
+            return
+        array = self.arrays[slot] = self._made(self.program.specs[slot])
+        if isinstance(source, Argument):
+            self._given.append((array, source.position))
+        elif isinstance(source, External):
+            self._read.append((array, source.tensor))
+        else:
+            self._begun.setdefault(source.output, []).append(array)
+
+    def _made(self, spec: Spec) -> np.ndarray:
+        shape = tuple([spec.shape[axis] for axis in spec.order])
+        return self._new(shape, spec.dtype).transpose(inverse(spec.order))
+
+    def _new(self, shape: Any, dtype: Any) -> np.ndarray:
+        dtype = np.dtype(dtype)
+        shape = tuple(shape)
+        memory = self._allocate(int(np.prod(shape, dtype=int)) * dtype.itemsize, self._line)
+        return np.ndarray(shape, dtype, memory)
+
+    def _bind_line(self, line: Line) -> list[Call]:
+        args = [self.arrays[slot] for slot in line.args]
+        calls = self._bind_step(line, args) if isinstance(line, Step) else self._bind_aside(line, args)
+        self._line += 1
+        return calls
+
+    def _bind_step(self, step: Step, args: Sequence[Any]) -> list[Call]:
+        primitive, settings = step.primitive, step.settings
+        if primitive.views and len(args) == 1:
+            out = primitive.function(*args, **settings)
+            if np.may_share_memory(out, args[0]):
+                self.arrays[step.out] = out
+                return []
+        out = self.arrays[step.out] = self._made(self.program.specs[step.out])
+        if primitive.out_calls is not None:
+            return primitive.out_calls(self._new, out, *args, **settings)
+        return [partial(_copy_result, out, primitive.function, args, settings)]
+
+    def _bind_aside(self, aside: Aside, args: Sequence[Any]) -> list[Call]:
+        if aside.out is not None:
+            out = self.arrays[aside.out] = self._made(self.program.specs[aside.out])
+            return [partial(_copy_result, out, aside.function, args, {})]
+        if aside.changes:
+            return [partial(aside.function, *args)]
+        return [partial(_check, aside.function, args, aside.result)]
+
+    # ---- running it
+
+    def forward(self, given: Sequence[Any]) -> list[np.ndarray]:
+        """The outputs, for the caller to keep.
+
+        Raises:
+            Different: if a check has another result. Nothing has been changed then, and no number drawn.
+        """
+        for array, position in self._given:
+            np.copyto(array, given[position])
+        for array, tensor in self._read:
+            np.copyto(array, tensor._array)
+        for call in self.calls[0]:
+            call()
+        return [np.array(self.arrays[slot]) for slot in self.program.wanted[0]]  # type: ignore[index]
+
+    def backward(self, position: int, output: int, g: np.ndarray) -> list[np.ndarray | None]:
+        """The cotangents of the leaves, in arrays that the next call overwrites."""
+        for array in self._begun[output]:
+            np.copyto(array, g)
+        for call in self.calls[position]:
+            call()
+        return [None if slot is None else self.arrays[slot] for slot in self.program.wanted[position]]
+
+
+def _copy_result(
+    out: np.ndarray, function: Callable[..., Any], args: Sequence[Any], settings: Mapping[str, Any]
+) -> None:
+    np.copyto(out, function(*args, **settings))
+
+
+def _check(function: Callable[..., Any], args: Sequence[Any], expected: Any) -> None:
+    if function(*args) != expected:
+        raise Different
+
+
+def _some(slots: Sequence[int | None]) -> list[int]:
+    return [slot for slot in slots if slot is not None]
+
+
+def _extend(last: list[int], owner_of: Mapping[int, int], array: Any, line: int) -> None:
+    """The memory of this array is needed until this line."""
+    while isinstance(array, np.ndarray) or type(array).__name__ == "DummyArray":  # as as_strided puts it between
+        if id(array) in owner_of:
+            i = owner_of[id(array)]
+            last[i] = max(last[i], line)
+        array = getattr(array, "base", None)

@@ -1,0 +1,205 @@
+"""One recorded function: its tape, the backward passes recorded so far, and the plan made of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine import versions
+from ..engine.calls import current
+from ..engine.graph import Leaf, Node, ShapeDtype, backpropagate, topological_order
+from ..engine.random import get_rng_state, set_rng_state
+from ..engine.recording import enable_grad
+from ..functional._arguments import real_array
+from ..ops.replayed import compiled
+from ..tensor import Tensor
+from .program import Bound, Different, Key, Program
+from .recorder import Recorder
+from .run import Run
+from .structure import put_together, take_apart
+from .tape import Argument, Aside, Backward, Cotangent, External, Output, Step, Tape
+
+CHANGES = "an attribute of a module changes during the call"
+
+MOST_PASSES = 4  # backward passes that are planned for one function
+
+
+class Record:
+    """What was recorded of a call. `why` says why it cannot be replayed, and where; it is None if it can."""
+
+    def __init__(self, recorder: Recorder, given: Sequence[Tensor], result: Any) -> None:
+        self.state = recorder.state
+        self.tape, self.why = _tape(recorder, given, result), recorder.broken
+        self._count = len(recorder.values)  # of numbered values
+        self._backwards: dict[Key, Backward | None] = {}  # None for one that cannot be replayed
+        self._copied: set[int] = set()
+        self._program: Program | None = None
+        self._pools = threading.local()  # each thread has its own, so that what it has given back waits for itself
+        self._lock = threading.Lock()
+        self._externals = [
+            (slot, one.tensor, one.tensor.node, one.tensor._array)
+            for slot, one in recorder.sources.items()
+            if isinstance(one, External)
+        ]
+
+    def holds(self) -> bool:
+        """Whether modules, and what is read from Tensors, are as they were but for the numbers."""
+        for slot, tensor, node, array in self._externals:
+            if tensor.node is not node:
+                return False
+            now = tensor._array
+            if now is not array:
+                if now.shape != array.shape or now.dtype != array.dtype:
+                    return False
+                if slot not in self._copied:
+                    self._copied.add(slot)
+                    self._program = None
+        return self.state.holds()
+
+    def program(self) -> Program:
+        """The plan as far as it can be made now."""
+        if self._program is None:
+            planned = {key: one for key, one in self._backwards.items() if one is not None}
+            self._program = Program(self.tape, planned, self._copied)
+        return self._program
+
+    # ---- the forward pass
+
+    def run(self, given: Sequence[Any]) -> Any:
+        """What the function returns for these arguments. Raises Different if a check has another result."""
+        program = self.program()
+        run = Run(self, program, self._take(program))
+        before = get_rng_state() if program.checks_late else None
+        try:
+            outputs = run.bound.forward([one._array if isinstance(one, Tensor) else one for one in given])
+        except Different:
+            if before is not None:
+                set_rng_state(before)
+            raise
+        leaves = [self._leaf(slot, given) for slot in self.tape.leaves]
+        results = [
+            self._result(i, output, array, leaves, run)
+            for i, (output, array) in enumerate(zip(self.tape.outputs, outputs, strict=True))
+        ]
+        return put_together(self.tape.structure, iter(results))
+
+    def _result(self, i: int, output: Output, array: np.ndarray, leaves: list[Any], run: Run) -> Any:
+        if not output.is_tensor:
+            return array
+        if not output.leaves:
+            return Tensor.wrap(array, None)
+        chosen = [leaves[position] for position in output.leaves]
+        args = [leaf._array if type(leaf.node) is Leaf else ShapeDtype(leaf._array) for leaf in chosen]
+        array.setflags(write=False)
+        parents, argnums = [*(leaf.node for leaf in chosen), None], [*range(len(chosen))]
+        out = ShapeDtype(array)
+        node = Node(compiled, [*args, run], parents, argnums, {"output": i}, out, True, current(), versions.now())
+        return Tensor.wrap(array, node)
+
+    def _leaf(self, slot: int, given: Sequence[Any]) -> Any:
+        source = self.tape.sources[slot]
+        return given[source.position] if isinstance(source, Argument) else source.tensor  # type: ignore[union-attr]
+
+    def _take(self, program: Program) -> Bound:
+        waiting = self._waiting(program)
+        return waiting.pop() if waiting else program.bind()
+
+    def give_back(self, program: Program, bound: Bound) -> None:
+        """A run is over."""
+        if program is self._program:
+            self._waiting(program).append(bound)
+
+    def _waiting(self, program: Program) -> list[Bound]:
+        pools = self._pools
+        if getattr(pools, "program", None) is not program:
+            pools.program, pools.waiting = program, []
+        waiting: list[Bound] = pools.waiting
+        return waiting
+
+    # ---- backward passes
+
+    def record_backward(self, key: Key, values: dict[int, Any]) -> None:
+        """Record the backward pass of an output with respect to some leaves, if it was not."""
+        with self._lock:
+            if key in self._backwards or len(self._backwards) >= MOST_PASSES:
+                return
+            found = self._recorded_backward(key, values)
+            self._backwards[key] = found
+            if found is not None:
+                self._program = None
+
+    def _recorded_backward(self, key: Key, values: dict[int, Any]) -> Backward | None:
+        output, wanted = key
+        tape, recorder = self.tape, Recorder()
+        slots = [tape.leaves[tape.outputs[output].leaves[i]] for i in wanted]
+        nodes = {slot: Leaf() for slot in slots}
+        for slot, node in nodes.items():
+            values = {**values, slot: Tensor.wrap(np.array(values[slot]), node)}
+        with enable_grad():
+            played = tape.play(values)
+        for slot in range(self._count):
+            one = played.get(slot)
+            recorder.add(one._array if isinstance(one, Tensor) else one)
+        out = played[tape.outputs[output].slot]
+        seed = Tensor.wrap(np.ones(out.shape, out.dtype), None)
+        recorder.add(seed._array, Cotangent(output))
+        with recorder.watching():
+            found = backpropagate({out.node: seed}, set(nodes.values()), retain_graph=True, wrap=Tensor.wrap)
+        results = [recorder.slot(found[nodes[slot]]) if nodes[slot] in found else None for slot in slots]
+        self._count = len(recorder.values)
+        if recorder.broken is not None or any(isinstance(one, Aside) for one in recorder.lines):
+            return None
+        return Backward(recorder.lines, recorder.sources, recorder.specs, results)
+
+
+def record(function: Any, structure: Any, given: Sequence[Any]) -> tuple[Any, Record]:
+    """Call a function in the plain way, and write down what it does; returns what it returns, and that."""
+    recorder, tensors = Recorder(), []
+    for position, one in enumerate(given):
+        # views and copies, so that what is given twice, or is a parameter besides, has an identity of its own
+        array = one._array.view() if isinstance(one, Tensor) else real_array(one).copy("K")
+        tensors.append(Tensor.wrap(array, one.node if isinstance(one, Tensor) else None))
+        recorder.add(array, Argument(position))
+    before = versions.latest_change
+    args, settings = put_together(structure, iter(tensors))
+    with recorder.watching():
+        result = function(*args, **settings)
+    for one, tensor in zip(given, tensors, strict=True):
+        _hand_on_changes(one, tensor, before)
+    if not recorder.state.holds():
+        recorder.broken = CHANGES, None
+    return result, Record(recorder, tensors, result)
+
+
+def _hand_on_changes(given: Any, tensor: Tensor, before: int) -> None:
+    """What a function has changed in place is changed for the caller, too."""
+    if isinstance(given, Tensor):
+        if tensor.node is not given.node:
+            given._array, given.node = tensor._array, tensor.node
+    elif versions.changed_at(tensor._array) > before:
+        given[...] = tensor._array
+
+
+def _tape(recorder: Recorder, given: Sequence[Tensor], result: Any) -> Tape:
+    """The tape of a call; `recorder.broken` says if it does not tell all."""
+    returned: list[Any] = []
+    structure = take_apart(result, returned)
+    tensors = {slot: given[one.position] for slot, one in recorder.sources.items() if isinstance(one, Argument)}
+    tensors |= {slot: one.tensor for slot, one in recorder.sources.items() if isinstance(one, External)}
+    leaf_nodes = {slot: tensor.node for slot, tensor in tensors.items() if tensor.requires_grad}
+    outputs = []
+    for one in returned:
+        is_tensor = isinstance(one, Tensor)
+        slot = recorder.slot(one)
+        if slot in recorder.sources:
+            recorder.broken = recorder.broken or ("it returns something that no operation has computed", None)
+        reached = set(topological_order([one.node])) if is_tensor and one.requires_grad else set()
+        leaves = tuple([i for i, node in enumerate(leaf_nodes.values()) if node in reached])
+        outputs.append(Output(slot, is_tensor, leaves))
+    changed = {slot for line in recorder.lines if isinstance(line, Aside) for slot in line.changes}
+    if any(isinstance(line, Step) and changed & set(line.args) for line in recorder.lines):
+        recorder.broken = recorder.broken or ("it reads numbers that it changes besides", None)
+    return Tape(recorder.lines, recorder.sources, recorder.specs, [*leaf_nodes], outputs, structure)

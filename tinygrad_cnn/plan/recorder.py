@@ -1,0 +1,135 @@
+"""Write down what a function does while it runs as always."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..engine import versions
+from ..engine.aside import here
+from ..engine.calls import Line as SourceLine
+from ..engine.calls import current
+from ..engine.graph import Value
+from ..engine.observers import Event, observe
+from ..engine.recording import is_recording
+from ..engine.versions import unchangeable
+from .state import State
+from .tape import Aside, Constant, External, Line, Source, Spec, Step
+
+
+class Recorder:
+    """Writes lines on numbered values; an array is known by its identity, so that what is passed on is the same value.
+
+    `broken` says why the lines do not tell all that was done, and on which line of source.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.sources: dict[int, Source] = {}
+        self.specs: dict[int, Spec] = {}
+        self.values: list[Any] = []  # all of them are kept, so that no other object gets the identity of one
+        self.state = State()
+        self.broken: tuple[str, SourceLine | None] | None = None
+        self._slots: dict[int, int] = {}
+        self._inside = False  # an operation, or what happens beside
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Write down what this thread does in this block."""
+        here.watcher = self
+        try:
+            with observe(self):
+                yield
+        finally:
+            here.watcher = None
+
+    def add(self, value: Any, source: Source | None = None) -> int:
+        """A new value; returns its number."""
+        slot = len(self.values)
+        self.values.append(value)
+        if isinstance(value, (np.ndarray, np.generic)):
+            self._slots[id(value)] = slot
+            self.specs[slot] = Spec.of(value)
+        if source is not None:
+            self.sources[slot] = source
+        return slot
+
+    def slot(self, given: Any) -> int:
+        """The number of a value that was given to an operation; it is an external one or a constant if it is new."""
+        array = given._array if isinstance(given, Value) else given
+        known = self._slots.get(id(array)) if isinstance(array, (np.ndarray, np.generic)) else None
+        if known is not None:
+            return known
+        return self.add(array, External(given) if isinstance(given, Value) else Constant(array))  # type: ignore[arg-type]
+
+    # ---- what happens
+
+    def __call__(self, event: Event, compute: Callable[[], Any]) -> Any:
+        """An operation is to be computed, or a rule."""
+        if here.watcher is not self or self._inside:
+            return compute()
+        if event.node is not None:
+            if not isinstance(event.g, Value):
+                self.touched("gradients are computed without create_graph=True")
+            return compute()
+        if event.primitive.hides_graph:
+            self.touched(f"{event.primitive.name!r} computes by a graph of its own")
+        self._inside = True
+        try:
+            out = compute()
+        finally:
+            self._inside = False
+        is_value = any(isinstance(arg, Value) for arg in event.given)
+        if is_value and not isinstance(out, (tuple, list)):
+            out = np.asarray(out)
+        if any(out is arg for arg in event.args):
+            out = out.view()
+        if not is_value and isinstance(out, np.ndarray):
+            out = unchangeable(out)  # else it would be copied where it meets a graph, and not be known any more
+        slots = tuple([self.slot(arg) for arg in event.given])
+        attached = tuple([_takes_gradient(arg) for arg in event.given])
+        settings = dict(event.settings)
+        self.lines.append(Step(event.primitive, slots, settings, self.add(out), attached, is_recording()))
+        return out
+
+    def aside(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
+        """A check, a draw or an effect."""
+        slots = tuple([self.slot(arg) for arg in args])
+        arrays = [self.values[slot] for slot in slots]
+        before, self._inside = versions.latest_change, True
+        try:
+            result = function(*arrays)
+        finally:
+            self._inside = False
+        changes = tuple(
+            slot
+            for slot, array in zip(slots, arrays, strict=True)
+            if isinstance(array, np.ndarray) and versions.changed_at(array) > before
+        )
+        out = None
+        if isinstance(result, np.ndarray):
+            result = unchangeable(result)
+            out = self.add(result)
+        if not all(isinstance(self.sources.get(slot), External | Constant) for slot in changes):
+            self.touched("an argument is changed")
+        self.lines.append(Aside(function, slots, None if out is not None else result, out, changes))
+        return result
+
+    def module(self, module: Any) -> None:
+        self.state.add(module)
+        if module._hooks:
+            self.touched(f"{type(module).__name__} has hooks")
+
+    def shared(self, value: Any) -> None:
+        self.slot(value)
+
+    def touched(self, how: str) -> None:
+        if not self._inside and self.broken is None:
+            self.broken = how, current().line
+
+
+def _takes_gradient(given: Any) -> bool:
+    return isinstance(given, Value) and given.node is not None and given.node.requires_grad

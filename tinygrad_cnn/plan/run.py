@@ -1,0 +1,70 @@
+"""One call of a plan, and its backward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.aside import here
+from ..engine.graph import Leaf, Value, backpropagate
+from ..engine.observers import observers
+from ..engine.recording import enable_grad
+from ..tensor import Tensor
+from .program import Bound, Program
+
+
+class Run:
+    """One call of a plan, and the arrays on which it was made, for its backward passes."""
+
+    def __init__(self, record: Any, program: Program, bound: Bound) -> None:
+        self.record, self.program, self.bound = record, program, bound
+        self.done = 0  # the last part that was run; those before it find their arrays overwritten
+
+    def __del__(self) -> None:
+        self.record.give_back(self.program, self.bound)
+
+    def cotangents(self, output: int, argnums: Sequence[int], g: Any, leaves: Sequence[Any]) -> list[Any]:
+        """Those of the leaves at these positions: by the plan if it has them and its arrays hold; else by a graph."""
+        key = output, tuple(argnums)
+        position = self.program.position.get(key, 0)
+        if position > self.done and not isinstance(g, Value) and not observers and here.watcher is None:
+            self.done = position
+            found = self.bound.backward(position, output, g)
+            return [np.zeros_like(leaves[i]) if one is None else one for i, one in zip(argnums, found, strict=True)]
+        values = self._values()
+        if not (isinstance(g, Value) or observers or here.watcher is not None):
+            self.record.record_backward(key, values)
+        return self._by_graph(output, argnums, g, leaves, values)
+
+    def _by_graph(
+        self, output: int, argnums: Sequence[int], g: Any, leaves: Sequence[Any], values: dict[int, Any]
+    ) -> list[Any]:
+        tape, recorded = self.record.tape, isinstance(g, Value)
+        slots = [tape.leaves[i] for i in tape.outputs[output].leaves]
+        for slot, leaf in zip(slots, leaves, strict=True):
+            values[slot] = Tensor.wrap(values[slot], leaf.node if recorded else Leaf())
+        nodes = [values[slots[i]].node for i in argnums]
+        with enable_grad():
+            out = tape.play(values)[tape.outputs[output].slot]
+        found = backpropagate({out.node: g}, set(nodes), retain_graph=True, wrap=g.wrap if recorded else None)
+        zeros = [np.zeros(values[slots[i]].shape, values[slots[i]].dtype) for i in argnums]
+        return [
+            found[node] if node in found else Tensor.wrap(zero, None) if recorded else zero
+            for node, zero in zip(nodes, zeros, strict=True)
+        ]
+
+    def value(self, output: int) -> np.ndarray:
+        """An output, computed again in the plain way."""
+        found: Tensor = self.record.tape.play(self._values())[self.record.tape.outputs[output].slot]
+        return found._array
+
+    def _values(self) -> dict[int, Any]:
+        """What was given and drawn, in arrays that nobody writes to."""
+        tape, bound = self.record.tape, self.bound
+        slots = [*tape.sources, *(one.out for one in self.program.draws)]
+        return {slot: self._kept(bound.arrays[slot]) for slot in slots if slot in bound.arrays}
+
+    def _kept(self, array: Any) -> Any:
+        return array.copy("K") if isinstance(array, np.ndarray) else array
