@@ -69,6 +69,12 @@ def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = F
     """
     input = as_array(input)
     out = _output_size("adaptive_max_pool2d", input, output_size)
+    height, width = input.shape[-2:]
+    return_indices = flag(return_indices, "return_indices", "adaptive_max_pool2d")
+    if height % out[0] == width % out[1] == 0:  # no windows overlap
+        return max_pool2d(input, (height // out[0], width // out[1]), return_indices=return_indices)
+    if not return_indices:  # the first of a row, and of those the first, is the first in row-major order
+        return _largest_along(_largest_along(input, input.ndim - 1, out[1]), input.ndim - 2, out[0])
     places = []
     for n, count in zip(input.shape[-2:], out, strict=True):
         starts, ends = _bounds(n, count)
@@ -78,12 +84,16 @@ def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = F
     windows = ops.index(input, rows, columns, key=(..., ops.ARRAY, ops.ARRAY))  # (..., OH, OW, KH, KW)
     axes = (input.ndim, input.ndim + 1)
     largest = ops.max(windows, axis=axes, keepdims=False, ties="first")
-    if not flag(return_indices, "return_indices", "adaptive_max_pool2d"):
-        return largest
     within = ops.argmax(ops.reshape(windows, shape=(*largest.shape, -1)), axis=largest.ndim, keepdims=False)
     flat = np.broadcast_to(rows * input.shape[-1] + columns, windows.shape[-4:]).reshape(*out, -1)
     window = np.arange(out[0])[:, None], np.arange(out[1])
     return largest, detached(ops.index(flat, *window, within, key=(ops.ARRAY,) * 3))
+
+
+def _largest_along(input: Array, axis: int, count: int) -> Array:
+    windows = [slice(*ends) for ends in zip(*_bounds(input.shape[axis], count), strict=True)]
+    parts = [ops.index(input, key=(*[slice(None)] * axis, window)) for window in windows]
+    return ops.concatenate(*(ops.max(part, axis=(axis,), keepdims=True, ties="first") for part in parts), axis=axis)
 
 
 @composition(axes="N C H W -> N C OH OW")

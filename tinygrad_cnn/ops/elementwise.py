@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from ..engine.memory import in_long_runs, in_order_of, output_buffer
+from ..engine.memory import in_long_runs, output_buffer
 from .broadcasting import unbroadcast
 from .error_function import error_function
 from .sums import sum_of_products
@@ -278,20 +278,27 @@ def sigmoid(x: Array) -> Array:
     >>> float(sigmoid(0.0))
     0.5
     """
-    small = np.exp(-np.abs(x))  # at most 1: never overflows, and keeps the digits of both tails
-    return np.where(x >= 0, 1, small) / (1 + small)
+    out = output_buffer(x)
+    if out is None:
+        out = np.empty_like(x, subok=False)
+    for call in _sigmoid_calls(None, out, np.asarray(x)):
+        call()
+    return out
 
 
 sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
 
 
-def _sigmoid_calls(new: Any, out: Array, x: Array) -> list[Callable[[], Any]]:
-    below, positive = in_order_of(x, new), in_order_of(x, new, bool)
+def _sigmoid_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
     return [
-        *(partial(np.abs, x, out), partial(np.negative, out, out), partial(np.exp, out, out)),
-        *(partial(np.add, out, 1, below), partial(np.greater_equal, x, 0, positive)),
-        *(partial(np.copyto, out, 1, where=positive), partial(np.true_divide, out, below, out)),
+        *(partial(np.negative, x, out), partial(_exp_or_infinity, out)),
+        *(partial(np.add, out, 1, out), partial(np.true_divide, 1, out, out)),
     ]
+
+
+def _exp_or_infinity(x: np.ndarray) -> None:
+    with np.errstate(over="ignore"):  # 1 / inf is 0, which is the sigmoid there
+        np.exp(x, x)
 
 
 sigmoid.defout(_sigmoid_calls)

@@ -1,9 +1,11 @@
-"""The error function, which NumPy lacks, to the last digits of float64."""
+"""The error function, which NumPy lacks: to the last digits of float64, and in float32 to 4e-7 of it."""
 
 import math
 from typing import Any
 
 import numpy as np
+
+from ..engine.memory import empty_like, from_outermost
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of Computation 23 (1969):
 # numerators and denominators of erf(x) / x for |x| < 0.47, of e^(x²) erfc(x) up to 4, and of its remainder beyond
@@ -28,6 +30,14 @@ LARGE = (
      2.33520497626869185e-3),
 )  # fmt: skip
 
+# erf(x) / x as a quotient of polynomials of x², up to 4, from where on erf is 1 in float32: a least-squares fit whose
+# weights follow the error, to 2.5e-8
+SINGLE = (
+    (1.98664869e-6, 2.84555429e-4, 3.88333970e-3, 5.31017542e-2, 1.93546455e-1, 1.12837914),
+    (3.74182072e-5, 1.18554940e-3, 1.52072713e-2, 1.15350412e-1, 5.04858637e-1, 1.0),
+)
+BLOCK = 1 << 13  # elements of a block whose intermediate results stay in the cache
+
 
 def error_function(x: np.ndarray) -> np.ndarray:
     """erf(x), element by element, in the precision of x.
@@ -36,6 +46,8 @@ def error_function(x: np.ndarray) -> np.ndarray:
     >>> bool(np.abs(error_function(x) - [math.erf(float(one)) for one in x]).max() < 1e-15)
     True
     """
+    if x.dtype == np.float32:
+        return _single(x)
     flat = np.ravel(x)
     size = np.minimum(np.abs(flat), 6)  # beyond it is 1 to the last digit
     out = np.copysign(np.ones_like(flat), flat)
@@ -46,6 +58,24 @@ def error_function(x: np.ndarray) -> np.ndarray:
             out[inside] = np.copysign(within(size[inside]), flat[inside])
     out[np.isnan(flat)] = np.nan
     return np.reshape(out, x.shape)
+
+
+def _single(x: np.ndarray) -> np.ndarray:
+    out = empty_like(x)
+    order = from_outermost(x.strides)
+    flat, places = np.ravel(x.transpose(order)), out.transpose(order)
+    values = places.reshape(-1) if places.flags.c_contiguous else np.empty_like(flat)
+    four, one = np.full(BLOCK, 4, np.float32), np.ones(BLOCK, np.float32)
+    for start in range(0, flat.size, BLOCK):
+        part = flat[start : start + BLOCK]
+        value = values[start : start + BLOCK]
+        near = np.minimum(part, four[: part.size])
+        np.maximum(near, -four[: part.size], out=near)
+        np.multiply(near, _quotient(SINGLE, near * near), out=value)
+        np.minimum(value, one[: part.size], out=value)
+        np.maximum(value, -one[: part.size], out=value)
+    places[...] = values.reshape(places.shape)
+    return out
 
 
 def _small(size: Any) -> Any:
@@ -62,7 +92,16 @@ def _large(size: Any) -> Any:
 
 
 def _quotient(polynomials: tuple[tuple[float, ...], tuple[float, ...]], x: Any) -> Any:
-    above, below = 0.0, 0.0
-    for coefficient, other in zip(*polynomials, strict=True):
-        above, below = above * x + coefficient, below * x + other
-    return above / below
+    above, below = (_polynomial(coefficients, x) for coefficients in polynomials)
+    above /= below
+    return above
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
+    first, *between, last = coefficients
+    total = first * x
+    for coefficient in between:
+        total += coefficient
+        total *= x
+    total += last
+    return total

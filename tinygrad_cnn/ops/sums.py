@@ -19,7 +19,7 @@ from ..engine.memory import from_outermost, inverse
 products_with_ones = True
 
 LARGE = 1 << 12  # elements; below, NumPy's own sum is as fast
-RUN = 1 << 10  # elements that BLAS adds one after another, where it can be chosen: NumPy halves, and rounds less often
+RUN = 1 << 9  # elements that BLAS adds one after another, where it can be chosen: NumPy halves, and rounds less often
 
 
 class _Layout(NamedTuple):
@@ -89,8 +89,9 @@ def sum_of_products(a: np.ndarray, b: np.ndarray, axis: tuple[int, ...]) -> np.n
 
 
 def _add_up(total: np.ndarray, layout: _Layout) -> np.ndarray:
-    """What is left of each block that is added up, of which there is little, added up as well."""
-    return np.asarray(np.add.reduce(total, axis=layout.added)).reshape(layout.kept).transpose(layout.back)
+    """What is left of each block that is added up, of which there is little, added up as well, and more precisely."""
+    total = np.add.reduce(total, axis=layout.added, dtype=np.float64).astype(total.dtype)
+    return total.reshape(layout.kept).transpose(layout.back)
 
 
 @functools.lru_cache(1024)

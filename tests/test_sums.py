@@ -1,0 +1,106 @@
+"""Sums as products with ones, and small operands in long runs: the same as NumPy's, however an array lies in memory."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn import Tensor, ops
+from tinygrad_cnn import functional as F
+from tinygrad_cnn.engine import memory
+from tinygrad_cnn.ops import sums
+
+random = np.random.default_rng(0)
+SHAPES = [(8, 16, 9, 32), (1, 70, 1, 64), (5000,), (2, 1, 2050), (4099, 3)]
+
+
+def laid_out(shape, order):
+    """Random numbers whose axes lie in this order in memory."""
+    x = random.standard_normal([shape[axis] for axis in order]).astype(np.float32)
+    return x.transpose(np.argsort(order))
+
+
+def subsets(ndim):
+    return [axes for k in range(ndim + 1) for axes in itertools.combinations(range(ndim), k)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_are_those_of_numpy(shape):
+    for order in itertools.permutations(range(len(shape))):
+        a, b = laid_out(shape, order), laid_out(shape, order)
+        for axis in subsets(len(shape)):
+            bound = 2e-6 * np.abs(a).sum(axis, keepdims=True).max()
+            for found, wanted in (
+                (sums.sum_over(a, axis), a.astype(float)),
+                (sums.sum_of_products(a, b, axis), a.astype(float) * b),
+            ):
+                assert found.dtype == np.float32
+                np.testing.assert_allclose(found, wanted.sum(axis, keepdims=True), rtol=2e-6, atol=bound)
+
+
+def test_large_sums_are_products_with_ones(monkeypatch):
+    x = np.full((64, 64), np.float32(0.1))
+    monkeypatch.setattr(sums, "_ones", lambda length, dtype: np.full(length, 2, dtype))
+    assert ops.sum(x, axis=(1,), keepdims=False) == pytest.approx(12.8)
+    monkeypatch.setattr(sums, "products_with_ones", False)
+    assert ops.sum(x, axis=(1,), keepdims=False) == pytest.approx(6.4)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.broadcast_to(np.float32(2), (80, 80)),
+        np.ones((80, 160), np.float32)[:, ::2],
+        np.ones((80, 80), np.float32)[::-1],
+        np.ones((80, 80), bool),
+        np.ones((80, 80), np.int64),
+        np.zeros((0, 80), np.float32),
+    ],
+    ids=["stretched", "strided", "reversed", "bool", "int", "empty"],
+)
+def test_other_arrays_are_summed_by_numpy(x):
+    for axis in subsets(2):
+        found, wanted = sums.sum_over(x, axis), x.sum(axis, keepdims=True)
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_long_sum_is_as_exact_as_that_of_numpy():
+    x = random.random(1 << 21, np.float32)
+    exact = x.sum(dtype=float)
+    assert abs(float(sums.sum_over(x, (0,))[0]) / exact - 1) < 2e-7
+
+
+def test_small_operands_are_written_out_and_change_nothing():
+    for shape in ((32, 16, 8, 32), (128, 513)):
+        for order in itertools.permutations(range(len(shape))):
+            x = laid_out(shape, order)
+            for axis in subsets(len(shape)):
+                b = 1 + random.random([1 if i in axis else n for i, n in enumerate(shape)], np.float32)
+                for op, ufunc in ((ops.add, np.add), (ops.sub, np.subtract), (ops.maximum, np.maximum)):
+                    np.testing.assert_array_equal(op(x, b), ufunc(x, b))
+                    np.testing.assert_array_equal(op(b, x), ufunc(b, x))
+
+
+def test_one_number_a_channel_is_written_out_along_its_rows_and_no_further():
+    x, channels = laid_out((32, 16, 32, 32), (2, 1, 3, 0)), np.ones((16, 1, 1), np.float32)
+    assert memory.in_long_runs(channels, x).shape == (32, 16, 1, 32)
+    assert memory.in_long_runs(x, x) is x
+    assert memory.in_long_runs(channels, x[:1, :, :4, :4]) is channels
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 1, 3, 0)])
+def test_variances_beside_a_large_mean_are_exact(order):
+    x = 10_000 + laid_out((64, 3, 16, 16), order)
+    exact = x.astype(float) - x.mean((0, 2, 3), keepdims=True, dtype=float)
+    exact /= x.std((0, 2, 3), keepdims=True, dtype=float)
+    found = F.batch_norm(Tensor(x), None, None, training=True, eps=0.0).numpy()
+    assert np.abs(found - exact).max() < 1e-3  # the numbers from 8192 on are 1e-3 apart in float32
+    assert np.abs(found.std((0, 2, 3), dtype=float) - 1).max() < 1e-6
+
+
+def test_the_error_function_of_single_precision():
+    x = np.linspace(-7, 7, 4001)
+    single = ops.erf(x.astype(np.float32))
+    assert single.dtype == np.float32 and np.abs(single).max() == 1
+    np.testing.assert_allclose(single, ops.erf(x.astype(np.float32).astype(float)), rtol=4e-7)
+    np.testing.assert_array_equal(ops.erf(np.float32([np.nan, np.inf, -np.inf])), [np.nan, 1, -1])
