@@ -176,7 +176,10 @@ class Loom {
     this.extra = make("div", { class: "extra" });
     this.matrixView = make("div", { class: "matrices", hidden: "" });
     const foot = make("div", { class: "foot" }, this.read, this.extra);
-    root.append(...[this.controls(), this.stage, foot, this.player(), this.matrixView].filter(Boolean));
+    const player = this.player();
+    player.hidden = this.data.player === false;
+    const body = make("div", null, this.stage, foot);
+    root.append(...[this.controls(), body, player, this.matrixView].filter(Boolean));
     this.choose();
     this.listen();
     if (this.data.caption) root.append(make("figcaption", null, this.data.caption));
@@ -454,7 +457,9 @@ class Loom {
     } }, text);
     this.playButton = make("button", { type: "button", class: "play", click: () => (this.timer ? this.stop() : this.play()) }, "Play");
     this.slider = make("input", { type: "range", min: 0, value: 0, "aria-label": "Step", input: () => {
-      this.stop(); this.go(Number(this.slider.value));
+      const at = Number(this.slider.value);
+      this.stop();
+      this.go(at);
     } });
     this.position = make("span", { class: "position", "aria-live": "off" });
     return make("div", { class: "player" }, this.playButton,

@@ -9,6 +9,7 @@ from . import (
     jacobians,
     matmul,
     max_pooling,
+    museum,
     second_derivatives,
     softmax,
     training,
@@ -17,5 +18,5 @@ from . import (
 
 CHAPTERS = (
     *(chain, jacobians, broadcasting, matmul, windows, convolution, five_orders),
-    *(max_pooling, softmax, training, second_derivatives, draw),
+    *(max_pooling, softmax, training, second_derivatives, museum, draw),
 )

@@ -103,7 +103,12 @@ Look for the maxima: dconv2 is sparse, since pooling sends the gradient of a win
 ReLU it is zero wherever the activation is. And the first layer's gradient is blurred to the pixels by 5×5 windows
 that overlap: col2im, from the chapter on windows.
 """),
-        touchable([small()], "Four inputs and three scores of the last layer", point={"panel": "dense2", "element": 1}),
+        touchable(
+            [small()],
+            "Four inputs and three scores of the last layer",
+            point={"panel": "dense2", "element": 1},
+            player=False,
+        ),
         prose("""
 The last figure is a corner of the last layer: three of the ten scores, four of its 84 inputs, and the trained
 weights between them. Even here, in a network that reads handwriting, the gradient of a number is the sum of weight
