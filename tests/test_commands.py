@@ -89,7 +89,10 @@ def test_lesson(capsys):
     assert "  6  A convolution whose gradient emerges\n" in run(capsys, "lesson").out
     text = run(capsys, "lesson", 1).out
     assert "## A value that is used twice" in text and "    class Node:" in text
-    assert "a + a, added up:     dy/da = 2.0" in text
+    assert "QUESTION: At x = 2" in text and "ANSWER: 36" in text
+    program = run(capsys, "lesson", "engine").out
+    assert "def conv2d(ops, images, filters, bias):" in program
+    compile(program, "engine", "exec")
     for wrong in ("12", "six"):
         assert f"there are lessons 1 to 11, and 'engine'; got '{wrong}'" in run(capsys, "lesson", wrong, code=1).err
 

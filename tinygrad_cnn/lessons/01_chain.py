@@ -1,255 +1,252 @@
 # %% [markdown]
 # # 1. A chain of derivatives
 #
-# A program that computes one number is made of small operations, and the derivative of each of them is known. This
-# lesson puts them together into the derivative of the whole: first by hand, then with the operations written down as
-# data and a short function that walks through them backwards. It shows why the order of that walk matters, and ends
-# with the library, which does the same.
+# A program that computes one number is made of small operations, and the
+# derivative of each of them is known. This lesson puts them together into
+# the derivative of the whole: first by hand, then by a program of forty
+# lines. These lines are yours: the lessons that follow add to them until
+# they train a network.
 #
-# You need Python and calculus, and from lesson 2 on NumPy. Run a lesson with `python examples/lessons/01_chain.py`, or
-# cell by cell in an editor that knows `# %%`. Next is lesson 2: the same with vectors in the place of numbers.
+# You need Python and calculus, and from lesson 2 on NumPy. A lesson asks
+# before it tells: guess first, then look. `python -m tinygrad_cnn lesson 1`
+# runs this one in the terminal; `python examples/lessons/01_chain.py`
+# prints what it prints; editors that know `# %%` run it cell by cell. Next
+# is lesson 2: vectors in the place of numbers.
 
 # %%
-import math
+import numpy as np
 
-from tinygrad_cnn import Tensor, graph
+from tinygrad_cnn import Tensor
+from tinygrad_cnn.lessons import answer, ask
 
 # %% [markdown]
 # ## Three operations in a row
 #
-# From x come a = 3x, b = tanh(a) and y = exp(b). The chain rule says
+# From x come a = 3x, b = a² and y = b + 5. Each step has a derivative that
+# everybody knows:
 #
-#     dy/dx = dy/db · db/da · da/dx
+#     da/dx = 3        db/da = 2a        dy/db = 1
 #
-# There is a check that needs no calculus: move x a little to both sides and look how far y moves. The quotient
+# and the chain rule multiplies them: dy/dx = dy/db · db/da · da/dx.
+
+# %% question
+ask("At x = 2: how fast does y change when x changes? How much is dy/dx?")
+
+# %% answer
+x = 2
+a = 3 * x  # 6
+b = a * a  # 36
+y = b + 5  # 41
+answer(1 * (2 * a) * 3)
+
+# %% [markdown]
+# There is a check that needs no calculus: move x a little to both sides and
+# look how far y moves. The quotient
 #
 #     (y(x + h) - y(x - h)) / (2h)
 #
-# is called a *finite difference*. It is not exact, but it uses no rule of differentiation.
+# is called a *finite difference*. It uses no rule of differentiation, so it
+# can be trusted where a rule cannot.
 
 
 # %%
 def compute(x):
-    return math.exp(math.tanh(3 * x))
+    return (3 * x) ** 2 + 5
 
 
-x = 0.2
-a = 3 * x
-b = math.tanh(a)
-y = math.exp(b)
-
-da_dx = 3.0
-db_da = 1 - b * b  # the derivative of tanh, written with the value of tanh
-dy_db = y  # exp is its own derivative
-h = 1e-5
-
-print(f"dy/db = {dy_db:.6f}   db/da = {db_da:.6f}   da/dx = {da_dx:.6f}")
-print(f"product of the three  {dy_db * db_da * da_dx:.6f}")
-print(f"finite difference     {(compute(x + h) - compute(x - h)) / (2 * h):.6f}")
+h = 0.001
+up, down = compute(2 + h), compute(2 - h)
+print(f"y({2 + h}) = {up:.6f}, y({2 - h}) = {down:.6f}")
+print(f"finite difference: {(up - down) / (2 * h):.6f}")
 
 # %% [markdown]
 # ## From the end to the beginning
 #
-# Begin at the result with dy/dy = 1 and multiply by one factor after another. After each step we hold the derivative of
-# y with respect to one of the values: b, then a, then x. The derivative of the result with respect to a value is called
-# the *cotangent* of that value; in code it is called `g`. One walk backwards gives the cotangents of all values.
+# Begin at the result with dy/dy = 1, and multiply by one factor after
+# another, from the last step to the first. After each step we hold the
+# derivative of y with respect to one of the values: b, then a, then x. The
+# derivative of the result with respect to a value is called the *cotangent*
+# of that value; in code it is `g`. One walk backwards gives the cotangents
+# of all values, however many there are.
 
 # %%
-g = 1.0
-for value, factor in (("b", dy_db), ("a", db_da), ("x", da_dx)):
+g = 1
+print(f"y: {g}")
+for name, factor in (("b", 1), ("a", 2 * a), ("x", 3)):
     g = g * factor
-    print(f"cotangent of {value}: {g:.6f}")
+    print(f"{name}: times {factor} is {g}")
 
 # %% [markdown]
 # ## The operations as data
 #
-# For a program to do this, the operations must be written down while they are carried out. A *node* is one operation
-# that was carried out. It holds
+# For a program to do this, the operations must be written down while they
+# are carried out. A *node* is one operation that was carried out. It holds
 #
 # - its value,
 # - its inputs, which are nodes themselves,
-# - for each input a *rule*: a function that turns the cotangent of the node's value into the cotangent of that input.
+# - for each input a *rule*: a function that makes, of the cotangent of the
+#   node, what this input receives.
 #
-# A node without inputs is a *leaf*: a number that was given. All nodes together are a *graph*.
+# A node without inputs is a *leaf*: a number that was given. All nodes
+# together are a *graph*. Nodes are numbered as they are made; what this is
+# good for shows below.
 
 
-# %%
+# %% engine
 class Node:
+    """One operation that was carried out."""
+
     made = 0
 
-    def __init__(self, name, value, inputs=(), rules=()):
-        self.name, self.value, self.inputs, self.rules = name, value, inputs, rules
+    def __init__(self, value, inputs=(), rules=()):
+        self.value = value
+        self.inputs = inputs
+        self.rules = rules  # one for each input: from g to what it receives
         Node.made += 1
-        self.order = Node.made  # nodes are numbered as they are made
+        self.order = Node.made
+
+    @property
+    def shape(self):
+        return np.shape(self.value)
 
 
-def leaf(name, value):
-    return Node(name, value)
+# %% [markdown]
+# A sum hands its cotangent to both inputs. A product hands to each input g
+# times the other one.
 
 
+# %% engine
 def add(a, b):
-    return Node("add", a.value + b.value, (a, b), (lambda g: g, lambda g: g))
+    return Node(a.value + b.value, [a, b], [lambda g: g, lambda g: g])
 
 
 def mul(a, b):
-    return Node("mul", a.value * b.value, (a, b), (lambda g: g * b.value, lambda g: g * a.value))
+    rules = [lambda g: g * b.value, lambda g: g * a.value]
+    return Node(a.value * b.value, [a, b], rules)
 
 
-def tanh(a):
-    t = math.tanh(a.value)
-    return Node("tanh", t, (a,), (lambda g: g * (1 - t * t),))
-
-
-def exp(a):
-    e = math.exp(a.value)
-    return Node("exp", e, (a,), (lambda g: g * e,))
-
-
-node = exp(tanh(mul(leaf("three", 3.0), leaf("x", 0.2))))
-while node.inputs:
-    print(f"{node.name:<5} = {node.value:.6f}   inputs: {', '.join(source.name for source in node.inputs)}")
-    node = node.inputs[-1]
+# %%
+x, three, five = Node(2), Node(3), Node(5)
+a = mul(three, x)
+b = mul(a, a)
+y = add(b, five)
+print(f"a = {a.value}, b = {b.value}, y = {y.value}")
+for rule in a.rules:
+    print(f"the rule of a, given g = 10, hands on {rule(10)}")
 
 # %% [markdown]
 # ## A value that is used twice
 #
-# In y = a + a one value reaches y in two ways, and dy/da = 2. In general, if y = f(u, v) with u = v = a, then dy/da =
-# df/du + df/dv: **what arrives from several uses is added up.** Below is a walk that visits each node once, in the
-# order in which it meets them. If what arrives overwrites what arrived before, one of the uses is lost.
+# b = a · a uses a twice: as the left factor and as the right one. Each use
+# hands g · a to it, and the derivative of a² is 2a. So **what arrives from
+# several uses is added up.** This holds for every value: if y = f(u, v)
+# with u = v = a, then dy/da = df/du + df/dv.
+#
+# Now a graph in which it matters *when* a node is visited: x = 3, a = 2x, b
+# = 5a and y = a · b.
+#
+#     x --> a ---------> y
+#            \--> b --->/
+#
+# y hands to a, and y hands to b, and b hands to a. Take the nodes as they
+# are met: y first, then its inputs a and b, then their inputs. Each is
+# visited once, and hands on what it has received until then.
 
 
 # %%
-def walk_as_met(result, add_up):
-    """Cotangents of all nodes, each node visited once, in the order in which the walk meets them."""
-    g = {result: 1.0}
+def walk_as_met(result):
+    """Visit each node once, in the order in which the walk meets them."""
+    g = {result: 1}
     waiting = [result]
     while waiting:
         node = waiting.pop(0)
         for source, rule in zip(node.inputs, node.rules, strict=True):
             if source not in g:
                 waiting.append(source)
-            before = g.get(source, 0.0) if add_up else 0.0
-            g[source] = before + rule(g[node])
+            part = rule(g[node])
+            g[source] = g.get(source, 0) + part
+            hands = f"hands {part} to {name[source]}"
+            print(f"{name[node]} has {g[node]}, {hands}")
     return g
 
 
-a = leaf("a", 5.0)
-y = add(a, a)
-print(f"a + a, overwritten:  dy/da = {walk_as_met(y, add_up=False)[a]}")
-print(f"a + a, added up:     dy/da = {walk_as_met(y, add_up=True)[a]}")
+x, two, five = Node(3), Node(2), Node(5)
+a = mul(two, x)  # 6
+b = mul(five, a)  # 30
+y = mul(a, b)  # 180
+name = {x: "x", two: "2", five: "5", a: "a", b: "b", y: "y"}
+
+# %% question
+ask(
+    "By hand, y = 2x · 10x = 20x², so dy/dx = 40x = 120. Does this walk "
+    "find 120 for x? If not, what?"
+)
+
+# %% answer
+g = walk_as_met(y)
+answer(f"dy/dx = {g[x]}; and dy/da = {g[a]}")
 
 # %% [markdown]
-# ## A diamond, and a node that is visited too early
+# a handed on 30 · 2 = 60 before the other 30 reached it by way of b. In the
+# end a itself has the right 60. x does not: it should have received 60 · 2.
 #
-# Now x = 3, a = 2x, b = 5a and y = a·b. The value a is used by b and by y, and these paths meet again in y: such a
-# graph is called a diamond. By hand: y = 2x · 10x = 20x², so dy/dx = 40x = 120.
+# Handing on each part as it arrives would be right, and slow: it follows
+# every path from the result by itself, and the number of paths can double
+# with every value that is used twice. Of sixteen doublings x + x one after
+# another, it would follow 65,536 paths through 17 nodes.
 #
-#     x -> a -----> y
-#           \-> b ->/
+# ## All of its uses first
 #
-# The walk above adds up, and its answer for x is wrong all the same. It comes to a before b, and hands on to x what a
-# has received until then. What reaches a by way of b comes later. a itself ends up right, x does not.
-
-# %%
-x = leaf("x", 3.0)
-a = mul(leaf("two", 2.0), x)
-b = mul(leaf("five", 5.0), a)
-y = mul(a, b)
-
-g = walk_as_met(y, add_up=True)
-print(f"visited as met:      dy/da = {g[a]}, dy/dx = {g[x]}   (60 and 120 would be right)")
-
-# %% [markdown]
-# ## A node that is visited too often
-#
-# The next walk goes on to the inputs each time something arrives. If it hands on the total, what came first is handed
-# on twice. If it hands on only what has just arrived, it follows each path from the result to the leaves by itself, and
-# the answer is right: the derivative is the sum over all paths of the products along each path. But the number of paths
-# can double with each value that is used twice: sixteen doublings x + x in a row have 17 nodes and 65,536 paths.
+# The way out is to visit a node once, and only after all nodes that use its
+# value. Such an order is at hand: a node can only be made after its inputs.
+# So go through the nodes in the order in which they were made, backwards.
 
 
-# %%
-def walk_with_totals(node, g, found):
-    found[node] = found.get(node, 0.0) + g
-    for source, rule in zip(node.inputs, node.rules, strict=True):
-        walk_with_totals(source, rule(found[node]), found)
-
-
-visits = 0
-
-
-def walk_each_path(node, g, found):
-    global visits
-    visits += 1
-    found[node] = found.get(node, 0.0) + g
-    for source, rule in zip(node.inputs, node.rules, strict=True):
-        walk_each_path(source, rule(g), found)
-
-
-found = {}
-walk_with_totals(y, 1.0, found)
-print(f"totals handed on:    dy/da = {found[a]}, dy/dx = {found[x]}")
-found = {}
-walk_each_path(y, 1.0, found)
-print(f"each path by itself: dy/da = {found[a]}, dy/dx = {found[x]}")
-
-start = doubled = leaf("start", 1.0)
-for _ in range(16):
-    doubled = add(doubled, doubled)
-visits, found = 0, {}
-walk_each_path(doubled, 1.0, found)
-print(f"16 doublings, each path by itself: derivative {found[start]:.0f} after {visits:,} visits")
-
-# %% [markdown]
-# ## Topological order
-#
-# The way out is to visit a node once, and only after all nodes that use its value. An order in which every node stands
-# before its inputs is here called a *topological order* (elsewhere often the reverse). One is at hand: a node can only
-# be made after its inputs, so it is the order in which the nodes were made, read backwards.
-
-
-# %%
-def backward(result):
-    """The cotangents of all nodes that the result depends on."""
+# %% engine
+def backward(result, g=None):
+    """The cotangents of all nodes that the result was computed from."""
     reached, waiting = {result}, [result]
     while waiting:
         for source in waiting.pop().inputs:
             if source not in reached:
                 reached.add(source)
                 waiting.append(source)
-    g = {result: 1.0}
-    for node in sorted(reached, key=lambda node: node.order, reverse=True):
+    cotangents = {result: np.ones_like(result.value) if g is None else g}
+    for node in sorted(reached, key=lambda node: -node.order):
         for source, rule in zip(node.inputs, node.rules, strict=True):
-            g[source] = g.get(source, 0.0) + rule(g[node])  # all uses of `node` have added to g[node] by now
-    return g
+            part = rule(cotangents[node])  # all its uses have reported
+            so_far = cotangents.get(source)
+            cotangents[source] = part if so_far is None else so_far + part
+    return cotangents
 
 
+# %%
 g = backward(y)
-print(f"topological order:   dy/da = {g[a]}, dy/dx = {g[x]}")
+for node in sorted(g, key=lambda node: -node.order):
+    for source, rule in zip(node.inputs, node.rules, strict=True):
+        hands = f"hands {rule(g[node])} to {name[source]}"
+        print(f"{name[node]} has {g[node]}, {hands}")
+print(f"dy/dx = {g[x]}")
+
+# %%
+doubled = start = Node(1)
+for _ in range(16):
+    doubled = add(doubled, doubled)
 g = backward(doubled)
-print(f"16 doublings, topological order:   derivative {g[start]:.0f} after {len(g)} visits")
+print(f"16 doublings: derivative {g[start]}, {len(g)} nodes visited")
 
 # %% [markdown]
 # ## The library
 #
-# A `Tensor` that requires a gradient writes such nodes as it is computed with, `topological_order` lists them, and
-# `backward()` walks through them. The derivative of the result with respect to a leaf is found in its `.grad`: the
-# *gradient*. Constants are no leaves here, as nobody asks for their derivative. The engine, `tinygrad_cnn/graph.py`,
-# does what you have just read, for arrays.
+# The engine of the library, `tinygrad_cnn/engine/graph.py`, does what you
+# have just read. A `Tensor` that requires a gradient writes down the nodes,
+# and `backward()` walks through them. The derivative with respect to a leaf
+# is then found in its `.grad`, the *gradient*.
 
 # %%
 x = Tensor(3.0, requires_grad=True)
 a = 2 * x
-y = a * (5 * a)
-names = [node.primitive.name if isinstance(node, graph.Node) else "leaf" for node in graph.topological_order([y.node])]
-print(f"recorded, the last first: {', '.join(names)}")
+b = 5 * a
+y = a * b
 y.backward()
-print(f"Tensor, diamond:     dy/dx = {x.grad.item()}")
-
-a = Tensor(5.0, requires_grad=True)
-(a + a).backward()
-print(f"Tensor, a + a:       dy/da = {a.grad.item()}")
-
-x = Tensor(0.2, requires_grad=True)
-(3 * x).tanh().exp().backward()
-print(f"Tensor, the chain:   dy/dx = {x.grad.item():.6f}")
+print(f"the library: dy/dx = {x.grad.item()}")

@@ -1,138 +1,167 @@
 # %% [markdown]
 # # 4. The matrix product and the dense layer
 #
-# Nearly all the arithmetic of a neural network is matrix products. This lesson derives the two VJPs of Y = A B from the
-# formula of the product, checks them by finite differences, builds a dense layer from primitives, and lets its gradient
-# do something: find the weights that made some data.
+# Nearly all the arithmetic of a neural network is matrix products. Y = A B
+# has two rules, dA = dY Bᵀ and dB = Aᵀ dY. This lesson finds them by
+# looking at one number of A and asking where it goes. Then your engine
+# learns them, builds a dense layer, and finds the weights that made some
+# data.
 #
-# Next is lesson 5: the linear function that turns a convolution into such a product.
+# Next is lesson 5: the linear function that turns a convolution into such a
+# product.
 
 # %%
 import numpy as np
 
-from tinygrad_cnn import Tensor, graph, ops
+from tinygrad_cnn import Tensor
 from tinygrad_cnn import functional as F
-
-random = np.random.default_rng(0)
+from tinygrad_cnn.lessons import answer, ask, engine, show
+from tinygrad_cnn.lessons.engine import Node, backward
 
 # %% [markdown]
-# ## By indices
+# ## Where does one number go?
 #
 #     Y[i, j] = Σ over k of A[i, k] · B[k, j]
-#
-# Let g[i, j] = dL/dY[i, j] be the cotangent of Y. (It is often written Ȳ, and those of A and B are written Ā and B̄.)
-# A[i, k] stands in one product for each j, and the factor beside it is B[k, j]. What arrives from several uses is added
-# up:
-#
-#     Ā[i, k] = Σ over j of g[i, j] · B[k, j]     which is g Bᵀ
-#     B̄[k, j] = Σ over i of A[i, k] · g[i, j]     which is Aᵀ g
-#
-# The loops below go over all products A[i, k] · B[k, j] and hand to each factor the cotangent times the other factor.
-# The numbers are integers, so that equal means equal to the last bit.
 
 # %%
-A = random.integers(-5, 6, (2, 3)).astype(float)  # (M, K)
-B = random.integers(-5, 6, (3, 4)).astype(float)  # (K, N)
-g = random.integers(-5, 6, (2, 4)).astype(float)  # (M, N), the cotangent of Y
+A = np.array([[1, 2, 0], [3, -1, 4]])  # (M, K)
+B = np.array([[2, 0], [1, 5], [-3, 1]])  # (K, N)
+dY = np.array([[1, 10], [2, -1]])  # (M, N), the cotangent of Y
+show({"A": A, "B": B, "Y = A B": A @ B, "dY": dY})
 
-A_bar, B_bar = np.zeros_like(A), np.zeros_like(B)
+# %% [markdown]
+# Take A[0, 1], the 2. Row 0 of A meets every column of B, so A[0, 1] is in
+# Y[0, 0], times B[1, 0], and in Y[0, 1], times B[1, 1]; in nothing else.
+# (Here dY is short for dL/dY, the cotangent of Y.)
+
+# %% question
+ask(
+    "Y[0, 0] has the cotangent 1 and multiplies A[0, 1] by 1. Y[0, 1] has "
+    "the cotangent 10 and multiplies it by 5. What is the cotangent of "
+    "A[0, 1]?"
+)
+
+# %% answer
+h = 0.001  # L = Σ dY·Y has the cotangent dY; move A[0, 1] and look at L
+step = np.array([[0, h, 0], [0, 0, 0]])
+up, down = (np.sum(dY * ((A + s * step) @ B)) for s in (1, -1))
+answer(round((up - down) / (2 * h), 6))
+
+# %% [markdown]
+# 1·1 + 10·5: **row 0 of dY times row 1 of B**. So it is with every number
+# of A: A[i, k] receives row i of dY times row k of B. A table of "row times
+# row" is a matrix product with the second one transposed:
+#
+#     dA[i, k] = Σ over j of dY[i, j] · B[k, j]     dA = dY · Bᵀ
+#
+# And B[k, j] is in every row i of column j, times A[i, k]: column k of A
+# times column j of dY.
+#
+#     dB[k, j] = Σ over i of A[i, k] · dY[i, j]     dB = Aᵀ · dY
+#
+# Below, all sums are written out.
+
+# %%
 for i in range(2):
-    for j in range(4):
-        for k in range(3):
-            A_bar[i, k] += g[i, j] * B[k, j]
-            B_bar[k, j] += g[i, j] * A[i, k]
-
-print("cotangent of A, by the loops:")
-print(A_bar)
-print(f"equal to g B^T: {np.array_equal(A_bar, g @ B.T)}")
-print("cotangent of B, by the loops:")
-print(B_bar)
-print(f"equal to A^T g: {np.array_equal(B_bar, A.T @ g)}")
+    for k in range(3):
+        parts = [f"{dY[i, j]}·{B[k, j]}" for j in range(2)]
+        print(f"dA[{i}, {k}] = {' + '.join(parts)} = {dY[i] @ B[k]}")
+print()
+show({"dY": dY, "Bᵀ": B.T, "dA = dY · Bᵀ": dY @ B.T})
+print()
+show({"Aᵀ": A.T, "dY": dY, "dB = Aᵀ · dY": A.T @ dY})
 
 # %% [markdown]
-# ## By finite differences
+# The shapes help to remember: of dY (2, 2) and B (3, 2), only dY Bᵀ has the
+# shape of A. But they prove nothing. If all matrices are square, dYᵀB fits
+# as well, and is wrong.
 #
-# For the loss L = Σ g·Y the cotangent of Y is g. So what the loops gave are the derivatives of this L.
-
-
-# %%
-def differences(loss, x, h=1e-4):
-    """The gradient of `loss` at x, by moving one element after the other."""
-    slopes = np.zeros_like(x)
-    for index in np.ndindex(x.shape):
-        step = np.zeros_like(x)
-        step[index] = h
-        slopes[index] = (loss(x + step) - loss(x - step)) / (2 * h)
-    return slopes
-
-
-gap_A = differences(lambda A: (g * (A @ B)).sum(), A) - A_bar
-gap_B = differences(lambda B: (g * (A @ B)).sum(), B) - B_bar
-print(f"largest gap to finite differences: {np.abs(gap_A).max():.0e} for A, {np.abs(gap_B).max():.0e} for B")
-
-# %% [markdown]
-# ## What the shapes tell, and what they do not
-#
-# g is (M, N). The only product with B, (K, N), that gives the shape of A, (M, K), is g Bᵀ: shapes help to remember.
-# They prove nothing. If all matrices are square, gᵀB has the right shape too, and is wrong.
-
-# %%
-square_A, square_B, square_g = random.integers(-5, 6, (3, 3, 3)).astype(float)
-truth = differences(lambda A: (square_g * (A @ square_B)).sum(), square_A)
-for name, guess in (("g B^T", square_g @ square_B.T), ("g^T B", square_g.T @ square_B)):
-    print(f"square matrices, {name}: largest gap to finite differences {np.abs(guess - truth).max():.0f}")
-
-# %% [markdown]
 # ## A dense layer
 #
-# A *dense layer* makes each of its outputs from all of its inputs: y = x Wᵀ + b, with a row of *weights* W for each
-# output. From primitives it is a permutation of axes, a product and an addition. Its gradient is nowhere written; it
-# *emerges*: backward() goes through the nodes and applies the rules of lessons 3 and 4, and puts the axes back.
+# A *dense layer* makes each of its outputs from all of its inputs: y = x Wᵀ
+# + b, with a row of *weights* W for each output. The transpose is a
+# permutation of the axes, whose rule puts the axes back.
+
+
+# %% engine
+def matmul(a, b):
+    rules = [lambda g: g @ b.value.mT, lambda g: a.value.mT @ g]
+    return Node(a.value @ b.value, [a, b], rules)
+
+
+def permute(x, axes):
+    value, back = x.value.transpose(axes), np.argsort(axes)
+    return Node(value, [x], [lambda g: g.transpose(back)])
+
+
+# %% [markdown]
+# The layer itself needs no rule. It is composed of operations that have
+# one, and `backward` goes through them. It takes these operations from
+# `ops`: that is your engine here, and will be the library's in lesson 10.
+
+
+# %% engine
+def dense(ops, x, weight, bias):
+    """(N, in), (out, in), (out,) -> (N, out)."""
+    columns = ops.permute(x, axes=(1, 0))  # each input is a column
+    y = ops.permute(ops.matmul(weight, columns), axes=(1, 0))
+    return ops.add(y, ops.broadcast_to(bias, shape=y.shape))
 
 
 # %%
-def dense(x, weight, bias):
-    """(N, in), (out, in), (out,) -> (N, out)."""
-    return ops.add(ops.matmul(x, ops.permute(weight, axes=(1, 0))), bias)
-
-
-x = Tensor(random.standard_normal((5, 3)), requires_grad=True)  # (N, in)
-W = Tensor(random.standard_normal((2, 3)), requires_grad=True)  # (out, in)
-b = Tensor(random.standard_normal(2), requires_grad=True)  # (out,)
-y = dense(x, W, b)  # (N, out)
-nodes = [node for node in graph.topological_order([y.node]) if isinstance(node, graph.Node)]
-print("dense layer, recorded:", ", ".join(node.primitive.name for node in reversed(nodes)))
-
-g = random.standard_normal((5, 2))
-y.backward(g)
-print(f"gradient of x, gap to g W:        {np.abs(x.grad.numpy() - g @ W.numpy()).max():.1e}")
-print(f"gradient of W, gap to g^T x:      {np.abs(W.grad.numpy() - g.T @ x.numpy()).max():.1e}")
-print(f"gradient of b, gap to sum of g:   {np.abs(b.grad.numpy() - g.sum(axis=0)).max():.1e}")
-print(f"value, gap to F.linear's:         {np.abs(y.numpy() - F.linear(x, W, b).numpy()).max():.1e}")
+ops = engine  # all that your lessons have added to it, this one too
+x = Node(np.array([[1, 2, 0], [0, 1, 1], [2, 0, 1], [1, 1, 1]]))  # (N, in)
+W = Node(np.array([[1, 0, 2], [-1, 1, 0]]))  # (out, in)
+b = Node(np.array([5, 7]))  # (out,)
+y = dense(ops, x, W, b)
+g = np.array([[1, 0], [0, 1], [2, 0], [0, 3]])
+received = backward(y, g)
+show(y=y.value, g=g, dx=received[x], dW=received[W], db=received[b])
+print()
+show({"g W": g @ W.value, "gᵀx": g.T @ x.value, "g summed": g.sum(axis=0)})
 
 # %% [markdown]
+# Nobody wrote down that dW = gᵀx for a dense layer: it *emerged* from the
+# rules of product and permutation.
+#
 # ## What a gradient is for
 #
-# The gradient tells in which direction the loss grows fastest. *Gradient descent* takes small steps in the opposite
-# direction: from the *parameters*, weights and biases, it takes off the gradient times a small number, the *learning
-# rate*. Here a layer begins with zeros and is shown inputs and the outputs of another layer, but not its weights.
+# The gradient tells in which direction the loss grows fastest. *Gradient
+# descent* takes small steps in the opposite direction: it takes off the
+# *parameters*, weights and biases, the gradient times a small number, the
+# *learning rate*. Here a layer begins with zeros and is shown inputs, and
+# the outputs of another layer, but not its weights. The loss is the mean of
+# the squared differences.
 
 # %%
 hidden_W = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]])
 hidden_b = np.array([1.0, -2.0])
+random = np.random.default_rng(0)
 inputs = random.standard_normal((50, 3))  # (N, in)
 outputs = inputs @ hidden_W.T + hidden_b  # (N, out)
 
-W = Tensor(np.zeros((2, 3)), requires_grad=True)
-b = Tensor(np.zeros(2), requires_grad=True)
-for step in range(101):
-    loss = F.mse_loss(dense(inputs, W, b), outputs)  # the mean of the squared differences
-    if step in (0, 10, 100):
-        print(f"step {step:>3}: loss {loss.item():.6f}")
-    loss.backward()
-    for parameter in (W, b):
-        parameter.data -= 0.3 * parameter.grad  # learning rate 0.3; changing .data is not recorded
-        parameter.grad = None  # backward() adds to .grad, so it is emptied
-print("found weights:")
-print(W.numpy().round(2) + 0.0)  # the addition makes 0.0 of -0.0
-print("found bias:", b.numpy().round(2))
+W, b = np.zeros((2, 3)), np.zeros(2)
+for step in range(41):
+    weight, bias = Node(W), Node(b)
+    y = dense(ops, Node(inputs), weight, bias)
+    difference = ops.add(y, Node(-outputs))
+    squares = ops.mul(difference, difference)
+    loss = ops.mul(ops.sum(squares, axis=(0, 1)), Node(1 / y.value.size))
+    if step % 10 == 0:
+        print(f"step {step:>2}: loss {loss.value:.6f}")
+    received = backward(loss)
+    W = W - 0.5 * received[weight]
+    b = b - 0.5 * received[bias]
+show(hidden_W=hidden_W, W=W.round(3), hidden_b=hidden_b, b=b.round(3))
+
+# %% [markdown]
+# ## The library
+#
+# `F.linear` is this composition, and `nn.Linear` a layer that holds its
+# parameters.
+
+# %%
+W = Tensor([[1.0, 0.0, 2.0], [-1.0, 1.0, 0.0]], requires_grad=True)
+y = F.linear(Tensor(x.value.astype(np.float32)), W, Tensor([5.0, 7.0]))
+y.backward(g)
+show({"the library's dW": W.grad.numpy()})

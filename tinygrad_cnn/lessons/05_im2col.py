@@ -1,151 +1,220 @@
 # %% [markdown]
 # # 5. Windows: a matrix of zeros and ones, and its transpose
 #
-# A convolution looks at an image through small windows. This lesson is about the windows alone: *im2col* lists all
-# windows of an image. It is a linear function; its matrix, printed below, has a single one in each row; and the
-# transpose of that matrix, *col2im*, puts windows back into an image and adds up where they overlap. That is the VJP.
+# A convolution looks at an image through small windows. This lesson is
+# about the windows alone. *im2col* lists them all. It is linear, and its
+# matrix has a single 1 in each row; the transpose of that matrix, *col2im*,
+# puts windows back into an image and adds up where they overlap. That is
+# the rule of im2col, and the last thing your engine needs for a
+# convolution.
 #
 # Next, in lesson 6: windows, times filters, are the convolution.
 
 # %%
 import numpy as np
 
-from tinygrad_cnn import Tensor, ops
-
-random = np.random.default_rng(0)
+from tinygrad_cnn import Tensor
+from tinygrad_cnn import ops as library
+from tinygrad_cnn.lessons import answer, ask, show
+from tinygrad_cnn.lessons.engine import Node, backward
 
 # %% [markdown]
 # ## The windows of an image
 #
-# A 4×4 image has 3×3 places (OH × OW) where a window of 2×2 (K × K) fits. Each window becomes a row of four numbers.
+# A 3×3 image (H × W) has 2×2 places (OH × OW) where a window of 2×2 (KH ×
+# KW) fits. Each window becomes a column: element (p, q) of the window at
+# (i, j) is the pixel (i + p, j + q).
 
 
 # %%
-def im2col(image, kernel, stride=1, dilation=1):
-    """Every window as a row: (H, W) -> (OH·OW, K·K).
-
-    `kernel` is K, `stride` the step from a window to the next, `dilation` that from an element of a window to the next.
-    """
-    reach = dilation * (kernel - 1) + 1  # how many rows of the image a window spans
+def columns_of(image, k, stride=1, dilation=1):
+    """(H, W) -> (K·K, OH·OW): every window as a column."""
+    reach = dilation * (k - 1) + 1  # how many rows a window spans
     rows = range(0, image.shape[0] - reach + 1, stride)
     columns = range(0, image.shape[1] - reach + 1, stride)
-    return np.array(
+    windows = [
         [
-            [image[i + p * dilation, j + q * dilation] for p in range(kernel) for q in range(kernel)]
+            image[i + p * dilation, j + q * dilation]
             for i in rows
             for j in columns
         ]
-    )
+        for p in range(k)
+        for q in range(k)
+    ]
+    return np.array(windows)
 
 
-image = np.arange(16.0).reshape(4, 4)  # (H, W)
-print("image:")
-print(image.astype(int))
-print("its windows of 2x2, one per row:")
-print(im2col(image, 2).astype(int))
+image = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]])  # (H, W)
+show(image=image, columns=columns_of(image, 2))
+
+# %% question
+ask(
+    "The pixel in the middle, the 5: how many windows see it, and so how "
+    "often is it in the columns?"
+)
+
+# %% answer
+answer((columns_of(image, 2) == 5).sum())
 
 # %% [markdown]
+# It is the last element of the first window, and the first element of the
+# last one: its copies lie on a diagonal of the columns.
+#
 # ## The matrix
 #
-# im2col only copies, so it is linear, and its matrix M is found as in lesson 3, with images of a single 1. It has a row
-# for each element of each window, 9·4, and a column for each pixel, 16. Below, a 0 is printed as a point; a gap
-# separates the rows of the image, and an empty line the windows.
+# im2col only copies, so it is linear, and its matrix M is found as in
+# lesson 3, with images of a single 1. It has a row for each number of the
+# columns, 16, and an entry in it for each pixel, 9. Below, a 0 is printed
+# as a point.
 
 
 # %%
 def matrix_of(function, shape):
-    """The matrix of a linear function of arrays of this shape; arrays are read row by row as vectors."""
-    size = np.prod(shape, dtype=int)
-    return np.stack([function(unit.reshape(shape)).ravel() for unit in np.eye(size)], axis=1)
+    """The matrix of a linear function of arrays of this shape."""
+    units = np.eye(np.prod(shape), dtype=int)
+    columns = [function(unit.reshape(shape)).ravel() for unit in units]
+    return np.stack(columns, axis=1)
 
 
-M = matrix_of(lambda image: im2col(image, 2), (4, 4))  # (OH·OW·K·K, H·W)
-print(f"M is {M.shape[0]} x {M.shape[1]}:")
-for number, row in enumerate(M.astype(int)):
-    cells = "".join(".1"[one] for one in row)
-    print("  " + "  ".join(cells[start : start + 4] for start in range(0, 16, 4)))
-    if number % 4 == 3:
-        print()
-print(f"M x equals im2col(x): {np.array_equal(M @ image.ravel(), im2col(image, 2).ravel())}")
+M = matrix_of(lambda image: columns_of(image, 2), (3, 3))
+print("element  window   its pixel")
+for row, (p, q, i, j) in zip(M, np.ndindex(2, 2, 2, 2), strict=True):
+    line = "".join(".1"[one] for one in row)
+    pixels = "  ".join(line[start : start + 3] for start in (0, 3, 6))
+    print(f" ({p},{q})    ({i},{j})   {pixels}")
 
 # %% [markdown]
-# Each element of a window is one pixel. A column has as many ones as there are windows that see the pixel: one for a
-# corner, four in the middle.
+# One 1 in each row: a number of the columns is one pixel. As many in each
+# column of M as there are windows that see that pixel.
 
 # %%
-print(f"ones in a row: {M.sum(axis=1).min():.0f} to {M.sum(axis=1).max():.0f}")
-print("ones in each column, as an image:")
-print(M.sum(axis=0).reshape(4, 4).astype(int))
+show({"ones in each column of M, as an image": M.sum(axis=0).reshape(3, 3)})
 
 # %% [markdown]
 # ## The transpose
 #
-# The VJP is Mᵀg. Row r of Mᵀ has a one for each window element that is pixel r, so Mᵀ adds up what these elements
-# receive. As a program it is the loop of im2col with the assignment turned round: the element of the window is added to
-# the pixel. Its name is col2im.
+# The rule of a linear function is its transpose: Mᵀg. For each pixel, Mᵀ
+# has a row with a 1 for each of its copies, so it adds up what the copies
+# receive. As a program it is the loop of im2col with the assignment turned
+# round: the element of the window is added to the pixel. Its name is
+# col2im.
 
 
 # %%
-def col2im(windows, shape, kernel, stride=1, dilation=1):
-    """Every window put back in its place; where windows overlap, they add up: (OH·OW, K·K) -> (H, W)."""
-    image = np.zeros(shape)
-    reach = dilation * (kernel - 1) + 1
-    rows = range(0, shape[0] - reach + 1, stride)
-    columns = range(0, shape[1] - reach + 1, stride)
-    window = iter(windows)
-    for i in rows:
-        for j in columns:
-            elements = next(window).reshape(kernel, kernel)
-            for p in range(kernel):
-                for q in range(kernel):
-                    image[i + p * dilation, j + q * dilation] += elements[p, q]
+def image_of(columns, shape, k, stride=1, dilation=1):
+    """(K·K, OH·OW) -> (H, W): every window back in its place."""
+    image = np.zeros(shape, int)
+    reach = dilation * (k - 1) + 1
+    numbers = iter(columns.ravel())
+    for p in range(k):
+        for q in range(k):
+            for i in range(0, shape[0] - reach + 1, stride):
+                for j in range(0, shape[1] - reach + 1, stride):
+                    image[i + p * dilation, j + q * dilation] += next(
+                        numbers
+                    )
     return image
 
 
-g = random.integers(-9, 10, (9, 4)).astype(float)  # (OH·OW, K·K), a cotangent of the windows
-print(f"transpose of M times g equals col2im(g): {np.array_equal(M.T @ g.ravel(), col2im(g, (4, 4), 2).ravel())}")
-print("col2im(im2col(x)) is not x, but x times the number of windows that see each pixel:")
-print(col2im(im2col(image, 2), (4, 4), 2).astype(int))
+g = np.array([[1, 0, 2, -1], [3, 1, 0, 0], [0, -2, 1, 4], [5, 0, 1, 2]])
+show({"g": g, "col2im(g)": image_of(g, (3, 3), 2)})
+
+# %% question
+ask(
+    "The middle pixel again. Its copies receive the diagonal of g from "
+    "the 5 up to the -1. What does it receive?"
+)
+
+# %% answer
+answer((M.T @ g.ravel())[4])
+print(f"5 + (-2) + 0 + (-1) = {5 - 2 + 0 - 1}")
+show({"Mᵀg, as an image": (M.T @ g.ravel()).reshape(3, 3)})
 
 # %% [markdown]
-# ## Strides, dilations, and an identity
+# ## Strides and dilations
 #
-# For larger images the matrix is not built, and there is another way to see that two functions are each other's
-# transpose. Write <u, v> for Σ u·v. Then <M x, c> = <x, Mᵀc> for all x and c, since both are Σ c[r] M[r, s] x[s]. The
-# transpose in this sense, for functions that are not written as a matrix, is called the *adjoint*.
-#
-# Below both checks are made for several strides and dilations: the matrices with integers, where equal means equal to
-# the last bit, and the identity with random numbers, where the sides are rounded differently.
+# The *stride* is the step from a window to the next, the *dilation* that
+# from an element of a window to the next. Each picture counts the windows
+# that see a pixel, which is col2im(im2col(1)). Where no window was, nothing
+# comes back.
 
 # %%
-print(f"{'kernel':>6}{'stride':>8}{'dilation':>10}{'M':>10}   M^T g equals col2im(g)   <im2col(x), c> - <x, col2im(c)>")
-for kernel, stride, dilation in ((2, 1, 1), (3, 1, 1), (2, 2, 1), (3, 2, 1), (2, 1, 2), (3, 2, 2), (2, 3, 1)):
-    shape, settings = (7, 8), (kernel, stride, dilation)
-    M = matrix_of(lambda image, settings=settings: im2col(image, *settings), shape)
-    x = random.standard_normal(shape)
-    c = random.standard_normal(im2col(x, *settings).shape)
-    g = random.integers(-9, 10, c.shape).astype(float)
-    equal = np.array_equal(M.T @ g.ravel(), col2im(g, shape, *settings).ravel())
-    gap = (im2col(x, *settings) * c).sum() - (x * col2im(c, shape, *settings)).sum()
-    size = f"{M.shape[0]}x{M.shape[1]}"
-    print(f"{kernel:>6}{stride:>8}{dilation:>10}{size:>10}   {equal!s:<25}{abs(gap):.0e}")
+ones = np.ones((5, 5), int)
+pictures = {}
+for k, stride, dilation in ((2, 1, 1), (2, 2, 1), (3, 2, 1), (2, 1, 2)):
+    columns = columns_of(ones, k, stride, dilation)
+    seen = image_of(columns, (5, 5), k, stride, dilation)
+    pictures[f"{k}×{k}, stride {stride}, dilation {dilation}"] = seen
+show(dict([*pictures.items()][:2]))
+print()
+show(dict([*pictures.items()][2:]))
 
 # %% [markdown]
-# ## The library
-#
-# `ops.im2col` does the same for a batch of N images with C *channels* (numbers per pixel, such as red, green and blue)
-# and windows of KH × KW: (H, C, W, N) -> (OH, KH, C, KW, OW, N). It gives a *view*: no number is copied, the window
-# elements point into the image. Its rule is `ops.col2im`, and the rule of `ops.col2im` is `ops.im2col`, as the
-# transpose of the transpose is the matrix itself. Both are in `tinygrad_cnn/ops/windows.py`.
+# For larger images the matrix is not built. That two functions are each
+# other's transpose is then seen from the sums <u, v> = Σ u·v: if <M x, c> =
+# <x, Mᵀc> for all x and c. Both are Σ c[r] · M[r, s] · x[s].
 
 # %%
+random = np.random.default_rng(0)
+x = random.integers(-9, 10, (7, 8))
+c = random.integers(-9, 10, columns_of(x, 3, 2).shape)
+print(f"<im2col(x), c> = {(columns_of(x, 3, 2) * c).sum()}")
+print(f"<x, col2im(c)> = {(x * image_of(c, (7, 8), 3, 2)).sum()}")
+
+# %% [markdown]
+# ## Your engine
+#
+# The same for N images of C *channels* (numbers per pixel, such as red,
+# green and blue), in the order of axes of the library: (H, C, W, N) -> (OH,
+# KH, C, KW, OW, N). For each element (p, q) of the windows, all windows are
+# copied at once. The rule has the same loop, and += in the place of =.
+
+
+# %% engine
+def im2col(x, kernel, stride=(1, 1), dilation=(1, 1)):
+    """Every window: (H, C, W, N) -> (OH, KH, C, KW, OW, N)."""
+    height, channels, width, n = x.shape
+    (kh, kw), (down, right), (dh, dw) = kernel, stride, dilation
+    oh = (height - dh * (kh - 1) - 1) // down + 1
+    ow = (width - dw * (kw - 1) - 1) // right + 1
+
+    def seen(image, p, q):
+        """The pixels that element (p, q) of the windows lies on."""
+        rows = slice(p * dh, p * dh + down * (oh - 1) + 1, down)
+        columns = slice(q * dw, q * dw + right * (ow - 1) + 1, right)
+        return image[rows, :, columns]
+
+    windows = np.zeros((oh, kh, channels, kw, ow, n), x.value.dtype)
+    for p, q in np.ndindex(kernel):
+        windows[:, p, :, q] = seen(x.value, p, q)
+
+    def col2im(g):
+        image = np.zeros(x.shape, g.dtype)
+        for p, q in np.ndindex(kernel):
+            seen(image, p, q)[...] += g[:, p, :, q]
+        return image
+
+    return Node(windows, [x], [col2im])
+
+
+def reshape(x, shape):
+    value = x.value.reshape(shape)
+    return Node(value, [x], [lambda g: g.reshape(x.shape)])
+
+
+# %%
+x = Node(image.reshape(3, 1, 3, 1))  # (H, C, W, N), with C = N = 1
+windows = im2col(x, kernel=(2, 2))  # (OH, KH, C, KW, OW, N)
+given = g.reshape(2, 2, 2, 2).transpose(2, 0, 3, 1)  # (OH, KH, OW, KW)
+given = given.swapaxes(2, 3).reshape(windows.shape)  # (.., KW, OW, ..)
+received = backward(windows, given)[x].reshape(3, 3)
+
+tensor = Tensor(x.value.astype(np.float32), requires_grad=True)
 settings = {"kernel": (2, 2), "stride": (1, 1), "dilation": (1, 1)}
-x = Tensor(image.reshape(4, 1, 4, 1), requires_grad=True)  # (H, C, W, N) with C = N = 1
-windows = ops.im2col(x, **settings)  # (OH, KH, C, KW, OW, N)
-same_order = windows.numpy().transpose(0, 4, 1, 3, 2, 5).reshape(9, 4)  # (OH·OW, KH·KW)
-print(f"the library's windows are ours: {np.array_equal(same_order, im2col(image, 2))}")
-print(f"a view into the image:          {np.shares_memory(windows.numpy(), x.numpy())}")
-
-g = random.integers(-9, 10, (9, 4)).astype(float)
-windows.backward(g.reshape(3, 3, 2, 2, 1, 1).transpose(0, 2, 4, 3, 1, 5))  # (OH, KH, C, KW, OW, N)
-print(f"the library's VJP is col2im:    {np.array_equal(x.grad.numpy().reshape(4, 4), col2im(g, (4, 4), 2))}")
+library.im2col(tensor, **settings).backward(given)
+show(
+    {
+        "your engine": received,
+        "the library": tensor.grad.numpy().reshape(3, 3),
+    }
+)

@@ -1,166 +1,302 @@
 # %% [markdown]
 # # 6. A convolution whose gradient emerges
 #
-# Windows, times filters, are a convolution. This lesson composes it from primitives in a few lines, lists the nodes
-# that are recorded, and lets backward() go through them. What comes out is set beside the textbook's three formulas,
-# written as nested loops, and beside the library's `conv2d`.
+# Windows, times filters, are a convolution: Y = W · cols. So its gradients
+# are those of a matrix product, dW = dY · colsᵀ and dcols = Wᵀ · dY, and
+# one more step puts the windows back. This lesson does it on an image of
+# 4×4 small integers, where every number can be followed, and lets your
+# engine find the same.
 #
 # Next, in lesson 7: the same convolution in five ways.
 
 # %%
 import numpy as np
 
-from tinygrad_cnn import Tensor, explain, graph, ops
+from tinygrad_cnn import Tensor, explain, graph
 from tinygrad_cnn import functional as F
-
-random = np.random.default_rng(0)
+from tinygrad_cnn import ops as library
+from tinygrad_cnn.lessons import answer, ask, engine, show
+from tinygrad_cnn.lessons.engine import Node, backward
 
 # %% [markdown]
 # ## What a convolution computes
 #
-# A *filter* is a small image, one number per channel and place in a window. A convolution lays each filter on each
-# window of the images and adds up the products:
+# A *filter* is a small image of weights. A convolution lays each filter on
+# each window of the image, and adds up the products. With f for the filter,
+# (i, j) for the place of the window, and (p, q) for the place in the
+# window:
 #
-#     y[n, f, i, j] = b[f] + Σ over c, p, q of w[f, c, p, q] · x[n, c, i + p, j + q]
+#     Y[f, i, j] = Σ over p, q of W[f, p, q] · image[i + p, j + q]
 #
-# n counts images (N of them), c channels (C), f filters (F), i and j places of the window (OH × OW), p and q places in
-# the window (KH × KW). (In mathematics the filter is flipped first, and the sum above is called a cross-correlation. In
-# this field it is called convolution.) As a program:
-
+# (In mathematics the filter is flipped first, and the sum above is called a
+# cross-correlation. In this field it is called convolution.) A 4×4 image
+# has 3×3 windows of 2×2. There are two filters.
 
 # %%
-def convolve(x, w):
-    """The sum above, without the bias: (N, C, H, W), (F, C, KH, KW) -> (N, F, OH, OW)."""
-    out = np.zeros((len(x), len(w), x.shape[2] - w.shape[2] + 1, x.shape[3] - w.shape[3] + 1))
-    for n, f, i, j in np.ndindex(out.shape):
-        for c, p, q in np.ndindex(w.shape[1:]):
-            out[n, f, i, j] += w[f, c, p, q] * x[n, c, i + p, j + q]
-    return out
+image = np.array([[1, 0, 2, 1], [3, 1, 0, 2], [0, 2, 1, 1], [1, 0, 3, 0]])
+filters = np.array([[[1, 2], [0, -1]], [[0, 1], [1, 0]]])  # (F, KH, KW)
+show({"image": image, "filter 0": filters[0], "filter 1": filters[1]})
 
+# %% question
+ask(
+    "The first window of the image is [[1, 0], [3, 1]]. What does filter "
+    "0 make of it, which number is Y[0, 0, 0]?"
+)
+
+# %% answer
+answer((filters[0] * image[:2, :2]).sum())
 
 # %% [markdown]
-# ## The composition
+# ## Forward: Y = W · cols
 #
-# The sum over c, p, q is a row of numbers, a filter, times a column of numbers, a window. So write the windows as the
-# columns of a matrix, the filters as the rows of another, and take one product. All the rest is putting axes in order.
+# The sum over p, q is a row of numbers times a column of numbers: a filter,
+# written as a row, times a window, written as a column (lesson 5). All
+# filters times all windows are one matrix product.
+
+# %%
+columns = [
+    [image[i + p, j + q] for i in range(3) for j in range(3)]
+    for p in range(2)
+    for q in range(2)
+]
+cols = np.array(columns)  # (KH·KW, OH·OW)
+W = filters.reshape(2, 4)  # (F, KH·KW)
+Y = W @ cols  # (F, OH·OW)
+show(W=W, cols=cols)
+print()
+show({"Y = W · cols": Y})
+print()
+show(
+    {
+        "Y as images: filter 0": Y[0].reshape(3, 3),
+        "filter 1": Y[1].reshape(3, 3),
+    }
+)
+
+# %% [markdown]
+# ## Backward, first step: dW = dY · colsᵀ
+#
+# Let dY be the cotangent of Y: what comes back from the layers behind, one
+# number for each number of Y. Y = W · cols is a matrix product;
+# **therefore**, by lesson 4,
+#
+#     dW = dY · colsᵀ      row f of dY times row (p, q) of cols
+#     dcols = Wᵀ · dY      column (p, q) of W times column (i, j) of dY
+
+# %%
+dY = np.array([[1, 0, 2, 0, 1, 0, -1, 0, 3], [0, 1, 0, 2, 0, -1, 0, 1, 0]])
+show(dY=dY)
+print()
+show(cols=cols)
+
+# %% question
+ask(
+    "W[0, 0, 0] multiplies row 0 of cols, and the products are in row 0 "
+    "of Y. So what is dW[0, 0, 0]?"
+)
+
+# %% answer
+dW = dY @ cols.T
+answer(dW[0, 0])
+parts = [f"{a}·{b}" for a, b in zip(dY[0], cols[0], strict=True)]
+print(f"{' + '.join(parts)} = {dW[0, 0]}")
+print()
+show(
+    {
+        "dW = dY · colsᵀ": dW,
+        "as filters: 0": dW[0].reshape(2, 2),
+        "1": dW[1].reshape(2, 2),
+    }
+)
+
+# %% [markdown]
+# Read it in the image: row 0 of cols holds, for each place of the window,
+# the pixel under the filter's corner. Wherever the window lies, that pixel
+# is what the weight was multiplied by, and so what it gets of dY.
+#
+# ## Second step: dX = col2im(Wᵀ · dY)
+#
+# What a window sent forward is the sum over the filters, and so what comes
+# back to it: dcols. Then every window goes back to its place in the image,
+# and where windows overlap they add up.
+
+# %%
+dcols = W.T @ dY  # (KH·KW, OH·OW)
+show({"Wᵀ": W.T, "dcols = Wᵀ · dY": dcols})
+
+# %% question
+ask(
+    "The pixel image[1, 1] is in four windows: element (1, 1) of window "
+    "(0, 0), (1, 0) of (0, 1), (0, 1) of (1, 0) and (0, 0) of (1, 1). "
+    "Find its four copies in dcols: what is dX[1, 1]?"
+)
+
+# %% answer
+dX = np.zeros((4, 4), int)
+addends = {}
+for p, q, i, j in np.ndindex(2, 2, 3, 3):
+    part = dcols[2 * p + q, 3 * i + j]
+    dX[i + p, j + q] += part
+    addends.setdefault((i + p, j + q), []).append(str(part))
+answer(dX[1, 1])
+for i, j in ((0, 0), (0, 1), (1, 1), (2, 2)):
+    print(f"dX[{i}, {j}] = {' + '.join(addends[i, j])} = {dX[i, j]}")
+print()
+show(dX=dX)
+
+# %% [markdown]
+# ## Moving one pixel
+#
+# A check that knows nothing of all this: L = Σ dY·Y has the cotangent dY.
+# Add 1 to a pixel or a weight; as Y is linear in each of them, L changes by
+# exactly the derivative.
 
 
 # %%
-def conv2d(images, filters, bias):
+def L(image, filters):
+    places = np.ndindex(2, 3, 3)
+    y = [
+        np.sum(filters[f] * image[i : i + 2, j : j + 2])
+        for f, i, j in places
+    ]
+    return np.sum(dY.ravel() * y)
+
+
+def plus_one(array, place):
+    moved = array.copy()
+    moved[place] += 1
+    return moved
+
+
+moved_X = [L(plus_one(image, at), filters) for at in np.ndindex(4, 4)]
+moved_W = [L(image, plus_one(filters, at)) for at in np.ndindex(2, 2, 2)]
+before = L(image, filters)
+show(
+    {
+        "change of L by each pixel": np.reshape(moved_X, (4, 4)) - before,
+        "by each weight": np.reshape(moved_W, (2, 4)) - before,
+    }
+)
+
+# %% [markdown]
+# ## Your engine
+#
+# The same for N images with C channels, composed of the operations that
+# your engine has. All but three lines put axes in order. There is no
+# derivative in it.
+
+
+# %% engine
+def conv2d(ops, images, filters, bias):
     """(N, C, H, W), (F, C, KH, KW), (F,) -> (N, F, OH, OW)."""
-    x = ops.permute(images, axes=(2, 1, 3, 0))  # (H, C, W, N), as im2col expects it
-    x = ops.im2col(x, kernel=filters.shape[2:], stride=(1, 1), dilation=(1, 1))  # (OH, KH, C, KW, OW, N)
-    out_h, _, _, _, out_w, n = x.shape
+    f, _, *kernel = filters.shape
+    one = (1, 1)
+    x = ops.permute(images, axes=(2, 1, 3, 0))  # (H, C, W, N)
+    x = ops.im2col(x, kernel=tuple(kernel), stride=one, dilation=one)
+    oh, _, _, _, ow, n = x.shape  # (OH, KH, C, KW, OW, N)
     x = ops.permute(x, axes=(2, 1, 3, 0, 4, 5))  # (C, KH, KW, OH, OW, N)
-    columns = ops.reshape(x, shape=(-1, out_h * out_w * n))  # (C·KH·KW, OH·OW·N)
-    rows = ops.reshape(filters, shape=(len(filters), -1))  # (F, C·KH·KW)
+    columns = ops.reshape(x, shape=(-1, oh * ow * n))
+    rows = ops.reshape(filters, shape=(f, -1))  # (F, C·KH·KW)
     y = ops.matmul(rows, columns)  # (F, OH·OW·N)
-    y = ops.add(y, ops.reshape(bias, shape=(-1, 1)))  # (F, OH·OW·N) + (F, 1)
-    y = ops.reshape(y, shape=(-1, out_h, out_w, n))  # (F, OH, OW, N)
-    return ops.permute(y, axes=(3, 0, 1, 2))  # (N, F, OH, OW)
+    bias = ops.reshape(bias, shape=(f, 1))
+    y = ops.add(y, ops.broadcast_to(bias, shape=y.shape))
+    y = ops.reshape(y, shape=(f, oh, ow, n))
+    return ops.permute(y, axes=(3, 0, 1, 2))
 
 
-images = random.standard_normal((2, 3, 8, 7))  # (N, C, H, W)
-filters = random.standard_normal((4, 3, 3, 2))  # (F, C, KH, KW)
-bias = random.standard_normal(4)  # (F,)
-
-x, w, b = (Tensor(array, requires_grad=True) for array in (images, filters, bias))
-y = conv2d(x, w, b)  # (N, F, OH, OW)
-print(f"value - nested loops: {np.abs(y.numpy() - convolve(images, filters) - bias[:, None, None]).max():.1e}")
+# %%
+x = Node(image.reshape(1, 1, 4, 4))
+w = Node(filters.reshape(2, 1, 2, 2))
+b = Node(np.array([0, 0]))
+y = conv2d(engine, x, w, b)
+received = backward(y, dY.reshape(1, 2, 3, 3))
+show(
+    dX=received[x].reshape(4, 4),
+    dW=received[w].reshape(2, 4),
+    db=received[b],
+)
 
 # %% [markdown]
-# ## What was recorded
+# The same numbers, and db, the sum of each row of dY: the bias went down
+# nine wires (lesson 3).
 #
-# The nodes from the last to the first, the order in which backward() visits them, and beside each what its rule does.
-# No rule is about convolution.
+# ## The textbook
+#
+# There dX is written as a "full" convolution: dY with a border of zeros,
+# and the filters flipped upside down and left to right. It is the same sum.
+# The pixel (r, s) is element (p, q) of the window at (r - p, s - q):
+#
+#     dX[r, s] = Σ over f, p, q of W[f, p, q] · dY[f, r - p, s - q]
+#
+# As p grows, r - p shrinks: seen from the pixel, the filter lies the other
+# way round.
+
+# %%
+border = np.pad(dY.reshape(2, 3, 3), ((0, 0), (1, 1), (1, 1)))
+flipped = filters[:, ::-1, ::-1]
+full = np.zeros((4, 4), int)
+for r, s in np.ndindex(4, 4):
+    full[r, s] = np.sum(flipped * border[:, r : r + 2, s : s + 2])
+show(
+    {
+        "dY[0] with a border": border[0],
+        "filter 0 flipped": flipped[0],
+        "dX": full,
+    }
+)
+
+# %% [markdown]
+# ## The library
+#
+# The same composition runs on the library's operations: `conv2d(library,
+# ...)`. These are the nodes, in the order in which backward() visits them.
+# No rule among them is about convolution.
 
 # %%
 BACKWARDS = {
     "permute": "the axes back in their old order",
     "reshape": "the old shape",
-    "add": "g for the product; for the bias g summed over the stretched axis (lesson 3)",
-    "matmul": "g columns^T for the filters; rows^T g for the columns (lesson 4)",
-    "im2col": "col2im: windows put back in their places, overlaps added up (lesson 5)",
+    "add": "g to both",
+    "broadcast_to": "db: g summed (lesson 3)",
+    "matmul": "dW = g colsᵀ and dcols = Wᵀ g (lesson 4)",
+    "im2col": "col2im: overlaps add up (lesson 5)",
 }
-nodes = [node for node in graph.topological_order([y.node]) if isinstance(node, graph.Node)]
-for node in nodes:
-    print(f"{node.primitive.name:<8} -> {node.out.shape!s:<20} backwards: {BACKWARDS[node.primitive.name]}")
-print(f"{len(nodes)} nodes")
+
+
+given = x, w, b
+
+
+def tensors():
+    for node in given:
+        yield Tensor(node.value.astype(np.float32), requires_grad=True)
+
+
+X, W, b = tensors()
+Y = conv2d(library, X, W, b)
+for node in graph.topological_order([Y.node]):
+    if isinstance(node, graph.Node):
+        name = node.primitive.name
+        print(f"{name:<13}{node.out.shape!s:<20}{BACKWARDS[name]}")
 
 # %% [markdown]
-# ## The textbook's gradients
-#
-# From the formula of y, with g[n, f, i, j] = dL/dy[n, f, i, j]:
-#
-# - b[f] is in every place of channel f:
-#
-#       db[f] = Σ over n, i, j of g[n, f, i, j]
-#
-# - w[f, c, p, q] is multiplied by x[n, c, i + p, j + q] wherever the window lies. The sum is a convolution of the
-#   images with g as the filters, in which n and c have changed places:
-#
-#       dw[f, c, p, q] = Σ over n, i, j of g[n, f, i, j] · x[n, c, p + i, q + j]
-#
-# - the pixel x[n, c, r, s] is element (p, q) of the window at (r - p, s - q):
-#
-#       dx[n, c, r, s] = Σ over f, p, q of w[f, c, p, q] · g[n, f, r - p, s - q]
-#
-# where g counts as zero outside its range. Count the filter from its other end, p = KH - 1 - p' and q = KW - 1 - q',
-# and the index of g is r + p' - (KH - 1), s + q' - (KW - 1). So this is a convolution of g, *padded* with KH - 1 and
-# KW - 1 zeros on each side, with filters flipped upside down and left to right: the "full" convolution.
-#
-# dw and dx are computed here by the nested loops above.
+# `F.conv2d` is such a composition with more settings: stride, dilation,
+# padding and groups. It looks through windows twice, over the width and
+# then over the height, to copy less; so its nodes are others, and its
+# gradients are the same. `explain` writes down what its rules add up to.
 
 # %%
-g = random.standard_normal(y.shape)  # (N, F, OH, OW)
-exchanged = (1, 0, 2, 3)  # the second axis is the one that `convolve` sums over: n for dw, f for dx
-db = g.sum(axis=(0, 2, 3))  # (F,)
-dw = convolve(images.transpose(exchanged), g.transpose(exchanged)).transpose(exchanged)  # (F, C, KH, KW)
-kernel_h, kernel_w = filters.shape[2:]
-padded = np.pad(g, ((0, 0), (0, 0), (kernel_h - 1, kernel_h - 1), (kernel_w - 1, kernel_w - 1)))
-flipped = filters[:, :, ::-1, ::-1].transpose(exchanged)  # (C, F, KH, KW)
-dx = convolve(padded, flipped)  # (N, C, H, W)
-
-h = 1e-5  # the formula that is hardest to read, checked at one number by a finite difference
-step = np.zeros_like(images)
-step[1, 2, 3, 4] = h
-slope = (g * (convolve(images + step, filters) - convolve(images - step, filters))).sum() / (2 * h)
-print(f"dx[1, 2, 3, 4]: full convolution {dx[1, 2, 3, 4]:.6f}, finite difference {slope:.6f}")
-
-# %% [markdown]
-# ## What emerges
-
-# %%
-y.backward(g)
-for name, tensor, textbook in (("images", x, dx), ("filters", w, dw), ("bias", b, db)):
-    print(f"gradient of the {name:<8} emerged - textbook: {np.abs(tensor.grad.numpy() - textbook).max():.1e}")
-
-# %% [markdown]
-# The library's `F.conv2d` is such a composition with more settings: stride, dilation, padding of the images
-# (padding="same" keeps their size) and groups of channels. It looks through windows twice, first over the width and
-# then over the height, to copy less; so its nodes are others, and its gradient is the same. It stands in
-# `tinygrad_cnn/functional/windows.py`.
-
-# %%
-x2, w2, b2 = (Tensor(array, requires_grad=True) for array in (images, filters, bias))
-y2 = F.conv2d(x2, w2, b2)
-names = [node.primitive.name for node in graph.topological_order([y2.node]) if isinstance(node, graph.Node)]
-print(f"F.conv2d recorded {len(names)} nodes: {', '.join(names)}")
-y2.backward(g)
-print(f"value: ours - F.conv2d's: {np.abs(y.numpy() - y2.numpy()).max():.1e}")
-for name, ours, other in (("images", x, x2), ("filters", w, w2), ("bias", b, b2)):
-    gap = np.abs(ours.grad.numpy() - other.grad.numpy()).max()
-    print(f"gradient of the {name:<8} ours - F.conv2d's: {gap:.1e}")
-
-# %% [markdown]
-# ## The same walk, in formulas
-#
-# `explain(loss, wrt)` writes such a derivation for any graph: each operation with its rule, from the loss back, and for
-# each layer the formulas that they add up to. Print it to read it whole; below are the formulas of the convolution. dY
-# is our g, and col2im(wᵀ · dY) the same sum as the full convolution.
-
-# %%
-x, w, b = (Tensor(array, requires_grad=True) for array in (images, filters, bias))
-explanation = explain((F.conv2d(x, w, b) * g).sum(), wrt=w)
+X, W, b = tensors()
+explanation = explain((F.conv2d(X, W, b) * 2).sum(), wrt=W)
 for line in explanation.closed_forms["conv2d"]:
-    print(f"explain, conv2d: {line}")
+    print(line)
+
+# %%
+Y = F.conv2d(X, W, b)
+Y.backward(dY.reshape(1, 2, 3, 3))
+show(
+    {
+        "F.conv2d: dX": X.grad.numpy().reshape(4, 4),
+        "dW": W.grad.numpy().reshape(2, 4),
+        "db": b.grad.numpy(),
+    }
+)

@@ -1,163 +1,187 @@
 # %% [markdown]
 # # 8. Max pooling: the choice carries the gradient
 #
-# Max pooling keeps the largest pixel of each window. Its rule gives g to the pixel that was chosen, and nothing to the
-# others. This lesson writes that rule, looks at what happens when several pixels are equally large, and shows what goes
-# wrong if all of them are given g.
+# Max pooling keeps the largest pixel of each window. Its rule gives g to
+# the pixel that was chosen, and nothing to the others. This lesson gives
+# your engine that rule, looks at what happens when several pixels are
+# equally large, and shows what goes wrong if all of them are given g.
 #
 # Next is lesson 9: the loss of a classifier.
 
 # %%
 import numpy as np
 
-from tinygrad_cnn import Tensor, data, gradcheck, graph, primitive
+from tinygrad_cnn import Tensor, data
 from tinygrad_cnn import functional as F
-
-random = np.random.default_rng(0)
+from tinygrad_cnn.lessons import answer, ask, engine, show
+from tinygrad_cnn.lessons.engine import Node, backward
 
 # %% [markdown]
 # ## A maximum as a choice
 #
-# Let m = max(x[0], ..., x[K - 1]), and let x[k] be the largest. As long as no other element catches up, m is x[k]: it
-# moves as x[k] moves, and the others do not matter. So dm/dx is 1 at k and 0 elsewhere: one row of zeros and a one, as
-# in lesson 5. But here the place of the one depends on the numbers.
+# Let m = max(x[0], ..., x[K - 1]), and let x[k] be the largest. As long as
+# no other element catches up, m is x[k]: it moves as x[k] moves, and the
+# others do not matter. So the Jacobian is one row of zeros and a 1, as for
+# windows in lesson 5. But here the place of the 1 depends on the numbers.
 
+# %% question
+ask(
+    "The block [[1, 8], [5, 4]] becomes 8, and 10 comes back. What does "
+    "each of the four pixels receive?"
+)
 
-# %%
-@primitive
-def largest(x):
-    """The largest element of each row: (..., K) -> (...)."""
-    return x.max(axis=-1)
-
-
-def to_the_first(g, out, x):
-    chosen = x.argmax(-1)  # the place of the largest element; of equal ones, the first
-    return g[..., None] * (np.arange(x.shape[-1]) == chosen[..., None])
-
-
-largest.defvjp(to_the_first)
+# %% answer
+block, h = np.array([1.0, 8.0, 5.0, 4.0]), 0.001
+rows = h * np.eye(4)
+slopes = [(max(block + row) - max(block - row)) / (2 * h) for row in rows]
+answer((10 * np.array(slopes)).round(6).reshape(2, 2).tolist())
 
 # %% [markdown]
-# For windows that do not overlap, no im2col is needed: a reshape cuts the image into blocks.
+# ReLU, which makes zeros of all that is negative, is the same with a choice
+# between x and 0.
 
+
+# %% engine
+def relu(x):
+    value = np.maximum(x.value, 0)
+    return Node(value, [x], [lambda g: g * (value > 0)])
+
+
+def max(x, axis, keepdims=False, ties="first"):
+    """The largest over the axes; of equal ones the first takes all."""
+    last = range(-len(axis), 0)
+    rows = np.moveaxis(x.value, axis, last)
+    flat = rows.reshape(*rows.shape[: -len(axis)], -1)
+    first = np.arange(flat.shape[-1]) == flat.argmax(-1, keepdims=True)
+    chosen = np.moveaxis(first.reshape(rows.shape), last, axis)
+
+    def rule(g):
+        return (g if keepdims else np.expand_dims(g, axis)) * chosen
+
+    return Node(x.value.max(axis=axis, keepdims=keepdims), [x], [rule])
+
+
+def max_pool(ops, x):
+    """The largest of each block of 2×2: (N, C, H, W)."""
+    n, c, h, w = x.shape
+    blocks = ops.reshape(x, shape=(n, c, h // 2, 2, w // 2, 2))
+    return ops.max(blocks, axis=(3, 5), keepdims=False, ties="first")
+
+
+# %% [markdown]
+# For windows that do not overlap no im2col is needed: a reshape cuts the
+# image into blocks.
 
 # %%
-def blocks_of(image):
-    """(H, W) -> (H/2, W/2, 4): each block of 2×2 as a row."""
-    height, width = image.shape
-    blocks = image.reshape(height // 2, 2, width // 2, 2).permute(0, 2, 1, 3)  # (H/2, W/2, 2, 2)
-    return blocks.reshape(height // 2, width // 2, 4)
-
-
-image = np.array([[1.0, 8.0, 3.0, 2.0], [5.0, 4.0, 0.0, 9.0], [7.0, 6.0, 2.0, 5.0], [3.0, 1.0, 8.0, 4.0]])  # (H, W)
-g = np.array([[10.0, 20.0], [30.0, 40.0]])  # (H/2, W/2)
-x = Tensor(image, requires_grad=True)
-pooled = largest(blocks_of(x))
-names = [node.primitive.name for node in graph.topological_order([pooled.node]) if isinstance(node, graph.Node)]
-pooled.backward(g)
-print("recorded:", ", ".join(reversed(names)))
-print("image:")
-print(image.astype(int))
-print("largest of each block:")
-print(pooled.numpy().astype(int))
-print("gradient of the image, for g = [[10, 20], [30, 40]]:")
-print(x.grad.numpy().astype(int))
-
-x2 = Tensor(image.reshape(1, 1, 4, 4), requires_grad=True)  # (N, C, H, W)
-F.max_pool2d(x2, 2).backward(g.reshape(1, 1, 2, 2))
-print(f"F.max_pool2d has the same gradient: {np.array_equal(x2.grad.numpy()[0, 0], x.grad.numpy())}")
+image = np.array([[1, 8, 3, 2], [5, 4, 0, 9], [7, 6, 2, 5], [3, 1, 8, 4]])
+g = np.array([[10, 20], [30, 40]])
+x = Node(image.reshape(1, 1, 4, 4))  # (N, C, H, W)
+pooled = max_pool(engine, x)
+received = backward(pooled, g.reshape(1, 1, 2, 2))[x]
+show(image=image, pooled=pooled.value[0, 0], g=g, received=received[0, 0])
 
 # %% [markdown]
 # ## Overlapping windows
 #
-# If windows overlap, a pixel may be chosen by several of them. Then it receives the sum of their cotangents. In
-# `F.max_pool2d` that sum comes from col2im, the rule of im2col: lesson 5 and the rule above, one after the other.
+# If windows overlap, a pixel may be chosen by several of them. Then it
+# receives the sum of what they hand back. In `F.max_pool2d` that sum comes
+# from col2im: lesson 5 and the rule above, one after the other.
 
 # %%
-peak = np.arange(25.0).reshape(5, 5)  # (H, W)
-peak[1, 2] = 100.0
-x = Tensor(peak.reshape(1, 1, 5, 5), requires_grad=True)  # (N, C, H, W)
-F.max_pool2d(x, 3, stride=1).sum().backward()  # the loss is the sum, so that g is 1 for each window
-print("gradient of 25 pixels, for 9 windows of 3x3 and g = 1: how many windows chose each pixel")
-print(x.grad.numpy()[0, 0].astype(int))
+peak = np.arange(25.0).reshape(5, 5)
+peak[1, 2] = 99
+
+# %% question
+ask(
+    "A 5×5 image of growing numbers, with a 99 at row 1, column 2. "
+    "Windows of 3×3, stride 1: how many choose the 99?"
+)
+
+# %% answer
+x = Tensor(peak.reshape(1, 1, 5, 5), requires_grad=True)
+y = F.max_pool2d(x, 3, stride=1)
+y.sum().backward()  # g is 1 for each window
+chosen = x.grad.numpy()[0, 0]
+answer(int(chosen[1, 2]))
+show(
+    {"image": peak, "pooled": y.numpy()[0, 0], "chosen by how many": chosen}
+)
 
 # %% [markdown]
 # ## Ties
 #
-# A *tie* is a window with several pixels equal to its maximum. Away from ties the rule agrees with finite differences.
-# At a tie the maximum has a kink and no derivative. If one of the tied pixels goes up, the maximum goes up; if it goes
-# down, the maximum stays, as the others hold it.
-
+# A *tie* is a window with several pixels equal to its maximum. There the
+# maximum has a kink, and no derivative: if one of the tied pixels goes up,
+# the maximum goes up; if it goes down, the maximum stays, as the others
+# hold it.
 
 # %%
-def pool_sum(image):
-    return F.max_pool2d(image.reshape(1, 1, 4, 4), 2).sum()
-
-
-def differences(x, up, down, h=1e-6):
-    """(f(x + up·h) - f(x - down·h)) / ((up + down)·h) for each pixel."""
-    slopes = np.zeros_like(x)
-    for index in np.ndindex(x.shape):
-        step = np.zeros_like(x)
-        step[index] = h
-        slopes[index] = (pool_sum(x + up * step) - pool_sum(x - down * step)) / ((up + down) * h)
-    return slopes
-
-
-def gradient(image):
-    x = Tensor(image, requires_grad=True)
-    pool_sum(x).backward()
-    return x.grad.numpy()
-
-
-no_ties = random.permutation(np.arange(16.0)).reshape(4, 4)
-ties = np.full((4, 4), 7.0)
-gap = np.abs(gradient(no_ties) - differences(no_ties, 1, 1)).max()
-print(f"no ties: largest gap to finite differences {gap:.0e}, gradcheck {gradcheck(pool_sum, no_ties)}")
-print("all pixels equal, the first block:")
-for name, slopes in (
-    ("finite difference, upwards", differences(ties, 1, 0)),
-    ("finite difference, downwards", differences(ties, 0, 1)),
-    ("finite difference, both sides", differences(ties, 1, 1)),
-    ("the rule", gradient(ties)),
-):
-    print(f"  {name:<30} {slopes[:2, :2].ravel().round(3)}")
+tie = np.array([7.0, 7.0, 7.0, 3.0])
+steps = 0.001 * np.eye(4)
+up = [(np.max(tie + step) - 7) / 0.001 for step in steps]
+down = [(7 - np.max(tie - step)) / 0.001 for step in steps]
+x = Node(tie.reshape(1, 1, 2, 2))
+rule = backward(max_pool(engine, x))[x]
+show(
+    {
+        "block": tie,
+        "slope upwards": up,
+        "downwards": down,
+        "the rule": rule.ravel(),
+    }
+)
 
 # %% [markdown]
-# ## What a convention has to keep
+# So at a tie a rule is a convention. One thing it should keep: if all four
+# go up together by h, the maximum goes up by exactly h, tie or not. That
+# direction has a derivative, and it is the sum of what the rule hands out.
+
+# %% question
+ask(
+    "A block of four equal pixels, and g = 1. The first takes all, or "
+    "each takes a quarter, or each takes 1: what does each convention "
+    "hand out in total?"
+)
+
+# %% answer
+first, quarter, every = np.array([1, 0, 0, 0]), np.full(4, 0.25), np.ones(4)
+answer(", ".join(f"{rule.sum():g}" for rule in (first, quarter, every)))
+moved = (np.max(np.full(4, 7) + 0.001) - 7) / 0.001
+print(
+    f"all four go up together: the maximum goes up {moved:g} times as much"
+)
+
+# %% [markdown]
+# "Each takes 1" hands out four times what arrived. It is a bug of several
+# published networks (see the museum).
 #
-# So at a tie a rule is a convention. One thing it should keep: if all pixels of a window go up together by h, the
-# maximum goes up by exactly h, tie or not. That direction has a derivative, and it is the sum of the gradient over the
-# window. "The first takes all" gives the sum g. "Equal shares" does too. "All of them receive g" does not.
-
-# %%
-everyone = primitive(largest.function)  # the same function, to be given another rule
-everyone.defvjp(lambda g, out, x: g[..., None] * (x == out[..., None]))
-
-together = (pool_sum(ties + 1e-6) - pool_sum(ties)) / 1e-6
-print(f"all 16 pixels moved together, finite difference: {together:.3f}")
-x = Tensor(ties, requires_grad=True)
-largest(blocks_of(x)).sum().backward()
-print(f"sum of the gradient, the first takes all:        {x.grad.numpy().sum():.3f}")
-x = Tensor(ties, requires_grad=True)
-F.amax(blocks_of(x), dim=2).sum().backward()  # the library's maximum over axes shares
-print(f"sum of the gradient, equal shares:               {x.grad.numpy().sum():.3f}")
-x = Tensor(ties, requires_grad=True)
-everyone(blocks_of(x)).sum().backward()
-print(f"sum of the gradient, all receive g:              {x.grad.numpy().sum():.3f}")
-
-# %% [markdown]
 # ## Ties are common
 #
-# Pixels are seldom equal by chance. But images have large areas of the same brightness, and ReLU, max(x, 0), makes
-# zeros of all that is negative. In windows on the digits that come with the package most maxima are ties. If all tied
-# pixels receive g, the layers before receive a gradient that is too large, by a factor 4 where a window is empty.
+# Pixels are seldom equal by chance. But images have large areas of the same
+# brightness, and ReLU makes many zeros. Here are the windows of a hundred
+# of the digits that come with the package.
 
 # %%
-digits = data.load("sample").test_images[:100]  # (N, C, H, W) with C = 1 and H = W = 28
-blocks = digits.reshape(-1, 14, 2, 14, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 4)  # (windows, 4)
-winners = (blocks == blocks.max(axis=1, keepdims=True)).sum(axis=1)  # (windows,)
-print(f"windows of 2x2 on 100 digits: {len(blocks):,}, of these with ties {np.mean(winners > 1):.1%}")
+digits = data.load("sample").test_images[:100]  # (N, C, 28, 28)
+blocks = digits.reshape(-1, 14, 2, 14, 2).transpose(0, 1, 3, 2, 4)
+blocks = blocks.reshape(-1, 4)  # (windows, 4)
+winners = (blocks == blocks.max(axis=1, keepdims=True)).sum(axis=1)
 for count in range(1, 5):
-    print(f"maximum reached by {count} of the 4 pixels: {np.sum(winners == count):,} windows")
-print(f"if all receive g, the sum of the gradient is {winners.mean():.2f} times that of g")
+    share = np.mean(winners == count)
+    print(f"the largest is reached by {count} of 4 pixels: {share:6.1%}")
+print(f"each takes g: {winners.mean():.2f} times too much in the mean")
+
+# %% [markdown]
+# ## The library
+#
+# `F.max_pool2d` gives all to the first, as PyTorch does, and `F.amax`, the
+# maximum over axes, gives equal shares.
+
+# %%
+for name, function in (
+    ("max_pool2d", lambda x: F.max_pool2d(x, 2)),
+    ("amax", lambda x: F.amax(x, dim=(2, 3))),
+):
+    x = Tensor(tie.reshape(1, 1, 2, 2), requires_grad=True)
+    function(x).sum().backward()
+    print(f"{name:<10} of [7, 7, 7, 3]: {x.grad.numpy().ravel().round(3)}")

@@ -1,153 +1,237 @@
 # %% [markdown]
-# # 10. Training LeNet, and watching it
+# # 10. Your engine trains a network
 #
-# LeNet is a network of the layers seen so far: convolution, ReLU, max pooling, dense layers. This lesson trains it with
-# cross-entropy on handwritten digits and prints, beside the loss, what goes on inside: how large the gradient of each
-# layer is, and how many of the numbers behind each ReLU are zero. Then it trains it with steps that are too long, to
-# show what a network looks like that has stopped learning.
+# All that a convolutional network needs is in your engine now. This lesson
+# puts the layers together, trains them on handwritten digits, and lets the
+# library's operations do the same beside it: every loss and every weight is
+# equal, to the last bit. Then it watches LeNet from within, and shows what
+# a network looks like that has stopped learning.
 #
-# Next, in lesson 11: derivatives of derivatives, and what a trained network looks at.
+# Next, in lesson 11: derivatives of derivatives, and what a trained network
+# looks at.
 
 # %%
 import itertools
-import time
 
 import numpy as np
 
 from tinygrad_cnn import (
-    AnomalyError,
     Tensor,
-    check_graph,
     data,
-    detect_anomaly,
     manual_seed,
     models,
     nn,
     no_grad,
     optim,
-    profile,
 )
 from tinygrad_cnn import functional as F
+from tinygrad_cnn import ops as library
+from tinygrad_cnn.lessons import answer, ask, engine
+from tinygrad_cnn.lessons.engine import Node, backward
 
-digits = data.load("sample")  # 6,000 digits to train on and 1,000 to test with; they are part of the package
-print(f"training images {digits.train_images.shape}, test images {digits.test_images.shape}")  # (N, C, H, W)
-print(models.lenet())
+digits = data.load("sample")  # part of the package
+print(f"training images {digits.train_images.shape}")  # (N, C, H, W)
+print(f"test images     {digits.test_images.shape}")
+lines = [line for line in engine.source().splitlines() if line.strip()]
+print(
+    f"your engine: {sum(not line.startswith('#') for line in lines)} lines"
+)
 
 # %% [markdown]
-# ## Watching
+# (`python -m tinygrad_cnn lesson engine` prints them as one program.)
 #
-# - The *norm* of a gradient is the root of the sum of its squares: how strongly the loss depends on the weights of a
-#   layer. If it becomes much smaller from layer to layer on the way back, the first layers learn slowly.
-# - The derivative of ReLU, max(x, 0), is 1 above zero and 0 below: its rule lets no gradient through where its value is
-#   zero. With random weights about half are zero, after training more. A layer that gives only zeros is *dead*: no
-#   gradient passes through it any more.
+# ## A network
 #
-# A module of layers one after another can be walked through by hand, to look at the value of each.
+# One convolution, ReLU, max pooling, one dense layer: (N, 1, 28, 28) to
+# scores (N, 10). `ops` is your engine, or the library's operations. Both
+# have the same names, so it is written once.
 
 
 # %%
-def forward(model, images):
-    """The scores (N, 10), and for each ReLU the share of its values that are zero."""
-    shares = []
-    for layer in model:
-        images = layer(images)
-        if isinstance(layer, nn.ReLU):
-            shares.append((images.numpy() == 0).mean())
-    return images, shares
+def scores(ops, images, w1, b1, w2, b2):
+    x = engine.conv2d(ops, images, w1, b1)  # (N, 8, 26, 26)
+    x = engine.max_pool(ops, ops.relu(x))  # (N, 8, 13, 13)
+    x = ops.reshape(x, shape=(x.shape[0], -1))  # (N, 1352)
+    return engine.dense(ops, x, w2, b2)  # (N, 10)
 
 
-def gradient_norms(model):
-    """For each layer with weights the norm of their gradient."""
-    return [
-        np.linalg.norm(parameter.grad.numpy())
-        for name, parameter in model.named_parameters()
-        if name.endswith("weight")
-    ]
+def first_weights():
+    random = np.random.default_rng(0)
+    shapes = (8, 1, 3, 3), (8,), (10, 1352), (10,)
+    ranges = 1 / 3, 1 / 3, 1352**-0.5, 1352**-0.5  # as PyTorch's layers
+    pairs = zip(shapes, ranges, strict=True)
+    return [random.uniform(-r, r, s).astype(np.float32) for s, r in pairs]
 
 
-def test_accuracy(model):
-    with no_grad():  # nothing is recorded in here, as no gradient is wanted
-        guesses = model(digits.test_images).argmax(dim=1)
-    return (guesses == digits.test_labels).mean()
+# %% question
+ask(
+    "Before training all ten classes are about equally likely. What is "
+    "the loss, -log p, about then? (log 10 = ...)"
+)
+
+# %% answer
+answer(round(float(np.log(10)), 3))
+
+# %% [markdown]
+# ## Training
+#
+# *Stochastic* gradient descent: each step takes 32 digits, and takes off
+# each weight its gradient times the learning rate. An *epoch* is a pass
+# over all 6,000 of them, in random order.
 
 
-HEAD = f"{'step':>4}{'loss':>7}   {'gradient norm: conv conv dense dense dense':<46}{'zeros behind the ReLUs':<24}test"
+# %%
+def yours(images, targets, weights):
+    nodes = [Node(weight) for weight in weights]
+    y = scores(engine, Node(images), *nodes)
+    loss = engine.cross_entropy(engine, y, Node(targets))
+    cotangents = backward(loss)
+    return loss.value, [cotangents[node] for node in nodes]
 
 
-def train(lr, steps, every):
-    """Train a new LeNet; print what is seen `every` so many steps; return it and all losses."""
+def the_librarys(images, targets, weights):
+    tensors = [Tensor(weight, requires_grad=True) for weight in weights]
+    y = scores(library, images, *tensors)
+    loss = engine.cross_entropy(library, y, targets)
+    loss.backward()
+    return loss.numpy(), [tensor.grad.numpy() for tensor in tensors]
+
+
+def train(gradients):
+    """The losses of an epoch, and the weights after it."""
+    random, lr = np.random.default_rng(0), np.float32(0.1)
+    weights, losses = first_weights(), []
+    order = random.permutation(len(digits.train_images))
+    for batch in order[: 187 * 32].reshape(187, 32):
+        onehot = np.eye(10, dtype=np.float32)[digits.train_labels[batch]]
+        targets = -onehot / np.float32(32)  # the weights of log p
+        images = digits.train_images[batch]
+        loss, received = gradients(images, targets, weights)
+        pairs = zip(weights, received, strict=True)
+        weights = [weight - lr * g for weight, g in pairs]
+        losses.append(loss)
+    return losses, weights
+
+
+losses, weights = train(yours)
+library_losses, library_weights = train(the_librarys)
+print("step   your loss   the library's")
+for step in (0, 1, 2, 10, 50, 100, 186):
+    loss, other = losses[step], library_losses[step]
+    print(f"{step:>4}{loss:>12.7f}{other:>16.7f}")
+equal = sum(a == b for a, b in zip(losses, library_losses, strict=True))
+print(f"losses that are equal to the last bit: {equal} of {len(losses)}")
+pairs = zip(weights, library_weights, strict=True)
+equal = sum(np.sum(a == b) for a, b in pairs)
+total = sum(weight.size for weight in weights)
+print(f"weights that are equal to the last bit: {equal:,} of {total:,}")
+
+# %%
+test = scores(engine, Node(digits.test_images), *map(Node, weights))
+right = test.value.argmax(axis=1) == digits.test_labels
+print(f"your network recognises {right.mean():.1%} of the test digits")
+
+# %% [markdown]
+# The same in the library's own words. `nn.Conv2d` adds the products up in
+# another order (lesson 7), so the last bits differ.
+
+# %%
+model = nn.Sequential(
+    nn.Conv2d(1, 8, 3),
+    nn.ReLU(),
+    nn.MaxPool2d(2),
+    nn.Flatten(),
+    nn.Linear(1352, 10),
+)
+for parameter, weight in zip(
+    model.parameters(), first_weights(), strict=True
+):
+    parameter.data = weight
+optimizer = optim.SGD(model.parameters(), lr=0.1)
+order = np.random.default_rng(0).permutation(len(digits.train_images))
+for batch in order[: 187 * 32].reshape(187, 32):
+    optimizer.zero_grad()
+    out = model(digits.train_images[batch])
+    F.cross_entropy(out, digits.train_labels[batch]).backward()
+    optimizer.step()
+pairs = zip(model.parameters(), weights, strict=True)
+gap = max(np.abs(p.numpy() - weight).max() for p, weight in pairs)
+print(f"nn.Sequential: weights within {gap:.1e} of yours")
+
+# %% [markdown]
+# ## Watching a network
+#
+# LeNet has two convolutions and three dense layers. Two things to watch
+# beside its loss:
+#
+# - The *norm* of a layer's gradient, the root of the sum of its squares:
+#   how strongly the loss depends on its weights.
+# - How many numbers behind each ReLU are zero. Its rule lets nothing
+#   through there. A layer that gives only zeros is *dead*: no gradient
+#   passes through it any more.
+
+
+# %%
+def train_lenet(lr, steps, every):
+    """Print what is seen `every` so many steps; return the model."""
     manual_seed(0)  # the same first weights each time
     model = models.lenet()
     optimizer = optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-    # 32 digits at a time; each *epoch*, a pass over all digits, in another order
-    loader = data.DataLoader((digits.train_images, digits.train_labels), batch_size=32, shuffle=True, seed=0)
-    batches = itertools.chain.from_iterable(itertools.repeat(loader))
-    losses = []
-    print(HEAD)
-    for images, labels in itertools.islice(batches, steps):
+    arrays = digits.train_images, digits.train_labels
+    loader = data.DataLoader(arrays, batch_size=32, shuffle=True, seed=0)
+    print("step   loss     gradient norms, first to last"
+          "            zeros at the ReLUs")  # fmt: skip
+    for step, (images, labels) in enumerate(
+        itertools.islice(loader, steps)
+    ):
+        zeros, x = [], images
+        for layer in model:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                zeros.append(np.mean(x.numpy() == 0))
         optimizer.zero_grad()
-        scores, zeros = forward(model, images)
-        loss = F.cross_entropy(scores, labels)
+        loss = F.cross_entropy(x, labels)
         loss.backward()
-        if len(losses) % every == 0:
-            norms = " ".join(f"{norm:7.2g}" for norm in gradient_norms(model))
-            shares = " ".join(f"{share:4.0%}" for share in zeros)
-            print(f"{len(losses):>4}{loss.item():>7.3f}   {norms}       {shares}     {test_accuracy(model):6.1%}")
+        if step % every == 0:
+            grads = [p.grad.numpy() for p in model.parameters()][::2]
+            norms = "".join(f"{np.linalg.norm(g):>8.1g}" for g in grads)
+            shares = "".join(f"{share:>5.0%}" for share in zeros)
+            print(f"{step:>4}{loss.item():>7.3f}   {norms}  {shares}")
         optimizer.step()
-        losses.append(loss.item())
-    return model, losses
+    return model
 
 
-# %% [markdown]
-# ## A run
-#
-# Two epochs of *stochastic* gradient descent (SGD): each step uses the gradient for one batch of 32 digits. *Momentum*
-# adds to each step nine tenths of the step before. With random weights the ten classes are about equally likely, and
-# the loss is near log 10 = 2.303. "test" is the share of the test digits that are recognised.
+def test_accuracy(model):
+    with no_grad():  # nothing is recorded in here
+        guesses = model(digits.test_images).argmax(dim=1)
+    return (guesses == digits.test_labels).mean().item()
 
-# %%
-begun = time.perf_counter()
-model, losses = train(lr=0.05, steps=376, every=47)
-print(f"{len(losses)} steps in {time.perf_counter() - begun:.1f} s")
-print(f"mean loss of the first 20 steps {np.mean(losses[:20]):.2f}, of the last 20 steps {np.mean(losses[-20:]):.2f}")
 
-# %% [markdown]
-# ## Tools for looking
-#
-# Three tools for any model. `check_graph` compares the rule of each recorded operation with finite differences, on the
-# numbers that it was recorded with. `profile` tells what each primitive costs: time, arithmetic (FLOP, floating-point
-# operations), and bytes read and written ("moved"). `detect_anomaly` stops at the first operation that makes an
-# infinity or a NaN of finite numbers, and names its line: here the softmax-then-log of lesson 9.
+model = train_lenet(lr=0.05, steps=188, every=31)
+print(f"test accuracy {test_accuracy(model):.1%}")
 
-# %%
-images, labels = digits.train_images[:32], digits.train_labels[:32]
-report = check_graph(F.cross_entropy(model(images), labels))
-print(f"check_graph: {len(report.nodes)} rules checked, {len(report.failures)} wrong")
+# %% question
+ask(
+    "Now with steps ten times as long. A few of them push the biases far "
+    "below zero. What will the norms of the gradients become, and how "
+    "many of the zeros?"
+)
 
-model.zero_grad()  # else additions to the gradients of the last step would be counted too
-with profile() as costs:
-    F.cross_entropy(model(images), labels).backward()
-print(costs)
-
-scores = Tensor([[0.0, 120.0]], requires_grad=True)
-try:
-    with np.errstate(divide="ignore"), detect_anomaly():
-        loss = -F.softmax(scores, dim=1).log()[0, 0]
-except AnomalyError as error:
-    print(f"detect_anomaly: {error}")
-
-# %% [markdown]
-# ## Steps that are too long
-#
-# The same with steps ten times as long. A few of them push the biases so far down that a ReLU gives only zeros. From
-# then on no gradient gets past it: the layers before stay as they are, once the momentum has run out. If it is the last
-# ReLU, only the bias of the last layer still learns, and can tell no more than how common each class is. The loss says
-# that nothing is learned. The zeros, and the norms that are exactly zero, say why.
+# %% answer
+dead = train_lenet(lr=0.5, steps=64, every=9)
+share = np.mean([np.all(p.grad.numpy() == 0) for p in dead.parameters()])
+answer(f"{share:.0%} of the gradients are exactly zero at the end")
 
 # %%
-dead, losses_dead = train(lr=0.5, steps=64, every=8)
 for name, parameter in dead.named_parameters():
     if name.endswith("bias"):
-        print(f"{name:<8} from {parameter.data.min():5.2f} to {parameter.data.max():5.2f}")
-print(f"steps of 0.05: loss {np.mean(losses[-20:]):.2f}, test accuracy {test_accuracy(model):.1%}")
-print(f"steps of 0.5:  loss {np.mean(losses_dead[-20:]):.2f}, test accuracy {test_accuracy(dead):.1%}")
+        least, most = parameter.data.min(), parameter.data.max()
+        print(f"{name:<8} from {least:6.2f} to {most:6.2f}")
+print(f"test accuracy {test_accuracy(dead):.1%}")
+
+# %% [markdown]
+# A ReLU that gives only zeros lets nothing back, and the layers before it
+# stay as they are. If it is the last one, only the bias of the last layer
+# still learns, and can tell no more than how common each class is. The loss
+# says that nothing is learned. The zeros, and the norms that are exactly
+# zero, say why.

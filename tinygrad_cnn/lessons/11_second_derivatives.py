@@ -1,141 +1,121 @@
 # %% [markdown]
-# # 11. What a network looks at, and second derivatives
+# # 11. Second derivatives, and what a network looks at
 #
-# A gradient can be taken with respect to anything that was put in, the image too. And a gradient is itself a value that
-# was computed by a chain of operations, so it can be differentiated again. This lesson draws which pixels a score
-# depends on, multiplies a vector with the matrix of second derivatives without building it, and shows why a rule has to
-# be written in operations that can be differentiated themselves.
+# A gradient is a value that was computed by a chain of operations. So it
+# can be differentiated again, if those operations were written down like
+# any others. This lesson writes them down, one by one: first in your
+# engine, for x³, where both graphs fit on a page; then for a convolution.
+# At the end it asks a trained network which pixels it looks at.
 #
-# This is the last lesson. The engine is `tinygrad_cnn/graph.py`; the rules are in `tinygrad_cnn/ops/`.
+# This is the last lesson. The library's engine is
+# `tinygrad_cnn/engine/graph.py`; the rules are in `tinygrad_cnn/ops/`.
 
 # %%
 import numpy as np
 
-from tinygrad_cnn import Tensor, data, grad, manual_seed, nn, no_grad, optim, primitive
+from tinygrad_cnn import (
+    Tensor,
+    data,
+    grad,
+    manual_seed,
+    nn,
+    optim,
+    primitive,
+)
 from tinygrad_cnn import functional as F
-
-digits = data.load("sample")
-random = np.random.default_rng(0)
+from tinygrad_cnn.lessons import answer, ask, show
+from tinygrad_cnn.lessons.engine import Node, backward
 
 # %% [markdown]
-# ## A trained network
+# ## A backward pass is a computation
 #
-# One convolution, one pooling and one dense layer are enough here. tanh stands in the place of ReLU, which is made of
-# two straight lines, so that its second derivative is zero.
+# Take y = x³ at x = 2, as two products: a = x · x and y = a · x. Going back
+# by hand, with g for the cotangent of each:
+#
+#     forward              backward
+#                          g of y = 1
+#     y = a · x            g of a = 1 · x               x gets  1 · a
+#     a = x · x            x gets  (g of a) · x,  twice
+#                          g of x = 1·a + (g of a)·x + (g of a)·x
+#
+# The right side is products and sums of x, a and 1: a computation like the
+# left one. With numbers: 4 + 4 + 4 = 12 = 3x². Nothing keeps us from
+# differentiating it, except that your engine did not write it down. Its
+# rules take the numbers out of the nodes, `g * b.value`, and what they
+# compute is a number, with no record of where it came from.
+#
+# ## Rules that are written down
+#
+# So write the rules with nodes: not g times the number b.value, but the
+# product of two nodes. Nothing else changes; the `backward` of lesson 1 is
+# used as it is. (`+` and `*` are given a meaning for nodes, as backward
+# adds with `+`.)
 
 # %%
-manual_seed(0)
-model = nn.Sequential(nn.Conv2d(1, 8, 5), nn.Tanh(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(8 * 6 * 6, 10))
-optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-for images, labels in data.DataLoader((digits.train_images, digits.train_labels), batch_size=32, shuffle=True):
-    optimizer.zero_grad()
-    F.cross_entropy(model(images), labels).backward()
-    optimizer.step()
-with no_grad():
-    accuracy = (model(digits.test_images).argmax(dim=1) == digits.test_labels).mean()
-print(f"test accuracy after one pass: {accuracy:.1%}")
+steps = []  # what was computed, as text
+
+
+def add(a, b):
+    rules = [lambda g: g, lambda g: g]
+    return written(Node(a.value + b.value, [a, b], rules), "+")
+
+
+def mul(a, b):
+    rules = [lambda g: mul(g, b), lambda g: mul(g, a)]  # nodes!
+    return written(Node(a.value * b.value, [a, b], rules), "·")
+
+
+def written(node, sign):
+    """Give the node a name, and write down what it was computed from."""
+    name[node] = f"v{len(steps) + 1}"
+    left, right = (name.get(source, "?") for source in node.inputs)
+    steps.append(f"{name[node]} = {left} {sign} {right} = {node.value:g}")
+    return node
+
+
+Node.__add__ = add
+x, one = Node(2.0), Node(1.0)
+name = {x: "x", one: "1"}
+y = mul(mul(x, x), x)
+print("forward:")
+print("\n".join(steps))
+
+first = backward(y, one)[x]
+print("backward, dy/dx:")
+print("\n".join(steps[2:]))
 
 # %% [markdown]
-# ## A saliency map
-#
-# Take one digit and the score of its class. The gradient of the score with respect to the image tells for each pixel
-# how fast the score changes as the pixel becomes brighter. Its absolute value, drawn as an image, is called a *saliency
-# map*. Here digit and map are drawn with characters, from a blank for nothing to "@" for the most.
+# Every line of the backward pass is a node, with inputs and rules. The last
+# one is dy/dx. Give it to `backward` as if it were any result.
 
+# %% question
+ask(
+    "y = x³ at x = 2. The first derivative is 3x² = 12. What will "
+    "backward find for the derivative of that?"
+)
+
+# %% answer
+begun = len(steps)
+second = backward(first, one)[x]
+answer(second.value)
+print(f"its backward pass: {len(steps) - begun} steps more, at last")
+print("\n".join(steps[-3:]))
+
+# %% [markdown]
+# And once more: 6x = 12 has the derivative 6, and that has 0.
 
 # %%
-def drawn(image):
-    """(H, W), not negative -> lines of characters."""
-    levels = (image / image.max() * 9).astype(int)
-    return ["".join(" .:-=+*#%@"[level] for level in row) for row in levels]
-
-
-number = np.flatnonzero(digits.test_labels == 3)[0]
-label = int(digits.test_labels[number])
-image = Tensor(digits.test_images[number : number + 1], requires_grad=True)  # (N, C, H, W) with N = C = 1
-score = model(image)[0, label]
-(slope,) = grad(score, image)  # as backward(), but the gradient is returned, and only that of the image is computed
-print(f"test digit {number}, a {label}, and the saliency of its score:")
-for left, right in zip(drawn(image.numpy()[0, 0]), drawn(np.abs(slope.numpy()[0, 0])), strict=True):
-    print(f"|{left}|  |{right}|")
+third = backward(second, one)[x]
+print(f"third derivative {third.value:g}")
 
 # %% [markdown]
-# The check at the most salient pixel: make it brighter by 0.01 and look at the score.
-
-# %%
-place = np.unravel_index(np.abs(slope.numpy()).argmax(), slope.shape)
-brighter = image.numpy().copy()
-brighter[place] += 0.01
-with no_grad():
-    change = model(brighter)[0, label].item() - score.item()
-predicted = 0.01 * slope.numpy()[place]
-print(f"predicted change {predicted:+.4f}, measured change {change:+.4f}, ratio {change / predicted:.2f}")
-
-# %% [markdown]
-# ## The Hessian, and its product with a vector
+# ## The library
 #
-# The *Hessian* H of a loss is the matrix of its second derivatives: H[i, j] is how fast the gradient's element i
-# changes with weight j. It says how the loss is curved. Like a Jacobian it is too large to be built for a real network,
-# and need not be. For a vector v, the *Hessian-vector product* H v is itself a gradient, that of the number
-# gradient · v:
-#
-#     d/dw[j] Σ over i of gradient[i] · v[i]  =  Σ over i of H[i, j] · v[i]  =  (H v)[j],   as H is symmetric
-#
-# `grad(..., create_graph=True)` runs the rules on Tensors, so that the backward pass is recorded like a forward pass
-# and can be differentiated. The check moves the weights a little along v, to both sides, and takes the difference of
-# the two gradients.
-
-# %%
-model.double()  # float64, as a difference of two nearly equal gradients has few digits in float32
-images, labels = digits.test_images[:64].astype(np.float64), digits.test_labels[:64]
-parameters = list(model.parameters())
-v = [random.standard_normal(parameter.shape) for parameter in parameters]
-
-
-def gradient(create_graph=False):
-    return grad(F.cross_entropy(model(images), labels), parameters, create_graph=create_graph)
-
-
-slopes = gradient(create_graph=True)
-along_v = sum((slope * direction).sum() for slope, direction in zip(slopes, v, strict=True))
-products = grad(along_v, parameters)
-
-h = 1e-6
-start = [parameter.numpy().copy() for parameter in parameters]
-moved = []
-for sign in (1, -1):
-    for parameter, value, direction in zip(parameters, start, v, strict=True):
-        parameter.data = value + sign * h * direction
-    moved.append(gradient())
-for parameter, value in zip(parameters, start, strict=True):
-    parameter.data = value
-
-count = sum(parameter.numel() for parameter in parameters)
-print(f"{count:,} weights: the Hessian has {count**2:,} entries; H v has {count:,}")
-for (name, _), product, above, below in zip(model.named_parameters(), products, *moved, strict=True):
-    difference = (above.numpy() - below.numpy()) / (2 * h)
-    gap = np.abs(product.numpy() - difference).max() / np.abs(difference).max()
-    print(f"H v, part of {name:<9} largest {np.abs(product.numpy()).max():7.4f}, relative gap to differences {gap:.0e}")
-
-# %% [markdown]
-# H is symmetric: uᵀ(H v) = vᵀ(H u) for all u and v. This is a check without finite differences.
-
-# %%
-u = [random.standard_normal(parameter.shape) for parameter in parameters]
-slopes = gradient(create_graph=True)
-along_u = sum((slope * direction).sum() for slope, direction in zip(slopes, u, strict=True))
-products_u = grad(along_u, parameters)
-left = sum((a * b.numpy()).sum() for a, b in zip(u, products, strict=True))
-right = sum((a * b.numpy()).sum() for a, b in zip(v, products_u, strict=True))
-print(f"u(Hv) = {left:.6f}, v(Hu) = {right:.6f}, apart {abs(left - right):.0e}")
-
-# %% [markdown]
-# ## Rules must be differentiable themselves
-#
-# In a recorded backward pass a rule is called with Tensors: g, out and the arguments. If it uses only operators and
-# primitives, what it computes is recorded. If it makes plain arrays of its arguments, the dependence on them is lost.
-# Take x³ with two rules that give the same numbers, and y = x³ · x = x⁴: at x = 2 the first derivative, 4x³, is 32, and
-# the second, 12x², is 48.
+# There the rules are written with operators and primitives from the start.
+# Called on arrays they compute numbers, which is fast. `grad(...,
+# create_graph=True)` calls them on Tensors, and then what they compute is
+# recorded. A rule that makes plain arrays of its arguments gives the right
+# first derivative and a wrong second one, without an error.
 
 
 # %%
@@ -150,19 +130,127 @@ def broken_cube(x):
 
 
 cube.defvjp(lambda g, out, x: g * 3 * x * x)
-broken_cube.defvjp(lambda g, out, x: g * 3 * np.asarray(x) ** 2)  # the same number, but a constant to the recording
+broken_cube.defvjp(lambda g, out, x: g * 3 * np.asarray(x) ** 2)
 
+# %% question
+ask(
+    "y = x³ · x = x⁴ at x = 2, with x³ by broken_cube, whose rule hides "
+    "that 3x² depends on x. dy/dx = 4x³ = 32 is right. The second "
+    "derivative should be 12x² = 48. What will be missing?"
+)
+
+# %% answer
+found = {}
 for function in (cube, broken_cube):
     x = Tensor(2.0, requires_grad=True)
     (first,) = grad(function(x) * x, x, create_graph=True)
     (second,) = grad(first, x)
-    print(f"{function.name + ':':<12} first derivative {first.item()}, second derivative {second.item()}")
-
-x, h = 2.0, 1e-4
-print(f"{'differences:':<12} second derivative {((x + h) ** 4 - 2 * x**4 + (x - h) ** 4) / h**2:.3f}")
+    found[function.name] = second.item()
+    print(f"{function.name:<12} {first.item():g}, then {second.item():g}")
+answer(f"{found['cube'] - found['broken_cube']:g}, which is x · 6x")
 
 # %% [markdown]
-# The broken rule gives a wrong second derivative and no error: that 3x² depends on x was not recorded, and the term
-# x · 6x = 24 is missing. So all rules of the library are written with primitives. The rule of `im2col` is `col2im`, a
-# primitive whose rule is `im2col`; that of a matrix product is two matrix products. So the convolution can be
-# differentiated as often as wanted.
+# ## The second derivative of a convolution
+#
+# The matrix of all second derivatives of a loss is its *Hessian* H: H[i, j]
+# is how fast the gradient's element i changes with weight j. Like a
+# Jacobian it is too large to be built for a network, and need not be. For a
+# vector v, H v is itself a gradient, that of the number gradient · v, as H
+# is symmetric.
+#
+# On the 4×4 image of lesson 6: Y = W · cols, and L = Σ Y². So dW = 2 Y
+# colsᵀ = 2 W cols colsᵀ, and differentiated once more, H = 2 cols colsᵀ.
+# Nobody told the library. The rule of matmul is two products; that of
+# im2col is col2im, whose rule is im2col. So it emerges.
+
+# %%
+image = np.array([[1, 0, 2, 1], [3, 1, 0, 2], [0, 2, 1, 1], [1, 0, 3, 0]])
+columns = [
+    [image[i + p, j + q] for i in range(3) for j in range(3)]
+    for p in range(2)
+    for q in range(2)
+]
+cols = np.array(columns)
+X = Tensor(image.reshape(1, 1, 4, 4).astype(np.float32))
+W = Tensor([[[[1.0, 2.0], [0.0, -1.0]]]], requires_grad=True)
+Y = F.conv2d(X, W)
+(dW,) = grad((Y * Y).sum(), W, create_graph=True)
+rows = []
+for v in np.eye(4, dtype=np.float32):  # v = a unit vector: a row of H
+    (Hv,) = grad((dW * v.reshape(1, 1, 2, 2)).sum(), W, retain_graph=True)
+    rows.append(Hv.numpy().ravel())
+show({"H, row by row": np.array(rows), "2 cols colsᵀ": 2 * cols @ cols.T})
+
+# %% [markdown]
+# The check by differences: a step of 1 in the first weight changes the
+# gradient by row 0 of H, exactly, as dW is linear in W.
+
+# %%
+moved = Tensor(
+    W.numpy() + np.eye(4)[0].reshape(1, 1, 2, 2), requires_grad=True
+)
+Y = F.conv2d(X, moved.float())
+(dW_moved,) = grad((Y * Y).sum(), moved)
+change = dW_moved.numpy().ravel() - dW.numpy().ravel()
+show(
+    {
+        "dW": dW.numpy().ravel(),
+        "dW after": dW_moved.numpy().ravel(),
+        "change": change,
+    }
+)
+
+# %% [markdown]
+# ## What a trained network looks at
+#
+# A gradient can be taken with respect to the image, too: how fast does the
+# score of its class change as a pixel becomes brighter? Drawn as an image,
+# its absolute value is called a *saliency map*. Here both are drawn with
+# characters, from a blank for nothing to "@" for the most.
+
+# %%
+digits = data.load("sample")
+manual_seed(0)
+model = nn.Sequential(
+    nn.Conv2d(1, 8, 5),
+    nn.Tanh(),
+    nn.MaxPool2d(4),
+    nn.Flatten(),
+    nn.Linear(8 * 6 * 6, 10),
+)
+optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+arrays = digits.train_images, digits.train_labels
+for images, labels in data.DataLoader(arrays, batch_size=32, shuffle=True):
+    optimizer.zero_grad()
+    F.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+
+
+def drawn(image):
+    """(H, W), not negative -> lines of characters."""
+    levels = (image / image.max() * 9).astype(int)
+    return ["".join(" .:-=+*#%@"[level] for level in row) for row in levels]
+
+
+number = np.flatnonzero(digits.test_labels == 3)[0]
+image = Tensor(digits.test_images[number : number + 1], requires_grad=True)
+score = model(image)[0, 3]
+(slope,) = grad(score, image)
+print(f"test digit {number}, a 3, and the saliency of its score:")
+left = drawn(image.numpy()[0, 0])
+right = drawn(np.abs(slope.numpy()[0, 0]))
+for pair in zip(left[4:], right[4:], strict=True):
+    print("|{}|  |{}|".format(*pair))
+
+# %% [markdown]
+# The check at the most salient pixel: make it brighter by 0.01, and look at
+# the score.
+
+# %%
+place = np.unravel_index(np.abs(slope.numpy()).argmax(), slope.shape)
+brighter = image.numpy().copy()
+brighter[place] += 0.01
+change = model(brighter)[0, 3].item() - score.item()
+there = slope.numpy()[place]
+print(f"slope there {there:+.3f}")
+print(f"predicted change {0.01 * there:+.5f}, measured {change:+.5f}")

@@ -10,9 +10,18 @@ _state: dict[str, Any] = {"guess": "", "answer": None}
 
 
 def ask(question: str) -> None:
-    """Print a question; in a terminal, wait for a guess (or just Enter) before the lesson goes on."""
-    print(textwrap.fill(f"QUESTION: {question}", 78, break_long_words=False, break_on_hyphens=False))
-    waits = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    """Print a question; in a terminal, wait for a guess, or just Enter."""
+    print(
+        textwrap.fill(
+            f"QUESTION: {question}",
+            78,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
+    waits = (
+        sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    )
     _state["guess"] = input("your guess: ").strip() if waits else ""
 
 
@@ -25,10 +34,11 @@ def answer(value: Any) -> None:
     ANSWER: 4
     """
     guess, _state["answer"] = _state["guess"], value
-    print(f"ANSWER: {value}" + (f"   (you said {guess})" if guess else ""))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    print(f"ANSWER: {text}" + (f"   (you said {guess})" if guess else ""))
 
 
 def take_answer() -> Any:
-    """What `answer` was last called with, once; None if it was not called since."""
+    """What `answer` was called with since the last time, or None."""
     value, _state["answer"] = _state["answer"], None
     return value

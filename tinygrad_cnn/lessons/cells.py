@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 from .asking import take_answer
 
 FOLDER = Path(__file__).parent
-KINDS = {"[markdown]": "prose", "": "code", "engine": "engine", "question": "question", "answer": "answer"}
+KINDS = {
+    "[markdown]": "prose",
+    "": "code",
+    "engine": "engine",
+    "question": "question",
+    "answer": "answer",
+}
 
 
 class Cell(NamedTuple):
@@ -22,7 +28,8 @@ class Cell(NamedTuple):
 
     Attributes:
         kind: "prose", "code", "engine", "question" or "answer".
-        text: what a person reads: the Markdown of prose, the question itself, or the code.
+        text: what a person reads: the Markdown of prose, the question
+            itself, or the code.
         source: the lines of the file.
         line: the line of the file where `source` begins, from 1.
     """
@@ -34,7 +41,7 @@ class Cell(NamedTuple):
 
 
 class Played(NamedTuple):
-    """A cell that was run: what it printed, and what it told with `answer`, if it did."""
+    """A cell that was run: what it printed, and what it told, if it did."""
 
     cell: Cell
     printed: str
@@ -58,7 +65,9 @@ class Lesson:
     def __init__(self, number: int) -> None:
         paths = _paths()
         if number not in paths:
-            raise ValueError(f"there are lessons 1 to {max(paths)}, got {number!r}")
+            raise ValueError(
+                f"there are lessons 1 to {max(paths)}, got {number!r}"
+            )
         self.number, self.path = number, paths[number]
         self.cells = list(_read(self.path.read_text("utf-8")))
         self.variables: dict[str, Any] = {}
@@ -68,20 +77,31 @@ class Lesson:
         return self.cells[0].text.partition("\n")[0].partition(". ")[2]
 
     def run(self, cell: Cell) -> None:
-        """Run a cell of this lesson; those before it must have been run. Prose does nothing."""
+        """Run a cell; those before it must have been run."""
         if cell.kind != "prose":
-            run_as_program(self.path, "\n" * (cell.line - 1) + cell.source, self.variables)
+            run_as_program(
+                self.path,
+                "\n" * (cell.line - 1) + cell.source,
+                self.variables,
+            )
 
 
-def run_as_program(path: Path, source: str, variables: dict[str, Any]) -> None:
+def run_as_program(
+    path: Path, source: str, variables: dict[str, Any]
+) -> None:
     """Run lines of a program of this package as if a user had written it.
 
-    Empty lines stand for those that are left out. Only its own folder is named in errors: what lies in the package is
-    not looked at by what names the lines of users.
+    Empty lines stand for lines that are left out. Its name is short, since
+    what names the lines of users passes over files of the package.
     """
     name = f"{path.parent.name}/{path.name}"
     text = path.read_text("utf-8")
-    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+    linecache.cache[name] = (
+        len(text),
+        None,
+        text.splitlines(keepends=True),
+        name,
+    )
     variables.setdefault("__name__", "__main__")
     exec(compile(source, name, "exec"), variables)
 
@@ -111,14 +131,24 @@ def titles() -> dict[int, str]:
 
 
 def _paths() -> dict[int, Path]:
-    return {int(path.name[:2]): path for path in sorted(FOLDER.glob("[0-9][0-9]_*.py"))}
+    return {
+        int(path.name[:2]): path
+        for path in sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+    }
 
 
 def _read(text: str) -> Iterator[Cell]:
     """Cut the text of a lesson into cells."""
-    for match in re.finditer(r"^# %% ?(.*)\n((?:(?!# %%).*\n?)*)", text, re.M):
+    for match in re.finditer(
+        r"^# %% ?(.*)\n((?:(?!# %%).*\n?)*)", text, re.M
+    ):
         kind, body = KINDS[match[1]], match[2]
-        line = text.count("\n", 0, match.start(2)) + 1 + len(body) - len(body.lstrip("\n"))
+        line = (
+            text.count("\n", 0, match.start(2))
+            + 1
+            + len(body)
+            - len(body.lstrip("\n"))
+        )
         source = body.strip("\n")
         yield Cell(kind, _as_read(kind, source), source, line)
 
@@ -128,6 +158,8 @@ def _as_read(kind: str, source: str) -> str:
         return re.sub(r"^# ?", "", source, flags=re.M)
     if kind == "question":
         (statement,) = ast.parse(source).body
-        assert isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+        assert isinstance(statement, ast.Expr) and isinstance(
+            statement.value, ast.Call
+        )
         return str(ast.literal_eval(statement.value.args[0]))
     return source

@@ -1,8 +1,8 @@
-"""The reader's own engine: the cells of the lessons that are marked `# %% engine`, one after another.
+"""The reader's own engine: all cells marked `# %% engine`, in their order.
 
     from tinygrad_cnn.lessons.engine import Node, backward
 
-`source()` is its text, which runs without the package.
+`source()` is its text, a program that needs nothing but NumPy.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from __future__ import annotations
 from .cells import FOLDER, Lesson, titles
 
 
-def source(before: int | None = None) -> str:
-    """The engine as one program: what all lessons add to it, or the lessons before that number."""
+def source() -> str:
+    """The engine as one program."""
     parts = ["import numpy as np\n"]
     for number, title in titles().items():
-        if before is None or number < before:
-            added = [cell.source for cell in Lesson(number).cells if cell.kind == "engine"]
-            parts += [f"# {number}. {title}\n\n" + "\n\n\n".join(added) + "\n"] if added else []
+        cells = [
+            cell for cell in Lesson(number).cells if cell.kind == "engine"
+        ]
+        if cells:
+            parts.append(f"# {number}. {title}\n")
+            parts += [f"{cell.source}\n" for cell in cells]
     return "\n\n".join(parts)
 
 
-exec(compile(source(), str(FOLDER / "the engine of the lessons"), "exec"), globals())
+exec(
+    compile(source(), str(FOLDER / "the engine of the lessons"), "exec"),
+    globals(),
+)
