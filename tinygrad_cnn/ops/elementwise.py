@@ -1,5 +1,6 @@
 """Primitives that act on each element by itself, and broadcast."""
 
+import functools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -7,28 +8,36 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.graph import Array, primitive
+from ..engine.graph import Array, Primitive, primitive
 from ..engine.memory import in_long_runs, output_buffer
 from .broadcasting import unbroadcast
 from .error_function import error_function
 from .sums import sum_of_products
 
 
-def _elementwise(ufunc: np.ufunc, a: Array, b: Array) -> Array:
-    out = output_buffer(a, b)
-    if out is not None:
-        a, b = in_long_runs(a, out), in_long_runs(b, out)
-    return ufunc(a, b, out=out)
+def elementwise(ufunc: np.ufunc) -> Callable[[Callable[..., Any]], Primitive]:
+    """Make a primitive that computes a ufunc; the function under it gives the name, the arguments and the docstring."""
+
+    def decorate(described: Callable[..., Any]) -> Primitive:
+        @functools.wraps(described)
+        def compute(*args: Any, **settings: Any) -> Any:
+            out = output_buffer(*args)
+            return ufunc(*args) if out is None else ufunc(*[in_long_runs(arg, out) for arg in args], out=out)
+
+        made = primitive(compute)
+        made.defout(ufunc)
+        return made
+
+    return decorate
 
 
-@primitive
+@elementwise(np.add)
 def add(a: Array, b: Array) -> Array:
     """a + b. A primitive because it is where two paths of a graph meet.
 
     >>> float(add(2.0, 3.0))
     5.0
     """
-    return _elementwise(np.add, a, b)
 
 
 add.defvjp(
@@ -36,17 +45,15 @@ add.defvjp(
     lambda g, out, a, b: unbroadcast(g, b),
     reads=(),
 )
-add.defout(np.add)
 
 
-@primitive
+@elementwise(np.subtract)
 def sub(a: Array, b: Array) -> Array:
     """a - b. A primitive because a + (-1)·b would pass through memory twice.
 
     >>> float(sub(2.0, 3.0))
     -1.0
     """
-    return _elementwise(np.subtract, a, b)
 
 
 sub.defvjp(
@@ -54,17 +61,15 @@ sub.defvjp(
     lambda g, out, a, b: -unbroadcast(g, b),
     reads=(),
 )
-sub.defout(np.subtract)
 
 
-@primitive
+@elementwise(np.multiply)
 def mul(a: Array, b: Array) -> Array:
     """a · b. A primitive because nothing simpler multiplies element by element.
 
     >>> float(mul(2.0, 3.0))
     6.0
     """
-    return _elementwise(np.multiply, a, b)
 
 
 def times_to(g: Array, factor: Array, like: Array) -> Array:
@@ -82,17 +87,15 @@ mul.defvjp(
     lambda g, out, a, b: times_to(g, a, b),
     reads=("a", "b"),
 )
-mul.defout(np.multiply)
 
 
-@primitive
+@elementwise(np.true_divide)
 def div(a: Array, b: Array) -> Array:
     """a / b. A primitive because a · b⁻¹ rounds twice, and so differs from a quotient in the last digit.
 
     >>> float(div(3.0, 2.0))
     1.5
     """
-    return _elementwise(np.true_divide, a, b)
 
 
 div.defvjp(
@@ -100,7 +103,6 @@ div.defvjp(
     lambda g, out, a, b: times_to(-g, out, b) / b,
     reads=("b", "out"),
 )
-div.defout(np.true_divide)
 
 
 @primitive
@@ -133,112 +135,86 @@ def _compare_calls(new: Any, out: Array, a: Array, b: Array, *, how: str) -> lis
 compare.defout(_compare_calls)
 
 
-@primitive
+@elementwise(np.exp)
 def exp(x: Array) -> Array:
     """e to the power x. A primitive because no finite composition of the others is exp.
 
     >>> float(exp(0.0))
     1.0
     """
-    return np.exp(x, out=output_buffer(x))
 
 
 exp.defvjp(lambda g, out, x: mul(g, out), reads=("out",))
-exp.defout(np.exp)
 
 
-@primitive
+@elementwise(np.expm1)
 def expm1(x: Array) -> Array:
     """eˣ - 1. A primitive because for small x the difference loses its digits.
 
     >>> float(expm1(1e-20))
     1e-20
     """
-    return np.expm1(x, out=output_buffer(x))
 
 
-expm1.defvjp(
-    lambda g, out, x: mul(g, out + 1),
-    reads=("out",),
-)
-expm1.defout(np.expm1)
+expm1.defvjp(lambda g, out, x: mul(g, out + 1), reads=("out",))
 
 
-@primitive
+@elementwise(np.log)
 def log(x: Array) -> Array:
     """The natural logarithm. A primitive because it is the inverse of one.
 
     >>> float(log(1.0))
     0.0
     """
-    return np.log(x, out=output_buffer(x))
 
 
 log.defvjp(lambda g, out, x: g / x, reads=("x",))
-log.defout(np.log)
 
 
-@primitive
+@elementwise(np.log1p)
 def log1p(x: Array) -> Array:
     """log(1 + x). A primitive because for small x the sum loses the digits of x.
 
     >>> float(log1p(1e-20))
     1e-20
     """
-    return np.log1p(x, out=output_buffer(x))
 
 
-log1p.defvjp(
-    lambda g, out, x: g / (1 + x),
-    reads=("x",),
-)
-log1p.defout(np.log1p)
+log1p.defvjp(lambda g, out, x: g / (1 + x), reads=("x",))
 
 
-@primitive
+@elementwise(np.sqrt)
 def sqrt(x: Array) -> Array:
     """The square root. A primitive because the hardware rounds it correctly, which a power does not promise.
 
     >>> float(sqrt(9.0))
     3.0
     """
-    return np.sqrt(x, out=output_buffer(x))
 
 
 sqrt.defvjp(lambda g, out, x: g / (2 * out), reads=("out",))
-sqrt.defout(np.sqrt)
 
 
-@primitive
+@elementwise(np.sin)
 def sin(x: Array) -> Array:
     """The sine of an angle in radians. A primitive because no finite composition of the others is one.
 
     >>> float(sin(0.0))
     0.0
     """
-    return np.sin(x, out=output_buffer(x))
 
 
-@primitive
+@elementwise(np.cos)
 def cos(x: Array) -> Array:
     """The cosine of an angle in radians. A primitive because sin(x + π/2) rounds the angle; it is the slope of `sin`.
 
     >>> float(cos(0.0))
     1.0
     """
-    return np.cos(x, out=output_buffer(x))
 
 
-sin.defvjp(
-    lambda g, out, x: mul(g, cos(x)),
-    reads=("x",),
-)
-sin.defout(np.sin)
-cos.defvjp(
-    lambda g, out, x: -mul(g, sin(x)),
-    reads=("x",),
-)
-cos.defout(np.cos)
+sin.defvjp(lambda g, out, x: mul(g, cos(x)), reads=("x",))
+cos.defvjp(lambda g, out, x: -mul(g, sin(x)), reads=("x",))
 
 
 @primitive
@@ -251,24 +227,19 @@ def erf(x: Array) -> Array:
     return error_function(np.asarray(x))
 
 
-erf.defvjp(
-    lambda g, out, x: mul(g, exp(-(x * x)) * (2 / math.sqrt(math.pi))),
-    reads=("x",),
-)
+erf.defvjp(lambda g, out, x: mul(g, exp(-(x * x)) * (2 / math.sqrt(math.pi))), reads=("x",))
 
 
-@primitive
+@elementwise(np.tanh)
 def tanh(x: Array) -> Array:
     """The hyperbolic tangent. A primitive because (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) overflows for large |x|.
 
     >>> float(tanh(0.0))
     0.0
     """
-    return np.tanh(x, out=output_buffer(x))
 
 
 tanh.defvjp(lambda g, out, x: g * (1 - out * out), reads=("out",))
-tanh.defout(np.tanh)
 
 
 @primitive
@@ -322,7 +293,7 @@ relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out
 relu.defout(lambda new, out, x: [partial(np.maximum, x, zero_beside(x), out=out)])
 
 
-@primitive
+@elementwise(np.maximum)
 def maximum(a: Array, b: Array, *, ties: str = "share") -> Array:
     """The larger of a and b; NaN where either is. A primitive because a selection by comparison would lose NaNs.
 
@@ -332,10 +303,9 @@ def maximum(a: Array, b: Array, *, ties: str = "share") -> Array:
     >>> maximum(np.array([1.0, 5.0]), 3.0)
     array([3., 5.])
     """
-    return _elementwise(np.maximum, a, b)
 
 
-@primitive
+@elementwise(np.minimum)
 def minimum(a: Array, b: Array, *, ties: str = "share") -> Array:
     """The smaller of a and b; NaN where either is, and ties as in `maximum`.
 
@@ -344,7 +314,6 @@ def minimum(a: Array, b: Array, *, ties: str = "share") -> Array:
     >>> minimum(np.array([1.0, 5.0]), 3.0)
     array([1., 3.])
     """
-    return _elementwise(np.minimum, a, b)
 
 
 maximum.defvjp(
@@ -352,13 +321,11 @@ maximum.defvjp(
     lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, ">", ties, first=False, dtype=g.dtype)), b),
     reads=("a", "b"),
 )
-maximum.defout(np.maximum)
 minimum.defvjp(
     lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(a, b, "<", ties, first=True, dtype=g.dtype)), a),
     lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, "<", ties, first=False, dtype=g.dtype)), b),
     reads=("a", "b"),
 )
-minimum.defout(np.minimum)
 
 
 def _share(own: Array, other: Array, how: str, ties: str, first: bool, dtype: Any) -> Array:
