@@ -346,13 +346,14 @@ class _Totals(dict[Any, Any]):
         """Add the cotangent from one more use of a value."""
         if node not in self:
             self[node] = g
-        elif not isinstance(g, np.ndarray):
-            self[node] = self[node] + g
         else:
             total = self[node]
             out = total if node in self._sums else output_buffer(total, g)
-            self[node] = np.add(in_long_runs(total, g), in_long_runs(g, total), out=out)
-            self._sums.add(node)
+            if out is None:
+                self[node] = total + g
+            else:
+                self[node] = np.add(in_long_runs(total, out), in_long_runs(g, out), out=out)
+                self._sums.add(node)
 
 
 def _pull_back(node: Node, argnums: list[int], g: Array, totals: _Totals, wrap: Callable[..., Any] | None) -> None:
