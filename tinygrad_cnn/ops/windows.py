@@ -78,18 +78,35 @@ def _col2im_calls(
             places = _windows(out, (kernel_h, kernel_w), stride, dilation, writeable=True)
             calls.append(partial(np.copyto, places, windows))
         return calls
-    taps = itertools.product(range(kernel_h), range(kernel_w))
-    if stride == (1, 1):  # the first elements of all windows lie side by side: only beside them zeros are needed
-        p, q = next(taps)
-        calls.append(partial(np.copyto, out[:out_h, :, :out_w], windows[:, p, :, q]))
-        calls += [partial(out[:out_h, :, out_w:].fill, 0), partial(out[out_h:].fill, 0)]
+    # the elements that lie a step apart, which the same taps reach: side by side, so that they are added in long runs
+    for down, right in itertools.product(*map(range, stride)):
+        place = out[down :: stride[0], :, right :: stride[1]]
+        taps = [
+            (p * dilation[0] // stride[0], q * dilation[1] // stride[1], windows[:, p, :, q])
+            for p, q in itertools.product(range(kernel_h), range(kernel_w))
+            if p * dilation[0] % stride[0] == down and q * dilation[1] % stride[1] == right
+        ]
+        if stride == (1, 1) or not taps:
+            calls += _calls_that_add(taps, place)
+        else:
+            together = new(place.shape, out.dtype)
+            calls += [*_calls_that_add(taps, together), partial(np.copyto, place, together)]
+    return calls
+
+
+def _calls_that_add(taps: list[tuple[int, int, np.ndarray]], out: np.ndarray) -> list[Callable[[], Any]]:
+    """Arrays added up in `out`, each from a row and a column on, and zeros elsewhere."""
+    calls: list[Callable[[], Any]] = []
+    if taps and taps[0][:2] == (0, 0):  # only beside the first one zeros are needed
+        first = taps.pop(0)[2]
+        rows, _, columns, _ = first.shape
+        beside = out[:rows, :, columns:], out[rows:]
+        calls += [partial(np.copyto, out[:rows, :, :columns], first), *(partial(part.fill, 0) for part in beside)]
     else:
         calls.append(partial(out.fill, 0))
-    for p, q in taps:
-        rows = slice(p * dilation[0], p * dilation[0] + stride[0] * (out_h - 1) + 1, stride[0])
-        columns = slice(q * dilation[1], q * dilation[1] + stride[1] * (out_w - 1) + 1, stride[1])
-        part = out[rows, :, columns]
-        calls.append(partial(np.add, part, windows[:, p, :, q], part))
+    for row, column, tap in taps:
+        part = out[row : row + tap.shape[0], :, column : column + tap.shape[2]]
+        calls.append(partial(np.add, part, tap, part))
     return calls
 
 
