@@ -2,11 +2,13 @@
 
     python examples/benchmark.py                       all models, batches and frameworks, three rounds
     python examples/benchmark.py --models lenet --batches 64 --rounds 5 --json lenet.json
+    python examples/benchmark.py --networks            other people's networks, at a small and a large batch
+    python examples/benchmark.py --layers              one layer at a time, forward and backward
     python examples/benchmark.py --scaling             how time and memory grow with the batch, the images, the depth
 
 Each measurement runs in a process of its own, as two frameworks in one process slow each other down with their threads;
-and the frameworks take turns, as machines are faster at one time than at another. benchmark_step.py has the programs
-that are measured, benchmark.md the results.
+and the frameworks take turns, as machines are faster at one time than at another. benchmark_step.py and
+benchmark_networks.py have the programs that are measured, benchmark.md the results.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark_networks import LAYERS, NETWORKS, SIZES
 from benchmark_step import FRAMEWORKS, Layers
 from rich import box
 from rich.console import Console
@@ -38,6 +41,7 @@ import tinygrad_cnn
 from tinygrad_cnn.commands import machine
 
 STEP = Path(__file__).with_name("benchmark_step.py")
+PYTORCHS_NAMES = Path(__file__).with_name("benchmark_networks.py")  # programs for frameworks with PyTorch's names
 WORKS = {"train": "training step", "infer": "inference"}
 GROWING = {"train_min_ms": "ms", "peak_MB": "MB"}
 AGREE = 1e-5  # relative difference of losses: more than float32 rounds away, less than any step changes
@@ -79,9 +83,9 @@ SCALING: dict[str, dict[int, dict[str, Any]]] = {
 }
 
 
-def measured(what: str, framework: str, **arguments: Any) -> dict[str, Any]:
-    """What `benchmark_step.measure` returns for these arguments, in a process of its own."""
-    command = [sys.executable, str(STEP), json.dumps({"framework": framework, **arguments})]
+def measured(what: str, framework: str, program: Path = STEP, **arguments: Any) -> dict[str, Any]:
+    """What `measure` of the program returns for these arguments, in a process of its own."""
+    command = [sys.executable, str(program), json.dumps({"framework": framework, **arguments})]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"benchmark.py: {framework} failed on {what}, see above; --frameworks names those to measure")
@@ -104,31 +108,45 @@ def summarized(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {**times, "peak_MB": min(run["peak"] for run in runs) / 1e6}
 
 
+def cases(options: argparse.Namespace) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is compared: the arguments of `measured`, by a name and a size."""
+    if options.layers:
+        return {
+            (name, "×".join(map(str, size))): {"program": PYTORCHS_NAMES, "layer": name, "size": size}
+            for name, size in product(LAYERS, SIZES)
+        }
+    if options.networks:
+        return {
+            (name, str(batch)): {"program": PYTORCHS_NAMES, "network": name, "batch": batch}
+            for name, (_, batches) in NETWORKS.items()
+            for batch in batches
+        }
+    models = product(options.models, options.batches)
+    return {(name, str(batch)): {"layers": MODELS[name], "batch": batch} for name, batch in models}
+
+
 def compare(options: argparse.Namespace) -> dict[str, Any]:
-    """A row for each model, batch and framework, and the ratios of the first framework's medians to the others'."""
-    cases = list(product(options.models, options.batches, options.frameworks))
-    results: dict[tuple[str, int, str], list[dict[str, Any]]] = {case: [] for case in cases}
+    """A row for each case and framework, and the ratios of the first framework's medians to the others'."""
+    compared = cases(options)
+    results: dict[tuple[str, str, str], list[dict[str, Any]]] = {
+        (*case, framework): [] for case in compared for framework in options.frameworks
+    }
     ours, *peers = options.frameworks
-    for model, batch, framework in in_turns(cases, options.rounds):
-        what = f"{model} at batch {batch}"
-        parallel = framework == "tinygrad_cnn" and batch >= PARALLEL.get(model, batch + 1)
-        run = measured(
-            what,
-            framework,
-            layers=MODELS[model],
-            batch=batch,
-            seconds=options.seconds,
-            **({"parallel": True} if parallel else {}),
-        )
-        results[model, batch, framework].append(run)
-        check_agreement(what, {ours: results[model, batch, ours][0]["losses"], framework: run["losses"]})
+    for model, size, framework in in_turns(list(results), options.rounds):
+        arguments = compared[model, size]
+        what = f"{model} at {size}"
+        if framework == "tinygrad_cnn" and arguments.get("batch", 0) >= PARALLEL.get(model, math.inf):
+            arguments = {**arguments, "parallel": True}
+        run = measured(what, framework, seconds=options.seconds, **arguments)
+        results[model, size, framework].append(run)
+        check_agreement(what, {ours: results[model, size, ours][0]["losses"], framework: run["losses"]})
     rows = [
-        {"model": model, "batch": batch, "framework": framework, **summarized(runs)}
-        for (model, batch, framework), runs in results.items()
+        {"model": model, "size": size, "framework": framework, **summarized(runs)}
+        for (model, size, framework), runs in results.items()
     ]
     ratios = [
-        {"model": model, "batch": batch, "framework": row["framework"], **ratio(first, row)}
-        for model, batch, (first, *others) in by_case(rows)
+        {"model": model, "size": size, "framework": row["framework"], **ratio(first, row)}
+        for model, size, (first, *others) in by_case(rows)
         for row in others
     ]
     means = {peer: geometric_mean([row for row in ratios if row["framework"] == peer]) for peer in peers}
@@ -151,35 +169,35 @@ def geometric_mean(ratios: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {work: statistics.geometric_mean(row[work] for row in ratios) for work in WORKS}
 
 
-def by_case(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
-    """The rows of each model and batch."""
-    for (model, batch), group in groupby(rows, key=lambda row: (row["model"], row["batch"])):
-        yield model, batch, list(group)
+def by_case(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """The rows of each case."""
+    for (model, size), group in groupby(rows, key=lambda row: (row["model"], row["size"])):
+        yield model, size, list(group)
 
 
 def show_comparison(results: dict[str, Any], console: Console) -> None:
     frameworks = list(dict.fromkeys(row["framework"] for row in results["rows"]))
     for work, title in WORKS.items():
-        table = new_table(f"{title}, ms: median (shortest)", "model", "batch", *frameworks)
-        for model, batch, rows in by_case(results["rows"]):
+        table = new_table(f"{title}, ms: median (shortest)", "model", "size", *frameworks)
+        for model, size, rows in by_case(results["rows"]):
             times = [f"{digits(row[f'{work}_median_ms'])} ({digits(row[f'{work}_min_ms'])})" for row in rows]
-            table.add_row(model, str(batch), *times)
+            table.add_row(model, size, *times)
         console.print(table)
     ours, *peers = frameworks
     if peers:
-        table = new_table(f"{ours} / others, medians: training step, inference", "model", "batch", *peers)
-        for model, batch, rows in by_case(results["ratios"]):
-            table.add_row(model, str(batch), *map(both, rows))
+        table = new_table(f"{ours} / others, medians: training step, inference", "model", "size", *peers)
+        for model, size, rows in by_case(results["ratios"]):
+            table.add_row(model, size, *map(both, rows))
         table.add_section()
         table.add_row("geometric mean", "", *map(both, results["geometric_means"].values()))
         console.print(table)
-    in_parts = ", ".join(f"{model} from batch {batch} on" for model, batch in PARALLEL.items())
-    if "tinygrad_cnn" in frameworks:
-        console.print(f"tinygrad_cnn runs {in_parts} in nn.DataParallel\n", highlight=False)
-    largest = max(row["batch"] for row in results["rows"])
-    table = new_table("memory of training at its peak, compiling included, MB", "model", "batch", *frameworks)
-    for model, batch, rows in by_case(row for row in results["rows"] if row["batch"] == largest):
-        table.add_row(model, str(batch), *(digits(row["peak_MB"]) for row in rows))
+    in_parts = [f"{model} from batch {batch} on" for model, batch in PARALLEL.items()]
+    if "tinygrad_cnn" in frameworks and any(row["model"] in PARALLEL for row in results["rows"]):
+        console.print(f"tinygrad_cnn runs {', '.join(in_parts)} in nn.DataParallel\n", highlight=False)
+    table = new_table("memory of training at its peak, compiling included, MB", "model", "size", *frameworks)
+    for model, group in groupby(by_case(results["rows"]), key=lambda case: case[0]):
+        *_, (_, size, rows) = group
+        table.add_row(model, size, *(digits(row["peak_MB"]) for row in rows))
     console.print(table)
 
 
@@ -284,7 +302,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=installed,
         help="the first is compared with each of the others (all that are installed)",
     )
-    parser.add_argument(
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--networks", action="store_true", help="instead: other people's networks, with AdamW")
+    others.add_argument("--layers", action="store_true", help="instead: one layer at a time, forward and backward")
+    others.add_argument(
         "--scaling",
         action="store_true",
         help="instead: how time and memory of the first framework grow with the batch, the image and the depth",
@@ -295,6 +316,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.scaling:
         del options.frameworks[1:]
+    if options.layers or options.networks:
+        options.frameworks = [name for name in options.frameworks if name in ("tinygrad_cnn", "torch")]
     console = Console(width=None if sys.stdout.isatty() else 110)
     found = surroundings(options.frameworks)
     show_surroundings(found, console)

@@ -115,28 +115,36 @@ NETWORKS: dict[str, tuple[Callable[[Any], Any], tuple[int, int]]] = {
 
 
 def measure(framework: str, seconds: float = 1.0, **case: Any) -> dict[str, Any]:
-    """In this process: the times of all steps, the memory they took, and numbers that every framework must agree on.
+    """In this process: the times of all steps and inferences, the memory, and numbers that frameworks must agree on.
 
     Args:
         framework: "tinygrad_cnn" or "torch".
-        seconds: how long steps are timed.
+        seconds: how long steps are timed; inferences half as long.
         case: `layer` and `size`, a step being forward and backward; or `network` and `batch`, a step being forward,
             loss, backward and AdamW.
 
     Returns:
-        `train`, the seconds of each step; `peak`, the bytes by which they raised the peak of memory; `losses`.
+        As `benchmark_step.measure`; `losses` of a layer are means of its output and of its gradients.
     """
     torch = importlib.import_module(framework)
     nn = importlib.import_module(f"{framework}.nn")
-    step, results = layer_step(torch, nn, **case) if "layer" in case else network_step(torch, nn, **case)
+    step, infer, results = layer_step(torch, nn, **case) if "layer" in case else network_step(torch, nn, **case)
     before = memory("VmRSS")
     for _ in range(WARM_UP):
         step()
     losses = results()
-    return {"losses": losses, "train": timed(step, seconds), "peak": memory("VmHWM") - before}
+    times = {"train": timed(step, seconds)}
+    peak = memory("VmHWM") - before
+    with torch.no_grad():
+        infer()
+        times["infer"] = timed(infer, seconds / 2)
+    return {"losses": losses, "peak": peak, **times}
 
 
-def layer_step(torch: Any, nn: Any, layer: str, size: tuple[int, int, int]) -> tuple[Any, Any]:
+Work = tuple[Callable[[], Any], Callable[[], Any], Callable[[], list[float]]]  # a step, an inference, what they gave
+
+
+def layer_step(torch: Any, nn: Any, layer: str, size: tuple[int, int, int]) -> Work:
     """Forward and backward of one layer, its images and cotangent lying in memory as they do inside a network."""
     n, channels, side = size
     random = np.random.default_rng(0)
@@ -152,13 +160,14 @@ def layer_step(torch: Any, nn: Any, layer: str, size: tuple[int, int, int]) -> t
         module(x).backward(g)
 
     def results() -> list[float]:
-        weights = [(p.grad * p).sum().item() for p in module.parameters()]
-        return [(module(x) * g).sum().item(), (x.grad * x).sum().item(), (x.grad * x.grad).sum().item(), *weights]
+        out = module(x)
+        means = [(grad * grad).mean().item() for grad in (x.grad, *(p.grad for p in module.parameters()))]
+        return [(out * out).mean().item(), *means]
 
-    return step, results
+    return step, lambda: module(x), results
 
 
-def network_step(torch: Any, nn: Any, network: str, batch: int) -> tuple[Any, Any]:
+def network_step(torch: Any, nn: Any, network: str, batch: int) -> Work:
     """A training step with AdamW: the cross-entropy of ten classes, or how far an autoencoder's images are off."""
     functional, optim = (importlib.import_module(f"{torch.__name__}.{name}") for name in ("nn.functional", "optim"))
     random = np.random.default_rng(0)
@@ -177,7 +186,7 @@ def network_step(torch: Any, nn: Any, network: str, batch: int) -> tuple[Any, An
         if len(losses) < WARM_UP:
             losses.append(loss.item())
 
-    return step, lambda: losses
+    return step, lambda: model(images), lambda: losses
 
 
 def with_weights(torch: Any, module: Any, random: np.random.Generator) -> Any:

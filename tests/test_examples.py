@@ -28,7 +28,7 @@ ENDS_IN = {
 
 
 def test_every_example_is_run():
-    others = {"mnist.py", "benchmark.py", "benchmark_step.py"}
+    others = {"mnist.py", "benchmark.py", "benchmark_step.py", "benchmark_networks.py"}
     results = {"results.py", "results_rows.py", "results_report.py", "results_naive.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == {*ENDS_IN, *others, *results}
 
@@ -62,7 +62,7 @@ def test_benchmark(tmp_path):
     for title in ("training step, ms", "inference, ms", "memory of training"):
         assert title in done.stdout
     out = json.loads((tmp_path / "out.json").read_text())
-    assert [(row["model"], row["batch"]) for row in out["rows"]] == [("simple", 2), ("lenet", 2)]
+    assert [(row["model"], row["size"]) for row in out["rows"]] == [("simple", "2"), ("lenet", "2")]
     assert all(
         0 < row[f"{work}_min_ms"] <= row[f"{work}_median_ms"] for row in out["rows"] for work in ("train", "infer")
     )
@@ -88,7 +88,7 @@ def test_the_benchmark_compares(benchmark, monkeypatch, capsys, tmp_path):
     assert turns == 4 * [*speeds]  # two batches in each of two rounds
     assert out["geometric_means"]["torch"] == pytest.approx({"train": 2, "infer": 2})
     assert out["geometric_means"]["jax"] == pytest.approx({"train": 0.25, "infer": 0.25})
-    assert [row["batch"] for row in out["ratios"]] == [1, 1, 4, 4]
+    assert [row["size"] for row in out["ratios"]] == ["1", "1", "4", "4"]
     printed = capsys.readouterr().out
     assert re.search(r"lenet +1 +4\.00 \(2\.00\) +2\.00 \(1\.00\) +16\.0 \(8\.00\)", printed)  # median and shortest
     assert re.search(r"geometric mean +2\.00, 2\.00 +0\.25, 0\.25", printed)
@@ -105,8 +105,44 @@ def test_the_benchmark_refuses_to_compare_what_differs(benchmark, monkeypatch):
     monkeypatch.setattr(benchmark, "version", lambda name: "1.0")
     result = {"train": [1.0], "infer": [1.0], "peak": 1.0}
     monkeypatch.setattr(benchmark, "measured", lambda what, framework, **_: {**result, "losses": losses[framework]})
-    with pytest.raises(SystemExit, match="lenet at batch 7"):
+    with pytest.raises(SystemExit, match="lenet at 7"):
         benchmark.main(["--models", "lenet", "--batches", "7"])
+
+
+def test_layers_and_networks_can_be_compared(benchmark, monkeypatch, capsys):
+    seen = {}
+
+    def measured(what, framework, program, **arguments):
+        seen[what] = arguments
+        return {"train": [1.0], "infer": [1.0], "peak": 1e6, "losses": [1.0]}
+
+    monkeypatch.setattr(benchmark, "measured", measured)
+    for option in ("--layers", "--networks"):
+        benchmark.main([option, "--rounds", "1", "--frameworks", "tinygrad_cnn"])
+    assert {case["layer"] for case in seen.values() if "layer" in case} == set(benchmark.LAYERS)
+    assert {case["network"] for case in seen.values() if "network" in case} == set(benchmark.NETWORKS)
+    assert re.search(r"depthwise 3×3 +32×64×16 +1000 \(1000\)", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("layer", ["3×3", "batch norm", "max pool"])
+def test_a_layer_is_measured(benchmark, layer):
+    size = (2, 4, 8)
+    run = benchmark.measured("it", "tinygrad_cnn", benchmark.PYTORCHS_NAMES, layer=layer, size=size, seconds=0)
+    assert run["train"] and run["infer"] and all(np.isfinite(run["losses"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["layers", "networks"])
+def test_layers_and_networks_compute_what_pytorch_computes(benchmark, case):
+    if not importlib.util.find_spec("torch"):
+        pytest.skip("torch is not installed")
+    small = [{"layer": name, "size": (2, 8, 8)} for name in benchmark.LAYERS]
+    for arguments in small if case == "layers" else [{"network": name, "batch": 2} for name in benchmark.NETWORKS]:
+        runs = {
+            framework: benchmark.measured("it", framework, benchmark.PYTORCHS_NAMES, **arguments, seconds=0)["losses"]
+            for framework in ("tinygrad_cnn", "torch")
+        }
+        benchmark.check_agreement(str(arguments), runs)
 
 
 TINY = [
