@@ -13,7 +13,7 @@ import pytest
 import tinygrad_cnn
 from tinygrad_cnn import Tensor, data
 from tinygrad_cnn.__main__ import main
-from tinygrad_cnn.book import runs, writing
+from tinygrad_cnn.book import picture, runs, writing
 from tinygrad_cnn.book.book import book
 from tinygrad_cnn.book.chapters import CHAPTERS, draw
 from tinygrad_cnn.book.lenet import trained
@@ -250,3 +250,19 @@ def test_the_command_writes_it(tmp_path, capsys):
     assert "book.html" in capsys.readouterr().out
     assert (tmp_path / "book.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert main(["book", "--file", str(tmp_path / "missing" / "book.html"), "--no-open"]) == 1
+
+
+def test_the_picture_that_moves_is_up_to_date_and_small(tmp_path):
+    assert main(["book", "--svg", str(tmp_path / "loom.svg")]) == 0
+    text = (tmp_path / "loom.svg").read_text("utf-8")
+    assert text == (PACKAGE.parent / "examples" / "loom.svg").read_text("utf-8")
+    assert len(text.encode()) < 60_000
+    assert "<script" not in text and "href" not in text
+
+
+def test_the_numbers_of_the_picture_end_as_the_engines():
+    figure = picture.convolution()
+    text = picture.picture()
+    steady = re.findall(r'<g class="(?:s\d+)?">(?:<rect[^>]*>)?<text[^>]*>([^<]*)</text>', text)
+    expected = [number for panel in figure["panels"] for kind in ("value", "gradient") for number in panel[kind]]
+    assert sorted(float(x.replace("−", "-")) for x in steady) == sorted(expected)

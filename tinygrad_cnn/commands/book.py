@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..book.book import book
+from ..book.picture import picture
 from ..checkpoint import atomic_write
 from .errors import UserError
 
@@ -17,18 +18,26 @@ from .errors import UserError
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `book`."""
     parser.add_argument("--file", help="write it here; by default into the folder for temporary files")
+    parser.add_argument("--svg", metavar="FILE", help="write only a figure that moves, for a README")
     parser.add_argument("--no-open", action="store_true", help="do not open it in the browser")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Write the page and open it."""
+    if options.svg:
+        _write(Path(options.svg), picture(), console)
+        return
     path = Path(options.file or Path(tempfile.gettempdir()) / "tinygrad_cnn_book.html")
+    _write(path, book(), console)
+    if not options.no_open and not webbrowser.open(path.resolve().as_uri()):
+        console.print("No browser was found to open it: open the file in one.")
+
+
+def _write(path: Path, text: str, console: Console) -> None:
     try:
         with atomic_write(path) as file:
-            file.write(book().encode())
+            file.write(text.encode())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
     console.print(f"written to {path}", highlight=False, soft_wrap=True)
-    if not options.no_open and not webbrowser.open(path.resolve().as_uri()):
-        console.print("No browser was found to open it: open the file in one.")
