@@ -23,6 +23,7 @@ from .carry import Axes, length
 from .graph_view import GraphView, Layer
 from .primitives import meaning, written
 from .rules import Draft, is_unread, simplified
+from .spelling import splits
 from .stand_ins import StandIn
 from .terms import Term, constant, is_transposition, parts_of, rewritten
 from .textbook import TEXTBOOK
@@ -145,6 +146,8 @@ def _fold(term: Term) -> Term:
     """Without what only rearranges: reshapes, and permutations other than transpositions."""
     term = simplified(term)
     primitive, args = term.primitive, term.args
+    if primitive is ops.reshape and splits(term):  # the axes that are then added up would be unknown
+        return term
     if primitive in (ops.reshape, ops.permute, ops.broadcast_to) and not is_transposition(term):
         return args[0]
     if primitive is ops.add and written(args[0]) == written(args[1]):  # two uses of one value
