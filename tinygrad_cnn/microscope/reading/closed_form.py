@@ -62,7 +62,7 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     >>> closed_form(view, view.layers[0]).lines()
     ['dW = dYᵀ · X', 'db = Σ_{N} dY']
     """
-    draft, names = Draft(), _names(view, layer)
+    draft, names = Draft(), names_of_inputs(view, layer)
     given = {
         origin: draft.stand_in(Term(name, axes=view.axes.axes(origin, layer)), view.values[origin])
         for origin, name in names.items()
@@ -97,7 +97,7 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     return ClosedForm(layer, formulas, where, again is not None)
 
 
-def _names(view: GraphView, layer: Layer) -> dict[Origin, str]:
+def names_of_inputs(view: GraphView, layer: Layer) -> dict[Origin, str]:
     """What enters a layer, and the letters of the textbook for it: X, W (w if it is a vector), b."""
     names: dict[Origin, str] = {}
     for origin in view.inputs_of(layer):

@@ -100,6 +100,7 @@ TABLE: dict[Primitive, Meaning] = {
     ),
     ops.sigmoid: Meaning(text=spelling.call("σ")),
     ops.maximum: Meaning(carry.broadcast, spelling.call("max")),
+    ops.minimum: Meaning(carry.broadcast, spelling.call("min")),
     ops.where: Meaning(carry.broadcast),
     ops.compare: Meaning(carry.broadcast, spelling.compared),
     ops.winners: Meaning(text=spelling.won),
