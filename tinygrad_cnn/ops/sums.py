@@ -19,6 +19,7 @@ from ..engine.memory import from_outermost, inverse
 products_with_ones = True
 
 LARGE = 1 << 12  # elements; below, NumPy's own sum is as fast
+FEW = 4  # elements for which a product is not worthwhile
 RUN = 1 << 9  # elements that BLAS adds one after another, where it can be chosen: NumPy halves, and rounds less often
 
 
@@ -70,8 +71,9 @@ def sum_over(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
         total = x.reshape(-1, run) @ _ones(run, x.dtype)
         return _add_up(total.reshape(*outer, rows), layout)
     rows, run = _rows(outer[-1])
-    total = _ones(run, x.dtype) @ x.reshape(*outer[:-1], rows, run, last)
-    return _add_up(total, layout)
+    x = x.reshape(-1, run, last)
+    total = _ones(run, x.dtype) @ x if run > FEW else np.einsum("ijk->ik", x)
+    return _add_up(total.reshape(*outer[:-1], rows, last), layout)
 
 
 def sum_of_products(a: np.ndarray, b: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
@@ -90,7 +92,8 @@ def sum_of_products(a: np.ndarray, b: np.ndarray, axis: tuple[int, ...]) -> np.n
 
 def _add_up(total: np.ndarray, layout: _Layout) -> np.ndarray:
     """What is left of each block that is added up, of which there is little, added up as well, and more precisely."""
-    total = np.add.reduce(total, axis=layout.added, dtype=np.float64).astype(total.dtype)
+    if math.prod(total.shape[block] for block in layout.added) > 1:
+        total = np.add.reduce(total, axis=layout.added, dtype=np.float64).astype(total.dtype)
     return total.reshape(layout.kept).transpose(layout.back)
 
 
