@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, manual_seed, ops, optim
+from tinygrad_cnn import Tensor, manual_seed, nn, ops, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine import memory
 from tinygrad_cnn.models import MODELS
@@ -70,6 +70,34 @@ def test_a_step_takes_no_more_memory_than_it_did(own_buffers, name, held, in_all
     found_in_all = memory.idle_bytes() / batch
     found_held = found_in_all - idle / batch
     assert found_held < held and found_in_all < in_all, (found_held, found_in_all)
+
+
+@pytest.mark.parametrize(
+    "layer, forward, backward",
+    # how often the images are written to memory, by results that are as large: each is one pass, and there is no clock
+    [
+        (nn.Conv2d(16, 16, 3, padding=1), 9.5, 5.7),  # columns of 3, rows of products of 3, their sum, padding and bias
+        (nn.Conv2d(16, 16, 1), 2, 4),
+        (nn.Conv2d(16, 16, 3, padding=1, groups=16), 3.3, 3.8),
+        (nn.BatchNorm2d(16), 3, 4),
+        (nn.GroupNorm(4, 16), 3, 4),
+        (nn.ReLU(), 1, 1),
+        (nn.SiLU(), 2, 3),
+        (nn.MaxPool2d(2), 0.75, 2.3),
+        (nn.AvgPool2d(2), 0.25, 1),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, nn.Module) else "",
+)
+def test_a_layer_writes_its_images_no_more_often_than_it_did(own_buffers, monkeypatch, layer, forward, backward):
+    lent = []
+    lend = memory._Buffers.lend
+    monkeypatch.setattr(memory._Buffers, "lend", lambda self, *args: lent.append(args[-1]) or lend(self, *args))
+    images = np.random.default_rng(0).random((32, 16, 32, 32), np.float32).transpose(3, 1, 0, 2)  # as inside a network
+    x = Tensor(images, requires_grad=True)
+    out = layer(x)
+    written = sum(lent)
+    out.backward(Tensor(np.ones(out.shape, np.float32)))
+    assert written <= forward * images.nbytes and sum(lent) - written <= backward * images.nbytes
 
 
 def test_switched_off_it_makes_none(fresh_memory):
