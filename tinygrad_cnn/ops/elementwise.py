@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, Primitive, primitive
-from ..engine.memory import in_long_runs, output_buffer
+from ..engine.memory import from_outermost, in_long_runs, in_order_of, output_buffer
 from .broadcasting import unbroadcast
 from .error_function import error_function
 from .sums import sum_of_products
@@ -290,7 +290,13 @@ def zero_beside(x: Array) -> Any:
 
 
 relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
-relu.defout(lambda new, out, x: [partial(np.maximum, x, zero_beside(x), out=out)])
+relu.defout(lambda new, out, x: [partial(np.maximum, x, _zeros_beside(x), out=out)])
+
+
+def _zeros_beside(x: Array) -> Array:
+    """Zeros along the two innermost axes in memory: NumPy compares arrays in half the time that a number takes."""
+    closest = from_outermost(x.strides)[-2:]
+    return in_order_of(x[(*(slice(None if axis in closest else 1) for axis in range(x.ndim)), ...)], np.zeros)
 
 
 @elementwise(np.maximum)

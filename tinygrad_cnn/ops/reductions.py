@@ -85,18 +85,13 @@ def _winners_calls(
     def in_any_case() -> None:
         np.copyto(out, winners.function(x, largest, axis=axis, ties=ties))
 
-    if ties != "first" or not _has_few(x, axis):
-        return [in_any_case]
-    calls = _first_winners_calls(new, out, x, largest.reshape(with_ones(x.shape, axis)), axis)
-
-    def unless_undefined() -> None:
+    def if_undefined() -> None:
         if np.isnan(np.minimum.reduce(largest, axis=None)):
             in_any_case()
-        else:
-            for call in calls:
-                call()
 
-    return [unless_undefined]
+    if ties != "first" or not _has_few(x, axis):
+        return [in_any_case]
+    return [*_first_winners_calls(new, out, x, largest.reshape(with_ones(x.shape, axis)), axis), if_undefined]
 
 
 winners.defout(_winners_calls)

@@ -55,6 +55,11 @@ def _layout_if_large(x: np.ndarray, axis: tuple[int, ...]) -> _Layout | None:
     return layout if layout.added and x.transpose(layout.order).flags.c_contiguous else None
 
 
+def with_products(x: np.ndarray, axis: tuple[int, ...]) -> bool:
+    """Whether `sum_over` takes products with ones."""
+    return _layout_if_large(x, axis) is not None
+
+
 def sum_over(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
     """The sum over the axes `axis`, which stay with length one.
 

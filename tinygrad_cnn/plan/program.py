@@ -7,15 +7,19 @@ is the call of NumPy's function with its arrays, and of a permutation or a resha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..engine.memory import empty, inverse
+from ..ops.threads import number_of_threads, one_thread
 from .layout import Need, places
+from .parts import in_parts
 from .passes import drop_unneeded, in_order, merge_equal
 from .tape import Argument, Aside, Backward, Constant, Cotangent, External, Line, Source, Spec, Step, Tape
+from .threads import run_parts
 
 Key = tuple[int, tuple[int, ...]]  # of a backward pass: the output, and the leaves whose gradients are wanted
 Call = Callable[[], Any]
@@ -94,7 +98,9 @@ class Program:
             begin = next(remaining)
             return block[begin : begin + size]
 
-        return Bound(self, allocate)
+        bound = Bound(self, allocate)
+        bound.use_threads(number_of_threads())
+        return bound
 
 
 class Bound:
@@ -114,6 +120,7 @@ class Bound:
         for slot, source in program.sources.items():
             self._bind_source(slot, source)
         self.calls: list[list[Call]] = []
+        self.in_parts = False
         self._line = 0
         for part in program.parts:
             self.calls.append([call for line in part for call in self._bind_line(line)])
@@ -182,16 +189,24 @@ class Bound:
             np.copyto(array, given[position])
         for array, tensor in self._read:
             np.copyto(array, tensor._array)
-        for call in self.calls[0]:
-            call()
+        self._run(0)
         return [np.array(self.arrays[slot]) for slot in self.program.wanted[0]]  # type: ignore[index]
+
+    def use_threads(self, count: int) -> None:
+        """Cut what is worth it into parts for several threads."""
+        self.calls = [in_parts(part, count) for part in self.calls]
+        self.in_parts = any(getattr(call, "func", None) is run_parts for part in self.calls for call in part)
+
+    def _run(self, position: int) -> None:
+        with one_thread() if self.in_parts else nullcontext():  # BLAS's own threads would be in the way
+            for call in self.calls[position]:
+                call()
 
     def backward(self, position: int, output: int, g: np.ndarray) -> list[np.ndarray | None]:
         """The cotangents of the leaves, in arrays that the next call overwrites."""
         for array in self._begun[output]:
             np.copyto(array, g)
-        for call in self.calls[position]:
-            call()
+        self._run(position)
         return [None if slot is None else self.arrays[slot] for slot in self.program.wanted[position]]
 
 

@@ -1,0 +1,171 @@
+"""Calls in parts give what whole calls give, to rounding, and no part waits for another one that needs it."""
+
+import os
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+from references import fixed
+
+from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, optim
+from tinygrad_cnn import functional as F
+from tinygrad_cnn.plan import parts as plan_parts
+from tinygrad_cnn.plan import program
+from tinygrad_cnn.plan.parts import cut, in_parts
+from tinygrad_cnn.plan.threads import run_parts
+
+
+def cases():
+    """Calls, each with the array that it writes into."""
+    x, y, row = fixed((4, 6)), fixed((4, 6), 2), fixed((6,), 3)
+    turned, out = x.T, np.zeros((4, 6))
+    batch, other = fixed((4, 3, 5)), fixed((4, 5, 2))
+    yield partial(np.exp, x, out=out), out
+    yield partial(np.add, x, row, out=np.zeros((4, 6))), None
+    yield partial(np.multiply, x, 2.0, out=np.zeros((4, 6))), None
+    yield partial(np.maximum, x[:, :1], y, out=np.zeros((4, 6))), None
+    yield partial(np.subtract, turned, y.T, out=np.zeros((4, 6)).T), None
+    yield partial(np.less, x, y, out=np.zeros((4, 6), bool)), None
+    yield partial(np.copyto, np.zeros((4, 6)), row), None
+    yield partial(np.copyto, np.zeros((4, 6), int), x, "unsafe"), None
+    yield partial(np.matmul, batch, other, np.zeros((4, 3, 2))), None
+    yield partial(np.matmul, batch[:1], other, np.zeros((4, 3, 2))), None
+    yield partial(np.matmul, batch[0], other, np.zeros((4, 3, 2))), None
+    yield partial(np.matmul, x, y.T, np.zeros((4, 4))), None
+    yield partial(np.matmul, row[None], y.T, np.zeros((1, 4))), None
+    yield partial(np.add.reduce, batch, (1,), None, np.zeros((4, 1, 5)), True), None
+    yield partial(np.maximum.reduce, batch, (0, 2), None, np.zeros((1, 3, 1)), True), None
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("call", [call for call, _ in cases()])
+def test_the_parts_of_a_call_are_the_call(call, count):
+    parts = cut(call, count)
+    outs = [one for one in (*call.args, *call.keywords.values()) if isinstance(one, np.ndarray)]
+    out = call.keywords.get("out", call.args[0] if call.func is np.copyto else outs[-1])
+    call()
+    expected = out.copy()
+    out[...] = 0
+    assert parts is not None and len(parts) == count
+    for i, part in enumerate(parts):
+        for other in parts[:i]:
+            assert not np.shares_memory(part.out, other.out)
+        part.call()
+    np.testing.assert_allclose(out, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        len,
+        partial(np.exp, fixed(()), out=np.zeros(())),
+        partial(np.exp, fixed((1, 1)), out=np.zeros((1, 1))),
+        partial(np.matmul, fixed((3,)), fixed((3,)), np.zeros(())),
+        partial(np.add.reduce, fixed((4,)), (0,), None, np.zeros((1,)), True),
+        partial(np.copyto, np.zeros(4), 1.0, where=np.ones(4, bool)),
+    ],
+)
+def test_what_cannot_be_cut(call):
+    assert cut(call, 2) is None
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Everything that can be cut is worth it, by three threads."""
+    monkeypatch.setattr(plan_parts, "WORTH", 0)
+    monkeypatch.setattr(program, "number_of_threads", lambda: 3)
+
+
+def test_calls_go_together_only_if_their_parts_are_independent(always):
+    x, y, z = (np.ones((6, 4)) for _ in range(3))
+    add = partial(np.add, x, 1.0, out=y)
+    assert len(in_parts([add, partial(np.exp, y, out=z)], 3)) == 1
+    assert len(in_parts([add, partial(np.exp, y[::-1], out=z)], 3)) == 2  # needs what another part writes
+    assert len(in_parts([add, partial(np.exp, y[:-1], out=z[:-1])], 3)) == 2  # some of it
+    assert len(in_parts([partial(np.exp, y[::-1], out=z), add], 3)) == 2  # overwrites what another part needs
+    assert len(in_parts([add, len, partial(np.exp, y, out=z)], 3)) == 3
+
+
+def test_what_is_little_work_is_not_cut():
+    x, y = np.ones((6, 4)), np.ones((6, 4))
+    call = partial(np.add, x, 1.0, out=y)
+    assert in_parts([call], 2) == [call]
+    assert in_parts([call], 1) == [call]
+
+
+def test_parts_are_made_at_the_same_time_with_the_errors_of_the_caller():
+    together = threading.Barrier(3, timeout=10)
+    run_parts([[together.wait], [together.wait], [together.wait]])
+    large, out = np.full(3, 1e3), np.zeros(3)
+    overflow = partial(np.exp, large, out=out)
+    with np.errstate(over="ignore"):
+        run_parts([[overflow], [overflow]])
+    for parts in ([[overflow], [partial(np.exp, 0.0)]], [[partial(np.exp, 0.0)], [overflow]]):
+        with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+            run_parts(parts)
+    run_parts([[together.wait], [together.wait], [together.wait]])  # nothing is left behind
+
+
+def test_who_finds_the_helpers_busy_makes_all_parts_itself():
+    made = []
+    run_parts([[partial(run_parts, [[partial(made.append, 1)], [partial(made.append, 2)]])], [partial(made.append, 3)]])
+    assert sorted(made) == [1, 2, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_has_helpers_of_its_own():
+    made = []
+    run_parts([[partial(made.append, 1)], [partial(made.append, 2)]])
+    child = os.fork()
+    if child == 0:
+        run_parts([[partial(made.append, 3)], [partial(made.append, 4)]])
+        os._exit(0 if len(made) == 4 else 1)
+    for _ in range(100):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert status == 0
+            return
+        threading.Event().wait(0.1)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    pytest.fail("the forked process hangs")
+
+
+def test_training_in_parts_is_that_of_the_whole(always):
+    random = np.random.default_rng(0)
+    batches = [(random.random((8, 1, 12, 12), np.float32), random.integers(0, 10, 8)) for _ in range(5)]
+
+    def train(wrap):
+        manual_seed(0)
+        model = nn.Sequential(
+            *(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(4, 8, 3, stride=2), nn.Sigmoid(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(32, 10)),
+        )
+        loss_of = wrap(lambda images, labels: F.cross_entropy(model(images), labels))
+        optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        for images, labels in batches:
+            optimizer.zero_grad()
+            loss_of(images, labels).backward()
+            optimizer.step()
+        return model.state_dict(), loss_of
+
+    (plain, _), (cut_up, compiled), (again, _) = train(lambda f: f), train(compile), train(compile)
+    (kept,) = compiled._kept.values()
+    bound = kept[0].program().bind()
+    assert bound.in_parts and all(any(getattr(c, "func", None) is run_parts for c in calls) for calls in bound.calls)
+    for key, value in plain.items():
+        np.testing.assert_allclose(cut_up[key], value.numpy(), rtol=1e-4, atol=1e-6, err_msg=key)
+        np.testing.assert_array_equal(cut_up[key], again[key], err_msg=key)  # the same bits each time
+
+
+def test_an_error_in_a_part_leaves_later_calls_intact(always):
+    weight = Tensor(fixed((4, 6)), requires_grad=True)
+    compiled = compile(lambda x: (x * weight).exp())
+    for _ in range(3):
+        x = fixed((4, 6))
+        expected = np.exp(x * weight.data)
+        np.testing.assert_array_equal(compiled(x), expected)
+        with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+            compiled(x * 1e5)
+        np.testing.assert_array_equal(grad(compiled(x).sum(), weight)[0], expected * x)
