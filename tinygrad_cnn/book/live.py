@@ -70,7 +70,8 @@ def program(output: Any, names: Mapping[str, Any] | None = None) -> dict[str, An
         if index is not None:
             number, order = inputs[0]
             whole = np.where(index < 0, -1, order[index])
-            if np.array_equal(np.sort(whole), np.arange(len(shapes[number][0][1]))):
+            is_permutation = np.array_equal(np.sort(whole), np.arange(len(shapes[number][0][1])))
+            if is_permutation and (node is not view.output or panels[number]["op"]):  # as `woven` folds it
                 where[node] = number, whole
                 shapes[number].append((value.shape, whole))
                 if node in called and panels[number]["op"]:

@@ -58,8 +58,11 @@ def woven(links: Links) -> dict[str, Any]:
     orders: list[np.ndarray] = []
     panels: list[dict[str, Any]] = []
     found: list[list[Form]] = []
-    for place in links.places:
-        if place.source is None or place.order is None:
+    kept: set[int] = set()
+    for i, place in enumerate(links.places):
+        is_leafs_end = i == len(links.places) - 1 and place.source is not None and not panels[panel[place.source]]["op"]
+        if place.source is None or place.order is None or is_leafs_end:  # what comes of a leaf is shown beside it
+            kept.add(i)
             panel.append(len(panels))
             orders.append(np.arange(place.value.size))
             panels.append({"name": place.name, "op": place.op, "shape": place.value.shape})
@@ -86,7 +89,7 @@ def woven(links: Links) -> dict[str, Any]:
             else np.where(one.factors < 0, -1, orders[one.factor_place][one.factors]).tolist(),
         }
         for one in links.wires
-        if links.places[one.target].source is None
+        if one.target in kept
     ]
     return {"panels": panels, "wires": wires, "output": panel[-1]}
 

@@ -125,11 +125,10 @@ are laid out as rows, `product = rows · columns`, and the bias is added.
         prose(f"""
 ## What the centre pixel receives
 
-The centre pixel is lit. Its {int(seen[2, 2])} copies lie on the falling diagonal of the columns' mirror image: the
-window that begins further right sees it further left. Each copy has a gradient of its own, and **what is used many
-times receives the sum of the gradients of its uses**. This is all there is to "windows fly back and overlap". Press
-*Play*, and watch the backward half: each column of dcolumns is put back where its window was, and the small numbers
-count what has arrived.
+The centre pixel is lit. Its {int(seen[2, 2])} copies lie on a diagonal of the columns: the window that begins
+further right sees it further left. Each copy receives a gradient of its own, and **what is used many times receives
+the sum of the gradients of its uses**. Press *Play*, and watch the backward half. Each column of dcolumns is put
+back where its window was, and where windows overlap the numbers grow; the small figures count what has arrived.
 
 ## dW is not recited
 

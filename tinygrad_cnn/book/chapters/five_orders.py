@@ -113,7 +113,7 @@ A convolution is a sum of products, and a sum can be taken in any order. Here is
 - **the engine's**: windows over the width first, then over the height, so that less is copied.
 """),
         question(
-            "The forward passes differ in every step. In how many different values of dfilter[0, 0] do the five end?",
+            "The forward passes differ in every step. How many different values will dfilter[0, 0] have in the five?",
             1,
             "All hold the same products of the same numbers; the rules of sums and products only ever add them up.",
         ),

@@ -51,9 +51,10 @@ given 3 and 1, should answer 3, and answers 1. The loss is the square of its err
 """),
         touchable([figure], "Two weights, an error and its square", point=START, step=0.5),
         prose("""
-dw is −12 and −4. With lr = 0.05 the weights become 1.6 and −1.8: type + a few times on the first one, and see the
-loss fall, and with it the gradient. The gradient of the first weight is three times that of the second, because the
-input beside it is three times as large.
+dw is −12 and −4, so both weights have to grow, the first one three times as much, because the input beside it is
+three times as large. With lr = 0.05 they become 1.6 and −1.8. Press + on the first weight, which makes it 1.5: the
+loss falls from 4 to 0.25, and the gradient with it. Press + again, and the step was too long: the error has turned
+its sign.
 """),
         question(
             "A network with random weights guesses blindly among ten digits. What is its loss, minus the logarithm of "
