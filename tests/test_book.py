@@ -266,3 +266,16 @@ def test_the_numbers_of_the_picture_end_as_the_engines():
     steady = re.findall(r'<g class="(?:s\d+)?">(?:<rect[^>]*>)?<text[^>]*>([^<]*)</text>', text)
     expected = [number for panel in figure["panels"] for kind in ("value", "gradient") for number in panel[kind]]
     assert sorted(float(x.replace("−", "-")) for x in steady) == sorted(expected)
+
+
+def test_the_reference_has_every_public_name_and_is_one_file(tmp_path):
+    assert main(["book", "--api", "--file", str(tmp_path / "api.html"), "--no-open"]) == 0
+    text = (tmp_path / "api.html").read_text("utf-8")
+    found = set(re.findall(r'<article id="([\w.]+)"', text))
+    assert {"Tensor", "Tensor.backward", "nn.Conv2d", "functional.conv2d", "optim.SGD", "ops.im2col"} <= found
+    missing = [name for name in tinygrad_cnn.nn.__all__ if f"nn.{name}" not in found and name[0].isupper()]
+    assert missing == []
+    for tag, attributes in Page(text).elements:
+        assert attributes.get("href", "#").startswith(("#", "data:")), tag
+    assert "<pre>&gt;&gt;&gt; " in text
+    assert "object at 0x" not in text and str(PACKAGE.parent) not in text

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..book.api import reference
 from ..book.book import book
 from ..book.picture import picture
 from ..checkpoint import atomic_write
@@ -19,6 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `book`."""
     parser.add_argument("--file", help="write it here; by default into the folder for temporary files")
     parser.add_argument("--svg", metavar="FILE", help="write only a figure that moves, for a README")
+    parser.add_argument("--api", action="store_true", help="write the reference of all functions and classes instead")
     parser.add_argument("--no-open", action="store_true", help="do not open it in the browser")
     parser.set_defaults(run=run)
 
@@ -28,8 +30,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
     if options.svg:
         _write(Path(options.svg), picture(), console)
         return
-    path = Path(options.file or Path(tempfile.gettempdir()) / "tinygrad_cnn_book.html")
-    _write(path, book(), console)
+    name = "tinygrad_cnn_reference.html" if options.api else "tinygrad_cnn_book.html"
+    path = Path(options.file or Path(tempfile.gettempdir()) / name)
+    _write(path, reference() if options.api else book(), console)
     if not options.no_open and not webbrowser.open(path.resolve().as_uri()):
         console.print("No browser was found to open it: open the file in one.")
 
