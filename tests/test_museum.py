@@ -102,19 +102,25 @@ def place(name, text):
 
 
 @pytest.fixture(scope="module")
-def printed():
-    """What an exhibit prints, with single spaces; each is run once."""
+def output():
+    """What an exhibit prints; each is run once."""
     known = {}
 
     def of(name):
         if name not in known:
-            known[name] = " ".join(output_of(MUSEUM / name, "-W", "error").split())
+            known[name] = output_of(MUSEUM / name, "-W", "error")
         return known[name]
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OPENBLAS_NUM_THREADS", "1")  # small products, on a machine that may be busy
         environment.setenv("PYTHONIOENCODING", "ascii")  # any terminal can show it
         yield of
+
+
+@pytest.fixture
+def printed(output):
+    """What an exhibit prints, with single spaces."""
+    return lambda name: " ".join(output(name).split())
 
 
 def test_every_exhibit_is_run():
@@ -161,10 +167,16 @@ def test_what_is_seen_of_the_bug_in_training(name, printed):
 
 
 @pytest.mark.parametrize("name", PRINTS)
-def test_an_exhibit_says_what_it_shows(name):
+def test_an_exhibit_says_what_it_shows(name, printed, output):
     source = (MUSEUM / name).read_text(encoding="utf-8")
     assert re.match(
-        r'"""\S.*\n\nThe bug: .*\n(.+\n)*Where it comes from: .*\n(.+\n)*Meant was: .*\n(.+\n)*"""\n', source
+        r'"""\S.*\n\nPublished: .*\n(.+\n)*The bug: .*\n(.+\n)*Where it comes from: .*\n(.+\n)*'
+        r'Meant was: .*\n(.+\n)*In training: .*\n(.+\n)*Seen by: .*\n(.+\n)*"""\n',
+        source,
     )
     assert source.count("THE BUG") == 1
     assert source.count("\n") <= 70
+    for head in ("Published", "The bug", "In training", "Seen by"):
+        assert f"{head}: " in printed(name)
+    assert ("neither gradient check" in printed(name)) == (name not in CAUGHT and name != "cut_by_data.py")
+    assert all(len(line) <= 80 for line in output(name).splitlines() if MUSEUM.name not in line)

@@ -15,7 +15,7 @@ from .. import museum
 from ..lessons import Cell, Lesson, titles
 from ..lessons.cells import run_as_program
 from ..lessons.engine import source
-from ..museum import EXHIBITS
+from ..museum import EXHIBITS, print_visits
 from .errors import UserError
 
 WIDTH = 80  # of prose, however wide the terminal is
@@ -66,9 +66,13 @@ def _indented(code: str) -> str:
 
 def run_museum(options: argparse.Namespace, console: Console) -> None:
     """Run the exhibits one after another."""
-    for name in options.exhibit or EXHIBITS:
+    names = options.exhibit or EXHIBITS
+    for name in names:
         if name not in EXHIBITS:
             raise UserError(f"there is no exhibit {name!r}: there are {', '.join(EXHIBITS)}")
+    for name in names:
         path = Path(museum.__file__).parent / f"{name}.py"
         run_as_program(path, path.read_text("utf-8"), {})
         print()
+    if len(names) > 1:
+        print_visits(names)

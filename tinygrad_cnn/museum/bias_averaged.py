@@ -1,15 +1,28 @@
 """The gradient of a bias averaged over batch and pixels instead of summed.
 
-The bug: the gradient of a convolution's bias is divided by N·H·W.
+Published: a common slip of networks written by hand; we name no single one.
+The bug: the gradient of a convolution's bias is divided by N*H*W.
 Where it comes from: an average over the batch, which the loss has taken already, is taken once more in the layer.
 Meant was: a bias is added at every pixel of every image, and receives the sum of what comes back from them.
+In training: nothing is to be seen: the biases hardly move, and the weights make up for it.
+Seen by: check_graph and gradcheck, which also find the number.
 """
 
 import numpy as np
 
 from tinygrad_cnn import functional as F
 from tinygrad_cnn import nn, primitive
-from tinygrad_cnn.museum.exhibit import first_gradients, network, show_check_graph, show_gradcheck, side_by_side, train
+from tinygrad_cnn.museum.exhibit import (
+    first_gradients,
+    network,
+    show_check_graph,
+    show_gradcheck,
+    side_by_side,
+    tell,
+    train,
+)
+
+tell(__doc__)
 
 
 @primitive

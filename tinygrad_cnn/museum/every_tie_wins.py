@@ -1,14 +1,28 @@
 """Max pooling that gives the gradient to each of several equal maxima.
 
+Published: in the same CNN on NumPy; and Theano's max pooling did it on the CPU (its issue 5248, of
+2016).
 The bug: what is equal to the maximum counts as the winner, and in a window of equal numbers all of them are.
 Where it comes from: a comparison is shorter than remembering where the maximum was.
 Meant was: one winner for each window (or equal shares), so that what is passed on adds up to what arrived.
+In training: nothing is to be seen; the loss and the accuracy are the same.
+Seen by: check_graph and gradcheck, if there are equal numbers in a window.
 """
 
 import numpy as np
 
 from tinygrad_cnn import nn, primitive
-from tinygrad_cnn.museum.exhibit import first_gradients, network, show_check_graph, show_gradcheck, side_by_side, train
+from tinygrad_cnn.museum.exhibit import (
+    first_gradients,
+    network,
+    show_check_graph,
+    show_gradcheck,
+    side_by_side,
+    tell,
+    train,
+)
+
+tell(__doc__)
 
 
 @primitive

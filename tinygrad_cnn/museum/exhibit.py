@@ -1,14 +1,27 @@
 """What the exhibits share: a small network, its training on the package's digits, and the printing."""
 
+import re
 import textwrap
 
 import numpy as np
 
 from tinygrad_cnn import GradcheckError, check_graph, data, gradcheck, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.museum import visits
 
 STEPS, BATCH = 180, 32
+WIDTH = 78
 digits = data.load("sample")  # images (N, 1, 28, 28), labels (N,): N = 6,000 for training, 1,000 for testing
+
+
+def tell(story):
+    """Print the docstring of an exhibit: its title, and the paragraphs of its story."""
+    title, _, rest = story.strip().partition("\n\n")
+    visits.append({})
+    print(f"{title}\n{'=' * len(title)}")
+    for paragraph in re.split(r"\n(?=[A-Z][a-z ]+: )", rest):
+        print_folded(" ".join(paragraph.split()))
+    print()
 
 
 def network(convolution=nn.Conv2d, activation=nn.ReLU, pooling=nn.MaxPool2d, flatten=nn.Flatten):
@@ -38,7 +51,7 @@ def train(model, loss_of=F.cross_entropy, optimizer=None):
         losses.append(loss.item())
     with no_grad():
         guesses = model(digits.test_images).argmax(dim=1)
-    return np.array(losses), (guesses == digits.test_labels).mean()
+    return np.array(losses), (guesses == digits.test_labels).mean().item()
 
 
 def first_gradients(model):
@@ -56,6 +69,7 @@ def side_by_side(right, wrong):
         print(f"  mean loss, steps {end - third + 1:>3} to {end:<10}{means[0]:>17.3f}{means[1]:>11.3f}")
     print(f"  accuracy on the 1,000 test digits{right[1]:>15.1%}{wrong[1]:>11.1%}")
     print("\nCHECKS")
+    _note(without=f"{right[1]:.1%}", accuracy=f"{wrong[1]:.1%}")
 
 
 def show_check_graph(model, loss_of=F.cross_entropy, count=1):
@@ -66,6 +80,7 @@ def show_check_graph(model, loss_of=F.cross_entropy, count=1):
         print(f"  {failure.op}, layer {failure.layer.split()[0]}")
         print_folded(f"    {failure.line}")
         print_folded(f"    its rule for {failure.argument}, {failure.kind}: {failure.diagnosis.reason}")
+    _note(check_graph="sees it" if report.failures else "-")
 
 
 def show_gradcheck(function, *inputs):
@@ -73,13 +88,20 @@ def show_gradcheck(function, *inputs):
     try:
         gradcheck(function, inputs)
         print("gradcheck: no mistake")
+        _note(gradcheck="-")
     except GradcheckError as error:
         print("gradcheck:")
         for line in str(error).splitlines():
             print_folded(f"  {line}")
+        _note(gradcheck="sees it")
 
 
 def print_folded(text):
-    """Print a paragraph of at most 118 columns, its later lines further in than the first."""
+    """Print a paragraph, its later lines further in than the first."""
     indent = len(text) - len(text.lstrip()) + 4
-    print(textwrap.fill(text, 118, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False))
+    print(textwrap.fill(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False))
+
+
+def _note(**found):
+    """Keep what was found out about the exhibit whose story was told last."""
+    visits[-1].update(found)

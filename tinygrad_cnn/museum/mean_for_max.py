@@ -1,14 +1,19 @@
 """Max pooling with the gradient of mean pooling.
 
+Published: a common slip of networks written by hand; we name no single one.
 The bug: each element of a window receives a quarter of the gradient, whichever was the largest.
 Where it comes from: one backward method for all kinds of pooling, which only tells shapes apart.
 Meant was: the largest element of a window receives all, the others nothing.
+In training: nothing is to be seen.
+Seen by: check_graph and gradcheck.
 """
 
 import numpy as np
 
 from tinygrad_cnn import nn, primitive
-from tinygrad_cnn.museum.exhibit import network, show_check_graph, show_gradcheck, side_by_side, train
+from tinygrad_cnn.museum.exhibit import network, show_check_graph, show_gradcheck, side_by_side, tell, train
+
+tell(__doc__)
 
 
 @primitive

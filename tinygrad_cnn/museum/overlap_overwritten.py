@@ -1,14 +1,19 @@
 """Overlapping windows put back with = instead of +=.
 
+Published: in a CNN library of 2014, written in Cython.
 The bug: where the windows of a convolution overlap, the last one to be put back overwrites what the others brought.
 Where it comes from: the loop of the forward pass, turned round, assigns; when windows do not overlap, that is right.
 Meant was: a pixel that several windows have seen receives the sum of what comes back from them.
+In training: hardly anything is to be seen: the gradients are wrong, and still point downhill.
+Seen by: check_graph and gradcheck.
 """
 
 import numpy as np
 
 from tinygrad_cnn import nn, primitive
-from tinygrad_cnn.museum.exhibit import network, show_check_graph, show_gradcheck, side_by_side, train
+from tinygrad_cnn.museum.exhibit import network, show_check_graph, show_gradcheck, side_by_side, tell, train
+
+tell(__doc__)
 
 
 @primitive

@@ -1,14 +1,19 @@
 """A stride that is used on the way forward and forgotten on the way back.
 
+Published: in a CNN library of 2014, written in Cython.
 The bug: windows that were two pixels apart are put back one pixel apart.
 Where it comes from: a backward pass that was written and tried with a stride of one.
 Meant was: every window goes back to where it was taken from.
+In training: it learns, and not as well.
+Seen by: check_graph and gradcheck, but only with a stride above one.
 """
 
 import numpy as np
 
 from tinygrad_cnn import nn, primitive
-from tinygrad_cnn.museum.exhibit import network, show_check_graph, show_gradcheck, side_by_side, train
+from tinygrad_cnn.museum.exhibit import network, show_check_graph, show_gradcheck, side_by_side, tell, train
+
+tell(__doc__)
 
 
 @primitive

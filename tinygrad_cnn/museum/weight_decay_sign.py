@@ -1,14 +1,20 @@
 """Weight decay of the wrong sign.
 
+Published: in a CNN library of 2014, written in Cython.
 The bug: the optimiser pushes the weights away from zero instead of towards it.
 Where it comes from: the minus of the descent is written twice, in front of the step and within it.
-Meant was: p ← p - lr · (gradient + weight_decay · p).
+Meant was: p <- p - lr * (gradient + weight_decay * p).
+In training: nothing is to be seen; a short run even ends a little better.
+Seen by: neither gradient check: the gradient is right. One step whose result is known shows it, and
+the norm of the weights, which grows.
 """
 
 import numpy as np
 
 from tinygrad_cnn import Tensor, optim
-from tinygrad_cnn.museum.exhibit import network, show_check_graph, side_by_side, train
+from tinygrad_cnn.museum.exhibit import network, show_check_graph, side_by_side, tell, train
+
+tell(__doc__)
 
 
 class SGD:
@@ -40,10 +46,9 @@ side_by_side(*runs)
 show_check_graph(network())
 
 # What shows it: the weights of both runs, and a single step of which the result is known.
-print(
-    f"\nnorm of all weights: {first:.2f} before, {norms[0]:.2f} after training without the bug, {norms[1]:.2f} with it"
-)
-print("one step of lr 0.1 and weight decay 0.5, from the weights 3 and 4, whose norm is 5")
+print(f"\nnorm of all weights: {first:.2f} before training,")
+print(f"  {norms[0]:.2f} after it without the bug, {norms[1]:.2f} after it with the bug")
+print("one step of lr 0.1 and weight decay 0.5, from the weights 3 and 4 (norm 5)")
 for gradient in (0.0, 1.0):
     for name, optimizer in (("textbook", optim.SGD), ("this one", SGD)):
         weights = Tensor([3.0, 4.0], requires_grad=True)
