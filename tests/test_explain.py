@@ -9,7 +9,7 @@ import pytest
 from tinygrad_cnn import Tensor, grad, nn, ops, primitive
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.functional import windows
-from tinygrad_cnn.microscope.reading.closed_form import closed_form
+from tinygrad_cnn.microscope.reading.closed_form import closed_form, names_of_inputs
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
 from tinygrad_cnn.microscope.reading.rules import forward_notation, notation, read_rules
 from tinygrad_cnn.microscope.showing.explain import explain
@@ -40,6 +40,12 @@ class Network(nn.Module):
 def a_loss(reduction="mean"):
     model, images, labels = Network(), normal(6, 1, 8, 8), np.arange(6) % 5
     return model, F.cross_entropy(model(images), labels, reduction=reduction)
+
+
+def made(function, *rules):
+    own = primitive(function)
+    own.defvjp(*rules)
+    return own
 
 
 def of_rule(primitive, args, settings=None, argnum=0):
@@ -300,6 +306,80 @@ def test_what_the_formulas_of_a_convolution_say_is_the_gradient():
     for i, (p, q) in enumerate(taps):
         total[:, :, p : p + 6, q : q + 5] += windows_back[:, i].transpose(3, 0, 1, 2)
     np.testing.assert_allclose(total[:, :, 1:-1, 1:-1], of_x.numpy(), rtol=1e-9)
+
+
+class Sum:
+    """Σ over axes, as an operator that binds as tightly as a power: S("N") ** X."""
+
+    def __init__(self, axes):
+        self.axes = tuple({"N": 0, "axis 0": 0}.get(axis, 1) for axis in axes.split(",")) if axes else None
+
+    def __pow__(self, x):
+        return np.sum(x, axis=self.axes, keepdims=self.axes is not None)
+
+
+SIGNS = {
+    "·": "@",
+    "⊙": "*",
+    "×": "*",
+    "−": "-",
+    "ᵀ": ".T",
+    "²": "**2",
+    "=": "==",
+    "≤": "<=",
+    "≥": ">=",
+    "[": "((",
+    "]": ")*1.)",
+}
+NUMPY = {name: getattr(np, name) for name in ("exp", "log", "sqrt", "tanh", "log1p", "where")} | {
+    "S": Sum,
+    **{"max": np.maximum, "min": np.minimum},
+    "σ": lambda x: 1 / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0),
+    "log_softmax": lambda x: F.log_softmax(x, 1),
+}
+
+
+def computed(text, letters):
+    """What a formula of matrices says."""
+    text = re.sub(r"Σ(?:_\{([^}]*)\})? ", lambda over: f"S({over[1] or ''!r}) ** ", text)
+    return eval("".join(SIGNS.get(sign, sign) for sign in text), NUMPY | letters)  # formulas are ours
+
+
+def cubed(x):
+    return x * x * x
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w: nn.functional.linear(x, w).tanh().sum(),
+        lambda x, w: F.softmax(x @ w.T, 1).log().mean(),
+        lambda x, w: F.mse_loss(F.silu(x) @ w.T, F.sigmoid(x @ w.T)),
+        lambda x, w: cubed(F.batch_norm(x, None, None, training=True)).sum(),
+        lambda x, w: F.binary_cross_entropy_with_logits(x, F.sigmoid(x * x)),
+        lambda x, w: (F.relu(x @ w.T) @ w / (1 + x.exp())).var(1, keepdim=True).sum(),
+        lambda x, w: made(cubed, lambda g, out, x: g * 3 * x**2)(x - x.mean(0, keepdim=True)).sum(),
+        lambda x, w: made(np.exp, lambda g, out, x: out * g - 0 * g.sum(axis=1, keepdims=True))(x).sum(),
+    ],
+)
+def test_what_the_formulas_say_is_the_gradient(function):
+    x, w = (Tensor(normal(*shape, dtype=np.float64), requires_grad=True) for shape in ((4, 5), (3, 5)))
+    loss = function(x, w)
+    view, found = GraphView(loss), {}
+    for layer in reversed(view.layers):
+        form = closed_form(view, layer)
+        letters = {"dY": found.get(layer.nodes[-1], np.ones(()))}
+        for origin, name in names_of_inputs(view, layer).items():
+            letters[name] = view.values[origin]
+        for line in form.where:
+            letters[line.split()[0]] = computed(line.split(" = ", 1)[1], letters)
+        for origin, line in form.formulas.items():
+            part = np.broadcast_to(computed(line.split("= ", 1)[1], letters), view.values[origin].shape)
+            found[origin] = found.get(origin, 0) + part
+    leaves = [one for one in (x, w) if one.node in found]
+    for one, gradient in zip(leaves, grad(loss, leaves), strict=True):
+        np.testing.assert_allclose(found[one.node], gradient.numpy(), rtol=1e-9, atol=1e-12)
 
 
 def test_halves_flips_and_steps_are_told_apart():

@@ -156,8 +156,6 @@ def graph():
         node |= {
             "settings": f"axes={(1, 0) * 20}" if at == 2 else "",
             "shape": f"N {at}",
-            "kept": "57.6 kB",
-            "time": None,
         }
         node["value"] = None if at == 3 else stats | {"norm": at + 0.25}
         node["gradient"] = None if at == 0 else stats | {"norm": at + 0.5}
@@ -277,7 +275,7 @@ def test_what_is_told_of_a_value(browser):
     assert browser.lines("#forward") == [
         *("Forward", "Y = A · B", "A is the value of #0 images: N 0", "B is the value of #1 0.weight: N 1"),
         *("Read by #4 add.", "The value", "shape", "N 2", "settings", NODES[2]["settings"]),
-        *("norm", "2.25", "range", "−0.500 … 1000", "zeros", "61.0 %", "kept for backward", "57.6 kB"),
+        *("norm", "2.25", "range", "−0.500 … 1000", "zeros", "61.0 %"),
     ]
     browser.click(".row:not(.head)[aria-label^='#5 ']")
     assert "Read by #6 mul and #7 add." in browser.text("#forward")
@@ -288,10 +286,10 @@ def test_what_is_told_of_a_value(browser):
 def test_what_is_missing_is_not_told(browser):
     data = graph()
     data["nodes"][8] |= {"value": {"norm": None, "low": -1, "high": None, "zeros": 0}, "shape": ""}
-    data["nodes"][9] |= {"value": {"norm": 0, "low": None, "high": None, "zeros": None}, "line": None, "kept": ""}
+    data["nodes"][9] |= {"value": {"norm": 0, "low": None, "high": None, "zeros": None}, "line": None}
     browser.open(page(data), "#forward-8")
     told = ["norm", "not finite", "range", "−1.00 … not finite", "zeros", "0 %"]
-    assert browser.lines("#forward")[5:] == ["The value", *told, "kept for backward", "57.6 kB"]
+    assert browser.lines("#forward")[5:] == ["The value", *told]
     browser.click("#step")
     assert browser.lines("#forward") == [
         *("Forward", "Y = Σ X", "X is the value of #8 mul", "The value", "shape", "N 9"),

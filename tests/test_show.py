@@ -2,7 +2,11 @@
 
 import base64
 import json
+import os
 import re
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
@@ -126,6 +130,30 @@ def test_what_cannot_be_shown(loss):
         show(Tensor([1.0]))
 
 
+def test_where_there_is_a_browser_the_page_opens_in_it(loss, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    show(loss)
+    assert opened == []  # in a test
+    monkeypatch.setitem(os.environ, "PYTEST_CURRENT_TEST", "")
+    monkeypatch.delitem(os.environ, "PYTEST_CURRENT_TEST")
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    assert show(loss) is None
+    (address,) = opened
+    assert Path(url2pathname(urlparse(address).path)).read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert "in the browser" in capsys.readouterr().out
+    show(loss, format="mermaid")
+    assert len(opened) == 1
+
+
+def test_a_notebook_draws_the_page(loss, capsys, monkeypatch):
+    monkeypatch.setattr("builtins.__IPYTHON__", True, raising=False)
+    drawn = show(loss)._repr_html_()
+    assert drawn.startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;') and '"' not in drawn.split('"')[1]
+    assert capsys.readouterr().out == ""
+
+
 # ---- what the page is given
 
 
@@ -149,6 +177,7 @@ def test_the_data_of_the_page(loss, model):
     assert data["groups"][0]["formulas"][0].startswith("dW = ")
     (image,) = [node for node in nodes if node["op"] == "input"]
     assert image["gradient"] is None
+    assert re.search(r"; the first of the batch is a 0, the guess [012]$", data["title"])
 
 
 def test_images_are_those_of_the_first_in_the_batch(loss):

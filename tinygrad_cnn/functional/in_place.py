@@ -1,7 +1,7 @@
 """Changing a Tensor in place, with PyTorch's names: `x += y`, `x.add_(y)`, `x[key] = y`.
 
-What takes part in no graph is overwritten, and so are arrays; graphs that used the numbers from before notice. If the
-result is recorded, x takes its array and its place in the graph; the old array stays, for the rules that need it.
+What takes part in no graph is overwritten; graphs that used the numbers from before notice. If the result is recorded,
+x takes its array and its place in the graph; the old array stays, for the rules that need it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .views import expand_as
 def _in_place(how: str, function: Callable[..., Array]) -> Callable[..., Any]:
     def change(input: Array, *args: Any, **settings: Any) -> Any:
         new = function(input, *args, **settings)
-        if how.endswith("=") and not _is_recorded(new) and not _memory(input).flags.writeable:
+        if how.endswith("=") and new.node is None and not input._array.flags.writeable:
             return new  # what cannot change gives way to the result, as Python's own numbers do
         return _become(input, how, new)
 
@@ -34,8 +34,8 @@ def _in_place(how: str, function: Callable[..., Array]) -> Callable[..., Any]:
 
 
 def _become(input: Array, how: str, new: Array) -> Any:
-    memory = _memory(input)
-    if isinstance(input, Value) and type(input.node) is Leaf and is_recording():
+    memory = input._array
+    if type(input.node) is Leaf and is_recording():
         raise RuntimeError(
             f"a leaf that requires a gradient is not changed by {how} while operations are recorded: write it "
             "inside `with no_grad():`"
@@ -44,14 +44,14 @@ def _become(input: Array, how: str, new: Array) -> Any:
         raise RuntimeError(f"{how} cannot put a result of shape {new.shape} into a Tensor of shape {memory.shape}")
     if not np.can_cast(new.dtype, memory.dtype, "same_kind"):
         raise RuntimeError(f"{how} cannot put {new.dtype} into a Tensor of {memory.dtype}")
-    if _is_recorded(new) and isinstance(input, Value):
+    if new.node is not None:
         if not isinstance(input.node, Node):
             touched("a Tensor is changed in place")
         new = new if new.dtype == memory.dtype else new.astype(memory.dtype)
         input._array, input.node = new._array, new.node
     elif memory.flags.writeable:
         note_change(memory)
-        memory[...] = np.asarray(new)
+        memory[...] = new._array
     else:
         raise RuntimeError(
             f"{how} would change the value of a recorded operation, which may be needed for a gradient: use what the "
@@ -60,18 +60,10 @@ def _become(input: Array, how: str, new: Array) -> Any:
     return input
 
 
-def _memory(input: Array) -> np.ndarray:
-    return input._array if isinstance(input, Value) else input
-
-
-def _is_recorded(value: Array) -> bool:
-    return isinstance(value, Value) and value.node is not None
-
-
 def _like(input: Array, src: Array) -> Array:
     """`src`, a Tensor, an array or a number, in the shape and the dtype of `input`."""
-    dtype = _memory(input).dtype
-    return expand_as(src if isinstance(src, Value) else np.asarray(src, dtype), input).astype(dtype)
+    given = src if isinstance(src, Value) else input.wrap(np.asarray(src, input.dtype), None)
+    return expand_as(given, input).astype(input.dtype)
 
 
 iadd, isub, imul, itruediv = map(_in_place, ("+=", "-=", "*=", "/="), (add, sub, mul, div))
@@ -106,16 +98,17 @@ def normal_(input: Array, mean: float = 0.0, std: float = 1.0, *, generator: np.
 def setitem(input: Array, key: Any, value: Any) -> None:
     """input[key] = value, of what takes part in no graph, or of a leaf inside `no_grad()`.
 
-    >>> x = np.zeros(3)
-    >>> setitem(x, slice(1, None), 2.0)
+    >>> from tinygrad_cnn import Tensor
+    >>> x = Tensor([0.0, 0.0, 0.0])
+    >>> x[1:] = 2.0
     >>> x
-    array([0., 2., 2.])
+    Tensor([0., 2., 2.])
     """
     in_graph = any(isinstance(one, Value) and one.node is not None and one.node.requires_grad for one in (input, value))
-    if (in_graph and is_recording()) or not _memory(input).flags.writeable:
+    if (in_graph and is_recording()) or not input._array.flags.writeable:
         raise TypeError(
             "what takes part in a graph is not changed in place, so that none loses what it needs: compose with "
             "functional.where, cat or pad; or, for a leaf, write it inside `with no_grad():`"
         )
-    note_change(_memory(input))
-    _memory(input)[key] = np.asarray(value)
+    note_change(input._array)
+    input._array[key] = np.asarray(value)

@@ -14,7 +14,8 @@ import numpy as np
 
 Axis: TypeAlias = tuple[tuple[str, int], ...]
 Axes: TypeAlias = Sequence[Axis]
-Carry: TypeAlias = Callable[[Sequence[Axes], tuple[int, ...], Any, Sequence[Any]], Axes]
+Shape: TypeAlias = tuple[int, ...]
+Carry: TypeAlias = Callable[[Sequence[Axes], Shape, Any, Sequence[Any]], Axes]
 
 
 def unnamed(shape: Sequence[int]) -> list[Axis]:
@@ -34,9 +35,8 @@ def axis_name(axis: Axis) -> str:
     ('C·KH', '4')
     """
     factors = [factor for factor in axis if factor[1] != 1] or axis[:1]
-    if not any(name for name, _ in factors):
-        return str(length(axis))
-    return "·".join(name or str(n) for name, n in factors)
+    named = any(name for name, _ in factors)
+    return "·".join(name or str(n) for name, n in factors) if named else str(length(axis))
 
 
 def names_of(axes: Axes, which: Iterable[int]) -> list[str]:
@@ -45,7 +45,7 @@ def names_of(axes: Axes, which: Iterable[int]) -> list[str]:
     return [f"axis {i}" if name.isdecimal() else name for i, name in names]
 
 
-def carried(carry: Carry, inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+def carried(carry: Carry, inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """What a row of the table gives; axes without names where it does not fit, as nothing depends on them."""
     try:
         axes = carry(inputs, shape, settings, args)
@@ -65,92 +65,78 @@ def _agreed(axes: Axes, n: int) -> Axis:
     return named.pop() if len(named) == 1 else (("", n),)
 
 
-def same_shape(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+def same_shape(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """Of a primitive that nobody knows: where shapes are equal, so are the axes."""
     return next((axes for axes in inputs if tuple(map(length, axes)) == shape), unnamed(shape))
 
 
-def broadcast(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+def broadcast(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """Element by element, with axes added on the left."""
-    return [
-        _agreed([axes[i - len(shape)] for axes in inputs if i - len(shape) >= -len(axes)], n)
-        for i, n in enumerate(shape)
-    ]
+    return [_agreed([axes[i] for axes in inputs if i >= -len(axes)], shape[i]) for i in range(-len(shape), 0)]
 
 
-def reduce(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+def reduce(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """Without the axes that are added up, or with ones in their places."""
     axes = [None if i in settings["axis"] else axis for i, axis in enumerate(inputs[0])]
     return [axis or (("", 1),) for axis in axes if axis is not None or settings["keepdims"]]
 
 
-def permute(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
-    """In another order."""
-    return [inputs[0][axis] for axis in settings["axes"]]
-
-
-def reshape(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+def reshape(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """Factors joined, or parted again."""
     factors = [factor for axis in inputs[0] for factor in axis]
     out: list[Axis] = []
     for n in shape:
-        taken: list[tuple[str, int]] = []
-        if n == 1 and factors and factors[0][1] == 1:
-            taken.append(factors.pop(0))
-        while length(tuple(taken)) < n and factors:
+        taken: Axis = (factors.pop(0),) if n == 1 and factors and factors[0][1] == 1 else ()
+        while length(taken) < n and factors:
             name, size = factors.pop(0)
-            rest, left_over = divmod(n, length(tuple(taken)))
+            rest, left_over = divmod(n, length(taken))
             if left_over or max(size, rest) % min(size, rest):
                 return unnamed(shape)
             if size > rest:  # one that is split: its parts have no names
                 factors.insert(0, ("", size // rest))
                 name, size = "", rest
-            if size > 1:
-                taken.append((name, size))
-        out.append(tuple(taken) or (("", 1),))
+            taken += ((name, size),) if size > 1 else ()
+        out.append(taken or (("", 1),))
     return out
 
 
-def matmul(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+def matmul(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """The rows of one and the columns of the other."""
     a, b = inputs
     return [*broadcast([a[:-2], b[:-2]], shape[:-2], settings, args), a[-2], b[-1]]
 
 
-def index(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+def index(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """What slices leave keeps its name; so does an axis of which an array picks each element once."""
     key, axes = key_of(settings, args), inputs[0]
     if all(isinstance(part, slice) for part in key):
-        return [_resized(axis, n) for axis, n in zip(axes, shape, strict=True)]
+        return resize(inputs, shape, settings, args)
     once = [axis for part, axis in zip(key, axes, strict=False) if np.array_equal(part, np.arange(length(axis)))]
     return [next((axis for axis in once if length(axis) == n), (("", n),)) for n in shape]
 
 
-def resize(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
-    """Padded, or joined with others: by the same names, where all have them."""
+def resize(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
+    """Padded, cropped, or joined with others: by the same names, where all have them."""
     joined = [[_resized(axis, n) for axis, n in zip(axes, shape, strict=True)] for axes in inputs]
     return [_agreed([axes[i] for axes in joined], n) for i, n in enumerate(shape)]
 
 
-def im2col(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+def im2col(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """H becomes OH windows of KH, and W likewise, unless it is not looked at through windows."""
     height, channels, width, images = inputs[0]
     out: list[Axis] = [height, (("", 1),), channels, (("", 1),), width, images]
-    for at, kernel, axis in ((0, 1, height), (4, 3, width)):
-        if shape[kernel] > 1 or shape[at] != length(axis):
-            name = axis[0][0] if len(axis) == 1 else ""
-            out[at] = ((name and f"O{name}", shape[at]),)
-            out[kernel] = ((name and f"K{name}", shape[kernel]),)
+    for at, kernel, ((name, n), *_) in ((0, 1, height), (4, 3, width)):
+        if shape[kernel] > 1 or shape[at] != n:
+            out[at], out[kernel] = ((name and f"O{name}", shape[at]),), ((name and f"K{name}", shape[kernel]),)
     return out
 
 
-def col2im(inputs: Sequence[Axes], shape: tuple[int, ...], settings: Any, args: Sequence[Any]) -> Axes:
+def col2im(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """Windows are put back into an image; or products of whole rows, H, are added up to rows of the output, OH."""
     rows, kernel_h, channels, kernel_w, columns, images = inputs[0]
     out = [rows, channels, columns, images]
-    for at, kernel, axis in ((0, kernel_h, rows), (2, kernel_w, columns)):
-        if length(kernel) > 1 or shape[at] != length(axis):
-            name = axis[0][0] if len(axis) == 1 else ""
+    for at, kernel, ((name, n), *_) in ((0, kernel_h, rows), (2, kernel_w, columns)):
+        if length(kernel) > 1 or shape[at] != n:
             out[at] = ((name[1:] if name.startswith("O") else name and f"O{name}", shape[at]),)
     return out
 

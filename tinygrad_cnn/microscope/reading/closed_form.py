@@ -23,6 +23,7 @@ from .carry import Axes, length
 from .graph_view import GraphView, Layer
 from .primitives import meaning, written
 from .rules import Draft, is_unread, simplified
+from .spelling import splits
 from .stand_ins import StandIn
 from .terms import Term, constant, is_transposition, parts_of, rewritten
 from .textbook import TEXTBOOK
@@ -61,7 +62,7 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     >>> closed_form(view, view.layers[0]).lines()
     ['dW = dYᵀ · X', 'db = Σ_{N} dY']
     """
-    draft, names = Draft(), _names(view, layer)
+    draft, names = Draft(), names_of_inputs(view, layer)
     given = {
         origin: draft.stand_in(Term(name, axes=view.axes.axes(origin, layer)), view.values[origin])
         for origin, name in names.items()
@@ -96,7 +97,7 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     return ClosedForm(layer, formulas, where, again is not None)
 
 
-def _names(view: GraphView, layer: Layer) -> dict[Origin, str]:
+def names_of_inputs(view: GraphView, layer: Layer) -> dict[Origin, str]:
     """What enters a layer, and the letters of the textbook for it: X, W (w if it is a vector), b."""
     names: dict[Origin, str] = {}
     for origin in view.inputs_of(layer):
@@ -145,6 +146,8 @@ def _fold(term: Term) -> Term:
     """Without what only rearranges: reshapes, and permutations other than transpositions."""
     term = simplified(term)
     primitive, args = term.primitive, term.args
+    if primitive is ops.reshape and splits(term):  # the axes that are then added up would be unknown
+        return term
     if primitive in (ops.reshape, ops.permute, ops.broadcast_to) and not is_transposition(term):
         return args[0]
     if primitive is ops.add and written(args[0]) == written(args[1]):  # two uses of one value

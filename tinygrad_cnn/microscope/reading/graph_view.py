@@ -32,14 +32,12 @@ class Layer:
     @property
     def title(self) -> str:
         """Its name in the model and what it is: "conv1 Conv2d"."""
-        title = f"{self.name} {self.kind}" if self.name else self.kind
-        return f"{title} ({self.number})" if self.number > 1 else title
+        return f"{self.name} {self.kind}".strip() + (f" ({self.number})" if self.number > 1 else "")
 
     @property
     def line(self) -> str | None:
         """The user's line that called it."""
-        line = self.call.line
-        return None if line is None else str(line)
+        return None if self.call.line is None else str(self.call.line)
 
 
 class GraphView:
@@ -67,8 +65,7 @@ class GraphView:
         self.nodes = [origin for origin in order if isinstance(origin, Node)]
         self.leaves = [origin for origin in order if type(origin) is Leaf]
         self.inputs: list[Leaf] = []
-        self.values: dict[Origin, np.ndarray] = {}
-        self.values |= {node: value for node, value in recompute([output.node]).items()}
+        self.values: dict[Origin, np.ndarray] = dict(recompute([output.node]).items())
         for node in self.nodes:
             for arg, parent in zip(node.args, node.parents, strict=True):
                 if isinstance(parent, Leaf):
@@ -92,8 +89,8 @@ class GraphView:
         self._rules: dict[Node, dict[int, Term | None]] = {}
         self.users: dict[Origin, list[Node]] = {}
         for node in self.nodes:
-            for parent in dict.fromkeys(parent for parent in self.parents(node) if parent is not None):
-                self.users.setdefault(parent, []).append(node)
+            for parent in {*self.parents(node)} - {None}:
+                self.users.setdefault(parent, []).append(node)  # type: ignore[arg-type]
 
     @cached_property
     def axes(self) -> AxisNames:
@@ -160,29 +157,25 @@ class GraphView:
 
     def _leaf_names(self, variables: Mapping[str, Any]) -> dict[Leaf, str]:
         names: dict[Leaf, str] = {}
-        roots = {id(root): root for layer in self.layers for root in [_root(layer.call)] if root is not None}
-        for root in roots.values():
+        modules = [next(filter(None, (one.module for one in layer.call.chain())), None) for layer in self.layers]
+        roots = dict.fromkeys(module for module in modules if module is not None)
+        for root in roots:
             own = next((name for name, value in variables.items() if value is root), type(root).__name__)
             for name, parameter in root.named_parameters():
                 names.setdefault(parameter.node, name if len(roots) == 1 else f"{own}.{name}")
         for name, value in variables.items():
             if isinstance(value, Value) and isinstance(value.node, Leaf) and not name.startswith("_"):
                 names.setdefault(value.node, name)
-        for leaf in self.inputs:
-            names[leaf] = "input"
-        for number, leaf in enumerate(self.leaves, 1):
-            names.setdefault(leaf, f"leaf {number}")
-        return names
+        return {
+            **{leaf: f"leaf {number}" for number, leaf in enumerate(self.leaves, 1)},
+            **names,
+            **dict.fromkeys(self.inputs, "input"),
+        }
 
 
 def variables(frame: FrameType) -> dict[str, Any]:
     """The variables that the code of a frame sees."""
     return {**frame.f_globals, **frame.f_locals}
-
-
-def _root(call: Call) -> Any:
-    """The outermost module that a call is part of, or None."""
-    return next((one.module for one in call.chain() if one.module is not None), None)
 
 
 def _module_path(call: Call) -> str:

@@ -12,7 +12,7 @@ from ... import ops
 from ...engine.graph import Primitive
 from . import carry, spelling
 from .carry import Carry
-from .spelling import ATOM, OVER, PRODUCT, SIGN, SUM, Spell
+from .spelling import ATOM, OVER, PRODUCT, SIGN, SUM, Spell, infix
 from .terms import Term
 
 
@@ -21,19 +21,12 @@ def each_result(args: Any, result: Any) -> int:
     return int(np.size(result))
 
 
-def each_argument(args: Any, result: Any) -> int:
-    """One operation for each element that is read, as of a reduction."""
+def _each_argument(args: Any, result: Any) -> int:
     return int(np.size(args[0]))
 
 
-def nothing(args: Any, result: Any) -> int:
-    """None: it only rearranges."""
+def _nothing(args: Any, result: Any) -> int:
     return 0
-
-
-def products(args: Any, result: Any) -> int:
-    """A multiplication and an addition for each product of a matrix product."""
-    return int(2 * np.size(result) * np.shape(args[0])[-1])
 
 
 @dataclass(frozen=True)
@@ -57,8 +50,8 @@ class Meaning:
 
 LARGE = "large numbers overflow: have the weights exploded, is the learning rate too high?"
 TABLE: dict[Primitive, Meaning] = {
-    ops.add: Meaning(carry.broadcast, spelling.infix("+", SUM), nan=(LARGE, None)),
-    ops.sub: Meaning(carry.broadcast, spelling.infix("−", OVER), nan=("inf - inf is NaN", None)),
+    ops.add: Meaning(carry.broadcast, infix("+", SUM, SUM, SUM), nan=(LARGE, None)),
+    ops.sub: Meaning(carry.broadcast, infix("−", SUM, SUM, OVER), nan=("inf - inf is NaN", None)),
     ops.mul: Meaning(
         carry.broadcast,
         spelling.product,
@@ -66,7 +59,7 @@ TABLE: dict[Primitive, Meaning] = {
     ),
     ops.div: Meaning(
         carry.broadcast,
-        spelling.quotient,
+        infix("/", PRODUCT, SIGN, SIGN, ("mul", "div"), ()),
         nan=(
             "a division by 0: add a small number to the divisor, as batch_norm does with eps",
             "a division by 0, or by a number so small that its square is 0",
@@ -80,10 +73,6 @@ TABLE: dict[Primitive, Meaning] = {
             "the slope of x^p is infinite at 0 for p < 1",
         ),
     ),
-    ops.maximum: Meaning(carry.broadcast, spelling.call("max")),
-    ops.where: Meaning(carry.broadcast),
-    ops.compare: Meaning(carry.broadcast, spelling.compared),
-    ops.sigmoid: Meaning(text=spelling.call("σ")),
     ops.log: Meaning(
         nan=(
             "the logarithm of 0 is -inf, that of a negative number NaN: clamp the input; for log(softmax(x)) take "
@@ -105,22 +94,36 @@ TABLE: dict[Primitive, Meaning] = {
     ),
     ops.log_softmax: Meaning(nan=("all scores of a row are -inf: is everything masked?", None)),
     ops.astype: Meaning(
-        text=spelling.typed, work=nothing, nan=("the numbers are too large for float32: its largest is 3.4e38", None)
+        text=lambda term, hold: spelling.call(str(np.dtype(term.settings["dtype"])))(term, hold),
+        work=_nothing,
+        nan=("the numbers are too large for float32: its largest is 3.4e38", None),
     ),
-    ops.matmul: Meaning(carry.matmul, spelling.matrix_product, products, (LARGE, None)),
-    ops.sum: Meaning(carry.reduce, spelling.over("Σ"), each_argument, ("inf - inf is NaN; " + LARGE, None)),
-    ops.sum_of_squares: Meaning(carry.reduce, spelling.over("Σ", "²"), each_argument, (LARGE, None)),
-    ops.max: Meaning(carry.reduce, spelling.over("max"), each_argument),
+    ops.sigmoid: Meaning(text=spelling.call("σ")),
+    ops.maximum: Meaning(carry.broadcast, spelling.call("max")),
+    ops.minimum: Meaning(carry.broadcast, spelling.call("min")),
+    ops.where: Meaning(carry.broadcast),
+    ops.compare: Meaning(carry.broadcast, spelling.compared),
     ops.winners: Meaning(text=spelling.won),
-    ops.permute: Meaning(carry.permute, spelling.permuted, nothing),
-    ops.reshape: Meaning(carry.reshape, work=nothing),
-    ops.broadcast_to: Meaning(carry.broadcast, spelling.call("stretch"), nothing),
-    ops.index: Meaning(carry.index, spelling.picked, nothing),
-    ops.scatter: Meaning(text=spelling.scattered, work=each_argument),
-    ops.pad: Meaning(carry.resize, work=nothing),
-    ops.concatenate: Meaning(carry.resize, work=nothing),
-    ops.im2col: Meaning(carry.im2col, spelling.windows, nothing, letter="cols"),
-    ops.col2im: Meaning(carry.col2im, spelling.windows, each_argument),
+    ops.matmul: Meaning(
+        carry.matmul,
+        infix("·", PRODUCT, SIGN, SIGN, ("matmul",), ("matmul",)),
+        lambda args, result: int(2 * np.size(result) * np.shape(args[0])[-1]),
+        (LARGE, None),
+    ),
+    ops.sum: Meaning(carry.reduce, spelling.over("Σ"), _each_argument, ("inf - inf is NaN; " + LARGE, None)),
+    ops.sum_of_squares: Meaning(carry.reduce, spelling.over("Σ", "²"), _each_argument, (LARGE, None)),
+    ops.max: Meaning(carry.reduce, spelling.over("max"), _each_argument),
+    ops.permute: Meaning(
+        lambda inputs, _, settings, args: [inputs[0][i] for i in settings["axes"]], spelling.permuted, _nothing
+    ),
+    ops.reshape: Meaning(carry.reshape, spelling.reshaped, _nothing),
+    ops.broadcast_to: Meaning(carry.broadcast, spelling.call("stretch"), _nothing),
+    ops.index: Meaning(carry.index, spelling.picked, _nothing),
+    ops.scatter: Meaning(text=spelling.picked, work=_each_argument),
+    ops.pad: Meaning(carry.resize, work=_nothing),
+    ops.concatenate: Meaning(carry.resize, work=_nothing),
+    ops.im2col: Meaning(carry.im2col, spelling.windows, _nothing, letter="cols"),
+    ops.col2im: Meaning(carry.col2im, spelling.windows, _each_argument),
     ops.correlate: Meaning(text=spelling.windows, work=lambda args, out: 2 * np.size(out) * np.size(args[1][0, 0])),
     ops.correlations: Meaning(text=spelling.windows, work=lambda args, out: 2 * np.size(args[1]) * np.size(out[0, 0])),
 }

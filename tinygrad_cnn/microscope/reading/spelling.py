@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,53 +33,33 @@ def call(name: str = "") -> Spell:
 NAME = call()
 
 
-def _right(term: Term, least: int, hold: Hold) -> str:
-    """On the right of a sign a negative term stands in parentheses."""
-    text = hold(term, least)
-    return f"({text})" if text.startswith("−") else text
+def infix(sign: str, strength: int, left: int, right: int, *alike: Container[str]) -> Spell:
+    """A sign between two parts, which hold at least so tightly, unless they are of primitives that are alike.
 
+    So (dY ⊙ X) · Y is not dY ⊙ (X · Y). On the right of a sign a negative term stands in parentheses.
+    """
 
-def infix(sign: str, right: int) -> Spell:
-    """A sum or a difference."""
+    def side(term: Term, least: int, alike: Container[str], hold: Hold) -> str:
+        return hold(term, PRODUCT if term.primitive is not None and term.primitive.name in alike else least)
 
     def spell(term: Term, hold: Hold) -> tuple[str, int]:
         a, b = term.args
-        return f"{hold(a, SUM)} {sign} {_right(b, right, hold)}", SUM
+        first, second = alike or ((), ())
+        text = side(b, right, second, hold)
+        return f"{side(a, left, first, hold)} {sign} {f'({text})' if text[0] == '−' else text}", strength
 
     return spell
 
 
+PRODUCTS = [infix(sign, PRODUCT, SIGN, SIGN, ("mul", "div"), ("mul",)) for sign in "⊙×"]
+
+
 def product(term: Term, hold: Hold) -> tuple[str, int]:
-    """Element by element ⊙; × by a number."""
-    a, b = term.args
-    if b.is_number:
-        a, b = b, a
-    if a.is_number and a.constant == -1:
-        return f"−{hold(b, SIGN)}", SIGN
-    sign = "×" if a.is_number else "⊙"
-    return f"{_factor(a, hold, 'mul', 'div')} {sign} {_right_factor(b, hold, 'mul')}", PRODUCT
-
-
-def matrix_product(term: Term, hold: Hold) -> tuple[str, int]:
-    """A · B, of matrices."""
-    a, b = term.args
-    return f"{_factor(a, hold, 'matmul')} · {_right_factor(b, hold, 'matmul')}", PRODUCT
-
-
-def quotient(term: Term, hold: Hold) -> tuple[str, int]:
-    """A / B."""
-    a, b = term.args
-    return f"{_factor(a, hold, 'mul', 'div')} / {_right(b, SIGN, hold)}", PRODUCT
-
-
-def _factor(term: Term, hold: Hold, *alike: str) -> str:
-    """In parentheses if it is a product of another kind: (dY ⊙ X) · Y is not dY ⊙ (X · Y)."""
-    return hold(term, PRODUCT if term.primitive is None or term.primitive.name in alike else SIGN)
-
-
-def _right_factor(term: Term, hold: Hold, *alike: str) -> str:
-    text = _factor(term, hold, *alike)
-    return f"({text})" if text.startswith("−") else text
+    """Element by element ⊙; × by a number, which comes first."""
+    number, other = sorted(term.args, key=lambda arg: not arg.is_number)
+    if number.is_number and number.constant == -1:
+        return f"−{hold(other, SIGN)}", SIGN
+    return PRODUCTS[number.is_number](Term(args=(number, other)), hold)
 
 
 def power(term: Term, hold: Hold) -> tuple[str, int]:
@@ -107,49 +87,48 @@ def permuted(term: Term, hold: Hold) -> tuple[str, int]:
 
 def windows(term: Term, hold: Hold) -> tuple[str, int]:
     """im2col or col2im; of the height or the width alone with its letter; with stride and dilation if there are any."""
-    assert term.primitive is not None
-    rows, columns = term.settings.get("kernel") or map(length, term.given[0][1:4:2])
-    along = {(True, False): "W", (False, True): "H"}.get((rows == 1, columns == 1), "")
+    name, along = getattr(term.primitive, "name", ""), ""
+    if name in ("im2col", "col2im"):
+        rows, columns = term.settings.get("kernel") or map(length, term.given[0][1:4:2])
+        along = "" if (rows == 1) == (columns == 1) else "HW"[rows == 1]
     inside = [hold(arg, SUM) for arg in term.args]
-    for name in ("stride", "dilation"):
-        steps = tuple(n for n, axis in zip(term.settings[name], "HW", strict=True) if along in ("", axis))
+    for setting in ("stride", "dilation"):
+        steps = tuple(n for n, axis in zip(term.settings[setting], "HW", strict=True) if along in ("", axis))
         if any(n != 1 for n in steps):
-            inside.append(f"{name}={steps[0] if len(set(steps)) == 1 else steps}")
-    return f"{term.primitive.name}{along and '_' + along}({', '.join(inside)})", ATOM
+            inside.append(f"{setting}={steps[0] if len(set(steps)) == 1 else steps}")
+    return f"{name}{along and '_' + along}({', '.join(inside)})", ATOM
+
+
+def reshaped(term: Term, hold: Hold) -> tuple[str, int]:
+    """As a call; with the shape where axes are split into such as have no name."""
+    to = f" to {'×'.join(map(str, term.shape))}" if splits(term) else ""
+    return f"reshape({hold(term.args[0], SUM)}{to})", ATOM
+
+
+def splits(term: Term) -> bool:
+    """Whether a reshape makes more axes, of which some have no name."""
+    long, before = ([axis for axis in axes if length(axis) > 1] for axes in (term.axes, term.given[0]))
+    return len(long) > len(before) and any(not axis[0][0] for axis in long)
 
 
 def picked(term: Term, hold: Hold) -> tuple[str, int]:
-    """X[key]; what only turns axes round is a flip, what takes a border off all of them a crop."""
-    key = key_of(term.settings)
-    if _only(key, lambda part: part.start is not None and part.step is None) and len(key) > 1:
-        return f"crop({hold(term.args[0], SUM)})", ATOM
-    return _flipped(term, key, hold) or (f"{hold(term.args[0], ATOM)}[{_spelled(key)}]", ATOM)
-
-
-def scattered(term: Term, hold: Hold) -> tuple[str, int]:
-    """Put into zeros, at the places that a key names; by slices this is a border of zeros."""
-    key = key_of(term.settings)
-    if _only(key, lambda part: part.step is None):
-        return f"pad({hold(term.args[0], SUM)})", ATOM
-    return _flipped(term, key, hold) or (f"scatter({hold(term.args[0], SUM)} at [{_spelled(key)}])", ATOM)
-
-
-def _flipped(term: Term, key: tuple[Any, ...], hold: Hold) -> tuple[str, int] | None:
-    flips = [i for i, part in enumerate(key) if part == slice(None, None, -1)] if _only(key) else []
-    if not flips or term.primitive is None or any(part != slice(None) for i, part in enumerate(key) if i not in flips):
-        return None
-    names = ",".join(names_of(term.given[0] if term.primitive.name == "index" else term.axes, flips))
-    return f"flip_{names if names.isalpha() else '{' + names + '}'}({hold(term.args[0], SUM)})", ATOM
-
-
-def _only(key: tuple[Any, ...], fits: Callable[[slice], bool] = lambda part: True) -> bool:
-    return all(isinstance(part, slice) and fits(part) for part in key)
-
-
-def _spelled(key: tuple[Any, ...]) -> str:
-    """A key as it is written: an array in it is i, and what others pick beside each of these is kᵢ."""
-    arrays = [id(part) for part in key if np.ndim(part)]
-    return ", ".join("kᵢ" if id(part) in arrays[1:] else _part(part) for part in key)
+    """X[key], and its adjoint, put into zeros at the key; by slices these are a flip, a crop or a border of zeros."""
+    key, inside, is_index = key_of(term.settings), term.args[0], "shape" not in term.settings
+    name = ""
+    if all(isinstance(part, slice) for part in key):
+        flips = [i for i, part in enumerate(key) if part == slice(None, None, -1)]
+        if flips and all(part == slice(None) for i, part in enumerate(key) if i not in flips):
+            along = ",".join(names_of(term.given[0] if is_index else term.axes, flips))
+            name = f"flip_{along if along.isalpha() else '{' + along + '}'}"
+        elif is_index and len(key) > 1 and all(part.start is not None and part.step is None for part in key):
+            name = "crop"
+        elif not is_index and all(part.step is None for part in key):
+            name = "pad"
+    arrays = [id(part) for part in key if np.ndim(part)]  # an array is i, and what others pick beside each is kᵢ
+    at = ", ".join("kᵢ" if id(part) in arrays[1:] else _part(part) for part in key)
+    if not name and is_index:
+        return f"{hold(inside, ATOM)}[{at}]", ATOM
+    return f"{name or 'scatter'}({hold(inside, SUM)}{'' if name else f' at [{at}]'})", ATOM
 
 
 def _part(part: Any) -> str:
@@ -159,11 +138,6 @@ def _part(part: Any) -> str:
     if np.ndim(part):
         return "mask" if np.asarray(part).dtype == bool else "i"
     return "..." if part is Ellipsis else str(part)
-
-
-def typed(term: Term, hold: Hold) -> tuple[str, int]:
-    """float32(X)."""
-    return call(str(np.dtype(term.settings["dtype"])))(term, hold)
 
 
 def compared(term: Term, hold: Hold) -> tuple[str, int]:

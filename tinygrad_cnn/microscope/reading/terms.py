@@ -87,9 +87,10 @@ def transposed(term: Term) -> Term:
         return term.args[0]
     axes = (*term.axes[:-2], *term.axes[:-3:-1])
     if term.primitive is ops.matmul:
-        a, b = term.args
-        return replace(term, args=(transposed(b), transposed(a)), axes=axes)
-    order = (*range(len(axes) - 2), len(axes) - 1, len(axes) - 2)
+        args = tuple(transposed(arg) for arg in reversed(term.args))
+        return replace(term, args=args, axes=axes, given=[arg.axes for arg in args])
+    stack = max(len(axes) - 2, 0)
+    order = (*range(stack), stack + 1, stack)
     return Term(primitive=ops.permute, args=(term,), settings={"axes": order}, axes=axes)
 
 

@@ -32,6 +32,7 @@ class Explanation(Printed):
         forms: the formulas of each layer on the way, from the loss back.
         gradients: of the loss, for the targets and for all values on the way.
         details: whether each operation is printed as well.
+        name, shape, gradient: of the tensor, or of the first parameter; the shape with named axes.
     """
 
     view: GraphView
@@ -41,28 +42,17 @@ class Explanation(Printed):
     gradients: dict[Origin, np.ndarray]
     details: bool
 
-    @property
-    def name(self) -> str:
-        """The name of the tensor."""
-        target = self.targets[0]
-        if len(self.targets) > 1:
-            return "all parameters"
-        return self.view.name(target) if isinstance(target, Leaf) else f"the value of {target.primitive.name}"
-
-    @property
-    def shape(self) -> str:
-        """The shape of the tensor, with named axes."""
-        return self._shape(self.targets[0])
-
-    @property
-    def gradient(self) -> np.ndarray:
-        """The gradient of the loss with respect to the tensor."""
-        return self.gradients[self.targets[0]]
+    name = property(lambda self: self._name(self.targets[0]))
+    shape = property(lambda self: self._shape(self.targets[0]))
+    gradient = property(lambda self: self.gradients[self.targets[0]])
 
     @property
     def closed_forms(self) -> dict[str, list[str]]:
         """{title of a layer: the formulas for what enters it}, from the loss back."""
         return {form.layer.title: form.lines() for form in self.forms}
+
+    def _name(self, origin: Origin) -> str:
+        return self.view.name(origin) if isinstance(origin, Leaf) else f"the value of {origin.primitive.name}"
 
     def _shape(self, origin: Origin) -> str:
         return self.view.shape(origin, origin if isinstance(origin, Node) else self.view.users[origin][0])
@@ -72,8 +62,8 @@ class Explanation(Printed):
 
     def _parts(self) -> Iterator[RenderableType]:
         one = len(self.targets) == 1
-        shape = f" {self.shape}, {_range(self.gradient)}" if one else ""
-        yield Text(f"The gradient of the loss with respect to {self.name}{shape}\n", "bold")
+        whose = f"{self.name} {self.shape}, {_range(self.gradient)}" if one else "all parameters"
+        yield Text(f"The gradient of the loss with respect to {whose}\n", "bold")
         blocks: dict[tuple[str, ...], list[str]] = {}
         for form in self.forms:
             blocks.setdefault((form.layer.kind, *form.lines()), []).append(form.layer.title)
@@ -84,28 +74,26 @@ class Explanation(Printed):
             yield Text("(Convolutions in the textbook's order; the engine adds up the same sums in another.)", "dim")
         yield Text("\nFrom the loss back" if one else "\nEach parameter", "bold")
         table = Table.grid(padding=(0, 2))
-        for row in self._arriving() if one else self._parameters():
+        for row in self._layers() if one else self._parameters():
             table.add_row(*(Text(cell, no_wrap=True, overflow="fold") for cell in row))
         yield Padding(table, (0, 0, 0, 2), expand=False)
-        if self.details:
-            yield Text("\nOperation by operation", "bold")
-            yield from self._operations()
+        yield from self._operations() if self.details else ()
 
-    def _arriving(self) -> Iterator[tuple[str, ...]]:
+    def _layers(self) -> Iterator[tuple[str, ...]]:
         """The gradient that arrives at each layer."""
         for form in self.forms:
             last = form.layer.nodes[-1]
-            norm = f"dY of norm {number(_norm(self.gradients[last]))}" if last in self.gradients else ""
+            norm = f"dY of norm {_norm(self.gradients[last])}" if last in self.gradients else ""
             yield form.layer.title, self._shape(last), norm
 
     def _parameters(self) -> Iterator[tuple[str, ...]]:
         for target in self.targets:
-            formulas = [form.formulas[target] for form in self.forms if target in form.formulas]
-            name = self.view.name(target) if isinstance(target, Leaf) else ""
-            norm = f"norm {number(_norm(self.gradients[target]))}"
-            yield name, self._shape(target), "; ".join(dict.fromkeys(formulas)), norm
+            formulas = dict.fromkeys(form.formulas[target] for form in self.forms if target in form.formulas)
+            norm = f"norm {_norm(self.gradients[target])}"
+            yield self._name(target), self._shape(target), "; ".join(formulas), norm
 
     def _operations(self) -> Iterator[RenderableType]:
+        yield Text("\nOperation by operation", "bold")
         layer = None
         for i, step in enumerate(self.steps, 1):
             if step.layer != layer:
@@ -121,13 +109,13 @@ def _indented(text: str, dim: str, by: int) -> RenderableType:
     return Padding(Text(text) + Text(dim, "dim"), (0, 0, 0, by), expand=False)
 
 
-def _norm(gradient: np.ndarray) -> float:
-    return float(np.linalg.norm(gradient.astype(np.float64)))
+def _norm(gradient: np.ndarray) -> str:
+    return number(float(np.linalg.norm(gradient.astype(np.float64))))
 
 
 def _range(gradient: np.ndarray) -> str:
     low, high = (gradient.min(), gradient.max()) if gradient.size else (0, 0)
-    return f"norm {number(_norm(gradient))}, from {number(float(low))} to {number(float(high))}"
+    return f"norm {_norm(gradient)}, from {number(float(low))} to {number(float(high))}"
 
 
 def explain(loss: Any, wrt: Any = None, *, details: bool = False) -> Explanation:
@@ -175,7 +163,7 @@ def explain(loss: Any, wrt: Any = None, *, details: bool = False) -> Explanation
     forms = []
     for layer in reversed(view.layers):
         if any(node in path for node in layer.nodes):  # of the layer in question all
-            is_asked = wrt is not None and any(target in view.inputs_of(layer) for target in targets)
+            is_asked = wrt is not None and targets[0] in view.inputs_of(layer)
             forms.append(closed_form(view, layer, None if is_asked else {*path, *targets}))
     return Explanation(view, targets, steps, forms, gradients, details)
 

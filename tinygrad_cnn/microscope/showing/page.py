@@ -13,13 +13,14 @@ import numpy as np
 from ... import ops
 from ...engine.graph import Leaf, Node
 from ..reading.axis_names import Origin
+from ..reading.carry import key_of
 from ..reading.closed_form import closed_form
 from ..reading.graph_view import GraphView
 from ..reading.primitives import letters
 from .step import steps_back
 
 PLACEHOLDER = "/*DATA*/null/*DATA*/"
-MOST_IMAGES = 16
+MOST_IMAGES = 12
 
 
 def page(view: GraphView) -> str:
@@ -40,7 +41,8 @@ def page_data(view: GraphView) -> dict[str, Any]:
     place = {origin: i for i, origin in enumerate(order)}
     rules: dict[Node, list[dict[str, Any]]] = {}
     for step in steps:
-        told = {"arg": step.argnum, "to": place[step.origin], "text": step.backward, "norm": _finite(step.norm)}
+        norm = _stats(step.gradient)["norm"]
+        told = {"arg": step.argnum, "to": place[step.origin], "text": step.backward, "norm": norm}
         rules.setdefault(step.node, []).append(told)
     groups = [
         {
@@ -51,14 +53,14 @@ def page_data(view: GraphView) -> dict[str, Any]:
         }
         for layer in view.layers
     ]
-    last = {layer.nodes[-1] for layer in view.layers}
+    last = {layer.nodes[-1] for layer in view.layers}  # what is within a layer has no pictures
     nodes = []
     for origin in order:
         user = origin if isinstance(origin, Node) else view.users[origin][0]
         layer, gradient = view.layer(user), gradients.get(origin)
         names = view.axes.names(origin, layer) if isinstance(origin, Leaf) or origin in last else []
         nodes.append(
-            (_operation(view, origin, place) if isinstance(origin, Node) else _leaf(view, origin))
+            _told(view, origin, place)
             | {
                 "id": place[origin],
                 "group": view.layers.index(layer),
@@ -73,46 +75,42 @@ def page_data(view: GraphView) -> dict[str, Any]:
             }
         )
     title = f"loss {value.item():.4g}" if value.size == 1 else f"a value of shape {value.shape}"
-    guess = "".join(f", {told}" for told in guesses(view))
-    return {"title": f"{len(view.nodes)} operations, {title}{guess}", "groups": groups, "nodes": nodes}
+    return {"title": f"{len(view.nodes)} operations, {title}{_guesses(view)}", "groups": groups, "nodes": nodes}
 
 
-def guesses(view: GraphView) -> list[str]:
-    """What the first element of a batch is, and what the network takes it for, where a loss picks by its class."""
-    told = []
+def _guesses(view: GraphView) -> str:
+    """What the first element of a batch is, and what the network takes it for, where a loss picks by the class."""
     for node in view.nodes:
-        args = view.args(node)
-        if node.primitive is ops.index and len(args) == 3 and args[0].ndim == 2 and np.size(args[2]):
-            label, guess = np.ravel(args[2])[0], args[0][0].argmax()
-            told.append(f"the first image is a {label}, the guess is {guess}")
-    return told
+        if node.primitive is ops.index:
+            scores, key = view.args(node)[0], key_of(node.settings, view.args(node))
+            if scores.ndim == len(key) == 2 and all(map(np.size, key)) and all(map(np.ndim, key)):
+                return f"; the first of the batch is a {key[1].flat[0]}, the guess {scores[0].argmax()}"
+    return ""
 
 
-def _leaf(view: GraphView, leaf: Leaf) -> dict[str, Any]:
-    kind = "input" if leaf in view.inputs else "parameter"
-    told = {"kind": "leaf", "op": kind, "name": view.name(leaf), "line": None, "forward": None}
-    return {**told, "args": [], "settings": ""}
-
-
-def _operation(view: GraphView, node: Node, place: Mapping[Origin, int]) -> dict[str, Any]:
-    args = zip(letters(node.primitive, len(node.args)), view.parents(node), node.args, strict=True)
-    line = node.call.line
+def _told(view: GraphView, origin: Origin, place: Mapping[Origin, int]) -> dict[str, Any]:
+    """What a node computes, or which leaf it is."""
+    if isinstance(origin, Leaf):
+        kind = "input" if origin in view.inputs else "parameter"
+        told = {"kind": "leaf", "op": kind, "name": view.name(origin), "line": None, "forward": None}
+        return {**told, "args": [], "settings": ""}
+    args = zip(letters(origin.primitive, len(origin.args)), view.parents(origin), origin.args, strict=True)
     return {
         "kind": "operation",
-        "op": node.primitive.name,
+        "op": origin.primitive.name,
         "name": None,
-        "line": None if line is None or not node.requires_grad else str(line),
-        "forward": view.forward(node),
+        "line": view.layer(origin).line if origin.requires_grad else None,
+        "forward": view.forward(origin),
         "args": [
-            {"name": name, "from": None if parent is None else place[parent], "text": _constant(arg)}
+            {
+                "name": name,
+                "from": None if parent is None else place[parent],
+                "text": f"constant {arg.shape}" if getattr(arg, "shape", ()) else f"{arg}",
+            }
             for name, parent, arg in args
         ],
-        "settings": ", ".join(f"{name}={_short(value)}" for name, value in node.settings.items()),
+        "settings": ", ".join(f"{name}={_short(value)}" for name, value in origin.settings.items()),
     }
-
-
-def _constant(arg: Any) -> str:
-    return f"constant {arg.shape}" if getattr(arg, "shape", ()) else f"{arg}"
 
 
 def _short(value: Any) -> str:
@@ -120,22 +118,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _finite(number: float) -> float | None:
-    return number if np.isfinite(number) else None
-
-
 def _stats(array: np.ndarray) -> dict[str, float | None]:
     """Norm, range and share of zeros; None where there is none, or for what is not finite."""
     numbers = array.astype(np.float64)
-    if numbers.size == 0:
-        return {"norm": 0.0, "low": None, "high": None, "zeros": None}
-    found = {
-        "norm": float(np.linalg.norm(numbers)),
-        "low": float(numbers.min()),
-        "high": float(numbers.max()),
-        "zeros": float((numbers == 0).mean()),
-    }
-    return {name: _finite(value) for name, value in found.items()}
+    norm, zeros = np.linalg.norm(numbers), (numbers == 0).mean() if numbers.size else np.nan
+    ends = (numbers.min(), numbers.max()) if numbers.size else (np.nan, np.nan)
+    found = {"norm": norm, "low": ends[0], "high": ends[1], "zeros": zeros}
+    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 
 # ---- images
@@ -146,33 +135,23 @@ def _images(array: np.ndarray, names: list[str]) -> dict[str, Any] | None:
     pair = next((p for p in (("H", "W"), ("OH", "OW"), ("KH", "KW")) if set(p) <= set(names)), None)
     if pair is None or array.size == 0 or not np.isfinite(array).all():
         return None
-    picked: Any = array
-    rest = list(names)
-    if "N" in rest:
-        picked = np.take(picked, 0, axis=rest.index("N"))
-        rest.remove("N")
-    order = [rest.index(pair[0]), rest.index(pair[1])]
-    others = [i for i in range(len(rest)) if i not in order]
-    stack = picked.transpose((*others, *order)).reshape(-1, picked.shape[order[0]], picked.shape[order[1]])
+    others = [i for i, name in enumerate(names) if name not in ("N", *pair)]
+    batch, ends = [i for i, name in enumerate(names) if name == "N"], map(names.index, pair)
+    picked = array.transpose(*batch, *others, *ends)[(0,) * len(batch)]
+    stack = picked.reshape(-1, *picked.shape[-2:])
     shown = stack[:MOST_IMAGES]
     low, high = float(shown.min()), float(shown.max())
-    signed = low < 0
-    if signed:
-        limit = max(-low, high)
-        pixels = np.rint(127.5 + 127.5 * shown / limit)
-    else:
-        pixels = np.rint(255 * (shown - low) / (high - low)) if high > low else np.zeros_like(shown)
-    each = " × ".join(names[i] for i in range(len(names)) if names[i] != "N" and names[i] not in pair) or "image"
+    limit = max(-low, high)
+    grey = 127.5 + 127.5 * shown / limit if low < 0 else 255 * (shown - low) / ((high - low) or 1)
     count = f"{len(shown)} of {len(stack)}" if len(stack) > len(shown) else f"{len(stack)}"
-    caption = f"{count} of size {pair[0]} × {pair[1]}, one for each {each}"
-    caption += ", of the first image of the batch" if "N" in names else ""
+    caption = f"{count} of size {pair[0]} × {pair[1]}, one for each {' × '.join(names[i] for i in others) or 'image'}"
     return {
-        "caption": caption,
+        "caption": caption + (", of the first image of the batch" if "N" in names else ""),
         "count": len(shown),
         "height": shown.shape[1],
         "width": shown.shape[2],
         "low": low,
         "high": high,
-        "signed": signed,
-        "pixels": base64.b64encode(pixels.astype(np.uint8).tobytes()).decode(),
+        "signed": low < 0,
+        "pixels": base64.b64encode(np.rint(grey).astype(np.uint8).tobytes()).decode(),
     }
