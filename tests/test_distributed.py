@@ -176,7 +176,22 @@ def test_a_run_that_is_stopped_is_saved(tmp_path):
     assert load_checkpoint(file)["trainer"]["loader"]["epoch"] >= 1
 
 
+EXAMPLE = ["examples/distributed.py", "--model", "simple", "--steps", "2"]
+
+
+@needs_mpi
+def test_the_example_on_two_processes():
+    status, printed = run(2, *EXAMPLE)
+    assert status == 0
+    assert "simple, batches of 64 on 2 processes" in printed and "gradients of 0.06 MB" in printed
+
+
 # ---- without MPI
+
+
+def test_the_example_in_one_process():
+    printed = subprocess.run([sys.executable, *EXAMPLE], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "simple, batches of 64 on 1 processes" in printed
 
 
 def test_one_process_needs_no_mpi(monkeypatch):

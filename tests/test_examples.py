@@ -28,7 +28,7 @@ ENDS_IN = {
 
 
 def test_every_example_is_run():
-    others = {"mnist.py", "benchmark.py", "benchmark_step.py", "benchmark_networks.py"}
+    others = {"mnist.py", "benchmark.py", "benchmark_step.py", "benchmark_networks.py", "distributed.py"}
     results = {"results.py", "results_rows.py", "results_report.py", "results_naive.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == {*ENDS_IN, *others, *results}
 

@@ -142,11 +142,9 @@ class _Bucket:
     def put(self, parameter: Tensor, gradient: Array | None) -> None:
         """What a pass adds to the gradient of a parameter, its loss having been multiplied by the share."""
         values = self.own[self._parts[parameter]].reshape(parameter.shape)
-        values[...] = 0
+        values[...] = 0 if gradient is None or self._share == 0 else gradient
         if parameter.grad is not None:
             values += self._share * parameter.grad.numpy()
-        if gradient is not None and self._share > 0:
-            values += gradient
         self.missing.remove(parameter)
 
     def mean(self, parameter: Tensor, size: int) -> np.ndarray:
