@@ -1,13 +1,15 @@
 """What test_distributed.py has mpiexec start several times: `python tests/ranks.py NAME` calls the function NAME."""
 
+import contextlib
 import os
 import signal
 import sys
 import time
+import warnings
 
 import numpy as np
 
-from tinygrad_cnn import Tensor, distributed, gradcheck, manual_seed, nn, optim
+from tinygrad_cnn import Tensor, compile, distributed, gradcheck, manual_seed, nn, optim, primitive
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.data import DataLoader
 
@@ -76,6 +78,7 @@ def learn():
             everywhere = on_all_ranks(value)
             assert (everywhere == everywhere[0]).all()  # to the bit: ranks never drift apart
     same(trained(network().float(), 17, True), trained(network().float(), 17, False), rtol=2e-5)
+    same(trained(compile(network()), 4, True), trained(network(), 4, False))
     # the last batch of 22 mod 5 has 2 samples, and so some ranks have none
     same(trained(network(), 4, True, batch_size=5), trained(network(), 4, False, batch_size=5))
 
@@ -87,6 +90,11 @@ def synchronise():
         converted = distributed.SyncBatchNorm.convert_sync_batchnorm(network(nn.BatchNorm2d))
         same(trained(converted, 4, True, batch_size), alone)
         same(trained(network(distributed.SyncBatchNorm), 4, True, batch_size), alone)
+    synchronised = network(distributed.SyncBatchNorm)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        same(trained(compile(synchronised), 4, True, batch_size), alone)
+    assert "sums over processes, which all have to do in one order" in str(told[0].message)
     own = trained(network(nn.BatchNorm2d), 4, True)
     assert np.abs(own["1.running_mean"] - alone["1.running_mean"]).max() > 1e-3  # per rank, unless asked for
 
@@ -165,6 +173,11 @@ def differ():
     first.data = first.numpy().astype(np.float32)
     average.backward((first * RANK).sum())
     assert first.grad.dtype == np.float32 and first.grad.tolist() == [mean, mean]
+    module = nn.Linear(2, 1)
+    average_of_module = distributed.average_gradients(module)
+    module.weight = nn.Parameter(np.ones((1, 2), np.float32))  # another parameter from now on
+    average_of_module.backward((module.weight * RANK).sum())
+    assert module.weight.grad.tolist() == [[mean, mean]]
     nothing = Tensor(np.full(2, np.nan), requires_grad=True)
     average.backward((nothing * first).sum() if RANK == 0 else first.sum(), weight=RANK)
     assert np.isfinite(first.grad.numpy()).all()
@@ -199,6 +212,23 @@ def another_number_of_batches():
     average = distributed.average_gradients(model)
     for _ in range(3 - RANK):
         average.backward(model(IMAGES).sum())
+
+
+def one_breaks_off():
+    """A pass that fails on all ranks after it has sent something, and is begun again."""
+    distributed.gradients.BUCKET = 1
+    model = nn.Linear(2, 1)
+    average = distributed.average_gradients(model)
+
+    @primitive
+    def failing(x):
+        return x + 0
+
+    failing.defvjp(lambda g, out, x: 1 / 0)
+    x = Tensor(np.ones((1, 2)), requires_grad=True)
+    for _ in range(2):
+        with contextlib.suppress(ZeroDivisionError):
+            average.backward(model(failing(x)).sum())
 
 
 def one_fails():

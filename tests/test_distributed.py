@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_cnn import distributed, nn
+from tinygrad_cnn import Tensor, distributed, nn, optim
 from tinygrad_cnn.checkpoint import load_checkpoint
 from tinygrad_cnn.distributed.launch import RANK
 
@@ -67,6 +67,7 @@ def test_ranks_together_are_one_process(count):
             "rank 1 has another model than rank 0: weight (4, 4) float32, instead of weight (3, 4) float32",
         ),
         ("another_number_of_parameters", "rank 1 has another model than rank 0: nothing, instead of bias (3,) float32"),
+        ("one_breaks_off", "rank 0 broke off a backward pass before; what it sent cannot be taken back"),
         ("another_number_of_batches", "rank 0 waits for rank 1, which has ended: has it another number of batches?"),
     ],
 )
@@ -196,6 +197,8 @@ def test_the_example_in_one_process():
 
 def test_one_process_needs_no_mpi(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(TypeError, match=r"a Module, or Tensors such as model.parameters\(\), got SGD"):
+        distributed.average_gradients(optim.SGD([Tensor(1.0, requires_grad=True)]))
     model = nn.Linear(2, 1)
     x = np.ones((3, 2), np.float32)
     distributed.broadcast(model)

@@ -11,8 +11,9 @@ import numpy as np
 from ..engine.autograd import run_backward
 from ..engine.graph import Array, Leaf
 from ..nn import Module
-from ..settings import number
+from ..settings import number, refusal
 from ..tensor import Tensor
+from .launch import RankError
 from .world import Ranks, world
 
 BUCKET = 1 << 20  # bytes; a longer message is no faster per byte, and starts later
@@ -52,9 +53,14 @@ class average_gradients:
     """
 
     def __init__(self, model: Module | Iterable[Tensor]) -> None:
-        named = model.named_parameters() if isinstance(model, Module) else enumerate(model)
-        self._parameters: dict[str, Tensor] = {str(name): parameter for name, parameter in named}
+        if not hasattr(model, "named_parameters"):
+            if not isinstance(model, Iterable):
+                wanted = "a Module, or Tensors such as model.parameters()"
+                raise refusal(TypeError, model, "model", "average_gradients", wanted)
+            model = list(model)
+        self._model = model
         self._layout: list[Any] = []
+        self._on_the_way: list[Any] = []
         if isinstance(world(), Ranks):
             self._prepare()
 
@@ -74,9 +80,11 @@ class average_gradients:
         if not isinstance(ranks, Ranks):
             return run_backward(loss, retain_graph=retain_graph)
         self._prepare()
+        if self._on_the_way:
+            raise RankError(f"rank {ranks.rank} broke off a backward pass before; what it sent cannot be taken back")
         share = 1.0 if weight is None else _share(ranks, number(weight, "weight", "backward", least=0))
         places = {parameter.node: (bucket, parameter) for bucket in self._buckets for parameter in bucket.begin(share)}
-        on_the_way: list[Any] = []
+        on_the_way = self._on_the_way
 
         def send() -> None:
             """Send the next buckets that are full; all ranks send them in one order."""
@@ -104,16 +112,19 @@ class average_gradients:
         on_the_way.append(ranks.start_sum(reached, reached_anywhere))
         for message in on_the_way:
             ranks.wait(message)
+        on_the_way.clear()
         for (bucket, parameter), reaches in zip(places.values(), reached_anywhere, strict=True):
             if reaches:
                 parameter.grad = Tensor.wrap(bucket.mean(parameter, ranks.size), None)
 
     def _prepare(self) -> None:
         """Divide what is trained into buckets; again when it is something else, or of another dtype."""
-        layout = [(one.requires_grad, one.dtype) for one in self._parameters.values()]
+        named = enumerate(self._model) if isinstance(self._model, list) else self._model.named_parameters()
+        parameters = {str(name): parameter for name, parameter in named}
+        layout = [(id(one), one.requires_grad, one.dtype) for one in parameters.values()]
         if layout != self._layout:
-            world().agree("model", _described(self._parameters))
-            self._layout, self._buckets = layout, _buckets(self._parameters.values())
+            world().agree("model", _described(parameters))
+            self._layout, self._buckets = layout, _buckets(parameters.values())
 
 
 def _share(ranks: Ranks, weight: float) -> float:
