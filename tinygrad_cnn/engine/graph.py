@@ -69,8 +69,9 @@ class Node:
         for node in waiting:
             node.args = node.out = node.call = None
             if len(node.argnums) < len(node.parents):
-                constants = (parent for parent in node.parents if type(parent) is Node and not parent.requires_grad)
-                waiting += [constant for constant in constants if constant.args is not None]
+                for parent in node.parents:
+                    if type(parent) is Node and not parent.requires_grad and parent.args is not None:
+                        waiting.append(parent)
 
     def __repr__(self) -> str:
         shape = "freed" if self.out is None else f"-> {self.out.shape}"
@@ -148,15 +149,16 @@ class Primitive:
     ) -> Any:
         """Wrap the result with its node, which keeps the arrays of leaves, and whatever some rule reads."""
         argnums: list[int] = []
+        read, last = self._read, len(self._read) - 1
         has_slope = out.dtype.kind == "f"  # integers and booleans have none
         for i, parent in enumerate(parents):
             array = arrays[i]
             if array is out:  # making the result read-only must not make the argument so
                 out = out.view()
             if parent is not None:
-                if parent.requires_grad and has_slope:
+                if has_slope and parent.requires_grad:
                     argnums.append(i)
-                if type(parent) is Node and not self.reads(i):
+                if type(parent) is Node and not (read[i] if i < last else read[last]):
                     arrays[i] = parent.out if type(parent.out) is ShapeDtype else ShapeDtype(array)
             elif isinstance(array, np.ndarray):
                 parents[i] = Constant()
