@@ -158,6 +158,92 @@ def test_mistakes_are_refused(call, error, message):
         call()
 
 
+def test_recording_is_switched_as_scripts_do():
+    w = torch.ones(2, requires_grad=True)
+    torch.set_grad_enabled(False)
+    try:
+        assert not (w * 2).requires_grad and not torch.is_grad_enabled()
+    finally:
+        torch.set_grad_enabled(True)
+    with torch.set_grad_enabled(False):
+        assert not (w * 2).requires_grad
+    assert (w * 2).requires_grad
+
+    @torch.no_grad
+    def plain():
+        return w * 2
+
+    @torch.set_grad_enabled(False)
+    def also_plain():
+        return w * 2
+
+    assert torch.is_grad_enabled() and not plain().requires_grad and not also_plain().requires_grad
+    with torch.inference_mode(False):
+        assert (w * 2).requires_grad
+    with torch.inference_mode():
+        assert not (w * 2).requires_grad
+
+
+def test_modules_under_pytorchs_names():
+    import tinygrad_cnn.autograd as autograd
+    import tinygrad_cnn.backends.cudnn as cudnn
+    import tinygrad_cnn.utils.model_zoo as model_zoo
+    from tinygrad_cnn.autograd import Variable
+    from tinygrad_cnn.cuda.amp import GradScaler, autocast
+    from tinygrad_cnn.nn.modules.batchnorm import _BatchNorm
+    from tinygrad_cnn.nn.modules.utils import _pair
+    from tinygrad_cnn.nn.parameter import Parameter
+    from tinygrad_cnn.optim.optimizer import Optimizer
+
+    import tinygrad_cnn.nn.parallel as parallel
+
+    cudnn.benchmark = True
+    assert (
+        torch.backends.cudnn is cudnn and not torch.backends.mps.is_available() and autograd.grad is torch.autograd.grad
+    )
+    assert Parameter is nn.Parameter and Optimizer is optim.Optimizer and isinstance(nn.BatchNorm2d(1), _BatchNorm)
+    assert _pair(3) == (3, 3) and parallel.DataParallel is nn.DataParallel
+    with pytest.raises(RuntimeError, match=r"not downloaded .*load_safetensors"):
+        model_zoo.load_url("resnet18.pth")
+    w = Variable(torch.ones(2), requires_grad=True)
+    scaler, optimizer = GradScaler(enabled=False), optim.SGD([w], lr=1.0)
+    with autocast(enabled=False):
+        scaler.scale((w * w).sum()).backward()
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    assert w.tolist() == [-1, -1] and scaler.state_dict() == {}
+
+    @torch.jit.script
+    def twice(x):
+        return 2 * x
+
+    assert twice(2) == 4 and not torch.jit.is_scripting()
+
+
+def test_sizes_second_names_and_generators():
+    assert torch.Tensor(2, 3).tolist() == [[0] * 3] * 2 and torch.FloatTensor(4).shape == (4,)
+    assert torch.Tensor([2, 3]).tolist() == [2, 3] and torch.LongTensor([1, 2]).dtype == np.int64
+    assert Tensor(np.ones(2), np.float64, True).requires_grad and torch.finfo(torch.float32).eps == np.finfo("f4").eps
+    assert torch.concat is functional.cat and torch.clip is functional.clamp and torch.pi == np.pi
+    first, again = (torch.Generator().manual_seed(3).permutation(5).tolist() for _ in range(2))
+    assert first == again
+    w = torch.ones(2, dtype=torch.float64)
+    assert w.new_zeros(3, 1).dtype == np.float64 and w.new_ones((2,), dtype=torch.long).tolist() == [1, 1]
+    with pytest.raises(RuntimeError, match="NumPy computes on the CPU"):
+        w.new_zeros(2, device="cuda")
+    assert w.nelement() == 2 and w.ndimension() == 1
+
+
+def test_methods_that_change_a_tensor_in_place():
+    x = torch.tensor([[-4.0, 9.0]])
+    assert x.abs_() is x and x.sqrt_().tolist() == [[2, 3]] and x.pow_(2).neg_().tolist() == [[-4, -9]]
+    assert x.relu_().exp_().tolist() == [[1, 1]] and x.lerp_(torch.zeros(1, 2), 0.25).tolist() == [[0.75, 0.75]]
+    assert torch.zeros(2, 3).scatter_(1, torch.tensor([[2], [0]]), 1).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert x.scatter_add_(1, torch.tensor([[0, 0]]), torch.ones(1, 2)).tolist() == [[2.75, 0.75]]
+    assert x.mul_(0).sigmoid_().tanh_().tolist() == [[np.tanh(np.float32(0.5))] * 2]
+
+
 def test_the_array_of_a_leaf_is_changed_as_old_scripts_do():
     w = torch.ones(2, 2, requires_grad=True)
     loss = (w * w).sum()

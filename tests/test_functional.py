@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -60,6 +61,25 @@ def dropped(x, p=0.4):
 
 def dropped_channels(x):
     return F.dropout2d(x, 0.4, generator=np.random.default_rng(0))
+
+
+def cosine(x, y):
+    return (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
+
+
+def length(x):
+    return np.sqrt(((x + 1e-6) ** 2).sum(1))
+
+
+CORNER = np.zeros((3, 4), bool)
+CORNER[0, :3] = True
+
+
+def scattered(x, y):
+    """The first row of y at the rows 2, 0, 1, 1 of x."""
+    x = x.copy()
+    x[[2, 0, 1, 1], range(4)] = y[0]
+    return x
 
 
 # for each function: (a function of Tensors or arrays, its inputs, the same in NumPy)
@@ -720,11 +740,88 @@ MORE = {
     ],
     "view_as": [(lambda x: F.view_as(x, np.ones((6, 4))), [X], lambda x: x.reshape(6, 4))],
 }  # fmt: skip
-CASES |= MORE
+SIGNS, PLACES = np.array([1, -1]), np.array([[2, 0, 1, 1]])
+FAR = apart(2, 4, offset=0.35)
+DISTANCES = {
+    "cosine_embedding_loss": [
+        (
+            lambda x, y: F.cosine_embedding_loss(x, y, SIGNS, -0.9, reduction="none"), [FAR, abs(FAR[::-1])],
+            lambda x, y: np.where(SIGNS > 0, 1 - cosine(x, y), np.maximum(cosine(x, y) + 0.9, 0)),
+        ),
+    ],
+    "hinge_embedding_loss": [
+        (
+            lambda x: F.hinge_embedding_loss(x, SIGNS[:, None], 0.5, reduction="sum"), [FAR],
+            lambda x: np.sum(np.where(SIGNS[:, None] > 0, x, np.maximum(0.5 - x, 0))),
+        ),
+    ],
+    "lerp": [(F.lerp, [X, normal(4), normal((3, 1))], lambda x, y, w: x + w * (y - x))],
+    "log10": [(F.log10, [positive(2, 3)], np.log10)],
+    "log2": [(F.log2, [positive(2, 3)], np.log2)],
+    "margin_ranking_loss": [
+        (
+            lambda x, y: F.margin_ranking_loss(x, y, SIGNS[:, None], 0.3), [FAR, normal((2, 4))],
+            lambda x, y: np.maximum(0.3 - SIGNS[:, None] * (x - y), 0).mean(),
+        ),
+    ],
+    "meshgrid": [
+        (lambda x: F.meshgrid(np.ones(2), x)[1], [normal(3)], lambda x: np.meshgrid([1, 1], x, indexing="ij")[1]),
+        (lambda x: F.meshgrid([x, np.ones(2)], indexing="xy")[0], [normal(3)], lambda x: np.meshgrid(x, [1, 1])[0]),
+    ],
+    "multi_margin_loss": [
+        (
+            lambda x: F.multi_margin_loss(x, np.array([2, 0]), 2, 0.7, np.arange(1, 5).astype(x.dtype)), [FAR],
+            lambda x: sum(
+                w * max(0, 0.7 - row[t] + row[i]) ** 2 / 4
+                for row, t, w in zip(x, (2, 0), (3, 1), strict=True) for i in range(4) if i != t
+            ) / 2,
+        ),
+        (
+            lambda x: F.multi_margin_loss(x, np.array(1)), [FAR[0]],
+            lambda x: (np.maximum(1 - x[1] + x, 0).sum() - 1) / 4,
+        ),
+    ],
+    "pairwise_distance": [
+        (lambda x, y: F.pairwise_distance(x, y, 3, keepdim=True), [FAR, normal((2, 4))],
+         lambda x, y: (abs(x - y + 1e-6) ** 3).sum(1, keepdims=True) ** (1 / 3)),
+    ],
+    "remainder": [(F.remainder, [FAR, np.full(4, 0.75)], np.mod)],
+    "scatter": [
+        (lambda x, y: F.scatter(x, 0, PLACES, y), [normal((3, 4)), normal((2, 4))], scattered),
+        (lambda x: F.scatter(x, 1, PLACES, 2.0), [normal((3, 4))], lambda x: np.where(CORNER, 2.0, x)),
+    ],
+    "scatter_add": [
+        (
+            lambda x, y: F.scatter_add(x, 1, PLACES, y), [normal((3, 4)), normal((1, 4))],
+            lambda x, y: x + np.stack([[y[0, 1], y[0, 2] + y[0, 3], y[0, 0], 0], [0] * 4, [0] * 4]),
+        ),
+    ],
+    "soft_margin_loss": [
+        (
+            lambda x: F.soft_margin_loss(x, (SIGNS[:, None] * np.ones((2, 4))).astype(x.dtype)), [FAR],
+            lambda x: np.log1p(np.exp(-SIGNS[:, None] * x)).mean(),
+        ),
+    ],
+    "tril": [(lambda x: F.tril(x, -1), [X], lambda x: np.tril(x, -1))],
+    "triplet_margin_loss": [
+        (
+            partial(F.triplet_margin_loss, margin=2.0, swap=swap),
+            [normal((3, 4)), normal((3, 4)), normal((3, 4))],
+            lambda a, p, n, swap=swap: np.maximum(
+                2 + length(a - p) - (np.minimum(length(a - n), length(p - n)) if swap else length(a - n)), 0
+            ).mean(),
+        )
+        for swap in (False, True)
+    ],
+    "triu": [(lambda x: F.triu(x, 1), [X], lambda x: np.triu(x, 1))],
+}  # fmt: skip
+CASES |= MORE | DISTANCES
 CONSTANT = {"constant_values": 3.0}
 COMPARISONS = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater}
 COMPARISONS |= {"ge": np.greater_equal}
-NOT_DIFFERENTIABLE = {"all", "any", "argmax", "argmin", "argsort", "isnan", "one_hot", *COMPARISONS}
+FOUND = {"allclose", "bincount", "count_nonzero", "equal", "isfinite", "isinf", "logical_and", "logical_not"}
+FOUND |= {"logical_or", "nonzero", "unique"}
+NOT_DIFFERENTIABLE = {*FOUND, "all", "any", "argmax", "argmin", "argsort", "isnan", "one_hot", *COMPARISONS}
 
 FLAT = [pytest.param(*case, id=f"{name}-{i}") for name, cases in CASES.items() for i, case in enumerate(cases)]
 
@@ -765,6 +862,46 @@ def test_second_derivatives(function, inputs, reference):
 
     cotangent = fixed(np.shape(reference(*inputs)))
     assert gradcheck(slopes, [cotangent, *inputs], rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_counted_or_found():
+    x, y = Tensor([0.0, 2.0, np.inf, np.nan]), Tensor(np.array([3, 0, 3]))
+    assert F.isinf(x).tolist() == [False, False, True, False] and F.isfinite(x).tolist() == [True, True, False, False]
+    assert F.logical_not(y).tolist() == [False, True, False] and F.logical_and(y, y > 1).tolist() == [True, False, True]
+    assert F.logical_or(y, np.array([False] * 3)).tolist() == [True, False, True]
+    assert F.nonzero(y).tolist() == [[0], [2]] and F.nonzero(y, as_tuple=True)[0].tolist() == [0, 2]
+    assert F.count_nonzero(y).item() == 2 and F.bincount(y, minlength=5).tolist() == [1, 0, 0, 2, 0]
+    values, counts = F.unique(y, return_counts=True)
+    assert values.tolist() == [0, 3] and counts.tolist() == [1, 2] and isinstance(values, Tensor)
+    assert F.equal(y, y) is True and F.allclose(y, y + 1e-9) is True and not F.allclose(y, y + 1)
+    assert isinstance(F.isinf(np.ones(2)), np.ndarray)
+    assert Tensor([5.0, -7.0]).remainder(3).tolist() == [2, 2] and (Tensor([7.0, -7.0]) // 2).tolist() == [3, -4]
+    assert (7 % Tensor([4.0])).item() == 3 and (7 // Tensor([2.0])).item() == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: F.scatter(X, 0, np.zeros((5, 3, 4, 1), int), 1.0), ValueError, "scatter expects an index no longer"),
+        (lambda: F.scatter(np.zeros(2), 0, np.array([0, 0]), np.ones(2)), ValueError, "each place once"),
+        (lambda: F.scatter_add(np.zeros(2), 0, np.array([2]), np.ones(1)), IndexError, "index 2 is out of range for 2"),
+        (lambda: Tensor(X).unfold(1, 4, 1), ValueError, "windows of 4 along dim 1 of"),
+        (lambda: F.meshgrid(np.ones(2), indexing="yx"), ValueError, '"ij" or "xy"'),
+    ],
+)
+def test_new_mistakes(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_windows_along_a_dimension():
+    x = Tensor(np.arange(48.0).reshape(1, 2, 4, 6), requires_grad=True)
+    patches = x.unfold(2, 2, 2).unfold(3, 3, 3)
+    assert patches.shape == (1, 2, 2, 2, 2, 3)
+    np.testing.assert_array_equal(patches[0, 1, 1, 0], x.numpy()[0, 1, 2:, :3])
+    x.unfold(3, 3, 2).sum().backward()
+    assert x.grad[0, 0, 0].tolist() == [1, 1, 2, 1, 1, 0]
+    assert gradcheck(lambda x: x.unfold(-1, 2, 1), [X])
 
 
 # ---- ties and kinks

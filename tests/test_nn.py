@@ -94,6 +94,16 @@ class Against(nn.Module):
         return self.module(input, np.asarray(self.other, np.asarray(input).dtype))
 
 
+class OfPairs(nn.Module):
+    """A loss of an input, of the same in another order, and of what is in it."""
+
+    def __init__(self, loss, third):
+        self.loss, self.third = loss, third
+
+    def forward(self, input):
+        return self.loss(input, 0.7 * F.flip(input, 1), self.third.astype(input.dtype))
+
+
 class Looked(nn.Module):
     """An embedding, whose input has no gradient."""
 
@@ -154,6 +164,13 @@ MODULES = {
     "embedding": (Looked, (2,)),
     "members": (OfMembers, (3, 2)),
     "dropout2d": (lambda: Seeded(nn.Dropout2d(0.4)), IMAGES),
+    "pairwise distance": (lambda: Against(nn.PairwiseDistance(), CHANCES), (3, 4)),
+    "hinge": (lambda: Loss([[1], [-1], [1]], kind=nn.HingeEmbeddingLoss), (3, 4)),
+    "soft margin": (lambda: Loss([[1] * 4, [-1] * 4], kind=nn.SoftMarginLoss), (2, 4)),
+    "multi margin": (lambda: Loss([2, 0], kind=nn.MultiMarginLoss), (2, 3)),
+    "ranking": (lambda: OfPairs(nn.MarginRankingLoss(0.1), np.array([[1.0], [-1.0]])), (2, 4)),
+    "cosine": (lambda: OfPairs(nn.CosineEmbeddingLoss(), np.array([1, -1])), (2, 4)),
+    "triplet": (lambda: OfPairs(nn.TripletMarginLoss(2.0), CHANCES[:2]), (2, 4)),
     "bce": (lambda: nn.Sequential(nn.Sigmoid(), Against(nn.BCELoss(), CHANCES)), (3, 4)),
     "nll": (lambda: Loss([2, 0], kind=nn.NLLLoss), (2, 3)),
     **{

@@ -91,6 +91,17 @@ FUNCTIONS |= {
             *("expm1", "flip", "floor", "gather", "index_select", "log1p", "logsumexp", "masked_fill", "mm", "movedim"),
             *("mv", "narrow", "norm", "outer", "prod", "reciprocal", "repeat", "repeat_interleave", "roll", "round"),
             *("rsqrt", "select", "sign", "sin", "sort", "split", "square", "std", "topk", "unbind", "unflatten", "var"),
+            *(
+                "count_nonzero",
+                "isfinite",
+                "isinf",
+                "lerp",
+                "log10",
+                "log2",
+                "nonzero",
+            ),
+            *("logical_and", "logical_not", "logical_or", "meshgrid", "remainder", "scatter", "scatter_add", "tril"),
+            *("triu", "unique"),
             *("var_mean", "view_as", "expand_as", "clone", "eq", "ne", "lt", "le", "gt", "ge", "isnan"),
         )
     },
@@ -116,6 +127,8 @@ FUNCTIONS |= {
                 "layer_norm",
                 "leaky_relu",
             ),
+            *("cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss", "multi_margin_loss"),
+            *("pairwise_distance", "soft_margin_loss", "triplet_margin_loss"),
             *("local_response_norm", "logsigmoid", "max_pool1d", "mish", "normalize", "pixel_shuffle"),
             *("pixel_unshuffle", "prelu", "relu6", "selu", "silu", "smooth_l1_loss", "softplus", "softsign", "unfold"),
         )
@@ -127,7 +140,15 @@ FUNCTIONS |= {
 
 NORM = "nn.functional.batch_norm"
 RANDOM = {"dropout", "dropout2d"}  # draw from another generator
-WITHOUT_SAMPLES = {"fold", "lp_pool2d", "one_hot", "upsample"}  # compared in test_torch_nn.py
+WITHOUT_SAMPLES = {
+    "allclose",
+    "bincount",
+    "equal",
+    "fold",
+    "lp_pool2d",
+    "one_hot",
+    "upsample",
+}  # compared in test_torch_nn.py
 LOOSE = {"nn.functional.hardsigmoid": 1e-7}  # PyTorch multiplies by 1/6 in float32
 
 

@@ -10,6 +10,7 @@ Tensor([[[[0., 1.],
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from . import creation, data, functional, nn, ops, optim, utils
@@ -39,12 +40,11 @@ from .engine import graph
 from .engine.autograd import grad
 from .engine.graph import primitive
 from .engine.random import get_rng_state, manual_seed, set_rng_state
-from .engine.recording import Recording as set_grad_enabled
-from .engine.recording import enable_grad, no_grad
+from .engine.recording import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .engine.recording import is_recording as is_grad_enabled
-from .engine.recording import no_grad as inference_mode
 from .plan import compile
 from .tensor import Tensor, device
+from .utils import torch_names
 
 if TYPE_CHECKING:
     from .microscope.diagnosis.check_graph import check_graph
@@ -148,8 +148,25 @@ def __getattr__(name: str) -> Any:
         return creation.DTYPES[name]  # not as variables, which would hide Python's own float, int and bool here
     if name in _CREATED:
         return getattr(creation, name)
+    if name in torch_names.TOP:
+        return torch_names.TOP[name]
+    if name in torch_names.SECOND_NAMES:
+        return getattr(functional, torch_names.SECOND_NAMES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *functional.__all__, *creation.DTYPES, *_CREATED})
+    return sorted(
+        {
+            *globals(),
+            *__all__,
+            *functional.__all__,
+            *creation.DTYPES,
+            *_CREATED,
+            *torch_names.TOP,
+            *torch_names.SECOND_NAMES,
+        }
+    )
+
+
+torch_names.register(sys.modules[__name__])

@@ -24,6 +24,7 @@ from .functional import in_place
 from .functional._arguments import new_array, one_dim, real_array
 from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
 from .functional.indexing import getitem
+from .functional.shapes import flat
 from .settings import flag, passed_over, real_dtype
 
 
@@ -55,6 +56,20 @@ def _logic(ufunc: np.ufunc) -> Callable[..., Any]:
 def _reflected(function: Callable[..., Any]) -> Callable[[Any, Array], Any]:
     """The operator for a Tensor on the right: 2 - x."""
     return lambda self, other: function(other, self)
+
+
+def _floordiv(self: Tensor, other: Array) -> Array:
+    return F.div(self, other, rounding_mode="floor")
+
+
+def _new(fill: Callable[..., Any]) -> Callable[..., Any]:
+    def new(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        _device(device or "cpu")
+        made = fill(flat(size, "size", "the new Tensor"))
+        return Tensor(made, self.dtype if dtype is None else dtype, requires_grad)
+
+    new.__doc__ = f"{fill.__name__.capitalize()} of a size, of the dtype of this Tensor."
+    return new
 
 
 def _cast(dtype: str) -> Callable[[Any], Any]:
@@ -91,7 +106,7 @@ class Tensor(Value):
 
     Args:
         data: numbers, nested lists of numbers, or an array, which is copied. Python numbers become float32;
-            arrays keep their dtype.
+            arrays keep their dtype. Integers one by one are a size, as in PyTorch: `Tensor(2, 3)` holds zeros.
         dtype: another dtype.
         requires_grad: whether `backward` shall gather a gradient in `.grad`; floating-point only.
 
@@ -109,7 +124,11 @@ class Tensor(Value):
 
     _frozen: Leaf | None  # what `node` was before requires_grad was set to False, to be so again; mostly not set
 
-    def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
+    def __init__(self, data: Any = (), *more: Any, dtype: Any = None, requires_grad: bool = False) -> None:
+        if type(data) is builtins.int:
+            data, more = np.zeros((data, *more), np.float32), ()
+        if more:
+            dtype, requires_grad = (*more, requires_grad)[:2]
         if isinstance(data, Tensor):
             raise TypeError(
                 "Tensor(tensor) would lose the graph: use the tensor itself, or .detach() for a constant of its value"
@@ -135,7 +154,7 @@ class Tensor(Value):
         """
         touched(".data is read")
         note_cut(self.node, ".data")
-        return Tensor.wrap(self._array, None)
+        return Tensor.wrap(shared(self), None)
 
     @data.setter
     def data(self, new: Any) -> None:
@@ -325,6 +344,8 @@ class Tensor(Value):
     __truediv__, __rtruediv__ = F.div, _reflected(F.div)
     __pow__, __rpow__ = F.pow, _reflected(F.pow)
     __matmul__, __rmatmul__ = F.matmul, _reflected(F.matmul)
+    __mod__, __rmod__ = F.remainder, _reflected(F.remainder)
+    __floordiv__, __rfloordiv__ = _floordiv, _reflected(_floordiv)
     __neg__ = F.neg
     __abs__ = F.abs
     __getitem__, __setitem__ = getitem, in_place.setitem
@@ -346,20 +367,22 @@ class Tensor(Value):
 
     # fmt: off
     from .functional import (  # type: ignore[misc]  # noqa: I001
-        abs, add, all, amax, amin, any, argmax, argmin, argsort, bmm, ceil, chunk, clamp, clone, cos, cumsum, div,
-        dot, eq, erf, exp, expand, expand_as, expm1, flatten, flip, floor, gather, ge, gt, index_select, isnan, le,
-        log, log1p, log_softmax, logsumexp, lt, masked_fill, matmul, max, maximum, mean, min, minimum, mm, movedim,
-        mul, mv, narrow, ne, neg, norm, outer, permute, pow, prod, reciprocal, relu, repeat, repeat_interleave,
-        reshape, roll, round, rsqrt, select, sigmoid, sign, sin, softmax, sort, split, sqrt, square, squeeze, std,
-        sub, sum, tanh, topk, transpose, unbind, unflatten, unsqueeze, var, view_as,
+        abs, add, all, allclose, amax, amin, any, argmax, argmin, argsort, bincount, bmm, ceil, chunk, clamp, clone,
+        cos, count_nonzero, cumsum, div, dot, eq, equal, erf, exp, expand, expand_as, expm1, flatten, flip, floor,
+        gather, ge, gt, index_select, isfinite, isinf, isnan, le, lerp, log, log10, log1p, log2, log_softmax,
+        logical_and, logical_not, logical_or, logsumexp, lt, masked_fill, matmul, max, maximum, mean, min, minimum, mm,
+        movedim, mul, mv, narrow, ne, neg, nonzero, norm, outer, permute, pow, prod, reciprocal, relu, remainder,
+        repeat, repeat_interleave, reshape, roll, round, rsqrt, scatter, scatter_add, select, sigmoid, sign, sin,
+        softmax, sort, split, sqrt, square, squeeze, std, sub, sum, tanh, topk, transpose, tril, triu, unbind,
+        unflatten, unique, unsqueeze, var, view_as,
     )
     from .functional.in_place import (  # type: ignore[misc]
-        add_, bernoulli_, clamp_, copy_, div_, fill_, masked_fill_, mul_, normal_, sub_, uniform_, zero_,
+        abs_, add_, bernoulli_, clamp_, copy_, div_, exp_, fill_, lerp_, masked_fill_, mul_, neg_, normal_, pow_,
+        relu_, scatter_, scatter_add_, sigmoid_, sqrt_, sub_, tanh_, uniform_, zero_,
     )
+    from .functional.views import sliding as unfold  # type: ignore[misc]  # not functional.unfold, which is for images
     # fmt: on
-    clip = clamp
-    view = reshape
-    swapaxes = transpose
+    clip, view, swapaxes, nelement = clamp, reshape, transpose, numel
 
     def where(self, condition: Array, other: Array) -> Array:
         """This Tensor where the condition holds, else `other`."""
@@ -425,12 +448,15 @@ class Tensor(Value):
         """The number of dimensions."""
         return self.ndim
 
+    ndimension = dim
+
     def t(self) -> Array:
         """A matrix with rows and columns exchanged; a vector as it is."""
         if self.ndim > 2:
             raise RuntimeError(f"t() expects at most two dimensions, got {self.shape}: use .mT or transpose(-2, -1)")
         return self.T
 
+    new_zeros, new_ones, new_empty = _new(np.zeros), _new(np.ones), _new(np.empty)
     long, int, bool = map(_cast, ("int64", "int32", "bool"))
     float, double = map(_cast, ("float32", "float64"))
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator
 from contextlib import ContextDecorator
 from typing import Any
 
+from ..settings import flag
+
 
 class _Mode(threading.local):
     def __init__(self) -> None:
@@ -65,8 +67,36 @@ class Recording(ContextDecorator):
         return generate
 
 
-def no_grad() -> Recording:
-    """Record nothing inside `with no_grad():`, or inside a function decorated with `@no_grad()`.
+class set_grad_enabled(Recording):
+    """Recording on or off from here on, or within `with set_grad_enabled(training):`.
+
+    >>> from tinygrad_cnn import Tensor
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> with set_grad_enabled(False):
+    ...     y = w * 3
+    >>> y.requires_grad, is_recording()
+    (False, True)
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(flag(mode, "mode", "set_grad_enabled"))
+        self._before = is_recording()
+        self._switch(self._enabled)
+
+    def _switch(self, enabled: bool) -> None:
+        mode.recording = enabled
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        mode.before[-1] = self._before
+
+    def __call__(self, function: Callable[..., Any]) -> Any:
+        self._switch(self._before)  # to decorate a function changes nothing outside of it
+        return Recording(self._enabled)(function)
+
+
+def no_grad(function: Callable[..., Any] | None = None) -> Any:
+    """Record nothing inside `with no_grad():`, or inside a function decorated with `@no_grad()` or `@no_grad`.
 
     Holds for the current thread only.
 
@@ -77,7 +107,17 @@ def no_grad() -> Recording:
     >>> y.requires_grad
     False
     """
-    return Recording(False)
+    return Recording(False) if function is None else Recording(False)(function)
+
+
+def inference_mode(mode: Any = True) -> Any:
+    """As `no_grad()`; `inference_mode(False)` changes nothing.
+
+    >>> with inference_mode():
+    ...     is_recording()
+    False
+    """
+    return Recording(is_recording() and not mode) if isinstance(mode, bool) else no_grad(mode)
 
 
 def enable_grad() -> Recording:

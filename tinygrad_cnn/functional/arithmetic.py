@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -65,6 +66,16 @@ def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> Arra
     return ops.astype(quotient, dtype=np.dtype(np.int64)) if whole else quotient
 
 
+@composition()
+def remainder(input: Array, other: Array) -> Array:
+    """What is left of input / other, rounded down: `input % other`, with the sign of other.
+
+    >>> float(remainder(-3.0, 2.0))
+    1.0
+    """
+    return sub(input, mul(div(input, other, rounding_mode="floor"), other))
+
+
 def pow(input: Array, exponent: Array) -> Array:
     """input to the power exponent, broadcast.
 
@@ -72,6 +83,16 @@ def pow(input: Array, exponent: Array) -> Array:
     8.0
     """
     return ops.pow(*operands(input, exponent))
+
+
+@composition()
+def lerp(input: Array, end: Array, weight: Array) -> Array:
+    """input + weight · (end - input): from the input a part of the way to the end.
+
+    >>> float(lerp(1.0, 3.0, 0.25))
+    1.5
+    """
+    return add(input, mul(sub(end, input), weight))
 
 
 def neg(input: Array) -> Array:
@@ -137,6 +158,18 @@ def _elementwise(primitive: Primitive) -> Callable[[Array], Array]:
 # those of which the primitive is the function; steps have the gradient zero
 exp, expm1, log, log1p, sqrt = map(_elementwise, (ops.exp, ops.expm1, ops.log, ops.log1p, ops.sqrt))
 sin, cos, erf, tanh, sigmoid = map(_elementwise, (ops.sin, ops.cos, ops.erf, ops.tanh, ops.sigmoid))
+
+
+def _log_of_base(name: str, base: float) -> Callable[[Array], Array]:
+    def function(input: Array) -> Array:
+        return ops.div(ops.log(as_float(input)), math.log(base))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"The logarithm of base {base}, log input / log {base}."
+    return composition()(function)
+
+
+log2, log10 = _log_of_base("log2", 2), _log_of_base("log10", 10)
 
 
 def _step(name: str, how: str, text: str) -> Callable[[Array], Array]:

@@ -17,12 +17,13 @@ from ..engine.random import generator as default_generator
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
 from ..settings import number
-from .arithmetic import add, clamp, div, mul, sub
-from .indexing import masked_fill
+from .activations import relu
+from .arithmetic import abs, add, clamp, div, exp, lerp, mul, neg, pow, sigmoid, sqrt, sub, tanh
+from .indexing import masked_fill, scatter, scatter_add
 from .views import expand_as
 
 
-def _in_place(how: str, function: Callable[..., Array]) -> Callable[..., Any]:
+def _in_place(how: str, function: Any) -> Callable[..., Any]:
     def change(input: Array, *args: Any, **settings: Any) -> Any:
         new = function(input, *args, **settings)
         if how.endswith("=") and new.node is None and not input._array.flags.writeable:
@@ -68,7 +69,12 @@ def _like(input: Array, src: Array) -> Array:
 
 iadd, isub, imul, itruediv = map(_in_place, ("+=", "-=", "*=", "/="), (add, sub, mul, div))
 add_, sub_, mul_, div_ = map(_in_place, (".add_", ".sub_", ".mul_", ".div_"), (add, sub, mul, div))
-clamp_, masked_fill_ = _in_place(".clamp_", clamp), _in_place(".masked_fill_", masked_fill)
+pow_, sqrt_, abs_, neg_, exp_ = map(
+    _in_place, (".pow_", ".sqrt_", ".abs_", ".neg_", ".exp_"), (pow, sqrt, abs, neg, exp)
+)
+relu_, sigmoid_, tanh_ = map(_in_place, (".relu_", ".sigmoid_", ".tanh_"), (relu, sigmoid, tanh))
+clamp_, lerp_, masked_fill_ = map(_in_place, (".clamp_", ".lerp_", ".masked_fill_"), (clamp, lerp, masked_fill))
+scatter_, scatter_add_ = map(_in_place, (".scatter_", ".scatter_add_"), (scatter, scatter_add))
 copy_, fill_ = _in_place(".copy_", _like), _in_place(".fill_", _like)
 
 

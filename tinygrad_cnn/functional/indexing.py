@@ -13,7 +13,8 @@ from ..engine.calls import composition
 from ..engine.graph import Array, Value
 from ..settings import integer, refusal
 from ._arguments import as_array, constant, detached, one_dim, operands
-from .reductions import along
+from .arithmetic import add, where
+from .reductions import along, places_along
 
 
 def getitem(input: Array, key: Any) -> Array:
@@ -95,6 +96,61 @@ def gather(input: Array, dim: int, index: Array) -> Array:
         raise ValueError(f"gather expects an index no longer than {input.shape} but along dim {dim}: {index.shape}")
     aside(_check_range, index, input.shape[axis], "gather")
     return along(input, constant(index, input), axis)
+
+
+@composition()
+def scatter(input: Array, dim: int, index: Array, src: Any) -> Array:
+    """The input, with `src` (a number or a tensor) at the places that `index` names along `dim`; undoes `gather`.
+
+    >>> scatter(np.zeros((2, 3)), 1, np.array([[2], [0]]), 1.0)
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
+    """
+    input, index, axis = _places(input, dim, index, "scatter")
+    marks = _added(np.ones(index.shape, np.int64), index, axis, input.shape)
+    if isinstance(src, (int, float, np.generic)):
+        return masked_fill(input, ops.compare(marks, 0, how=">"), src)
+    aside(_check_once, marks)
+    return where(ops.compare(marks, 0, how=">"), _added(_cut(src, index), index, axis, input.shape), input)
+
+
+def _check_once(marks: np.ndarray) -> None:
+    if marks.max(initial=0) > 1:
+        raise ValueError("scatter expects each place once where src is a tensor: use scatter_add to add up")
+
+
+@composition()
+def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
+    """The input, with `src` added at the places that `index` names along `dim`.
+
+    >>> scatter_add(np.zeros(3), 0, np.array([2, 2]), np.array([1.0, 4.0]))
+    array([0., 0., 5.])
+    """
+    input, index, axis = _places(input, dim, index, "scatter_add")
+    return add(input, _added(_cut(src, index), index, axis, input.shape))
+
+
+def _places(input: Array, dim: int, index: Array, owner: str) -> tuple[Array, Array, int]:
+    input, index = as_array(input), _indices(index, "index", owner)
+    axis = one_dim(dim, input.ndim)
+    if input.ndim != index.ndim or any(
+        n > m for i, (n, m) in enumerate(zip(index.shape, input.shape, strict=True)) if i != axis
+    ):
+        raise ValueError(f"{owner} expects an index no longer than {input.shape} but along dim {dim}: {index.shape}")
+    aside(_check_range, index, input.shape[axis] if input.ndim else 1, owner)
+    return input, constant(index, input), axis
+
+
+def _cut(src: Array, index: Array) -> Array:
+    """So much of src as the index has places for."""
+    return ops.index(as_array(src), key=tuple(slice(n) for n in index.shape))
+
+
+def _added(src: Array, index: Array, axis: int, shape: tuple[int, ...]) -> Array:
+    """Zeros of a shape with src added at the places of the index."""
+    if index.ndim == 0:
+        return ops.reshape(src, shape=())
+    return ops.scatter(src, *places_along(index, axis), key=(ops.ARRAY,) * index.ndim, shape=shape)
 
 
 def index_select(input: Array, dim: int, index: Array) -> Array:

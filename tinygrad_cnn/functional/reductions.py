@@ -324,10 +324,14 @@ def _picked(input: Array, axis: int, descending: bool, k: int | None) -> ValuesA
 
 def along(input: Array, indices: Array, axis: int) -> Array:
     """At each place of the indices the element that has the index there along `axis`, and the same place otherwise."""
-    ndim = input.ndim
-    places = [np.arange(n).reshape(n, *[1] * (ndim - i - 1)) for i, n in enumerate(indices.shape)]
+    return ops.index(input, *places_along(indices, axis), key=(ops.ARRAY,) * input.ndim)
+
+
+def places_along(indices: Array, axis: int) -> list[Array]:
+    """For each axis where the indices are: along `axis` they say it themselves."""
+    places = [np.arange(n).reshape(n, *[1] * (indices.ndim - i - 1)) for i, n in enumerate(indices.shape)]
     places[axis] = indices
-    return ops.index(input, *places, key=(ops.ARRAY,) * ndim)
+    return places
 
 
 def all(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:

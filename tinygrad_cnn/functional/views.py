@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from .. import ops
 from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array
-from ..settings import integer, integers
+from ..settings import integer, integers, one_of
 from ._arguments import as_array, one_dim
-from .shapes import flat, permute, reshape
+from .shapes import flat, permute, reshape, transpose
 
 
 def expand(input: Array, *sizes: Any) -> Array:
@@ -235,3 +235,50 @@ def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Array:
     if math.prod(wanted) != n:
         raise ValueError(f"unflatten cannot make {tuple(sizes)} of {n}, dim {dim} of {input.shape}")
     return ops.reshape(input, shape=(*input.shape[:axis], *wanted, *input.shape[axis + 1 :]))
+
+
+@composition()
+def sliding(input: Array, dimension: int, size: int, step: int) -> Array:
+    """Windows of `size` elements along a dimension, `step` apart, in a new last dimension: `Tensor.unfold`.
+
+    >>> sliding(np.arange(5), 0, 3, 2)
+    array([[0, 1, 2],
+           [2, 3, 4]])
+    """
+    input = as_array(input)
+    axis = one_dim(dimension, input.ndim)
+    size, step = integer(size, "size", "unfold", least=1), integer(step, "step", "unfold", least=1)
+    if size > input.shape[axis]:
+        raise ValueError(f"unfold cannot take windows of {size} along dim {dimension} of {input.shape}")
+    places = np.arange(0, input.shape[axis] - size + 1, step)[:, None] + np.arange(size)
+    windows = ops.index(input, places, key=(*[slice(None)] * axis, ops.ARRAY))
+    return movedim(windows, axis + 1, -1)
+
+
+def _triangle(name: str, how: str, text: str) -> Callable[..., Array]:
+    def function(input: Array, diagonal: int = 0) -> Array:
+        input = as_array(input)
+        rows, columns = (np.arange(n) for n in input.shape[-2:])
+        kept = ops.compare(columns - rows[:, None], integer(diagonal, "diagonal", name), how=how)
+        return ops.where(kept, input, np.zeros((), input.dtype))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{text} a diagonal of matrices (..., M, N), which itself stays; zero elsewhere."
+    return function
+
+
+triu, tril = _triangle("triu", ">=", "What is above"), _triangle("tril", "<=", "What is below")
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Array, ...]:
+    """Coordinates of a grid from those along each axis: (M), (N) -> (M, N), (M, N); "xy" exchanges the two axes.
+
+    >>> [one.tolist() for one in meshgrid(np.array([0, 1]), np.array([5, 6]))]
+    [[[0, 0], [1, 1]], [[5, 6], [5, 6]]]
+    """
+    one_of(indexing, "indexing", "meshgrid", ("ij", "xy"))
+    lines = [as_array(one) for one in (tensors[0] if isinstance(tensors[0], (list, tuple)) else tensors)]
+    shape = tuple(math.prod(line.shape) for line in lines)
+    columns = [ops.reshape(line, shape=(-1, *[1] * (len(lines) - i - 1))) for i, line in enumerate(lines)]
+    grids = tuple(ops.broadcast_to(column, shape=shape) for column in columns)
+    return grids if indexing == "ij" or len(grids) < 2 else tuple(transpose(grid, 0, 1) for grid in grids)

@@ -9,10 +9,11 @@ from . import functional, init, utils
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .functions import (
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, BCELoss, BCEWithLogitsLoss, CELU,
-    ChannelShuffle, CosineSimilarity, ELU, Fold, GELU, GLU, Hardsigmoid, Hardswish, Hardtanh, HuberLoss, KLDivLoss,
-    L1Loss, LPPool2d, LeakyReLU, LocalResponseNorm, LogSigmoid, LogSoftmax, MSELoss, MaxPool1d, Mish, NLLLoss,
-    PixelShuffle, PixelUnshuffle, ReLU, ReLU6, ReflectionPad2d, ReplicationPad2d, SELU, SiLU, Sigmoid, SmoothL1Loss,
-    Softmax, Softplus, Softsign, Tanh, Unflatten, Unfold, Upsample, ZeroPad2d,
+    ChannelShuffle, CosineEmbeddingLoss, CosineSimilarity, ELU, Fold, GELU, GLU, Hardsigmoid, Hardswish, Hardtanh,
+    HingeEmbeddingLoss, HuberLoss, KLDivLoss, L1Loss, LPPool2d, LeakyReLU, LocalResponseNorm, LogSigmoid, LogSoftmax,
+    MSELoss, MarginRankingLoss, MaxPool1d, Mish, MultiMarginLoss, NLLLoss, PairwiseDistance, PixelShuffle,
+    PixelUnshuffle, ReLU, ReLU6, ReflectionPad2d, ReplicationPad2d, SELU, SiLU, Sigmoid, SmoothL1Loss, SoftMarginLoss,
+    Softmax, Softplus, Softsign, Tanh, TripletMarginLoss, Unflatten, Unfold, Upsample, ZeroPad2d,
 )
 from .layers import (
     AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, CrossEntropyLoss, Dropout, Dropout2d, Embedding, Flatten, Identity,
@@ -25,14 +26,16 @@ from .parallel import DataParallel
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d", "BatchNorm1d",
     "BatchNorm2d", "BCELoss", "BCEWithLogitsLoss", "Buffer", "CELU", "ChannelShuffle", "Conv1d", "Conv2d",
-    "ConvTranspose2d", "CosineSimilarity", "CrossEntropyLoss", "DataParallel", "Dropout", "Dropout2d", "ELU",
-    "Embedding", "Flatten", "Fold", "functional", "GELU", "GLU", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh",
-    "HuberLoss", "Identity", "init", "InstanceNorm1d", "InstanceNorm2d", "KLDivLoss", "L1Loss", "LayerNorm",
-    "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv2d", "LazyLinear", "LeakyReLU", "Linear", "LocalResponseNorm",
-    "LogSigmoid", "LogSoftmax", "LPPool2d", "MaxPool1d", "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList",
-    "MSELoss", "NLLLoss", "Parameter", "ParameterDict", "ParameterList", "PixelShuffle", "PixelUnshuffle", "PReLU",
+    "ConvTranspose2d", "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DataParallel", "Dropout",
+    "Dropout2d", "ELU", "Embedding", "Flatten", "Fold", "functional", "GELU", "GLU", "GroupNorm", "Hardsigmoid",
+    "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HuberLoss", "Identity", "init", "InstanceNorm1d", "InstanceNorm2d",
+    "KLDivLoss", "L1Loss", "LayerNorm", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv2d", "LazyLinear", "LeakyReLU",
+    "Linear", "LocalResponseNorm", "LogSigmoid", "LogSoftmax", "LPPool2d", "MarginRankingLoss", "MaxPool1d",
+    "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MSELoss", "MultiMarginLoss", "NLLLoss",
+    "PairwiseDistance", "Parameter", "ParameterDict", "ParameterList", "PixelShuffle", "PixelUnshuffle", "PReLU",
     "ReflectionPad2d", "ReLU", "ReLU6", "ReplicationPad2d", "SELU", "Sequential", "Sigmoid", "SiLU", "SmoothL1Loss",
-    "Softmax", "Softplus", "Softsign", "Tanh", "Unflatten", "Unfold", "Upsample", "utils", "ZeroPad2d",
+    "SoftMarginLoss", "Softmax", "Softplus", "Softsign", "Tanh", "TripletMarginLoss", "Unflatten", "Unfold",
+    "Upsample", "utils", "ZeroPad2d",
 ]
 # fmt: on
 
@@ -47,7 +50,6 @@ NOT_HERE = {
     "SyncBatchNorm": "there is one process: use BatchNorm2d",
     "AlphaDropout": "use Dropout",
     "MaxUnpool2d": "use Upsample, or functional.interpolate",
-    "CosineEmbeddingLoss": "compose it of functional.cosine_similarity",
     "Softmax2d": "use Softmax(dim=1)",
     "Softmin": "use Softmax on -x",
     "UpsamplingBilinear2d": 'use Upsample(mode="bilinear", align_corners=True)',

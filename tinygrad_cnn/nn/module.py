@@ -187,6 +187,13 @@ class Module:
                 )
         super().__setattr__(name, value)
 
+    def __getattr__(self, name: str) -> Any:
+        """What is asked for by `module.__getattr__(name)`; Python itself comes here for what there is not."""
+        try:
+            return vars(self)[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+
     # ---- what it holds
 
     def _members(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:

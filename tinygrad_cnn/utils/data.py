@@ -12,8 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import data
 from ..data.samples import ConcatDataset, Dataset, Subset, TensorDataset, collate, random_split
+from ..settings import instance
 from ..tensor import Tensor
 
 __all__ = ["ConcatDataset", "DataLoader", "Dataset", "Subset", "TensorDataset", "default_collate", "random_split"]
@@ -23,6 +26,11 @@ class DataLoader(data.DataLoader):
     """The DataLoader of `tinygrad_cnn.data`, whose batches of a Dataset are Tensors, as scripts for PyTorch expect."""
 
     _stack = staticmethod(Tensor)
+
+    def __init__(self, *args: Any, generator: np.random.Generator | None = None, **settings: Any) -> None:
+        if generator is not None:
+            settings["seed"] = int(instance(generator, "generator", "DataLoader", np.random.Generator).integers(2**31))
+        super().__init__(*args, **settings)
 
 
 def default_collate(batch: Sequence[Any]) -> Any:

@@ -1,0 +1,63 @@
+"""What is counted or found out about numbers, with PyTorch's names: NumPy's results, without a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..engine.aside import aside
+from ..engine.graph import Array, Value
+from ._arguments import as_array
+
+
+def _found(name: str, find: Callable[..., Any], text: str) -> Callable[..., Any]:
+    def function(input: Array, *others: Any, **settings: Any) -> Any:
+        input = as_array(input)
+        result = aside(partial(find, **settings), input, *others)
+        if isinstance(result, tuple):
+            return tuple(_like(input, one) for one in result)
+        return _like(input, result) if isinstance(result, (np.ndarray, np.generic)) else result
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{text}."
+    return function
+
+
+def _like(input: Array, result: Any) -> Any:
+    """A Tensor if the input is one."""
+    return input.wrap(np.asarray(result), None) if isinstance(input, Value) else result
+
+
+def _allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    return bool(np.allclose(a, b, rtol, atol, equal_nan))
+
+
+def _unique(
+    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: Any = None
+) -> Any:
+    settings: dict[str, Any] = {"return_inverse": return_inverse, "return_counts": return_counts, "axis": dim}
+    return np.unique(x, **settings)
+
+
+def _nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+    return np.nonzero(np.atleast_1d(x)) if as_tuple else np.argwhere(x)
+
+
+allclose = _found("allclose", _allclose, "Whether |input - other| is at most atol + rtol · |other| everywhere")
+equal = _found("equal", lambda a, b: bool(np.array_equal(a, b)), "Whether both have the same shape and numbers")
+isfinite = _found("isfinite", np.isfinite, "Which elements are neither NaN nor infinite")
+isinf = _found("isinf", np.isinf, "Which elements are infinite")
+logical_and = _found("logical_and", np.logical_and, "Where both are true, or other than 0")
+logical_or = _found("logical_or", np.logical_or, "Where one of both is true, or other than 0")
+logical_not = _found("logical_not", np.logical_not, "Where it is false, or 0")
+nonzero = _found("nonzero", _nonzero, "The places other than 0: (Z, ndim), or one vector for each axis with as_tuple")
+count_nonzero = _found("count_nonzero", lambda x, dim=None: np.count_nonzero(x, dim), "How many are other than 0")
+unique = _found("unique", _unique, "The different numbers, in order; if asked for, with inverse indices and counts")
+bincount = _found(
+    "bincount",
+    lambda x, weights=None, minlength=0: np.bincount(x, weights, minlength),
+    "How often each integer from 0 on occurs",
+)

@@ -1,0 +1,178 @@
+"""Names of PyTorch for what is elsewhere here, or does nothing where NumPy computes: scripts import and call them.
+
+>>> import tinygrad_cnn.backends.cudnn as cudnn
+>>> cudnn.benchmark = True
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .. import nn, optim
+from ..creation import cuda, tensor
+from ..engine.autograd import grad
+from ..engine.recording import enable_grad, no_grad, set_grad_enabled
+from ..tensor import Tensor
+from . import data
+
+
+class Generator(np.random.Generator):
+    """A source of random numbers of its own: `Generator().manual_seed(0)`.
+
+    >>> int(Generator().manual_seed(0).integers(100))
+    85
+    """
+
+    def __init__(self, device: Any = "cpu") -> None:
+        super().__init__(np.random.PCG64())
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Begin with this seed; returns the generator."""
+        self.bit_generator.state = np.random.PCG64(seed).state
+        return self
+
+
+class GradScaler:
+    """What scales losses for numbers of 16 bits; here there are none, and it hands through what it is given."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        pass
+
+    def scale(self, outputs: Any) -> Any:
+        """The loss itself."""
+        return outputs
+
+    def step(self, optimizer: Any, *args: Any, **settings: Any) -> Any:
+        """optimizer.step()."""
+        return optimizer.step(*args, **settings)
+
+    def unscale_(self, optimizer: Any = None) -> None:
+        """Nothing: the gradients are not scaled."""
+
+    update = unscale_
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing is kept."""
+        return {}
+
+    load_state_dict = unscale_
+
+
+class Autocast(nullcontext[None]):
+    """Numbers of 16 bits are not used here: what is within `with autocast():` is computed as it is."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(None)
+
+    def __call__(self, function: Any) -> Any:
+        return function
+
+
+def _itself(model: Any = None, *args: Any, **settings: Any) -> Any:
+    """The model or the function as it is; as a decorator with settings, what does so."""
+    return _itself if model is None else model
+
+
+def variable(data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+    """The Tensor itself, as leaf if a gradient is wanted: what old scripts wrap their Tensors in."""
+    return data.requires_grad_() if requires_grad else data
+
+
+def _no_download(url: str, *args: Any, **settings: Any) -> Any:
+    raise RuntimeError(f"weights are not downloaded ({url}): save them with safetensors, and use load_safetensors")
+
+
+def _checkpoint(function: Any, *args: Any, use_reentrant: Any = None, **settings: Any) -> Any:
+    """function(*args): all values are kept here, none is computed again."""
+    return function(*args, **settings)
+
+
+_amp = SimpleNamespace(autocast=Autocast, GradScaler=GradScaler)
+_mps = SimpleNamespace(is_available=lambda: False, is_built=lambda: False)
+_cudnn = SimpleNamespace(benchmark=False, deterministic=False, enabled=False, is_available=lambda: False)
+_download = SimpleNamespace(load_url=_no_download, load_state_dict_from_url=_no_download)
+_utils = SimpleNamespace(_pair=lambda x: tuple(x) if isinstance(x, (list, tuple)) else (x, x))
+_grads = {"grad": grad, "no_grad": no_grad, "enable_grad": enable_grad, "set_grad_enabled": set_grad_enabled}
+
+#: What is imported by a path, `import tinygrad_cnn.backends.cudnn`, and found as an attribute, `torch.backends.cudnn`.
+MODULES: dict[str, Any] = {
+    "amp": _amp,
+    "autograd": SimpleNamespace(Variable=variable, set_detect_anomaly=_itself, **_grads),
+    "autograd.variable": SimpleNamespace(Variable=variable),
+    "backends": SimpleNamespace(cudnn=_cudnn, mps=_mps),
+    "backends.cudnn": _cudnn,
+    "backends.mps": _mps,
+    "cuda": cuda,
+    "cuda.amp": _amp,
+    "hub": _download,
+    "jit": SimpleNamespace(
+        **dict.fromkeys(("script", "ignore", "unused", "export", "_overload_method"), _itself),
+        **dict.fromkeys(("is_scripting", "is_tracing"), lambda: False),
+    ),
+    "nn.modules": nn,
+    "nn.modules.batchnorm": SimpleNamespace(
+        _BatchNorm=nn.BatchNorm2d, BatchNorm1d=nn.BatchNorm1d, BatchNorm2d=nn.BatchNorm2d
+    ),
+    "nn.modules.conv": nn,
+    "nn.modules.loss": SimpleNamespace(**{name: getattr(nn, name) for name in nn.__all__}, _Loss=nn.Module),
+    "nn.modules.module": nn,
+    "nn.modules.utils": _utils,
+    "nn.parallel": SimpleNamespace(DataParallel=nn.DataParallel),
+    "nn.parameter": nn,
+    "optim.optimizer": optim,
+    "utils.checkpoint": SimpleNamespace(checkpoint=_checkpoint),
+    "utils.data.dataloader": data,
+    "utils.data.dataset": data,
+    "utils.model_zoo": _download,
+}
+
+#: What is at the top, `torch.Generator()`.
+TOP: dict[str, Any] = {
+    "FloatTensor": Tensor,
+    "Generator": Generator,
+    "LongTensor": lambda *given: (
+        Tensor(*given).long() if not given or isinstance(given[0], int) else tensor(*given).long()
+    ),
+    "Size": tuple,
+    "autocast": Autocast,
+    "finfo": np.finfo,
+    "get_default_dtype": lambda: np.dtype(np.float32),
+    "iinfo": np.iinfo,
+    "inf": np.inf,
+    "nan": np.nan,
+    "pi": np.pi,
+    **dict.fromkeys(
+        ("set_num_threads", "set_printoptions", "use_deterministic_algorithms", "set_float32_matmul_precision"), _itself
+    ),
+}
+
+#: Functions under their second names.
+SECOND_NAMES = {
+    "absolute": "abs",
+    "clip": "clamp",
+    "concat": "cat",
+    "concatenate": "cat",
+    "divide": "div",
+    "multiply": "mul",
+    "negative": "neg",
+    "subtract": "sub",
+    "swapaxes": "transpose",
+    "true_divide": "div",
+}
+
+
+def register(package: ModuleType) -> None:
+    """Let the modules be imported by their paths, and be found as attributes."""
+    for path, module in MODULES.items():
+        sys.modules[f"{package.__name__}.{path}"] = module
+        *folders, name = path.split(".")
+        owner: Any = package
+        for folder in folders:
+            owner = getattr(owner, folder)
+        if not hasattr(owner, name):
+            setattr(owner, name, module)
