@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn.utils.data as torch_data
-from tinygrad_cnn import Tensor, nn, optim
+from tinygrad_cnn import Tensor, manual_seed, nn, optim
 from tinygrad_cnn.data import ConcatDataset, DataLoader, Subset, TensorDataset, random_split
 from tinygrad_cnn.training import Trainer
 
@@ -357,13 +357,30 @@ def test_arguments_of_pytorch_that_change_no_batch_are_ignored():
     assert len(list(loader)) == 2
 
 
+def test_a_sampler_gives_the_order():
+    data = torch_data.TensorDataset(np.arange(10))
+    even = torch_data.SubsetRandomSampler(range(0, 10, 2))
+    manual_seed(0)
+    loader = torch_data.DataLoader(data, batch_size=2, sampler=even)
+    epochs = [[x for (batch,) in loader for x in batch.tolist()] for _ in range(2)]
+    assert len(loader) == 3 and sorted(epochs[0]) == sorted(epochs[1]) == [0, 2, 4, 6, 8] and epochs[0] != epochs[1]
+    one = torch_data.DataLoader(data, sampler=torch_data.WeightedRandomSampler(np.arange(10) == 7, 4))
+    assert [batch.item() for (batch,) in one] == [7] * 4
+    assert sorted(torch_data.RandomSampler(data)) == list(torch_data.SequentialSampler(data)) == list(range(10))
+    with pytest.raises(ValueError, match="a sampler or shuffle, not both"):
+        DataLoader(data, sampler=even, shuffle=True)
+    seeds = [torch_data.DataLoader(data, 10, True, generator=np.random.default_rng(i)) for i in (1, 1, 2)]
+    first, same, other = (next(iter(one))[0].tolist() for one in seeds)
+    assert first == same != other
+
+
 class Ragged(Pairs):
     def __getitem__(self, index):
         return np.zeros(index)
 
 
 REFUSED = {
-    "sampler": (lambda: DataLoader(Pairs(), sampler=[1]), "DataLoader has no argument sampler: pass a Subset"),
+    "sampler": (lambda: DataLoader(Pairs(), sampler=3), "DataLoader expects sampler as an Iterable, got 3"),
     "batch sampler": (lambda: DataLoader(Pairs(), batch_sampler=[[1]]), "no argument batch_sampler: pass batch_size"),
     "generator": (lambda: DataLoader(Pairs(), generator=5), "has no argument generator: pass seed="),
     "unknown": (lambda: DataLoader(Pairs(), shufle=True), "DataLoader has no argument shufle: leave it out"),

@@ -749,6 +749,10 @@ DISTANCES = {
             lambda x, y: np.where(SIGNS > 0, 1 - cosine(x, y), np.maximum(cosine(x, y) + 0.9, 0)),
         ),
     ],
+    "diag": [
+        (lambda x: F.diag(x, -1), [normal((3, 4))], lambda x: np.diag(x, -1)),
+        (lambda x: F.diag(x, 2), [normal(3)], lambda x: np.diag(x, 2)),
+    ],
     "hinge_embedding_loss": [
         (
             lambda x: F.hinge_embedding_loss(x, SIGNS[:, None], 0.5, reduction="sum"), [FAR],

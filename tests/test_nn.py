@@ -1025,11 +1025,11 @@ def test_settings_are_told_and_refused():
         (lambda: nn.Softmax(), TypeError, "Softmax.*missing a required argument: 'dim'"),
         (lambda: nn.MSELoss(reduction="all"), ValueError, 'MSELoss expects reduction as "mean"'),
         (
-            lambda: nn.Linear(2, 2, device="cpu"),
+            lambda: nn.Linear(2, 2, device="cuda"),
             TypeError,
-            "Linear has no argument 'device': NumPy computes on the CPU",
+            "Linear has no argument device: NumPy computes on the CPU",
         ),
-        (lambda: nn.MSELoss(size_average=True), TypeError, "MSELoss has no argument 'size_average': say reduction="),
+        (lambda: nn.MSELoss(size_average=True), TypeError, "MSELoss has no argument size_average: say reduction="),
         (lambda: nn.Conv2d(1, 1, 1, padding_mode="x"), ValueError, 'Conv2d expects padding_mode as "zeros"'),
         (lambda: nn.GroupNorm(2, 3), ValueError, "GroupNorm expects num_groups to divide the channels: 3 / 2"),
         (lambda: nn.LazyConv2d(), TypeError, "LazyConv2d lacks the first argument of Conv2d: missing"),
@@ -1175,3 +1175,40 @@ def test_gradients_are_clipped():
     v.grad.data[...] = np.nan
     with pytest.raises(RuntimeError, match="the norm of the gradients is nan"):
         nn.utils.clip_grad_norm_([v], 1.0, error_if_nonfinite=True)
+
+
+def test_arguments_that_ask_for_nothing_are_passed_over_and_others_refused_with_advice():
+    class Standardised(nn.Conv2d):
+        def __init__(self, *args, **settings):
+            super().__init__(*args, **settings, device=None, dtype=None)
+
+    assert Standardised(1, 2, 3).weight.shape == nn.Conv2d(1, 2, 3, device="cpu").weight.shape == (2, 1, 3, 3)
+    assert nn.ReLU(inplace=True)(np.ones(1)) == nn.MSELoss(size_average=None)(np.ones(1), np.zeros(1)) == 1
+    assert F.relu(np.ones(1), inplace=True) == F.sum(np.ones(1), out=None) == 1
+    for call, message in (
+        (lambda: F.sum(np.ones(2), out=np.ones(1)), "sum has no argument out: assign the result"),
+        (
+            lambda: F.mse_loss(np.ones(1), np.ones(1), reduce=True),
+            'mse_loss has no argument reduce: say reduction="none"',
+        ),
+        (lambda: Tensor([1.0]).sum(axes=0), "sum has no argument axes: leave it out"),
+        (lambda: Standardised(1, 2, 3, kernel=3), "Standardised has no argument kernel: leave it out"),
+        (lambda: F.relu(), "missing 1 required positional argument"),
+        (lambda: F.mean(np.ones(2, int)), "mean expects floating-point numbers"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
+def test_gradient_hooks_say_what_to_do_instead():
+    for hook in (nn.ReLU().register_full_backward_hook, Tensor([1.0]).register_hook):
+        with pytest.raises(RuntimeError, match=r"ask for one by `grad\(loss|then `grad\(loss"):
+            hook(print)
+
+
+def test_parameters_in_one_vector():
+    layer = nn.Linear(2, 3)
+    vector = nn.utils.parameters_to_vector(layer.parameters())
+    assert vector.shape == (9,) and vector.requires_grad
+    nn.utils.vector_to_parameters(vector.detach() * 2, layer.parameters())
+    np.testing.assert_allclose(nn.utils.parameters_to_vector(layer.parameters()), 2 * vector.detach())

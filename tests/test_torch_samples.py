@@ -93,6 +93,7 @@ FUNCTIONS |= {
             *("rsqrt", "select", "sign", "sin", "sort", "split", "square", "std", "topk", "unbind", "unflatten", "var"),
             *(
                 "count_nonzero",
+                "diag",
                 "isfinite",
                 "isinf",
                 "lerp",

@@ -216,7 +216,7 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
 
 def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool = True) -> Any:
     """Read what `save` wrote; arrays come as Tensors, tuples as lists. PyTorch's pickled files are refused."""
-    if map_location is not None:
+    if map_location is not None and not callable(map_location):
         device(map_location)
     state = load_checkpoint(f)
     return _with_tensors(state["saved"] if state.keys() == {"saved"} else state)

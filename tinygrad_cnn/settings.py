@@ -7,14 +7,19 @@ one element, count as the number they hold; True and False are no numbers, and n
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import os
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # what a refusal shows as it is; of anything else it names the type
 SHOWN = (str, bytes, int, float, complex, list, tuple, dict, set, np.generic, type(None))
@@ -158,6 +163,52 @@ def passed_over(
     for name, value in given.items():
         if name not in ignored and (name not in known or not (value is None or value is False)):
             raise TypeError(f"{owner} has no argument {name}: {known.get(name, 'leave it out')}")
+
+
+# arguments that PyTorch has and this package does not, and what to do without them
+INSTEAD = {
+    "device": "NumPy computes on the CPU, leave it out",
+    "dtype": "make the module, then convert it with .double() or .float(); convert a result with .astype()",
+    "out": "assign the result",
+    "size_average": 'say reduction="mean" or "sum"',
+    "reduce": 'say reduction="none" for what reduce=False was',
+    "return_indices": "call functional.max_pool2d(..., return_indices=True)",
+    "max_norm": "scale the rows of the weight yourself, inside no_grad()",
+    "scale_grad_by_freq": "divide the gradient yourself, before the optimiser's step",
+    "sparse": "gradients are dense here, leave it out",
+}
+HARMLESS = ("inplace", "memory_format", "non_blocking", "foreach", "fused", "capturable", "only_inputs")
+
+
+def advised(function: Callable[P, R]) -> Callable[P, R]:
+    """The function; an argument that PyTorch has and it has not is passed over if it asks for nothing, else refused.
+
+    A refusal says what to do. This costs nothing as long as there is no such argument.
+
+    >>> advised(refusal)(TypeError, "x", "lr", "SGD", "a number", inplace=True)
+    TypeError("SGD expects lr as a number, got 'x'")
+    >>> advised(refusal)(out=None, output=3)
+    Traceback (most recent call last):
+    TypeError: refusal has no argument output: leave it out
+    """
+    parameters = inspect.signature(function).parameters
+    closed = not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+
+    @functools.wraps(function)
+    def call(*args: P.args, **settings: P.kwargs) -> R:
+        try:
+            return function(*args, **settings)
+        except TypeError:
+            unknown = {name: settings[name] for name in settings if closed and name not in parameters}
+            if not unknown:
+                raise
+            owner = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
+        if str(unknown.get("device")).startswith("cpu"):
+            del unknown["device"]
+        passed_over(unknown, owner, HARMLESS, INSTEAD)
+        return call(*args, **{name: value for name, value in settings.items() if name in parameters})  # type: ignore
+
+    return call
 
 
 def array(value: Any, name: str, owner: str, *, real: bool = True) -> np.ndarray:

@@ -368,7 +368,7 @@ class Tensor(Value):
     # fmt: off
     from .functional import (  # type: ignore[misc]  # noqa: I001
         abs, add, all, allclose, amax, amin, any, argmax, argmin, argsort, bincount, bmm, ceil, chunk, clamp, clone,
-        cos, count_nonzero, cumsum, div, dot, eq, equal, erf, exp, expand, expand_as, expm1, flatten, flip, floor,
+        cos, count_nonzero, cumsum, diag, div, dot, eq, equal, erf, exp, expand, expand_as, expm1, flatten, flip, floor,
         gather, ge, gt, index_select, isfinite, isinf, isnan, le, lerp, log, log10, log1p, log2, log_softmax,
         logical_and, logical_not, logical_or, logsumexp, lt, masked_fill, matmul, max, maximum, mean, min, minimum, mm,
         movedim, mul, mv, narrow, ne, neg, nonzero, norm, outer, permute, pow, prod, reciprocal, relu, remainder,
@@ -416,9 +416,18 @@ class Tensor(Value):
         wanted = self.dtype if dtype is None else real_dtype(dtype, "dtype", "to")
         return self if wanted == self.dtype and not copy else self.astype(wanted)
 
-    def type(self, dtype: Any) -> Array:
-        """The same numbers in another dtype."""
-        return self.astype(dtype)
+    def type(self, dtype: Any = None) -> Any:
+        """The same numbers in another dtype; without one, the name of the dtype."""
+        return str(self.dtype) if dtype is None else self.astype(np.float32 if dtype is Tensor else dtype)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The recorded operation whose value this is; None for a leaf."""
+        return self.node if isinstance(self.node, Node) else None
+
+    def register_hook(self, hook: Any) -> Any:
+        """An error that says how to get at a gradient."""
+        raise RuntimeError("gradients have no hooks here: ask for one by `grad(loss, [tensor])`")
 
     def type_as(self, other: Tensor) -> Array:
         """The same numbers in the dtype of another Tensor."""

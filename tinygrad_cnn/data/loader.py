@@ -1,6 +1,6 @@
 """Batches of arrays or of a dataset's samples, in an order that depends only on the seed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 ELSEWHERE = ["num_workers", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "prefetch_factor"]
 ELSEWHERE += ["persistent_workers", "pin_memory_device", "in_order"]
 INSTEAD = {
-    "sampler": "pass a Subset of the dataset, which has an order, or shuffle=True; num_replicas and rank for processes",
     "batch_sampler": "pass batch_size, shuffle and drop_last",
     "generator": "pass seed=, an integer",
 }
@@ -30,7 +29,8 @@ class DataLoader:
     `default_rng([seed, epoch]).permutation(n)`. `transform(images, rng)` is applied to the first array of
     a batch, with `rng = default_rng([seed, epoch, batch + 1])`. So a batch depends only on the seed and its
     position, and a run that is stopped and continued with `state_dict` sees the same batches. The last batch
-    is smaller if `batch_size` does not divide the length, or left out by `drop_last`.
+    is smaller if `batch_size` does not divide the length, or left out by `drop_last`. A `sampler`, any object with
+    `__len__` and `__iter__`, gives the indices of an epoch instead.
 
     Of `num_replicas` processes that share each batch, the one with this `rank` gets every num_replicas-th sample of it,
     from its rank on: `batch_size`, the order and what `transform` is given are those of all together, and so do not
@@ -63,6 +63,7 @@ class DataLoader:
         drop_last: bool = False,
         seed: int = 0,
         transform: Transform | None = None,
+        sampler: Any = None,
         collate_fn: Callable[[list[Any]], Any] | None = None,
         num_replicas: int = 1,
         rank: int = 0,
@@ -102,7 +103,10 @@ class DataLoader:
                 raise TypeError(
                     "DataLoader applies transform to arrays: let __getitem__ of the Dataset change its samples"
                 )
-        left = 0 if self.drop_last else len(self.dataset) % self.batch_size
+        self._sampler = None if sampler is None else instance(sampler, "sampler", "DataLoader", Iterable)
+        if sampler is not None and shuffle:
+            raise ValueError("DataLoader takes a sampler or shuffle, not both: the sampler has the order")
+        left = 0 if self.drop_last else self._count() % self.batch_size
         if self._arrays is None and 0 < left < self.num_replicas:
             raise ValueError(
                 f"the last batch has {left} samples for {self.num_replicas} processes, and of a Dataset without arrays "
@@ -112,9 +116,13 @@ class DataLoader:
         self._batch = 0
         self._begun = False
 
+    def _count(self) -> int:
+        """The number of samples in an epoch."""
+        return len(self.dataset if self._sampler is None else self._sampler)
+
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        count = len(self.dataset)
+        count = self._count()
         return (count if self.drop_last else count + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[Any]:
@@ -150,6 +158,8 @@ class DataLoader:
         order = np.arange(count)
         if self._shuffle:
             order = np.random.default_rng([self._seed, epoch]).permutation(count)
+        if self._sampler is not None:
+            order = np.fromiter((int(i) for i in self._sampler), np.intp)
         for batch in range(first, len(self)):
             found = self._at(order[batch * self.batch_size : (batch + 1) * self.batch_size], epoch, batch)
             self._epoch, self._batch = epoch, batch + 1

@@ -270,6 +270,23 @@ def _triangle(name: str, how: str, text: str) -> Callable[..., Array]:
 triu, tril = _triangle("triu", ">=", "What is above"), _triangle("tril", "<=", "What is below")
 
 
+def diag(input: Array, diagonal: int = 0) -> Array:
+    """A diagonal of a matrix (M, N), or the matrix that has a vector on it and zeros elsewhere.
+
+    >>> diag(np.array([[1, 2], [3, 4]])), diag(np.array([1, 2])).tolist()
+    (array([1, 4]), [[1, 0], [0, 2]])
+    """
+    input = as_array(input)
+    if input.ndim not in (1, 2):
+        raise ValueError(f"diag expects a vector or a matrix, got {input.shape}")
+    down, right = max(-integer(diagonal, "diagonal", "diag"), 0), max(diagonal, 0)
+    if input.ndim == 1:
+        size, places = input.shape[0] + down + right, np.arange(input.shape[0])
+        return ops.scatter(input, places + down, places + right, key=(ops.ARRAY, ops.ARRAY), shape=(size, size))
+    places = np.arange(max(min(input.shape[0] - down, input.shape[1] - right), 0))
+    return ops.index(input, places + down, places + right, key=(ops.ARRAY, ops.ARRAY))
+
+
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Array, ...]:
     """Coordinates of a grid from those along each axis: (M), (N) -> (M, N), (M, N); "xy" exchanges the two axes.
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from .. import functional as F
 from ..engine.graph import Array
 from ..functional._arguments import REDUCTIONS
-from ..settings import flag, integer, number, one_of
+from ..settings import HARMLESS, INSTEAD, flag, integer, number, one_of, passed_over
 from .module import Buffer, Module
 
 NOT_SETTINGS = {"generator", "dtype", "training", "antialias"}
@@ -22,6 +22,8 @@ class FunctionModule(Module):
     signature: ClassVar[inspect.Signature]  # of the settings
 
     def __init__(self, *args: Any, **settings: Any) -> None:
+        unknown = {name: settings.pop(name) for name in [*settings] if name not in self.signature.parameters}
+        passed_over(unknown, type(self).__name__, HARMLESS, INSTEAD)
         try:
             given = self.signature.bind(*args, **settings)
         except TypeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import numpy as np
 
 from ..engine.calls import run_module
 from ..functional._arguments import real_array
-from ..settings import array, flag, instance, mapping, refusal
+from ..settings import advised, array, flag, instance, mapping, refusal
 from ..tensor import Tensor
 
 
@@ -67,19 +66,6 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = training
 
 
-# arguments that PyTorch's modules take, and what to do without them
-NOT_HERE = {
-    "device": "NumPy computes on the CPU, leave it out",
-    "dtype": "make the module, then convert it with .double() or .float()",
-    "size_average": 'say reduction="mean" or "sum"',
-    "reduce": 'say reduction="none" for what reduce=False was',
-    "return_indices": "call functional.max_pool2d(..., return_indices=True)",
-    "max_norm": "scale the rows of the weight yourself, inside no_grad()",
-    "scale_grad_by_freq": "divide the gradient yourself, before the optimiser's step",
-    "sparse": "gradients are dense here, leave it out",
-}
-
-
 class Hook:
     """What `register_forward_hook` gives: `remove()` takes the hook away again."""
 
@@ -116,11 +102,10 @@ class Module:
     _hooks: list[tuple[str, Callable[..., Any]]] = []  # noqa: RUF012 (of an instance once it has some)
     _not_saved: frozenset[str] = frozenset()
 
-    def __new__(cls, *args: Any, **settings: Any) -> Self:
-        for name in settings.keys() & NOT_HERE.keys():
-            if name not in inspect.signature(cls).parameters and cls.__module__.startswith(__package__):
-                raise TypeError(f"{cls.__name__} has no argument {name!r}: {NOT_HERE[name]}")
-        return super().__new__(cls)
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if cls.__module__.startswith(__package__) and "__init__" in vars(cls):
+            cls.__init__ = advised(cls.__init__)  # type: ignore[method-assign]
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if not self._hooks:
@@ -150,6 +135,12 @@ class Module:
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
         """Call hook(module, args) before each call; what it returns, if it is not None, are the arguments."""
         return Hook(self, "before", hook)
+
+    def register_full_backward_hook(self, hook: Any, prepend: bool = False) -> Any:
+        """An error that says how to get at a gradient."""
+        raise RuntimeError("gradients have no hooks here: keep the value in a forward hook, then `grad(loss, [value])`")
+
+    register_backward_hook = register_full_backward_hook
 
     def forward(self, *args: Any, **settings: Any) -> Any:
         """Compute the output; each kind of module writes its own."""

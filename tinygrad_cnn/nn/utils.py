@@ -1,4 +1,4 @@
-"""Gradients held in bounds."""
+"""Gradients held in bounds, and parameters in one vector."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.recording import no_grad
+from ..functional import cat, reshape
 from ..settings import number
 from ..tensor import Tensor
 
@@ -61,3 +62,20 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     with no_grad():
         for gradient in _gradients(parameters):
             gradient.clamp_(-bound, bound)
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Any:
+    """All parameters in one vector.
+
+    >>> parameters_to_vector([Tensor([1.0, 2.0]), Tensor([[3.0]])])
+    Tensor([1., 2., 3.])
+    """
+    return cat([reshape(parameter, -1) for parameter in parameters])
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Write what `parameters_to_vector` gave into the parameters."""
+    given, start = vec.detach().numpy(), 0
+    for parameter in parameters:
+        parameter.data.copy_(given[start : start + parameter.numel()].reshape(parameter.shape))
+        start += parameter.numel()

@@ -325,6 +325,28 @@ class OneCycleLR(LRScheduler):
 
 
 @dataclass(eq=False)
+class SWALR(LRScheduler):
+    """From the rates that it finds to `swa_lr` in `anneal_epochs` steps, by half a cosine or in a straight line.
+
+    >>> _rates(SWALR, 0.0, 2, "linear", steps=3)
+    [1.0, 0.5, 0.0, 0.0]
+    """
+
+    swa_lr: Factor
+    anneal_epochs: Annotated[int, partial(integer, least=0)] = 10
+    anneal_strategy: Annotated[str, partial(one_of, choices=("cos", "linear"))] = "cos"
+
+    def _lr(self, base: float, group: int) -> float:
+        lr, now, before = self.get_last_lr()[group], self._part(self.last_epoch), self._part(self.last_epoch - 1)
+        start = self.swa_lr if before == 1 else (lr - before * self.swa_lr) / (1 - before)
+        return start + (self.swa_lr - start) * now
+
+    def _part(self, step: float) -> float:
+        t = max(0.0, min(1.0, step / max(self.anneal_epochs, 1)))
+        return t if self.anneal_strategy == "linear" else 1 - _cosine(1.0, 0.0, t)
+
+
+@dataclass(eq=False)
 class SequentialLR(LRScheduler):
     """One schedule after the other: each begins, at its own step 0, when as many steps are done as a milestone says.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from ..nn.module import Buffer, Module
+from ..engine.recording import no_grad
+from ..nn import BatchNorm2d
+from ..nn.module import Buffer, Module, evaluating
 from ..settings import instance, number
 from ..tensor import Tensor
+from .lr_scheduler import SWALR as SWALR  # where PyTorch has it
 
 AvgFn = Callable[[Any, Any, int], Any]
 
@@ -68,6 +71,25 @@ class AveragedModel(Module):
             else:
                 average.data.copy_(current)
         self.n_averaged.data += 1
+
+
+def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
+    """Find the running statistics of batch normalisation anew: the averages over all batches of a loader.
+
+    A batch is what the model is given, or a tuple or list that begins with it.
+    """
+    layers: list[Any] = [one for one in model.modules() if isinstance(one, BatchNorm2d) and one.track_running_stats]
+    kept = [(layer, layer.momentum) for layer in layers]
+    for layer in layers:
+        for buffer, value in ((layer.running_mean, 0), (layer.running_var, 1), (layer.num_batches_tracked, 0)):
+            buffer.data.fill_(value)
+        layer.momentum = None
+    with no_grad(), evaluating(model):
+        model.train()
+        for batch in loader:
+            model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+    for layer, momentum in kept:
+        layer.momentum = momentum
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:

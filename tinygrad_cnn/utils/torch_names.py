@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn, optim
-from ..creation import cuda, tensor
+from .. import nn
+from ..creation import cuda
 from ..engine.autograd import grad
 from ..engine.recording import enable_grad, no_grad, set_grad_enabled
+from ..settings import advised
 from ..tensor import Tensor
 from . import data
 
@@ -78,6 +79,19 @@ def _itself(model: Any = None, *args: Any, **settings: Any) -> Any:
     return _itself if model is None else model
 
 
+class _Legacy(type):
+    """The kind of `FloatTensor`, which makes Tensors of one dtype, from numbers or a size."""
+
+    dtype: np.dtype[Any]
+
+    def __call__(cls, *given: Any) -> Tensor:
+        made = Tensor(*given)
+        return made if made.dtype == cls.dtype else Tensor(made.numpy(), cls.dtype)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype == cls.dtype
+
+
 def variable(data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
     """The Tensor itself, as leaf if a gradient is wanted: what old scripts wrap their Tensors in."""
     return data.requires_grad_() if requires_grad else data
@@ -97,7 +111,7 @@ _mps = SimpleNamespace(is_available=lambda: False, is_built=lambda: False)
 _cudnn = SimpleNamespace(benchmark=False, deterministic=False, enabled=False, is_available=lambda: False)
 _download = SimpleNamespace(load_url=_no_download, load_state_dict_from_url=_no_download)
 _utils = SimpleNamespace(_pair=lambda x: tuple(x) if isinstance(x, (list, tuple)) else (x, x))
-_grads = {"grad": grad, "no_grad": no_grad, "enable_grad": enable_grad, "set_grad_enabled": set_grad_enabled}
+_grads = {"grad": advised(grad), "no_grad": no_grad, "enable_grad": enable_grad, "set_grad_enabled": set_grad_enabled}
 
 #: What is imported by a path, `import tinygrad_cnn.backends.cudnn`, and found as an attribute, `torch.backends.cudnn`.
 MODULES: dict[str, Any] = {
@@ -124,28 +138,32 @@ MODULES: dict[str, Any] = {
     "nn.modules.utils": _utils,
     "nn.parallel": SimpleNamespace(DataParallel=nn.DataParallel),
     "nn.parameter": nn,
-    "optim.optimizer": optim,
+    "optim.optimizer": "optim",
     "utils.checkpoint": SimpleNamespace(checkpoint=_checkpoint),
     "utils.data.dataloader": data,
     "utils.data.dataset": data,
+    "utils.data.sampler": data,
     "utils.model_zoo": _download,
 }
 
 #: What is at the top, `torch.Generator()`.
 TOP: dict[str, Any] = {
-    "FloatTensor": Tensor,
+    "DoubleTensor": _Legacy("DoubleTensor", (), {"dtype": np.dtype(np.float64)}),
+    "FloatTensor": _Legacy("FloatTensor", (), {"dtype": np.dtype(np.float32)}),
     "Generator": Generator,
-    "LongTensor": lambda *given: (
-        Tensor(*given).long() if not given or isinstance(given[0], int) else tensor(*given).long()
-    ),
+    "LongTensor": _Legacy("LongTensor", (), {"dtype": np.dtype(np.int64)}),
     "Size": tuple,
     "autocast": Autocast,
+    "channels_last": "channels_last",
+    "contiguous_format": "contiguous_format",
     "finfo": np.finfo,
     "get_default_dtype": lambda: np.dtype(np.float32),
     "iinfo": np.iinfo,
     "inf": np.inf,
     "nan": np.nan,
     "pi": np.pi,
+    "preserve_format": "preserve_format",
+    "t": lambda input: input.t(),
     **dict.fromkeys(
         ("set_num_threads", "set_printoptions", "use_deterministic_algorithms", "set_float32_matmul_precision"), _itself
     ),
@@ -168,7 +186,8 @@ SECOND_NAMES = {
 
 def register(package: ModuleType) -> None:
     """Let the modules be imported by their paths, and be found as attributes."""
-    for path, module in MODULES.items():
+    for path, found in MODULES.items():
+        module = getattr(package, found) if isinstance(found, str) else found
         sys.modules[f"{package.__name__}.{path}"] = module
         *folders, name = path.split(".")
         owner: Any = package
