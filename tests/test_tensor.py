@@ -22,7 +22,6 @@ def leaf(*numbers, dtype=np.float32):
 @pytest.mark.parametrize(
     ("data", "dtype"),
     [
-        (1, np.float32),
         (1.5, np.float32),
         ([1, 2], np.float32),
         ([[1.0], [2.0]], np.float32),
