@@ -12,9 +12,11 @@ import numpy as np
 
 from ..engine.aside import here
 from ..engine.observers import observers
+from ..engine.random import get_rng_state, set_rng_state
 from ..engine.recording import is_recording
-from ..settings import refusal
-from .program import Different
+from ..settings import flag, refusal
+from .checking import changed, compare, compare_tapes
+from .program import Different, Program
 from .record import CHANGES, Record, record
 from .structure import take_apart
 
@@ -25,8 +27,8 @@ OFTEN = 3  # times
 class Compiled:
     """What `compile` makes of a function or a module; attributes are those of the original."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[..., Any], check: bool) -> None:
+        self._function, self._check = function, check
         self._kept: OrderedDict[Any, list[Record]] = OrderedDict()  # what was used last at the end
         self._dropped = 0
         self._changing: dict[Any, int] = {}
@@ -37,6 +39,11 @@ class Compiled:
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._function, name)
+
+    @property
+    def plans(self) -> list[Program]:
+        """The plans made so far, which can be printed."""
+        return [one.program() for kept in self._kept.values() for one in kept if one.why is None]
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if observers or here.watcher is not None:  # who looks at operations is shown them
@@ -54,15 +61,29 @@ class Compiled:
                 if one.why is not None:
                     return self._function(*args, **settings)
                 try:
-                    result = one.run(given)
+                    result = self._checked(one, structure, given) if self._check else one.run(given)
                 except Different:
                     continue
                 self._kept.move_to_end(key)
                 return result
         return self._record(key, structure, given)
 
+    def _checked(self, kept: Record, structure: Any, given: list[Any]) -> Any:
+        """The function itself, and after it the plan, from where the function began."""
+        random, before = get_rng_state(), [array.copy() for array in changed(kept.tape)]
+        _, new, values = record(self._function, structure, given)
+        compare_tapes(kept.tape, new.tape)
+        after = [array.copy() for array in changed(kept.tape)]
+        set_rng_state(random)
+        for array, numbers in zip(changed(kept.tape), before, strict=True):
+            array[...] = numbers
+        result = kept.run(given, values)
+        for array, numbers in zip(changed(kept.tape), after, strict=True):
+            compare("an effect", array, numbers)
+        return result
+
     def _record(self, key: Any, structure: Any, given: list[Any]) -> Any:
-        result, new = record(self._function, structure, given)
+        result, new, _ = record(self._function, structure, given)
         if new.why is not None:
             how, line = new.why
             if how == CHANGES:
@@ -100,7 +121,7 @@ def _kind(one: Any) -> Any:
     return one.shape, one.dtype, is_array, not is_array and one.requires_grad
 
 
-def compile(function: Callable[..., Any]) -> Compiled:
+def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
     """The function, or module, recorded once and then replayed as a plan: the same results in less time.
 
     The first call with arguments of new shapes and dtypes, with other settings, in another mode or with other modules
@@ -117,10 +138,16 @@ def compile(function: Callable[..., Any]) -> Compiled:
 
     Args:
         function: of Tensors and arrays, also in lists, tuples and dictionaries; other arguments have to be hashable.
+        check: at each call also run the function itself, and hold every operation of the plan against it. This takes
+            longer than without a plan, and finds what is read from outside; the plan is run in one thread.
 
     Returns:
         A function with the same arguments; arrays that it is given reach the original as Tensors. Plans for 32 kinds of
         arguments are kept, those used last. Several threads may call it at once.
+
+    Raises:
+        RuntimeError: with check, at the first operation whose result differs by more than rounding explains, or that
+            is given other constants than when the function was recorded.
 
     >>> from tinygrad_cnn import Tensor, compile, functional as F, nn
     >>> model = nn.Linear(3, 2)
@@ -129,7 +156,9 @@ def compile(function: Callable[..., Any]) -> Compiled:
     ...     loss_of(np.ones((4, 3), np.float32), np.array([0, 1, 1, 0])).backward()
     >>> model.weight.grad.shape
     (2, 3)
+    >>> str(loss_of.plans[0]).partition(":")[0].splitlines()[1]  # what `print` shows
+    'forward'
     """
     if not callable(function):
         raise refusal(TypeError, function, "function", "compile", "a function or a module")
-    return Compiled(function)
+    return Compiled(function, flag(check, "check", "compile"))

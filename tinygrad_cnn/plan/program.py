@@ -89,6 +89,20 @@ class Program:
         needs = [Need(size, first, end) for (size, first), end in zip(made, last, strict=True)]
         self.places, self.bytes = places(needs)
 
+    def __str__(self) -> str:
+        """The lines of each part: what is computed from what, and by how many calls; a view is none."""
+        bound = self.bind()
+        text = [f"{self.bytes:,} bytes for all values"]
+        titles = {0: "forward"} | {
+            position: f"backward from output {output} to leaves {leaves}"
+            for (output, leaves), position in self.position.items()
+        }
+        for position, part in enumerate(bound.lines):
+            calls, turns = sum(len(calls) for _, calls in part), len(bound.calls[position])
+            text.append(f"{titles[position]}: {len(part)} lines, {calls} calls, made in {turns} turns")
+            text += [f"  {_described(line, calls, bound.arrays)}" for line, calls in part]
+        return "\n".join(text)
+
     def bind(self) -> Bound:
         """The plan on arrays of its own, in one block of memory."""
         block = empty((self.bytes,), np.uint8)
@@ -119,12 +133,13 @@ class Bound:
         self._begun: dict[int, list[np.ndarray]] = {}  # copies of cotangents, by output
         for slot, source in program.sources.items():
             self._bind_source(slot, source)
-        self.calls: list[list[Call]] = []
+        self.lines: list[list[tuple[Line, list[Call]]]] = []  # of each part the lines with their calls
         self.in_parts = False
         self._line = 0
         for part in program.parts:
-            self.calls.append([call for line in part for call in self._bind_line(line)])
+            self.lines.append([(line, self._bind_line(line)) for line in part])
             self._line += 1  # when what is wanted of the part is read
+        self.calls = [[call for _, calls in part for call in calls] for part in self.lines]
 
     def _bind_source(self, slot: int, source: Source) -> None:
         if isinstance(source, Constant):
@@ -185,11 +200,18 @@ class Bound:
         Raises:
             Different: if a check has another result. Nothing has been changed then, and no number drawn.
         """
+        self.begin(given)
+        self._run(0)
+        return self.outputs()
+
+    def begin(self, given: Sequence[Any]) -> None:
+        """Copy what is given, and what is read from Tensors and may be another array each time."""
         for array, position in self._given:
             np.copyto(array, given[position])
         for array, tensor in self._read:
             np.copyto(array, tensor._array)
-        self._run(0)
+
+    def outputs(self) -> list[np.ndarray]:
         return [np.array(self.arrays[slot]) for slot in self.program.wanted[0]]  # type: ignore[index]
 
     def use_threads(self, count: int) -> None:
@@ -204,10 +226,25 @@ class Bound:
 
     def backward(self, position: int, output: int, g: np.ndarray) -> list[np.ndarray | None]:
         """The cotangents of the leaves, in arrays that the next call overwrites."""
+        self.begin_backward(output, g)
+        self._run(position)
+        return self.cotangents(position)
+
+    def begin_backward(self, output: int, g: np.ndarray) -> None:
         for array in self._begun[output]:
             np.copyto(array, g)
-        self._run(position)
+
+    def cotangents(self, position: int) -> list[np.ndarray | None]:
         return [None if slot is None else self.arrays[slot] for slot in self.program.wanted[position]]
+
+
+def _described(line: Line, calls: Sequence[Call], arrays: Mapping[int, Any]) -> str:
+    name = line.primitive.name if isinstance(line, Step) else getattr(line.function, "__name__", "aside")
+    args = ", ".join(str(slot) if isinstance(arrays[slot], np.ndarray) else repr(arrays[slot]) for slot in line.args)
+    if line.out is None:
+        return f"{name}({args})"
+    cost = "a view" if not calls else f"{len(calls)} call{'s' * (len(calls) > 1)}"
+    return f"{line.out} = {name}({args})  {arrays[line.out].dtype} {arrays[line.out].shape}, {cost}"
 
 
 def _copy_result(

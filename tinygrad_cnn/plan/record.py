@@ -16,6 +16,7 @@ from ..engine.recording import enable_grad
 from ..functional._arguments import real_array
 from ..ops.replayed import compiled
 from ..tensor import Tensor
+from .checking import run_beside
 from .program import Bound, Different, Key, Program
 from .recorder import Recorder
 from .run import Run
@@ -68,13 +69,22 @@ class Record:
 
     # ---- the forward pass
 
-    def run(self, given: Sequence[Any]) -> Any:
-        """What the function returns for these arguments. Raises Different if a check has another result."""
+    def run(self, given: Sequence[Any], expected: Sequence[Any] | None = None) -> Any:
+        """What the function returns for these arguments. Raises Different if a check has another result.
+
+        With the `expected` values of all lines, each is held against the plan's: RuntimeError at the first difference.
+        """
         program = self.program()
-        run = Run(self, program, self._take(program))
+        run = Run(self, program, self._take(program), expected is not None)
         before = get_rng_state() if program.checks_late else None
+        arrays = [one._array if isinstance(one, Tensor) else one for one in given]
         try:
-            outputs = run.bound.forward([one._array if isinstance(one, Tensor) else one for one in given])
+            if expected is None:
+                outputs = run.bound.forward(arrays)
+            else:
+                run.bound.begin(arrays)
+                run_beside(run.bound.lines[0], run.bound.arrays, expected)
+                outputs = run.bound.outputs()
         except Different:
             if before is not None:
                 set_rng_state(before)
@@ -126,12 +136,21 @@ class Record:
         with self._lock:
             if key in self._backwards or len(self._backwards) >= MOST_PASSES:
                 return
-            found = self._recorded_backward(key, values)
-            self._backwards[key] = found
-            if found is not None:
+            found, recorder = self.backward(key, values, self._count, None)
+            self._count = len(recorder.values)
+            replayable = recorder.broken is None and not any(isinstance(one, Aside) for one in recorder.lines)
+            self._backwards[key] = found if replayable else None
+            if replayable:
                 self._program = None
 
-    def _recorded_backward(self, key: Key, values: dict[int, Any]) -> Backward | None:
+    def expected_backward(self, key: Key, values: dict[int, Any], g: np.ndarray) -> Sequence[Any]:
+        """All values of a backward pass that is planned, computed in the plain way."""
+        planned = self._backwards[key]
+        assert planned is not None
+        return self.backward(key, values, planned.first, g)[1].values
+
+    def backward(self, key: Key, values: dict[int, Any], first: int, g: np.ndarray | None) -> tuple[Backward, Recorder]:
+        """Record a backward pass, whose own values have the numbers from `first` on; g is by default 1 everywhere."""
         output, wanted = key
         tape, recorder = self.tape, Recorder()
         slots = [tape.leaves[tape.outputs[output].leaves[i]] for i in wanted]
@@ -140,23 +159,20 @@ class Record:
             values = {**values, slot: Tensor.wrap(np.array(values[slot]), node)}
         with enable_grad():
             played = tape.play(values)
-        for slot in range(self._count):
+        for slot in range(first):
             one = played.get(slot)
             recorder.add(one._array if isinstance(one, Tensor) else one)
         out = played[tape.outputs[output].slot]
-        seed = Tensor.wrap(np.ones(out.shape, out.dtype), None)
+        seed = Tensor.wrap(np.ones(out.shape, out.dtype) if g is None else g.copy(), None)
         recorder.add(seed._array, Cotangent(output))
         with recorder.watching():
             found = backpropagate({out.node: seed}, set(nodes.values()), retain_graph=True, wrap=Tensor.wrap)
         results = [recorder.slot(found[nodes[slot]]) if nodes[slot] in found else None for slot in slots]
-        self._count = len(recorder.values)
-        if recorder.broken is not None or any(isinstance(one, Aside) for one in recorder.lines):
-            return None
-        return Backward(recorder.lines, recorder.sources, recorder.specs, results)
+        return Backward(recorder.lines, recorder.sources, recorder.specs, results, first), recorder
 
 
-def record(function: Any, structure: Any, given: Sequence[Any]) -> tuple[Any, Record]:
-    """Call a function in the plain way, and write down what it does; returns what it returns, and that."""
+def record(function: Any, structure: Any, given: Sequence[Any]) -> tuple[Any, Record, Sequence[Any]]:
+    """Call a function in the plain way, and write down what it does; returns what it returns, that, and all values."""
     recorder, tensors = Recorder(), []
     for position, one in enumerate(given):
         # views and copies, so that what is given twice, or is a parameter besides, has an identity of its own
@@ -171,7 +187,7 @@ def record(function: Any, structure: Any, given: Sequence[Any]) -> tuple[Any, Re
         _hand_on_changes(one, tensor, before)
     if not recorder.state.holds():
         recorder.broken = CHANGES, None
-    return result, Record(recorder, tensors, result)
+    return result, Record(recorder, tensors, result), recorder.values
 
 
 def _hand_on_changes(given: Any, tensor: Tensor, before: int) -> None:

@@ -12,14 +12,15 @@ from ..engine.graph import Leaf, Value, backpropagate
 from ..engine.observers import observers
 from ..engine.recording import enable_grad
 from ..tensor import Tensor
+from .checking import run_beside
 from .program import Bound, Program
 
 
 class Run:
     """One call of a plan, and the arrays on which it was made, for its backward passes."""
 
-    def __init__(self, record: Any, program: Program, bound: Bound) -> None:
-        self.record, self.program, self.bound = record, program, bound
+    def __init__(self, record: Any, program: Program, bound: Bound, checked: bool) -> None:
+        self.record, self.program, self.bound, self.checked = record, program, bound, checked
         self.done = 0  # the last part that was run; those before it find their arrays overwritten
 
     def __del__(self) -> None:
@@ -31,7 +32,13 @@ class Run:
         position = self.program.position.get(key, 0)
         if position > self.done and not isinstance(g, Value) and not observers and here.watcher is None:
             self.done = position
-            found = self.bound.backward(position, output, g)
+            if self.checked:
+                expected = self.record.expected_backward(key, self._values(), g)
+                self.bound.begin_backward(output, g)
+                run_beside(self.bound.lines[position], self.bound.arrays, expected)
+                found = self.bound.cotangents(position)
+            else:
+                found = self.bound.backward(position, output, g)
             return [np.zeros_like(leaves[i]) if one is None else one for i, one in zip(argnums, found, strict=True)]
         values = self._values()
         if not (isinstance(g, Value) or observers or here.watcher is not None):

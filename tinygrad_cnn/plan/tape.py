@@ -129,3 +129,4 @@ class Backward(NamedTuple):
     sources: dict[int, Source]
     specs: dict[int, Spec]
     results: Sequence[int | None]
+    first: int  # the number of its first own value
