@@ -216,6 +216,31 @@ def test_what_is_not_read_is_said():
     assert "where vjp_<lambda>_X is a rule that was not read" in str(explanation)
 
 
+def test_long_rules_are_said_to_be_too_long():
+    x, y = leaf(normal(3)), leaf(normal(3))
+
+    def told(rule):
+        product = made(lambda x, y: x * y, rule, lambda g, out, x, y: g * x)
+        explanation = explain(product(x, y).sum(), wrt=x, details=True)
+        return explanation.steps[-1].backward, *explanation.closed_forms["<lambda>"]
+
+    def doubled(g, out, x, y):
+        for _ in range(60):
+            g = g * y + g * y
+        return g
+
+    def looped(g, out, x, y):
+        for _ in range(1000):
+            g = g * y + x
+        return g
+
+    assert told(doubled)[0] == "dX = its rule (too long)"
+    assert told(looped) == (
+        "dX = its rule (not read)",
+        *(f"d{a} = a formula that is too long to be written" for a in "xy"),
+    )
+
+
 # ---- what formulas say
 
 

@@ -7,12 +7,10 @@ Where names are missing or do not fit, an axis has its length for a name: nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ...engine.calls import Composed
 from ...engine.graph import Constant, Leaf, Node
 from .carry import Axes, axis_name, carried, unnamed
 from .primitives import meaning
@@ -23,37 +21,35 @@ Origin = Node | Leaf
 class AxisNames:
     """The axes of all values of a graph with their names, layer by layer."""
 
-    def __init__(
-        self,
-        layers: Iterable[Any],
-        parents: Callable[[Node], list[Origin | None]],
-        shapes: Callable[[Origin], tuple[int, ...]],
-    ) -> None:
-        self._shapes = shapes
+    def __init__(self, view: Any) -> None:
+        self._view = view
         self._own: dict[Origin, Axes] = {}
         self._declared: dict[tuple[Any, Origin], Axes] = {}
-        for layer in layers:
-            outside = [one for node in layer.nodes for one in parents(node) if one and one not in layer.nodes]
-            composed = layer.call.composed
-            given, result = ([], None) if composed is None else _parsed(composed.axes)
-            for origin, pattern in self._bound(given, composed, list(dict.fromkeys(outside))):
-                if (axes := self._named(pattern, origin)) is not None:
+        for layer in view.layers:
+            composed, outside = layer.call.composed, view.inputs_of(layer)
+            given, _, result = composed.axes.partition("->") if composed else ("", "", "")
+            for pattern, origin in zip(given.split(","), composed.args if composed else (), strict=False):
+                if origin is ...:  # an array: one of the constants, the first that it may be
+                    constants = (one for one in outside if isinstance(one, Constant))
+                    origin = next((one for one in constants if self._named(pattern.split(), one)), None)
+                if origin in outside and (axes := self._named(pattern.split(), origin)) is not None:
                     self._declared[layer, origin] = axes
                     if isinstance(origin, Leaf):
                         self._own.setdefault(origin, axes)
             for node in layer.nodes:
                 inputs = [
                     unnamed(np.shape(arg)) if origin is None else self.axes(origin, layer)
-                    for arg, origin in zip(node.args, parents(node), strict=True)
+                    for arg, origin in zip(node.args, view.parents(node), strict=True)
                 ]
-                carry = meaning(node.primitive).axes
-                self._own[node] = carried(carry, inputs, shapes(node), node.settings, node.args)
-            if result is not None and (axes := self._named(result, layer.nodes[-1])) is not None:
+                shape = view.values[node].shape
+                self._own[node] = carried(meaning(node.primitive).axes, inputs, shape, node.settings, node.args)
+            if composed and (axes := self._named(result.split(), layer.nodes[-1])) is not None:
                 self._own[layer.nodes[-1]] = axes
 
     def axes(self, origin: Origin, layer: Any) -> Axes:
         """The axes of a value as this layer calls them."""
-        return self._declared.get((layer, origin)) or self._own.get(origin) or unnamed(self._shapes(origin))
+        own = self._declared.get((layer, origin)) or self._own.get(origin)
+        return own or unnamed(self._view.values[origin].shape)
 
     def names(self, origin: Origin, layer: Any) -> list[str]:
         """The name of each axis in this layer; an axis without a name has its length."""
@@ -61,13 +57,13 @@ class AxisNames:
 
     def shape(self, origin: Origin, layer: Any) -> str:
         """The shape with names: (N 10, C 1, H 28, W 28)."""
-        names = zip(self.names(origin, layer), self._shapes(origin), strict=True)
+        names = zip(self.names(origin, layer), self._view.values[origin].shape, strict=True)
         cells = [name if name == str(n) else f"{name} {n}" for name, n in names]
         return f"({', '.join(cells)}{',' if len(cells) == 1 and cells[0].isdecimal() else ''})"
 
     def _named(self, pattern: list[str], origin: Origin) -> Axes | None:
         """The axes of a value by a pattern of names; those for which `...` stands keep the names that they have."""
-        shape = self._shapes(origin)
+        shape = self._view.values[origin].shape
         if "..." in pattern:
             at, more = pattern.index("..."), len(shape) - len(pattern) + 1
             own = [axis_name(axis) for axis in (self._own.get(origin) or unnamed(shape))[at : at + max(more, 0)]]
@@ -76,24 +72,3 @@ class AxisNames:
         if len(pattern) == len(shape) + 1 and pattern[0] == "N":  # one image
             pattern = pattern[1:]
         return [((name, n),) for name, n in zip(pattern, shape, strict=True)] if len(pattern) == len(shape) else None
-
-    def _bound(
-        self, given: list[list[str]], composed: Composed | None, outside: list[Origin]
-    ) -> Iterator[tuple[Origin, list[str]]]:
-        """Which value each pattern is of: what was given at its place, or else a constant with as many axes."""
-        others = [origin for origin in outside if isinstance(origin, Constant)]
-        for pattern, operand in zip(given, composed.args if composed else (), strict=False):
-            if operand is ...:
-                counts = (len(pattern), len(pattern) - (pattern[0] == "N"))
-                operand = next((one for one in others if len(self._shapes(one)) in counts or "..." in pattern), None)
-            if operand in outside:
-                yield operand, pattern
-
-
-def _parsed(axes: str) -> tuple[list[list[str]], list[str]]:
-    """
-    >>> _parsed("... in, out in, out -> ... out")
-    ([['...', 'in'], ['out', 'in'], ['out']], ['...', 'out'])
-    """
-    given, _, result = axes.partition("->")
-    return [pattern.split() for pattern in given.split(",")], result.split()

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,31 +70,33 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     }
     with enable_grad(), np.errstate(all="ignore"):
         again = _in_textbook_order(view, layer, given)
-        recorded = {layer.nodes[-1]: again} if again is not None else _as_recorded(layer, given)
+        recorded = _as_recorded(layer, given) if again is None else {layer.nodes[-1]: again}
     cotangents = {}
     for node, value in recorded.items():
-        if node.requires_grad and (
-            node is view.output or any(user not in layer.nodes for user in view.users.get(node, ()))
-        ):
-            numbers = np.random.default_rng(0).standard_normal(value.shape).astype(value.dtype)
-            is_loss = node is view.output and value.ndim == 0
-            arriving = constant(1) if is_loss else Term("dY", axes=view.axes.axes(node, layer))
-            cotangents[value.node] = draft.stand_in(arriving, np.ones_like(numbers) if is_loss else numbers)
+        is_output = node is view.output
+        if node.requires_grad and (is_output or any(user not in layer.nodes for user in view.users.get(node, ()))):
+            dy = Term("dY", axes=view.axes.axes(node, layer))
+            if is_output and value.ndim == 0:
+                cotangents[value.node] = draft.stand_in(constant(1), np.ones((), value.dtype))
+            else:
+                numbers = np.random.default_rng(0).standard_normal(value.shape)
+                cotangents[value.node] = draft.stand_in(dy, numbers.astype(value.dtype))
     asked = {
         origin: given[origin].node
         for origin in names
         if origin.requires_grad and isinstance(given[origin], StandIn) and (wanted is None or origin in wanted)
     }
-    terms = draft.pulled_back(cotangents, set(asked.values()))
-    found = [origin for origin, leaf in asked.items() if leaf in terms]
     known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared
-    folded = [rewritten(terms[asked[origin]], _fold, known) for origin in found]
-    folded, where = _with_definitions(folded, names.values())
-    formulas = {}
-    for origin, term in zip(found, folded, strict=True):
-        layers = {view.layer(user).title for user in view.users[origin]}
-        sign = "=" if len(layers) == 1 else "+="  # what several layers hand back adds up
-        formulas[origin] = f"d{names[origin]} {sign} {written(term)}"
+    fold = partial(_fold, {})
+    try:
+        terms = draft.pulled_back(cotangents, set(asked.values()))
+        found = {origin: rewritten(terms[leaf], fold, known) for origin, leaf in asked.items() if leaf in terms}
+        folded, where = _with_definitions([*found.values()], names.values())
+        texts = dict(zip(found, map(written, folded), strict=True))
+    except RecursionError:
+        texts, where = dict.fromkeys(asked, "a formula that is too long to be written"), []
+    several = {origin for origin in texts if len({view.layer(user) for user in view.users[origin]}) > 1}
+    formulas = {one: f"d{names[one]} {'+=' if one in several else '='} {text}" for one, text in texts.items()}
     return ClosedForm(layer, formulas, where, again is not None)
 
 
@@ -142,17 +145,19 @@ def _in_textbook_order(view: GraphView, layer: Layer, given: dict[Origin, Any]) 
 # ---- folding
 
 
-def _fold(term: Term) -> Term:
-    """Without what only rearranges: reshapes, and permutations other than transpositions."""
+def _fold(alike: dict[Any, Term], term: Term) -> Term:
+    """Without what only rearranges: reshapes, and permutations other than transpositions; and equal terms as one."""
     term = simplified(term)
     primitive, args = term.primitive, term.args
     if primitive is ops.reshape and splits(term):  # the axes that are then added up would be unknown
-        return term
-    if primitive in (ops.reshape, ops.permute, ops.broadcast_to) and not is_transposition(term):
+        pass
+    elif primitive in (ops.reshape, ops.permute, ops.broadcast_to) and not is_transposition(term):
         return args[0]
-    if primitive is ops.add and written(args[0]) == written(args[1]):  # two uses of one value
-        return replace(term, primitive=ops.mul, args=(constant(2), args[0]))
-    return term
+    elif primitive is ops.add and args[0] is args[1]:  # two uses of one value
+        term = replace(term, primitive=ops.mul, args=(constant(2), args[0]))
+    if "key" in term.settings or (term.axes and term.constant is not None):  # it holds arrays
+        return term
+    return alike.setdefault((term.text, term.primitive, term.args, repr(term.settings), term.constant), term)
 
 
 # ---- names for parts

@@ -64,15 +64,15 @@ class GraphView:
         self.output = output.node
         self.nodes = [origin for origin in order if isinstance(origin, Node)]
         self.leaves = [origin for origin in order if type(origin) is Leaf]
-        self.inputs: list[Leaf] = []
+        inputs: list[Leaf] = []
         self.values: dict[Origin, np.ndarray] = dict(recompute([output.node]).items())
         for node in self.nodes:
             for arg, parent in zip(node.args, node.parents, strict=True):
                 if isinstance(parent, Leaf):
                     self.values[parent] = arg
-            first = node.parents[0]
-            if isinstance(first, Constant) and node.args[0].dtype.kind == "f" and first not in self.inputs:
-                self.inputs.append(first)
+            if isinstance(node.parents[0], Constant) and node.args[0].dtype.kind == "f":
+                inputs.append(node.parents[0])
+        self.inputs = list(dict.fromkeys(inputs))
         self.layers: list[Layer] = []
         self._layer_of: dict[Call, Layer] = {}
         titles: Counter[str] = Counter()
@@ -95,7 +95,7 @@ class GraphView:
     @cached_property
     def axes(self) -> AxisNames:
         """The names of the axes of all values; found when they are asked for, so that no check depends on them."""
-        return AxisNames(self.layers, self.parents, lambda origin: self.values[origin].shape)
+        return AxisNames(self)
 
     def layer(self, node: Node) -> Layer:
         """The layer that recorded a node."""
@@ -103,21 +103,17 @@ class GraphView:
 
     def inputs_of(self, layer: Layer) -> list[Origin]:
         """What enters a layer from outside."""
-        origins = [origin for node in layer.nodes for origin in self.parents(node)]
-        return list(dict.fromkeys(one for one in origins if one is not None and one not in layer.nodes))
+        inside = {None, *layer.nodes}
+        return list(dict.fromkeys(one for node in layer.nodes for one in self.parents(node) if one not in inside))  # type: ignore[misc]
 
     def args(self, node: Node) -> list[Any]:
         """The arguments of a node, with their numbers."""
-        return [
-            self.values[parent] if isinstance(parent, Node) else arg
-            for arg, parent in zip(node.args, node.parents, strict=True)
-        ]
+        pairs = zip(node.args, node.parents, strict=True)
+        return [self.values[parent] if isinstance(parent, Node) else arg for arg, parent in pairs]
 
     def parents(self, node: Node) -> list[Origin | None]:
         """Where the arguments of a node come from; None for numbers, and for constants that are no input."""
-        return [
-            None if isinstance(parent, Constant) and parent not in self.inputs else parent for parent in node.parents
-        ]
+        return [None if isinstance(one, Constant) and one not in self.inputs else one for one in node.parents]
 
     def rules(self, node: Node) -> dict[int, Term | None]:
         """What the rules of a node compute, by the position of the argument."""

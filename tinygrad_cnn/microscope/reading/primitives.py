@@ -188,7 +188,7 @@ def letters(primitive: Primitive, count: int) -> list[str]:
     names = [parameter.name for parameter in primitive.arguments]
     if len(names) < count:  # *arrays
         return [f"X{i + 1}" for i in range(count)]
-    return [name.upper() if len(name) == 1 else name for name in names[:count]]
+    return [name.upper() if len(name) == 1 and name != "y" else name for name in names[:count]]
 
 
 def argument_name(primitive: Primitive, argnum: int) -> str:

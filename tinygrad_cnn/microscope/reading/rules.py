@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...engine.graph import Constant, Leaf, Primitive, Value, backpropagate
+from ...engine.graph import Constant, Leaf, Node, Primitive, Value, backpropagate
 from ...engine.observers import Event, observe
 from ...engine.recording import enable_grad
 from .carry import Axes, carried, key_of, unnamed
 from .primitives import letters, meaning, written
 from .stand_ins import PACKAGE, StandIn, readable, recorded
-from .terms import Term, constant, is_transposition, rewritten, transposed
+from .terms import Term, constant, is_transposition, parts_of, rewritten, transposed
 
 UNREAD = "vjp_"  # how what stands for a rule that was not read begins
+LONGEST = 200  # of how many parts a formula of one operation may be
 
 
 class Draft:
@@ -72,33 +73,31 @@ class Draft:
 
     def _watch(self, event: Event, compute: Callable[[], Any]) -> Any:
         """In the place of a rule, the same rule readable; the axes that are lost in it are those of its argument."""
-        if event.node is None:
+        argnum = event.argnum
+        if argnum is None:
             return compute()
-        parent, arg = event.node.parents[event.argnum], event.args[event.argnum]  # type: ignore[index]
+        arg, letter = event.args[argnum], letters(event.primitive, len(event.args))[argnum]
         try:
-            result = _read(event)
+            result = _read(event, arg.shape)
         except Exception:  # what cannot be recorded is not read
-            name = f"{UNREAD}{event.primitive.name}_{letters(event.primitive, len(event.args))[event.argnum or 0]}"
+            name = f"{UNREAD}{event.primitive.name}_{letter}"
             result = recorded(lambda g: np.zeros(arg.shape), name, (event.g,), {})
         if result.node not in self.terms:
             term = self.term(result.node)
-            pairs = zip(term.axes, self.term(parent).axes, strict=True)
+            pairs = zip(term.axes, self.term(event.node.parents[argnum]).axes, strict=True)
             self.terms[result.node] = replace(term, axes=[of_arg if own[0][0] == "" else own for own, of_arg in pairs])
         return StandIn.wrap(result._array.astype(arg.dtype, copy=False), result.node)
 
 
-def _read(event: Event) -> Any:
-    """What a rule gives, recorded."""
+def _read(event: Event, shape: tuple[int, ...]) -> Any:
+    """What a rule gives, recorded; an error if that is not what it gives for numbers."""
     rule, node, g = event.primitive.rule(event.argnum), event.node, event.g
     result = readable(rule)(g, StandIn.wrap(node.out, node), *event.args, **event.settings)
-    if not isinstance(result, Value) or result.node is None or isinstance(result.node, Constant):
-        raise TypeError("it has left the graph")
-    if result._array.shape != event.args[event.argnum].shape:  # type: ignore[index]
-        raise ValueError("it is wrong")
+    if not isinstance(result.node, (Node, Leaf)) or isinstance(result.node, Constant) or result.shape != shape:
+        raise TypeError("it has left the graph, or is wrong")
     if not getattr(rule, "__module__", "").startswith(PACKAGE):
         given = [arg._array if isinstance(arg, Value) else arg for arg in event.args]
-        right = rule(g._array, node.out, *given, **event.settings)
-        np.testing.assert_allclose(result._array, right, 1e-4, 1e-6)
+        np.testing.assert_allclose(result._array, rule(g._array, node.out, *given, **event.settings), 1e-4, 1e-6)
     return result
 
 
@@ -107,8 +106,11 @@ def _read(event: Event) -> Any:
 
 def notation(primitive: Primitive, argnum: int, term: Term | None) -> str:
     """A rule as a formula: dA = dY · Bᵀ."""
-    letter = letters(primitive, argnum + 1)[argnum]
-    return f"d{letter} = " + ("its rule (not read)" if term is None else written(term))
+    sizes: dict[Term, int] = {}
+    for part in parts_of([] if term is None else [term]):
+        sizes[part] = 1 + sum(sizes[arg] for arg in part.args)
+    text = "its rule (not read)" if term is None else written(term) if sizes[term] < LONGEST else "its rule (too long)"
+    return f"d{letters(primitive, argnum + 1)[argnum]} = {text}"
 
 
 def forward_notation(
@@ -148,8 +150,12 @@ def read_rules(
     cotangent = np.random.default_rng(0).standard_normal(out.shape).astype(out.dtype)
     has_rule = [primitive.joint_rule or rule for rule in [*primitive.rules, *[None] * len(args)]]
     leaves = {i: given[i].node for i in out.node.argnums if has_rule[i] and (not axes or axes[i] is not None)}
-    found = draft.pulled_back({out.node: draft.stand_in(Term("dY", axes=of_value), cotangent)}, set(leaves.values()))
-    terms = {i: rewritten(found[leaf], simplified, {}) for i, leaf in leaves.items() if leaf in found}
+    arriving = draft.stand_in(Term("dY", axes=of_value), cotangent)
+    try:
+        found = draft.pulled_back({out.node: arriving}, set(leaves.values()))
+        terms = {i: rewritten(found[leaf], simplified, {}) for i, leaf in leaves.items() if leaf in found}
+    except RecursionError:
+        return dict.fromkeys(leaves)
     return {i: None if is_unread(term) else term for i, term in terms.items()}
 
 

@@ -90,25 +90,24 @@ def _inspect(event: Event, result: Any) -> None:
         return
     made = "NaN" if has_nan else "-inf" if np.isneginf(values).any() else "inf"
     op, many = event.primitive.name, f"{made} in {int(wrong(values).sum())} of {values.size} elements"
-    line, text = _line(event)
+    line = _line(event)
     cause = meaning(event.primitive).nan[backward]
     if sources and has_nan:  # no operation made it
-        first = f"{sources[0]} of `{op}` holds NaN from outside, at {text}"
+        first = f"{sources[0]} of `{op}` holds NaN from outside, at {line or 'an unknown line'}"
         cause = "the data hold NaN, or the parameters do after an earlier step"
     elif backward:
         whose = argument_name(event.primitive, event.argnum or 0)
-        first = f"the rule of `{op}` for {whose} made {many}, in the backward pass of {text}"
+        first = f"the rule of `{op}` for {whose} made {many}, in the backward pass of {line or 'an unknown line'}"
     else:
-        first = f"`{op}` made {many}, in the forward pass, at {text}"
+        first = f"`{op}` made {many}, in the forward pass, at {line or 'an unknown line'}"
     lines = [first, *(f"  {name}: {_described(array)}" for name, array in known.items())]
     lines.append(f"  usual cause: {cause}" if cause else "  no usual cause is known: look at their range")
     raise AnomalyError("\n".join(lines), op, line, backward)
 
 
-def _line(event: Event) -> tuple[str | None, str]:
-    call = event.node.call if event.node is not None else calls.current()
-    line = None if call.line is None else str(call.line)
-    return line, line or "an unknown line"
+def _line(event: Event) -> str | None:
+    line = (event.node.call if event.node is not None else calls.current()).line
+    return None if line is None else str(line)
 
 
 def _makes_infinities(event: Event) -> bool:
@@ -141,9 +140,9 @@ def _add_up(totals: dict[Any, Any], event: Event, result: np.ndarray) -> None:
     before = totals.get(parent, np.zeros((), result.dtype))
     totals[parent] = before + result
     if np.isfinite(before).all() and np.isfinite(result).all() and not np.isfinite(totals[parent]).all():
-        op, (line, text) = event.primitive.name, _line(event)
+        op, line = event.primitive.name, _line(event)
         what = f"the gradients of the uses of an argument of `{op}` are too large to be added up"
-        raise AnomalyError(f"{what}, in the backward pass of {text}", op, line, True)
+        raise AnomalyError(f"{what}, in the backward pass of {line or 'an unknown line'}", op, line, True)
 
 
 def _inputs(event: Event) -> dict[str, np.ndarray]:
