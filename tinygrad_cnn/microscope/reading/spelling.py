@@ -45,8 +45,10 @@ def infix(sign: str, strength: int, left: int, right: int, *alike: Container[str
     def spell(term: Term, hold: Hold) -> tuple[str, int]:
         a, b = term.args
         first, second = alike or ((), ())
-        text = side(b, right, second, hold)
-        return f"{side(a, left, first, hold)} {sign} {f'({text})' if text[0] == '−' else text}", strength
+        before, text = side(a, left, first, hold), side(b, right, second, hold)
+        if sign == "+" and (whole := hold(b, OVER))[0] == "−":  # A + (−B) is A − B
+            return f"{before} {whole[0]} {whole[1:]}", strength
+        return f"{before} {sign} {f'({text})' if text[0] == '−' else text}", strength
 
     return spell
 

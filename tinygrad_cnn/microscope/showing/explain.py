@@ -75,7 +75,7 @@ class Explanation(Printed):
         yield Text("\nFrom the loss back" if one else "\nEach parameter", "bold")
         table = Table.grid(padding=(0, 2))
         for row in self._layers() if one else self._parameters():
-            table.add_row(*(Text(cell, no_wrap=True, overflow="fold") for cell in row))
+            table.add_row(*map(Text, row))
         yield Padding(table, (0, 0, 0, 2), expand=False)
         yield from self._operations() if self.details else ()
 
