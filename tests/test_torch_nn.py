@@ -545,3 +545,36 @@ def test_initial_weights_are_distributed_as_pytorchs(call):
     np.testing.assert_allclose(np.quantile(ours, [0, 0.1, 0.5, 0.9, 1]), np.quantile(theirs, [0, 0.1, 0.5, 0.9, 1]),
                                rtol=0.35, atol=0.03 * theirs.std() + 1e-9)  # fmt: skip
     np.testing.assert_allclose(ours.std(), theirs.std(), rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "x += w * w",
+        "x -= 1.0",
+        "h = w * w; x = h; h *= 2",
+        "x.add_(w * 1).mul_(w)",
+        "x.copy_(w[0] * 5)",
+        "x = w * 1; x.copy_(w[1] * 5)",
+        "x = w * 1; x.clamp_(max=2.5).mul_(2).sub_(1).div_(3)",
+        "x = w * w; x.masked_fill_(w < 2.5, 0.0)",
+        "x = x.to(float32); x += w",
+        "w += 1",
+        "x = w * 1; x += x.reshape(2, 1)",
+        "x = (x + 1).long(); x += 0.5",
+    ],
+)
+def test_changes_in_place_are_pytorchs(change):
+    found = []
+    for T in (torch, tinygrad_cnn):
+        w = T.tensor([2.0, 3.0], dtype=T.float64, requires_grad=True)
+        x = y = T.tensor([1.0, 0.0], dtype=T.float64)
+        names = {"w": w, "x": x, "y": y, "float32": T.float32}
+        try:
+            exec(change, names)
+            total = (names["x"] * names["y"] + w).sum()
+            total.backward()
+            found.append((names["x"].tolist(), names["y"].tolist(), w.grad.tolist(), str(names["x"].dtype)[-7:]))
+        except RuntimeError as error:
+            found.append(type(error))
+    assert found[0] == found[1]
