@@ -298,6 +298,7 @@ def rounded(array):
     [
         lambda g, out, a, b: rounded(g @ b.T),
         lambda g, out, a, b: (g @ b.T).astype(np.float16),
+        lambda g, out, a, b: rounded(g) @ b.T,
     ],
 )
 def test_a_rule_that_rounds_is_found_though_its_errors_cancel_in_a_sum(rule):
@@ -308,9 +309,7 @@ def test_a_rule_that_rounds_is_found_though_its_errors_cancel_in_a_sum(rule):
 
 def test_what_the_rule_reads_may_be_rounded_as_well():
     softened = made(lambda x: np.tanh(x), lambda g, out, x: g * rounded(1 - out * out))
-    product = made(lambda a, b: a @ b, lambda g, out, a, b: rounded(g) @ b.T, lambda g, out, a, b: a.T @ g)
-    x = random.standard_normal((20, 30))
-    assert kinds_of(softened, x) == kinds_of(product, x, x.T) == ["unknown"]
+    assert kinds_of(softened, random.standard_normal((20, 30))) == ["unknown"]
 
 
 def test_a_rule_in_float32_is_a_mistake_for_float64_only():

@@ -116,6 +116,35 @@ def test_what_cannot_be_decided_is_not_wrong_and_not_right():
     assert node.note == "not checked: its slopes are lost in rounding"
 
 
+@pytest.mark.parametrize("even", [lambda g: np.abs(g), lambda g: g * g, lambda g: g * (g > 0)])
+def test_a_rule_that_asks_for_the_sign_of_g(even):
+    for sign in (1, -1):  # where all slopes are positive, or all are negative
+        tanh = made(lambda x, sign=sign: sign * np.tanh(x), lambda g, out, x, sign=sign: sign * even(g) * (1 - out**2))
+        (node,) = check_graph(tanh(leaf(normal(10)))).failures
+        assert node.kind == "unknown" and "not linear" in node.diagnosis.reason
+
+
+def test_what_only_long_steps_show_is_said():
+    (node,) = check_graph(made(np.round, lambda g, out, x: g)(leaf(1e4 * normal(6)))).nodes
+    assert not node.ok or node.note == "for steps of 0.1, as shorter ones are lost in rounding"
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-9])
+def test_gradcheck_lets_no_mistake_pass_as_its_gradient_is_small(scale):
+    wrong = made(lambda x: x**3, lambda g, out, x: 2 * g * x**2)
+    with pytest.raises(GradcheckError, match=r"0\.66"):
+        gradcheck(wrong, [scale * normal(5)])
+    assert gradcheck(made(lambda x: x**3, lambda g, out, x: 3 * g * x**2), [scale * normal(5)])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_numbers_of_any_seed_are_no_cotangents_by_chance(seed):
+    wrong = made(lambda a, b: a @ b, lambda g, out, a, b: g @ b.T, lambda g, out, a, b: (a.T @ g).T)
+    numbers = np.random.default_rng(seed)
+    with pytest.raises(GradcheckError, match="it looks like transpose"):
+        gradcheck(wrong, [numbers.standard_normal((4, 4)), numbers.standard_normal((4, 4))])
+
+
 # ---- what was run, and every wrong argument
 
 

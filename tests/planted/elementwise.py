@@ -157,6 +157,7 @@ for name, case in {
         [lambda g, x: g * 0.5 / np.sqrt(x)],
         [np.array([0.0, 1.0])],
         0,
+        "infinity",
     ),
     "|x|, a slope of 1 at both sides": ("sign", np.abs, [lambda g, x: g], [normal(6)], 0),
     "leaky relu, one slope": (

@@ -57,14 +57,6 @@ for name, case in {
         0,
         "flip",
     ),
-    "broadcast, not summed": (
-        ops.broadcast_to,
-        lambda g, out, x, *, shape: g[0],
-        [normal(3)],
-        {"shape": (4, 3)},
-        0,
-        "overlap",
-    ),
     "broadcast, averaged": (
         ops.broadcast_to,
         lambda g, out, x, *, shape: g.mean(axis=0),

@@ -159,19 +159,15 @@ def _check(view: GraphView, node: Node) -> list[CheckedNode]:
     if any(np.isnan(args[i]).any() for i in node.argnums):
         return not_checked("its inputs hold NaN")
     claim, part = of_a_part(claim_of(node, args))
-    if claim.is_random(times=1):
-        return not_checked("random or stateful")
     try:
         verdict = judge(claim, node.argnums)
         seen: dict[str, Any] = {"difference": verdict.difference, "kinks": verdict.kinks}
         if verdict.ok is None:
             return not_checked(verdict.note, **seen)
         if verdict.ok:
-            lower = [(i, _rounded(args[i], gradient)) for i, gradient in verdict.gradients.items()]
+            lower = [(i, rounded(gradient, args[i])) for i, gradient in verdict.gradients.items()]
             note = ", ".join(filter(None, (verdict.note, part)))
             return [wrong(i, found, **seen) for i, found in lower if found] or [replace(plain, note=note, **seen)]
-        if claim.is_random(times=8):
-            return not_checked("random or stateful")
         alone = {i: judge(claim, [i]) for i in node.argnums}
     except Exception as error:
         said = f"it fails: {type(error).__name__}: {error}"
@@ -192,12 +188,6 @@ def _check(view: GraphView, node: Node) -> list[CheckedNode]:
 def _has_rule(node: Node, argnum: int) -> bool:
     rules = node.primitive.rules
     return node.primitive.joint_rule is not None or (argnum < len(rules) and rules[argnum] is not None)
-
-
-def _rounded(recorded: Array, gradient: Array) -> Diagnosis | None:
-    """Whether a rule gives numbers of a lower precision than what it was recorded with."""
-    found = rounded(gradient)
-    return None if found and "float32" in found.reason and recorded.dtype.itemsize < 8 else found
 
 
 def _fails(claim: Claim, argnum: int) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -100,61 +99,44 @@ def step_sizes(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Slopes:
-    """How every output changes along a direction: to both sides, by a step, and by one that is ten times as long."""
+    """How every output changes along a direction.
+
+    Attributes:
+        here: the function's value.
+        before, after: its slopes to both sides, by a step; `room`, by how much these may be off.
+        value: the slope, by central differences; `uncertainty`, by how much it may be off, as another step tells.
+        kinked: where the slopes to both sides differ, and do so by as much for a longer step: of a curve they do not.
+        steady: where another step would hardly matter; everywhere, if it matters for many.
+        step: its length.
+        error: the uncertainty where it is steady, relative to the slopes there.
+    """
 
     here: Array
     before: Array
     after: Array
-    longer: Array
-    longer_bend: Array
+    room: Array
+    value: Array
+    uncertainty: Array
+    kinked: Array
+    steady: Array
     step: float
+    error: float
 
-    @cached_property
-    def value(self) -> Array:
-        """The slope, by central differences."""
-        return (self.before + self.after) / 2
-
-    @cached_property
-    def finite(self) -> Array:
-        """Where the slopes are numbers."""
-        return np.isfinite(self.before) & np.isfinite(self.after) & np.isfinite(self.longer)
-
-    @cached_property
-    def uncertainty(self) -> Array:
-        """By how much the slope may be off, by the length of the step and by rounding."""
-        off = np.abs(self.value - self.longer) + ROUNDED * np.abs(self.here) / self.step
-        return np.where(self.finite, off, np.inf)
-
-    @cached_property
-    def room(self) -> Array:
-        """By how much a slope to one side may be off."""
-        size = np.maximum(np.abs(self.before), np.abs(self.after))
-        typical = _mean(size[self.finite])
-        off = 1e-5 * (size + typical) + 10 * ROUNDED / self.step * (np.abs(self.here) + _mean(np.abs(self.here)))
-        return np.where(self.finite, off, np.inf)
-
-    @cached_property
-    def kinked(self) -> Array:
-        """Where the slopes to both sides differ, and do so by as much for a longer step: of a curve they do not."""
-        bend = self.after - self.before
-        same = np.abs(bend - self.longer_bend) <= 0.1 * np.abs(bend)
-        kinked: Array = self.finite & same & (np.abs(bend) > self.room)
-        return kinked
-
-    @cached_property
-    def steady(self) -> Array:
-        """Where another step would hardly matter; everywhere, if it matters for many."""
-        typical = _mean(np.abs(self.value[self.finite]))
-        steady = ~self.kinked & (self.uncertainty <= STEADY * (np.abs(self.value) + typical))
-        usable = self.finite & ~self.kinked
-        return steady if steady.sum() >= 0.75 * usable.sum() else usable
-
-    @cached_property
-    def error(self) -> float:
-        """The uncertainty where it is steady, relative to the slopes there."""
-        size = float(np.sum(np.abs(self.value[self.steady])))
-        off = float(np.sum(self.uncertainty[self.steady]))
-        return off / size if size else (np.inf if off else 0.0)
+    @classmethod
+    def of(cls, here: Array, before: Array, after: Array, longer: tuple[Array, Array], step: float) -> Slopes:
+        """The slopes for a step, beside those to both sides for a longer one."""
+        value, other, bend = (before + after) / 2, (longer[0] + longer[1]) / 2, after - before
+        finite = np.isfinite(before) & np.isfinite(after) & np.isfinite(other)
+        rounded, size = ROUNDED / step * np.abs(here), np.maximum(np.abs(before), np.abs(after))
+        room = 1e-5 * (size + _mean(size[finite])) + 10 * (rounded + _mean(rounded))
+        room, uncertainty = (np.where(finite, off, np.inf) for off in (room, np.abs(value - other) + rounded))
+        same = np.abs(bend - (longer[1] - longer[0])) <= 0.1 * np.abs(bend)
+        usable = finite & ~(kinked := finite & same & (np.abs(bend) > room))
+        steady = usable & (uncertainty <= STEADY * (np.abs(value) + _mean(np.abs(value[finite]))))
+        steady = steady if steady.sum() >= 0.75 * usable.sum() else usable
+        off, size = np.sum(uncertainty[steady]), np.sum(np.abs(value[steady]))
+        error = float(off / size) if size else (np.inf if off else 0.0)
+        return cls(here, before, after, room, value, uncertainty, kinked, steady, step, error)
 
 
 def _mean(numbers: Array) -> float:
@@ -175,11 +157,8 @@ def steps_by_error(along: Callable[[float], Array], steps: Sequence[float] = ALL
     """The slopes for each of the steps but the last, those first that are most exact."""
     here = along(0.0)
     ends = [((here - along(-step)) / step, (along(step) - here) / step) for step in steps]
-    slopes = [
-        Slopes(here, *ends[i], (ends[i + 1][0] + ends[i + 1][1]) / 2, ends[i + 1][1] - ends[i + 1][0], step)
-        for i, step in enumerate(steps[:-1])
-    ]
-    return sorted(slopes, key=lambda one: one.error) if len(slopes) > 1 else slopes
+    slopes = [Slopes.of(here, *ends[i], ends[i + 1], step) for i, step in enumerate(steps[:-1])]
+    return sorted(slopes, key=lambda one: one.error)
 
 
 def elementwise_slopes(function: Callable[[Array], Any], x: Array, steps: Array, places: Array) -> list[Any]:

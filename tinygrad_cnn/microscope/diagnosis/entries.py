@@ -7,11 +7,10 @@ All are compared of a small array, some of a large one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 
-from .claim import Array, elementwise_slopes, step_sizes
+from .claim import SEED, Array, elementwise_slopes, one_sided_slopes, step_sizes
 from .probe import Probe, inner_products
 from .repairs import Diagnosis
 
@@ -19,6 +18,8 @@ from .repairs import Diagnosis
 MOST, NUMBERS, FEWEST = 600, 4e6, 12
 #: How wide a border is looked at; how many elements there must be for it not to be chance, and how many inside.
 WIDEST, ENOUGH, INSIDE = 3, 12, 4
+#: Steps from output to output, in the function and in its rule; and how many numbers may be moved about.
+STRIDES, SMALL = ((1, 2), (1, 3), (2, 1), (3, 1), (2, 3), (3, 2)), 50_000
 
 
 class Entries:
@@ -86,8 +87,8 @@ def by_entries(entries: Entries) -> Diagnosis | None:
     if is_overwritten(entries):
         reason = f"{counted} lose a part of what reaches them from several outputs: is a += (np.add.at, a sum) missing?"
         return Diagnosis("overlap", reason)
-    if moved := _moved(entries):
-        return moved
+    if elsewhere := _strided(entries.base) or _moved(entries.base):
+        return elsewhere
     if wrong.any() and not entries.differs(entries.claims, -entries.right)[wrong].any():
         return Diagnosis("sign", f"the gradient has the wrong sign in {counted}, and is right in the others")
     matters = np.asarray(entries.reached.any(axis=0))
@@ -132,77 +133,62 @@ def _band(shape: tuple[int, ...], places: Array, wrong: Array, matters: Array, o
     Nothing if there is none, or so few elements that it may be chance.
     """
     matters, found = matters | wrong, list[tuple[int, str]]()
-    at = np.unravel_index(places, shape) if shape else ()
-    for axes, before, after in _bands(shape) if matters.sum() >= ENOUGH and wrong.sum() >= 2 else ():
+    at, widths = np.unravel_index(places, shape) if shape else (), range(WIDEST + 1)
+    for axes, before, after in itertools.product(_axes(shape), widths, widths):
         inside = np.logical_and.reduce([(at[i] >= before) & (at[i] < shape[i] - after) for i in axes])
         outside = ~inside & matters
-        if wrong[inside].any() or wrong[outside].mean() < 0.9 or (inside & matters).sum() < INSIDE:
+        narrow = 0 < max(before, after) < min(shape[axis] for axis in axes) / 2
+        if not narrow or wrong[inside].any() or wrong[outside].mean() < 0.9 or (inside & matters).sum() < INSIDE:
             continue
         if one_side or (before and after):
             where = f"in {before} at the start and {after} at the end of axis {' and '.join(map(str, axes))}"
             found.append((int(outside.sum()), where))
-    return min(found)[1] if found else ""
+    return min(found)[1] if found and matters.sum() >= ENOUGH and wrong.sum() >= 2 else ""
 
 
-def _bands(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], int, int]]:
-    """Axes, one or two, and widths before and after, none of them as wide as half an axis."""
-    long, widths = [axis for axis, n in enumerate(shape) if n >= 3], range(WIDEST + 1)
-    for axes in [*itertools.combinations(long, 1), *itertools.combinations(long, 2)]:
-        for before, after in itertools.product(widths, widths):
-            if before + after > 0 and max(before, after) < min(shape[axis] for axis in axes) / 2:
-                yield axes, before, after
+# ---- elsewhere
 
 
-def _moved(entries: Entries) -> Diagnosis | None:
-    """Whether every row of the rule is the function's, moved along an axis of the array.
-
-    Moved by as much for every output: cut off at the wrong end. By more for every next one: as for another stride. What
-    is moved over the border is lost, and what comes in there is not known. So the law is read from rows that are moved
-    as a whole, and has to hold for what is left of the others.
-    """
-    shape, outputs = entries.base.x.shape, np.flatnonzero(entries.reached.any(axis=1))
-    if not (entries.is_whole and shape and entries.base.value.shape):
-        return None
-    at = np.array([np.ones(len(outputs)), *np.unravel_index(outputs, entries.base.value.shape)]).T
-    rows = [(entries.slopes[i].reshape(shape), entries.rule[i].reshape(shape)) for i in outputs]
-    shifts = {i: shift for i, row in enumerate(rows) if (shift := _shift(*row)) is not None}
-    if len(shifts) < max(2, 0.1 * len(rows)):
-        return None
-    law = np.linalg.lstsq(at[[*shifts]], np.array([*shifts.values()]), rcond=None)[
-        0
-    ]  # a start, and how much for each next one
-    if not all(_is_moved(*row, shift) for row, shift in zip(rows, np.rint(at @ law).astype(int), strict=True)):
-        return None
-    for axis, (start, *each) in enumerate(np.rint(law).astype(int).T):
-        if step := max(each, key=abs):
-            how = f"{abs(step)} too {'close together' if step < 0 else 'far apart'}"
-            reason = f"the gradient has the right values along axis {axis}, but for every next output {how}"
-            return Diagnosis("stride", reason)
-        if start:
-            reason = f"the gradient is moved by {start} along axis {axis}: is the padding cut off at the wrong end?"
-            return Diagnosis("border", reason)
+def _strided(base: Probe) -> Diagnosis | None:
+    """Whether the rule has for every q-th output what belongs to every p-th, as its stride is p/q of the right one."""
+    for axes, (p, q) in itertools.product(_axes(base.value.shape), STRIDES):
+        c, given = np.zeros((2, *base.value.shape))
+        every, instead = [slice(None)] * c.ndim, [slice(None)] * c.ndim
+        count = {axis: -(-c.shape[axis] // max(p, q)) for axis in axes}
+        for axis, n in count.items():
+            every[axis], instead[axis] = slice(0, (n - 1) * p + 1, p), slice(0, (n - 1) * q + 1, q)
+        c[*every] = given[*instead] = np.random.default_rng((9, SEED)).standard_normal(c[*every].shape)
+        # by one further each of them is another one: not so of outputs that are the same element again
+        right, other, further = inner_products(np.stack([c, given, np.roll(c, 1, axes)]), base.slopes)
+        claims = np.stack([base.claim.pull_back(base.argnum, one) for one in (given, np.roll(given, 1, axes))])
+        claimed, beside = inner_products(claims, base.directions)
+        same = base.agree(right, other) or base.agree(right, further) or base.agree(claimed, beside)
+        if min(count.values()) > 1 and base.agree(claimed, right) and not same:
+            how = f"{p}/{q} times as far as it should, along axis {' and '.join(map(str, axes))}"
+            return Diagnosis("stride", f"from output to output the gradient steps {how}: is it the stride?")
     return None
 
 
-def _shift(right: Array, claimed: Array) -> Array | None:
-    """By how much one row has to be moved to be the other, with zeros coming in; None also if nothing is left of it."""
-    for corner in (np.min, np.max) if claimed.any() and right.any() else ():
-        shift: Array = corner(_places(claimed), axis=0) - corner(_places(right), axis=0)
-        left = (_places(right) + shift >= 0) & (_places(right) + shift < right.shape)
-        if left.all(axis=1).sum() == len(_places(claimed)) and _is_moved(right, claimed, shift):
-            return shift
+def _moved(base: Probe) -> Diagnosis | None:
+    """Whether the rule has for every element what belongs to one beside it: as if cut off at the wrong end."""
+    few = base.x.size + base.value.size <= SMALL
+    for axes, by in itertools.product(_axes(base.x.shape) if few else (), (1, -1, 2, -2, 3, -3)):
+        inside = slice(None, -by) if by > 0 else slice(-by, None)
+        kept = tuple(inside if axis in axes else slice(None) for axis in range(base.x.ndim))
+        here = np.zeros(base.x.shape)
+        here[kept] = base.directions[0][kept]
+        both = np.stack([here, np.roll(here, (by,) * len(axes), axes)])
+        lines = [base.claim.along({base.argnum: v}) for v in both]
+        slopes = np.stack([one_sided_slopes(line, (base.step, 10 * base.step)).value for line in lines])
+        right, other = inner_products(slopes, base.cotangents)
+        claimed = inner_products(both[1:], base.claims)[0]
+        if right.any() and base.agree(claimed, right) and not base.agree(right, other):
+            where = f"by {by} along axis {' and '.join(map(str, axes))}"
+            return Diagnosis("border", f"the gradient is moved {where}: is the padding cut off at the wrong end?")
     return None
 
 
-def _places(row: Array) -> Array:
-    return np.argwhere(np.abs(row) > 1e-5 * np.abs(row).max())
-
-
-def _is_moved(right: Array, claimed: Array, shift: Array) -> bool:
-    """Whether one row is the other, moved, but for what is moved over the border, and what comes in there."""
-    for a, b, by in ((right, claimed, shift), (claimed, right, -shift)) if claimed.any() else ():
-        to = _places(a) + by
-        to = to[((to >= 0) & (to < a.shape)).all(axis=1)]
-        if np.abs(a[*(to - by).T] - b[*to.T]).max(initial=0) > 1e-4 * np.abs(right).max():
-            return False
-    return True
+def _axes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """One axis, or two, of some length."""
+    long = [axis for axis, n in enumerate(shape) if n >= 3]
+    return [*itertools.combinations(long, 1), *itertools.combinations(long, 2)]

@@ -12,7 +12,7 @@ from ...engine.graph import Node, topological_order
 from ...settings import instance, number
 from ...tensor import Tensor
 from .check_graph import CheckedNode, check_graph
-from .claim import SEED, Array, Claim, elementwise_slopes, step_sizes
+from .claim import SEED, Array, Claim, elementwise_slopes, is_float, step_sizes
 from .diagnose import diagnose
 from .repairs import Diagnosis
 from .verdict import is_right_nearby
@@ -21,6 +21,8 @@ from .verdict import is_right_nearby
 RTOL = 1e-3
 #: Kinds of mistakes that may be smaller than that, or lie in several inputs at once.
 HIDDEN = ("precision", "tie")
+NOTHING = "no output of fn depends on an input by recorded operations"
+RANDOM = "gradcheck expects a function that is not random: called again, fn gave something else"
 
 
 class GradcheckError(AssertionError):
@@ -95,21 +97,19 @@ def gradcheck(
     atol, rtol = (number(value, name, "gradcheck", least=0) for name, value in (("atol", atol), ("rtol", rtol)))
     single = isinstance(inputs, (Tensor, np.ndarray))
     inputs = [inputs] if single else list(instance(inputs, "inputs", "gradcheck", Iterable))
-    checked = [i for i, arg in enumerate(inputs) if _is_checked(arg)]
+    checked = [i for i, arg in enumerate(inputs) if (arg.requires_grad if isinstance(arg, Tensor) else is_float(arg))]
     if not checked:
-        raise ValueError(
-            "gradcheck found nothing to check: no input is an array of floats, or a Tensor that requires a gradient"
-        )
+        wanted = "an array of floats, or a Tensor that requires a gradient"
+        raise ValueError(f"gradcheck found nothing to check: no input is {wanted}")
     args = [
         Tensor(np.array(arg, np.float64), requires_grad=True) if i in checked else arg for i, arg in enumerate(inputs)
     ]
     claim, outputs = _claim(fn, args), _outputs(fn(*args))
     if claim.is_random(times=1):
-        raise ValueError("gradcheck expects a function that is not random: called again, fn gave something else")
+        raise ValueError(RANDOM)
     if not any(output.requires_grad for output in outputs):
-        cuts = ".detach(), .data, .numpy() or Tensor(...)"
-        message = "no output of fn depends on an input by recorded operations"
-        raise GradcheckError(f"{message}: was the path cut by {cuts}?", checked[0])
+        cuts = "was the path cut by .detach(), .data, .numpy() or Tensor(...)?"
+        raise GradcheckError(f"{NOTHING}: {cuts}", checked[0])
     blamed = [one for output in outputs if isinstance(output.node, Node) for one in check_graph(output).failures]
     c = np.random.default_rng((0, SEED)).standard_normal(claim.call().shape)
     try:
@@ -119,11 +119,8 @@ def gradcheck(
             raise
         raise GradcheckError(f"backpropagation fails: {error}", checked[0], blamed[0].diagnosis, blamed) from error
     if all(gradient is None for gradient in analytic):
-        raise GradcheckError(
-            "no output of fn depends on an input by recorded operations, but on other tensors: fn has to use the "
-            "arguments that it is given, which are copies of the inputs",
-            checked[0],
-        )
+        copies = "fn has to use the arguments that it is given, which are copies of the inputs"
+        raise GradcheckError(f"{NOTHING}, but on other tensors: {copies}", checked[0])
     if not blamed:
         _refuse_float32(outputs, checked[0])
 
@@ -152,20 +149,20 @@ def gradcheck(
             over = np.abs(backpropagated - numeric) - (atol + rtol * np.abs(numeric))
             excess.flat[places] = np.where(np.isfinite(over), over, np.inf).flat[places]  # NaN agrees with nothing
         both[i] = backpropagated, numeric
-        if excess.size == 0 or excess.max() <= 0 or (not blamed and is_right_nearby(claim, [i])):
-            continue  # or at a kink or a tie, where every operation's own gradient is valid
+        if excess.size == 0 or excess.max() <= 0:
+            continue
+        if claim.is_random(times=8):
+            raise ValueError(RANDOM)
+        if not blamed and is_right_nearby(claim, [i]):
+            continue  # at a kink or a tie, where every operation's own gradient is valid
         found = blamed[0].diagnosis if len({one.op for one in blamed}) == 1 else diagnose(claim, i)
         raise contradicted(i, excess, found, blamed)
-    hidden = [failure for failure in blamed if failure.kind in HIDDEN] if rtol <= RTOL else []
-    if hidden:  # small enough to be accepted, and a mistake all the same
+    hidden = [one for one in blamed if (one.kind in HIDDEN and rtol <= RTOL) or one.difference > 10 * rtol]
+    if hidden:  # small enough to be accepted, as all of the gradient may be, and a mistake all the same
         apart = {i: np.abs(backpropagated - numeric) for i, (backpropagated, numeric) in both.items()}
         worst = max(checked, key=lambda i: apart[i].max(initial=0))
         raise contradicted(worst, apart[worst], hidden[0].diagnosis, hidden)
     return True
-
-
-def _is_checked(arg: Any) -> bool:
-    return arg.requires_grad if isinstance(arg, Tensor) else isinstance(arg, np.ndarray) and arg.dtype.kind == "f"
 
 
 def _outputs(result: Any) -> list[Tensor]:

@@ -39,9 +39,7 @@ class Probe:
         self.cotangents = np.asarray(generator.standard_normal((COUNT, *self.value.shape)) * steady)
         self.claims = np.stack([claim.pull_back(argnum, c) for c in self.cotangents])
         self.right = inner_products(self.cotangents, self.slopes)
-        longer = inner_products(self.cotangents, np.stack([one.longer for one in slopes]))
-        off = np.abs(self.right - longer).max(initial=0) + ROUNDED * np.abs(self.value).sum() / self.step
-        self.tolerance = CLOSE + 10 * float(off / (np.abs(self.right).max(initial=0) or 1))
+        self.tolerance = CLOSE + 10 * max(one.error for one in slopes)
 
     @classmethod
     def attempt(cls, claim: Claim, argnum: int) -> Probe | None:

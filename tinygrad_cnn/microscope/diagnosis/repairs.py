@@ -1,6 +1,6 @@
 """One thing changed: if the gradient is then right, that was the mistake.
 
-Tried are a factor, a setting (no stride, no padding), the shape of the gradient, and another order of the elements: of
+Tried are a factor, a setting, the shape of the gradient, and another order of the elements: of
 the gradient, of the cotangent, or of another array that the rule is given.
 """
 
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,22 +44,19 @@ class Diagnosis:
 
 def with_a_factor(base: Probe) -> Diagnosis | None:
     """A gradient that is k times the right one, everywhere, for every cotangent, and at other points as well."""
-    k, others = _proportion(base), _other_arrays(base)
-    if k is None:
-        return None
-    points = [base.claim.moved([base.argnum], amount, 11) for amount in (0.1, 0.3)]
-    if base.x.size < MANY:  # near 0 a slope may be nearly constant, as that of a sigmoid
-        points.append(base.claim.with_array(base.argnum, base.x + 1))
-    for claim in points:
-        if (there := Probe.attempt(claim, base.argnum)) and not _is(k, _proportion(there)):
+    k, own, few = _proportion(base), [base.argnum], base.x.size < MANY
+    # another array may have to be as it is, rows that sum to one, say: then nothing is in proportion any more
+    others = base.claim.moved(_other_arrays(base), 0.1, 20), few
+    points = [(base.claim.moved(own, 0.1, 11), True), (base.claim.moved(own, 0.3, 12), True), others]
+    if few:  # near 0 a slope may be nearly constant, as that of a sigmoid
+        points.append((base.claim.with_array(base.argnum, base.x + 1), True))
+    for claim, strict in points if k else ():
+        there = Probe.attempt(claim, base.argnum)
+        elsewhere = None if there is None else _proportion(there)
+        if k and there and (strict or elsewhere) and not _is(k, elsewhere):
             return None
-    if there := Probe.attempt(base.claim.moved(others, 0.1, 20), base.argnum):
-        elsewhere = _proportion(there)
-        # an array may have to be as it is, rows that sum to one, say: then nothing is in proportion any more
-        if not _is(k, elsewhere) and (elsewhere is not None or base.x.size < MANY):
-            return None
-    if _is(-1, k):
-        return Diagnosis("sign", "the gradient is the right one with the wrong sign")
+    if not k or _is(-1, k):
+        return Diagnosis("sign", "the gradient is the right one with the wrong sign") if k else None
     times = f"the gradient is {abs(k):.6g} times the right one{' and of the wrong sign' if k < 0 else ''}"
     guess = next(filter(None, (_guess(abs(k), *number) for number in _numbers(base))), "")
     return Diagnosis("factor", f"{times}{guess or ', everywhere and for every cotangent'}")
@@ -84,10 +81,14 @@ def _is(a: float, b: float | None) -> bool:
 def _guess(k: float, n: float, name: str) -> str:
     """What a factor says if it is a number or one part of it."""
     of = f" ({n:.6g} is {name})" if name else ""
-    if _is(k, n) or _is(k, 1 / n):
+    if n > 1 and (_is(k, n) or _is(k, 1 / n)):
         how = "missing" if _is(k, n) == bool(name) else "too much"
         return f": is {'1/' if name else 'a factor of '}{n:.6g} {how}{of}?"
-    return f": is {n:.6g} - 1 taken for {n:.6g}{of}, or the other way round?" if _is(k * (n - 1), n) else ""
+    return (
+        f": is {n:.6g} - 1 taken for {n:.6g}{of}, or the other way round?"
+        if _is(k * (n - 1), n) or _is(k * n, n - 1)
+        else ""
+    )
 
 
 def _numbers(base: Probe) -> Iterator[tuple[float, str]]:
@@ -97,44 +98,25 @@ def _numbers(base: Probe) -> Iterator[tuple[float, str]]:
     for what, shape in [arrays[base.argnum], ("the output", base.value.shape), *arrays]:
         for count in range(1, len(shape) + 1):
             for axes in itertools.combinations(range(len(shape)), count):
-                if (number := math.prod(shape[axis] for axis in axes)) > 1:
-                    along = f"the length of axis {axes[0]}" if count == 1 else f"the product of axes {axes}"
-                    yield float(number), f"{along} of {what}"
+                number = math.prod(shape[axis] for axis in axes)
+                along = f"the length of axis {axes[0]}" if count == 1 else f"the product of axes {axes}"
+                yield float(number), f"{along} of {what}"
 
 
 # ---- a setting
 
 
 def with_plain_settings(base: Probe) -> Diagnosis | None:
-    """A stride, a dilation or a padding without which all is right."""
+    """A stride or a dilation without which all is right."""
     for name, value in base.claim.settings.items():
-        for kind, words, number in PLAIN:
-            plain = _filled(value, number) if any(word in name.lower() for word in words) else None
-            if plain in (None, value):
-                continue
-            settings = {**base.claim.settings, name: plain}
-            there = Probe.attempt(replace(base.claim, settings=settings), base.argnum)
+        if any(word in name.lower() for word in ("stride", "step", "dilation")) and np.any(np.asarray(value) != 1):
+            plain = (1,) * len(value) if isinstance(value, tuple) else 1
+            claim = replace(base.claim, settings={**base.claim.settings, name: plain})
+            there = Probe.attempt(claim, base.argnum)
             if there and there.agree(there.claimed, there.right):
-                return Diagnosis(
-                    kind, f"with {name} = {plain} the gradient is right, with {name} = {value} it is wrong"
-                )
+                why = f"with {name} = {plain} the gradient is right, with {name} = {value} it is wrong"
+                return Diagnosis("stride", why)
     return None
-
-
-#: What a setting of such a name is where it does nothing.
-PLAIN = (("stride", ("stride", "step", "hop", "dilat"), 1), ("border", ("pad", "widths", "border", "margin"), 0))
-
-
-def _filled(value: Any, number: int) -> Any:
-    """The setting with another number for each of its own; None if it has others than integers.
-
-    >>> _filled((2, 3), 1), _filled(((1, 1), (0, 2)), 0), _filled("same", 0)
-    ((1, 1), ((0, 0), (0, 0)), None)
-    """
-    if isinstance(value, (tuple, list)):
-        parts = [_filled(part, number) for part in value]
-        return None if None in parts else type(value)(parts)
-    return number if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else None
 
 
 # ---- a shape
@@ -184,16 +166,15 @@ def _orders(shape: tuple[int, ...], twice: bool) -> Iterator[Order]:
     same, *others = sorted(itertools.permutations(axes), key=lambda order: sum(i != j for i, j in enumerate(order)))
     for order in others:
         if tuple(shape[i] for i in order) == shape:
-            how = f"the axes of {{}} in the order {order}: is a transpose missing, or one too many?"
-            yield Order("transpose", how, partial(np.transpose, axes=order))
+            yield Order("transpose", f"the axes of {{}} in the order {order}", partial(np.transpose, axes=order))
     for count in axes:
         for some in itertools.combinations(axes, count + 1):
-            how = f"{{}} reversed along axis {' and '.join(map(str, some))}: is a reversal missing, or one too many?"
-            yield Order("flip", how, partial(np.flip, axis=some))
+            yield Order("flip", f"{{}} reversed along axis {' and '.join(map(str, some))}", partial(np.flip, axis=some))
     once = [pair for order in others for pair in ((order, same), (same, order))]
     for first, last in [*once, *(itertools.permutations(others, 2) if twice and len(shape) <= 4 else ())]:
-        how = "the elements of {} in another order: is it reshaped without a transpose before, or after?"
-        yield Order("transpose", how, partial(_reshaped, first, last))
+        yield Order(
+            "transpose", "the elements of {} in another order, as by a reshape", partial(_reshaped, first, last)
+        )
 
 
 def _reshaped(first: tuple[int, ...], last: tuple[int, ...], array: Array) -> Array:
@@ -203,28 +184,25 @@ def _reshaped(first: tuple[int, ...], last: tuple[int, ...], array: Array) -> Ar
 
 def with_another_order(base: Probe) -> Diagnosis | None:
     """The order of one array with which the gradient is right: of its own elements, the cotangent's or another's."""
+    arrays = [(f"argument {i}", i, base.claim.arrays[i].shape) for i in _other_arrays(base)]
+    for what, i, shape in (("the result", None, base.x.shape), ("the cotangent", None, base.value.shape), *arrays):
+        for order in itertools.islice(_orders(shape, twice=i is None), int(WORK / (math.prod(shape) + 1))):
+            if all(_is_right_with(base, what, i, order.apply, count) for count in (1, COUNT)):  # one refutes nearly all
+                missing = "a reversal" if order.kind == "flip" else "a transpose"
+                how = f"{order.how.format(what)}: is {missing} missing, or one too many?"
+                return Diagnosis(order.kind, f"the gradient would be right with {how}")
+    return None
 
-    def of_result(order: Order, count: int) -> bool:
-        changed = np.stack([order.apply(claims) for claims in base.claims[:count]])
-        return base.agree(inner_products(changed, base.directions), base.right[:count])
 
-    def of_cotangent(order: Order, count: int) -> bool:
-        changed = np.stack([order.apply(c) for c in base.cotangents[:count]])
-        return base.agree(base.claimed[:count], inner_products(changed, base.slopes))
-
-    def of_array(i: int, order: Order, count: int) -> bool:
-        claim = base.claim.with_array(i, np.array(order.apply(base.claim.arrays[i])))
+def _is_right_with(base: Probe, what: str, i: int | None, apply: Callable[[Array], Array], count: int) -> bool:
+    """Whether the gradient is right for some cotangents with another order of one array."""
+    claims, cotangents = base.claims[:count], base.cotangents[:count]
+    if i is not None:
+        claim = base.claim.with_array(i, np.array(apply(base.claim.arrays[i])))
         try:
-            changed = np.stack([claim.pull_back(base.argnum, c) for c in base.cotangents[:count]])
-            return base.agree(inner_products(changed, base.directions), base.right[:count])
+            claims = np.stack([claim.pull_back(base.argnum, c) for c in cotangents])
         except Exception:  # whatever a rule raises that is given what it does not expect
             return False
-
-    places: list[tuple[str, tuple[int, ...], Callable[[Order, int], bool]]]
-    places = [("the result", base.x.shape, of_result), ("the cotangent", base.value.shape, of_cotangent)]
-    places += [(f"argument {i}", base.claim.arrays[i].shape, partial(of_array, i)) for i in _other_arrays(base)]
-    for what, shape, agrees in places:
-        for order in itertools.islice(_orders(shape, "argument" not in what), int(WORK / (math.prod(shape) + 1))):
-            if agrees(order, 1) and agrees(order, COUNT):  # one cotangent refutes nearly all
-                return Diagnosis(order.kind, f"the gradient would be right with {order.how.format(what)}")
-    return None
+    claims = np.stack([*map(apply, claims)]) if what == "the result" else claims
+    right = inner_products(np.stack([*map(apply, cotangents)]) if what == "the cotangent" else cotangents, base.slopes)
+    return claims.shape[1:] == base.x.shape and base.agree(inner_products(claims, base.directions), right)
