@@ -489,7 +489,8 @@ def test_equal_layers_of_a_deep_network_are_told_once():
     loss = F.cross_entropy(model(normal(4, 3, 32, 32)), np.arange(4))
     text = str(explain(loss, wrt="0.weight"))
     blocks, layers = text.split("From the loss back")
-    assert len(blocks.splitlines()) < 70 and "\nConv2d, in 9 layers\n" in blocks
+    assert len(blocks.splitlines()) < 50 and "\nConv2d, in 9 layers\n" in blocks
+    assert "\nBatchNorm2d, in 19 layers (the numbers are those of the first)\n" in blocks
     assert len(re.findall("Conv2d", layers)) == 21 and len(layers.splitlines()) < 80
 
 

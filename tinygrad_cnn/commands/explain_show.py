@@ -39,7 +39,11 @@ def add_show_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unfold", metavar="LAYER", nargs="*", help="show these layers operation by operation; without a name, all"
     )
-    parser.add_argument("--format", choices=FORMATS, help="by default what the file's name ends in says, else a tree")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="what the file's name ends in; without one a page opens in the browser, or a tree is printed",
+    )
     parser.add_argument("--file", help="write it here: a name that ends in .html makes a page, .dot and .mmd text")
     parser.set_defaults(run=run_show)
 

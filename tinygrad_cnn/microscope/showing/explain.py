@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -64,12 +65,14 @@ class Explanation(Printed):
         one = len(self.targets) == 1
         whose = f"{self.name} {self.shape}, {_range(self.gradient)}" if one else "all parameters"
         yield Text(f"The gradient of the loss with respect to {whose}\n", "bold")
-        blocks: dict[tuple[str, ...], list[str]] = {}
+        blocks: dict[tuple[str, ...], list[ClosedForm]] = {}
         for form in self.forms:
-            blocks.setdefault((form.layer.kind, *form.lines()), []).append(form.layer.title)
-        for (kind, *lines), titles in blocks.items():
-            yield Text(titles[0] if len(titles) == 1 else f"{kind}, in {len(titles)} layers", "cyan")
-            yield from (_indented(line, "", 5) for line in lines)
+            blocks.setdefault((form.layer.kind, *(re.sub(r"\d+", "#", line) for line in form.lines())), []).append(form)
+        for (kind, *_), (first, *others) in blocks.items():
+            alike = all(form.lines() == first.lines() for form in others)
+            many = f"{kind}, in {len(others) + 1} layers{'' if alike else ' (the numbers are those of the first)'}"
+            yield Text(many if others else first.layer.title, "cyan")
+            yield from (_indented(line, "", 5) for line in first.lines())
         if any(form.reordered for form in self.forms):
             yield Text("(Convolutions in the textbook's order; the engine adds up the same sums in another.)", "dim")
         yield Text("\nFrom the loss back" if one else "\nEach parameter", "bold")

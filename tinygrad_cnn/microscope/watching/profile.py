@@ -37,8 +37,8 @@ class Cost:
 
     def cells(self) -> list[str]:
         """As it is printed."""
-        calls = [str(self.calls), duration(self.seconds), scaled(self.flops), scaled(self.bytes, BYTES)]
-        return calls if self.calls else [""] * 4
+        told = [str(self.calls), duration(self.seconds), scaled(self.flops), scaled(self.bytes, BYTES)]
+        return told if self.calls else [""] * 4
 
 
 class Profile(Printed):
