@@ -987,7 +987,6 @@ ERRORS = {
     "padding by name": (lambda: nn.Conv2d(1, 1, 1, padding="full"), ValueError, "'full'"),
     "dilation": (lambda: nn.Conv2d(1, 1, 1, dilation=0), ValueError, "dilation as an integer of at least 1"),
     "probability": (lambda: nn.Dropout(1.5), ValueError, "at least 0 and at most 1, got 1.5"),
-    "return_indices": (lambda: nn.MaxPool2d(2, 2, 0, 1, True), TypeError, "positional"),
     "features": (
         lambda: nn.Sequential(nn.Flatten(), nn.Linear(5, 1))(Tensor(distinct(2, 3, 1, 2), requires_grad=True)),
         ValueError,

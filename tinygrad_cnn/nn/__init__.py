@@ -8,16 +8,17 @@ from typing import Any
 from . import functional, init, utils
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .functions import (
-    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, BCELoss, BCEWithLogitsLoss, CELU,
-    ChannelShuffle, CosineEmbeddingLoss, CosineSimilarity, ELU, Fold, GELU, GLU, Hardsigmoid, Hardswish, Hardtanh,
-    HingeEmbeddingLoss, HuberLoss, KLDivLoss, L1Loss, LPPool2d, LeakyReLU, LocalResponseNorm, LogSigmoid, LogSoftmax,
-    MSELoss, MarginRankingLoss, MaxPool1d, Mish, MultiMarginLoss, NLLLoss, PairwiseDistance, PixelShuffle,
-    PixelUnshuffle, ReLU, ReLU6, ReflectionPad2d, ReplicationPad2d, SELU, SiLU, Sigmoid, SmoothL1Loss, SoftMarginLoss,
-    Softmax, Softplus, Softsign, Tanh, TripletMarginLoss, Unflatten, Unfold, Upsample, ZeroPad2d,
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BCELoss, BCEWithLogitsLoss, CELU,
+    ChannelShuffle, CosineEmbeddingLoss, CosineSimilarity, CrossEntropyLoss, Dropout, Dropout2d, ELU, Flatten, Fold,
+    GELU, GLU, Hardsigmoid, Hardswish, Hardtanh, HingeEmbeddingLoss, HuberLoss, KLDivLoss, L1Loss, LPPool2d, LeakyReLU,
+    LocalResponseNorm, LogSigmoid, LogSoftmax, MSELoss, MarginRankingLoss, MaxPool1d, MaxPool2d, Mish, MultiMarginLoss,
+    NLLLoss, PairwiseDistance, PixelShuffle, PixelUnshuffle, ReLU, ReLU6, ReflectionPad2d, ReplicationPad2d, SELU,
+    SiLU, Sigmoid, SmoothL1Loss, SoftMarginLoss, Softmax, Softplus, Softsign, Tanh, TripletMarginLoss, Unflatten,
+    Unfold, Upsample, ZeroPad2d,
 )
 from .layers import (
-    AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, CrossEntropyLoss, Dropout, Dropout2d, Embedding, Flatten, Identity,
-    LazyBatchNorm1d, LazyBatchNorm2d, LazyConv2d, LazyLinear, Linear, MaxPool2d, PReLU,
+    Conv1d, Conv2d, ConvTranspose2d, Embedding, Identity, LazyBatchNorm1d, LazyBatchNorm2d, LazyConv2d, LazyLinear,
+    Linear, PReLU,
 )
 from .module import Buffer, Module, Parameter
 from .normalisation import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm

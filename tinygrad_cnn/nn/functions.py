@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from .. import functional as F
 from ..engine.graph import Array
 from ..functional._arguments import REDUCTIONS
+from ..functional.windows import _Grid
 from ..settings import HARMLESS, INSTEAD, flag, integer, number, one_of, passed_over
 from .module import Buffer, Module
 
@@ -16,10 +17,12 @@ NOT_SETTINGS = {"generator", "dtype", "training", "antialias"}
 
 
 class FunctionModule(Module):
-    """A function of one or two inputs; the settings that follow them are given to the module, and are attributes."""
+    """A function of one or more inputs; the settings that follow them are given to the module, and are attributes."""
 
     function: ClassVar[Callable[..., Any]]
     signature: ClassVar[inspect.Signature]  # of the settings
+    trains: ClassVar[bool]  # whether the function asks for the mode
+    shown: ClassVar[list[str]]  # what `repr` shows: by default whatever is neither None nor False
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         unknown = {name: settings.pop(name) for name in [*settings] if name not in self.signature.parameters}
@@ -31,6 +34,7 @@ class FunctionModule(Module):
         given.apply_defaults()
         for name, value in given.arguments.items():
             setattr(self, name, self._checked(name, value))
+        self._check()
 
     def _checked(self, name: str, value: Any) -> Any:
         """A setting of the kind that its default is."""
@@ -40,35 +44,72 @@ class FunctionModule(Module):
             return one_of(value, name, owner, (*REDUCTIONS, *more))
         if name in ("weight", "pos_weight"):
             return None if value is None else Buffer(value)
+        if name == "label_smoothing" or (name == "p" and self.trains):
+            return number(value, name, owner, least=0, most=1)
+        if name == "divisor_override" and value is not None:
+            return integer(value, name, owner, least=1)
         for kind, check in ((bool, flag), (int, integer), (float, number)):
-            if type(default) is kind:
+            if type(default) is kind and not (kind is int and isinstance(value, (tuple, list))):
                 return check(value, name, owner)
         return value
 
+    def _check(self) -> None:
+        """Refuse settings that do not go together."""
+
     def forward(self, *inputs: Array) -> Any:
-        return type(self).function(*inputs, **{name: getattr(self, name) for name in self.signature.parameters})
+        settings = {name: getattr(self, name) for name in self.signature.parameters}
+        if self.trains:
+            settings["training"] = self.training
+        return type(self).function(*inputs, **settings)
 
     def extra_repr(self) -> str:
-        shown = {name: getattr(self, name) for name in self.signature.parameters}
+        values = {name: getattr(self, name) for name in self.shown or self.signature.parameters}
         return ", ".join(
             f"{name}={value!r}"
-            for name, value in shown.items()
-            if not (isinstance(value, Buffer) or value in (None, False))
+            for name, value in values.items()
+            if self.shown or not (isinstance(value, Buffer) or value in (None, False))
         )
 
 
-def _of(name: str, function: Callable[..., Any], inputs: int = 1, without: tuple[str, ...] = ()) -> Any:
-    """A class of modules that apply a function."""
-    parameters = list(inspect.signature(function).parameters.values())[inputs:]
-    signature = inspect.Signature([one for one in parameters if one.name not in {*NOT_SETTINGS, *without}])
+class _Pool(FunctionModule):
+    """Pooling, whose windows step by their own size unless it is said otherwise."""
+
+    kernel_size: Any
+    stride: Any
+    padding: Any
+
+    def _check(self) -> None:
+        if self.stride in (None, ()):
+            self.stride = self.kernel_size
+        _Grid.of(type(self).__name__, self.kernel_size, self.stride, getattr(self, "dilation", 1)).edges(self.padding)
+
+
+def _of(
+    name: str,
+    function: Callable[..., Any],
+    inputs: int = 1,
+    settings: str = "",
+    shown: str = "",
+    kind: type[FunctionModule] = FunctionModule,
+    **defaults: Any,
+) -> Any:
+    """A class of modules that apply a function; `settings` names those that it takes, if not all in their order."""
+    known = {one.name: one for one in list(inspect.signature(function).parameters.values())[inputs:]}
+    names = settings.split() or [one for one in known if one not in NOT_SETTINGS]
+    parameters = [known[one].replace(default=defaults.get(one, known[one].default)) for one in names]
+    signature = inspect.Signature(parameters)
     text = (function.__doc__ or "").partition("\n")[0]
-    members = {"function": staticmethod(function), "signature": signature, "__signature__": signature}
-    members |= {
+    members = {
+        "function": staticmethod(function),
+        "signature": signature,
+        "__signature__": signature,
+        "trains": "training" in known,
+        "shown": shown.split(),
         "__module__": __name__,
         "__qualname__": name,
         "__doc__": f"{text}\n\nSee `functional.{function.__name__}`.",
     }
-    return type(name, (FunctionModule,), members)
+    return type(name, (kind,), members)
 
 
 def _unflatten(input: Array, dim: int, unflattened_size: Any) -> Array:
@@ -108,9 +149,19 @@ GLU = _of("GLU", F.glu)
 Softmax = _of("Softmax", F.softmax)
 LogSoftmax = _of("LogSoftmax", F.log_softmax)
 
+# ---- in training only
+
+Dropout = _of("Dropout", F.dropout)
+Dropout2d = _of("Dropout2d", F.dropout2d)
+
 # ---- pooling, shapes and sizes
 
-MaxPool1d = _of("MaxPool1d", F.max_pool1d)
+POOL = "kernel_size stride padding dilation return_indices ceil_mode"
+MaxPool2d = _of(
+    "MaxPool2d", F.max_pool2d, settings=POOL, shown="kernel_size stride padding dilation ceil_mode", kind=_Pool
+)
+AvgPool2d = _of("AvgPool2d", F.avg_pool2d, shown="kernel_size stride padding", kind=_Pool)
+MaxPool1d = _of("MaxPool1d", F.max_pool1d, settings=POOL)
 AvgPool1d = _of("AvgPool1d", F.avg_pool1d)
 LPPool2d = _of("LPPool2d", F.lp_pool2d)
 AdaptiveAvgPool1d = _of("AdaptiveAvgPool1d", F.adaptive_avg_pool1d)
@@ -121,6 +172,7 @@ Upsample = _of("Upsample", F.interpolate)
 PixelShuffle = _of("PixelShuffle", F.pixel_shuffle)
 PixelUnshuffle = _of("PixelUnshuffle", F.pixel_unshuffle)
 ChannelShuffle = _of("ChannelShuffle", F.channel_shuffle)
+Flatten = _of("Flatten", F.flatten, shown="start_dim end_dim", start_dim=1)
 Unflatten = _of("Unflatten", _unflatten)
 Fold = _of("Fold", F.fold)
 Unfold = _of("Unfold", F.unfold)
@@ -131,11 +183,12 @@ CosineSimilarity = _of("CosineSimilarity", F.cosine_similarity, inputs=2)
 
 # ---- losses
 
+CrossEntropyLoss = _of("CrossEntropyLoss", F.cross_entropy, inputs=2)
 NLLLoss = _of("NLLLoss", F.nll_loss, inputs=2)
-MSELoss = _of("MSELoss", F.mse_loss, inputs=2, without=("weight",))
-L1Loss = _of("L1Loss", F.l1_loss, inputs=2, without=("weight",))
+MSELoss = _of("MSELoss", F.mse_loss, inputs=2, settings="reduction")
+L1Loss = _of("L1Loss", F.l1_loss, inputs=2, settings="reduction")
 SmoothL1Loss = _of("SmoothL1Loss", F.smooth_l1_loss, inputs=2)
-HuberLoss = _of("HuberLoss", F.huber_loss, inputs=2, without=("weight",))
+HuberLoss = _of("HuberLoss", F.huber_loss, inputs=2, settings="reduction delta")
 BCELoss = _of("BCELoss", F.binary_cross_entropy, inputs=2)
 BCEWithLogitsLoss = _of("BCEWithLogitsLoss", F.binary_cross_entropy_with_logits, inputs=2)
 KLDivLoss = _of("KLDivLoss", F.kl_div, inputs=2)

@@ -11,10 +11,10 @@ import numpy as np
 from .. import functional as F
 from ..engine.graph import Array
 from ..engine.random import generator
-from ..functional._arguments import REDUCTIONS, as_array, pair
+from ..functional._arguments import as_array, pair
 from ..functional.windows import _Grid
 from ..settings import flag, integer, number, one_of
-from .module import Buffer, Module, Parameter
+from .module import Module, Parameter
 from .normalisation import BatchNorm1d, BatchNorm2d
 
 Size = int | tuple[int, ...]
@@ -163,76 +163,6 @@ class ConvTranspose2d(Conv2d):
         return F.conv_transpose2d(input, self.weight, self.bias, self.stride, cut, extra, self.groups, self.dilation)
 
 
-class MaxPool2d(Module):
-    """(N, C, H, W) -> (N, C, OH, OW), the largest of each window: see `functional.max_pool2d`.
-
-    >>> MaxPool2d(2)(np.zeros((2, 8, 28, 28), np.float32)).shape
-    (2, 8, 14, 14)
-    """
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        dilation: Size = 1,
-        *,  # here PyTorch has return_indices, which makes the layer return a pair
-        ceil_mode: bool = False,
-    ) -> None:
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride in (None, ()) else stride
-        self.padding, self.dilation = padding, dilation
-        self.ceil_mode = flag(ceil_mode, "ceil_mode", "MaxPool2d")
-        _Grid.of("MaxPool2d", kernel_size, self.stride, dilation).edges(padding)  # refuses what cannot be
-
-    def forward(self, input: Array) -> Array:
-        return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
-
-
-class AvgPool2d(Module):
-    """(N, C, H, W) -> (N, C, OH, OW), the mean of each window: see `functional.avg_pool2d`.
-
-    >>> AvgPool2d(2)(np.zeros((2, 8, 28, 28), np.float32)).shape
-    (2, 8, 14, 14)
-    """
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> None:
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride in (None, ()) else stride
-        self.padding, self.ceil_mode = padding, flag(ceil_mode, "ceil_mode", "AvgPool2d")
-        self.count_include_pad = flag(count_include_pad, "count_include_pad", "AvgPool2d")
-        self.divisor_override = divisor_override
-        if divisor_override is not None:
-            integer(divisor_override, "divisor_override", "AvgPool2d", least=1)
-        _Grid.of("AvgPool2d", kernel_size, self.stride, 1).edges(padding)
-
-    def forward(self, input: Array) -> Array:
-        return F.avg_pool2d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
 class Embedding(Module):
     """Integers (...) -> (..., embedding_dim), rows of its weight; the row `padding_idx` begins as 0 and stays so.
 
@@ -288,83 +218,16 @@ class Identity(Module):
         return input
 
 
-class Dropout(Module):
-    """In training, each element is zero with probability p, and 1 / (1 - p) times itself otherwise.
-
-    >>> Dropout(0.5).eval()(np.ones(3))
-    array([1., 1., 1.])
-    """
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        self.p = number(p, "p", type(self).__name__, least=0, most=1)
-
-    def forward(self, input: Array) -> Array:
-        return F.dropout(input, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
-
-
-class Dropout2d(Dropout):
-    """As `Dropout`, for whole channels of images.
-
-    >>> Dropout2d(0.5).eval()(np.ones((1, 2, 1, 1))).shape
-    (1, 2, 1, 1)
-    """
-
-    def forward(self, input: Array) -> Array:
-        return F.dropout2d(input, self.p, self.training)
-
-
-class Flatten(Module):
-    """The dimensions from start_dim to end_dim as one: (N, C, H, W) -> (N, C·H·W).
-
-    >>> Flatten()(np.zeros((2, 8, 4, 4))).shape
-    (2, 128)
-    """
-
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim = integer(start_dim, "start_dim", "Flatten")
-        self.end_dim = integer(end_dim, "end_dim", "Flatten")
-
-    def forward(self, input: Array) -> Array:
-        return F.flatten(input, self.start_dim, self.end_dim)
-
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
-
-
-class CrossEntropyLoss(Module):
-    """-log softmax(scores) at the target: see `functional.cross_entropy`.
-
-    >>> float(CrossEntropyLoss()(np.zeros((1, 2)), np.array([0])))  # log 2
-    0.6931471805599453
-    """
-
-    def __init__(
-        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
-    ) -> None:
-        self.weight = None if weight is None else Buffer(weight)
-        self.ignore_index = integer(ignore_index, "ignore_index", "CrossEntropyLoss")
-        self.reduction = one_of(reduction, "reduction", "CrossEntropyLoss", REDUCTIONS)
-        self.label_smoothing = number(label_smoothing, "label_smoothing", "CrossEntropyLoss", least=0, most=1)
-
-    def forward(self, input: Array, target: Array) -> Array:
-        return F.cross_entropy(
-            input,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
-
-
 # ---- layers whose sizes are found at the first call
 
 
 class _Lazy(Module):
-    """A layer that waits for its first input, and is then one of the common kind."""
+    """A layer that waits for its first input, and is then one of the common kind.
+
+    >>> layer = LazyLinear(2)
+    >>> layer(np.zeros((4, 3), np.float32)).shape, layer
+    ((4, 2), Linear(in_features=3, out_features=2, bias=True))
+    """
 
     unbuilt = True
     _kind: Any
@@ -390,30 +253,10 @@ class _Lazy(Module):
         return self.forward(input)
 
 
-class LazyLinear(_Lazy):
-    """A `Linear` that finds its in_features at the first call.
-
-    >>> layer = LazyLinear(2)
-    >>> layer(np.zeros((4, 3), np.float32)).shape, layer
-    ((4, 2), Linear(in_features=3, out_features=2, bias=True))
-    """
-
-    _kind, _axis = Linear, -1
+def _lazy(kind: Any, axis: int = 1) -> Any:
+    name, text = f"Lazy{kind.__name__}", f"A `{kind.__name__}` that finds its first argument at the first call."
+    return type(name, (_Lazy,), {"_kind": kind, "_axis": axis, "__module__": __name__, "__doc__": text})
 
 
-class LazyConv2d(_Lazy):
-    """A `Conv2d` that finds its in_channels at the first call."""
-
-    _kind = Conv2d
-
-
-class LazyBatchNorm1d(_Lazy):
-    """A `BatchNorm1d` that finds its num_features at the first call."""
-
-    _kind = BatchNorm1d
-
-
-class LazyBatchNorm2d(_Lazy):
-    """A `BatchNorm2d` that finds its num_features at the first call."""
-
-    _kind = BatchNorm2d
+LazyLinear = _lazy(Linear, axis=-1)
+LazyConv2d, LazyBatchNorm1d, LazyBatchNorm2d = map(_lazy, (Conv2d, BatchNorm1d, BatchNorm2d))

@@ -6,7 +6,7 @@ from ..engine.graph import Array
 from ..ops import threads
 from ..ops.parallel import map_parts
 from ..settings import instance
-from .layers import Dropout
+from .functions import Dropout, Dropout2d
 from .module import Module
 from .normalisation import _Normalisation
 
@@ -42,7 +42,7 @@ class DataParallel(Module):
     def forward(self, input: Array) -> Array:
         count = 1 if threads.in_a_part() else min(threads.number_of_threads(), len(input))
         if count < 2 or any(
-            isinstance(one, (_Normalisation, Dropout)) and one.training for one in self.module.modules()
+            isinstance(one, (_Normalisation, Dropout, Dropout2d)) and one.training for one in self.module.modules()
         ):
             return self.module(input)
         return map_parts(self.module, input, list(self.module.parameters()), count, threads.run_in_threads)
