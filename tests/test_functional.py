@@ -749,6 +749,17 @@ DISTANCES = {
             lambda x, y: np.where(SIGNS > 0, 1 - cosine(x, y), np.maximum(cosine(x, y) + 0.9, 0)),
         ),
     ],
+    "adaptive_max_pool1d": [
+        (lambda x: F.adaptive_max_pool1d(x, 2), [apart(2, 3, 4)], lambda x: x.reshape(2, 3, 2, 2).max(-1)),
+    ],
+    "conv_transpose1d": [
+        (
+            lambda x, w: F.conv_transpose1d(x, w, stride=2), [normal((1, 2, 2)), normal((2, 1, 3))],
+            lambda x, w: sum(
+                np.pad(x[0, c, i] * w[c], [(0, 0), (2 * i, 2 - 2 * i)])[None] for c in range(2) for i in range(2)
+            ),
+        ),
+    ],
     "diag": [
         (lambda x: F.diag(x, -1), [normal((3, 4))], lambda x: np.diag(x, -1)),
         (lambda x: F.diag(x, 2), [normal(3)], lambda x: np.diag(x, 2)),

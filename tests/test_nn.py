@@ -135,7 +135,15 @@ BY_CALL = {  # how the module is made: the shape of its input
     ),
     **dict.fromkeys(("Softsign()", "LogSigmoid()", "GLU(1)", "Softmax(1)", "LogSoftmax(dim=0)", "PReLU(4)"), (3, 4)),
     **dict.fromkeys(
-        ("MaxPool1d(3, 2, 1)", "AvgPool1d(2)", "AdaptiveAvgPool1d(3)", "Conv1d(4, 2, 3, padding=1)"), LINES
+        (
+            "MaxPool1d(3, 2, 1)",
+            "AvgPool1d(2)",
+            "AdaptiveAvgPool1d(3)",
+            "Conv1d(4, 2, 3, padding=1)",
+            "AdaptiveMaxPool1d(2)",
+            "ConvTranspose1d(4, 2, 3, 2, 1, 1)",
+        ),
+        LINES,
     ),
     **dict.fromkeys(("AdaptiveAvgPool2d((3, 1))", "AdaptiveMaxPool2d(2)", "ChannelShuffle(2)", "ZeroPad2d(1)"), IMAGES),
     **dict.fromkeys(("Upsample(scale_factor=2)", "Upsample(None, 2, 'bilinear')", "LocalResponseNorm(2)"), IMAGES),

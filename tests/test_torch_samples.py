@@ -112,7 +112,9 @@ FUNCTIONS |= {
             *(
                 "adaptive_avg_pool1d",
                 "adaptive_avg_pool2d",
+                "adaptive_max_pool1d",
                 "adaptive_max_pool2d",
+                "conv_transpose1d",
                 "avg_pool1d",
                 "binary_cross_entropy",
             ),

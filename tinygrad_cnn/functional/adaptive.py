@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
-from ..settings import flag, integer, number
+from ..settings import flag, number
 from ._arguments import as_array, detached, pair
 from .arithmetic import abs
 from .windows import Size, avg_pool2d, max_pool2d
@@ -111,86 +110,3 @@ def lp_pool2d(
     # so a negative sum, of odd powers, is 0, as in PyTorch
     positive = ops.mul(ops.rounded(means, how="sign"), ops.relu(abs(means)))
     return ops.pow(ops.mul(positive, math.prod(kernel)), 1 / p)
-
-
-def _as_image(op: str, input: Array) -> Array:
-    """Lines (N, C, L) or (C, L) as images of height one."""
-    input = as_array(input)
-    if input.ndim not in (2, 3):
-        raise ValueError(f"{op} expects lines (N, C, L) or (C, L), got {input.shape}")
-    return ops.reshape(input, shape=(*input.shape[:-1], 1, input.shape[-1]))
-
-
-def _as_line(image: Array) -> Array:
-    return ops.reshape(image, shape=(*image.shape[:-2], image.shape[-1]))
-
-
-def _across(value: Any, name: str, op: str, least: int, height: int = 1) -> tuple[int, int]:
-    """A setting of a line as one of an image of height one."""
-    value = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
-    return height, integer(value, name, op, least=least)
-
-
-@composition(axes="N C L -> N C OL")
-def max_pool1d(
-    input: Array,
-    kernel_size: int,
-    stride: int | None = None,
-    padding: int = 0,
-    dilation: int = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The largest element of every window of lines: (N, C, L) -> (N, C, OL), as `max_pool2d`.
-
-    >>> max_pool1d(np.array([[1.0, 3.0, 2.0, 0.0]]), 2)
-    array([[3., 2.]])
-    """
-    step = kernel_size if stride is None else stride
-    pooled = max_pool2d(
-        _as_image("max_pool1d", input),
-        _across(kernel_size, "kernel_size", "max_pool1d", 1),
-        _across(step, "stride", "max_pool1d", 1),
-        _across(padding, "padding", "max_pool1d", 0, height=0),
-        _across(dilation, "dilation", "max_pool1d", 1),
-        ceil_mode,
-        return_indices,
-    )
-    return tuple(map(_as_line, pooled)) if isinstance(pooled, tuple) else _as_line(pooled)
-
-
-@composition(axes="N C L -> N C OL")
-def avg_pool1d(
-    input: Array,
-    kernel_size: int,
-    stride: int | None = None,
-    padding: int = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-) -> Array:
-    """The mean of every window of lines: (N, C, L) -> (N, C, OL), as `avg_pool2d`.
-
-    >>> avg_pool1d(np.array([[1.0, 3.0, 2.0, 0.0]]), 2)
-    array([[2., 1.]])
-    """
-    step = kernel_size if stride is None else stride
-    pooled = avg_pool2d(
-        _as_image("avg_pool1d", input),
-        _across(kernel_size, "kernel_size", "avg_pool1d", 1),
-        _across(step, "stride", "avg_pool1d", 1),
-        _across(padding, "padding", "avg_pool1d", 0, height=0),
-        ceil_mode,
-        count_include_pad,
-    )
-    return _as_line(pooled)
-
-
-@composition(axes="N C L -> N C OL")
-def adaptive_avg_pool1d(input: Array, output_size: int | Sequence[int]) -> Array:
-    """The mean of each of OL windows that cover the line evenly: (N, C, L) -> (N, C, OL).
-
-    >>> adaptive_avg_pool1d(np.array([[1.0, 3.0, 2.0, 0.0]]), 1)
-    array([[1.5]])
-    """
-    size = _across(output_size, "output_size", "adaptive_avg_pool1d", 1)
-    return _as_line(adaptive_avg_pool2d(_as_image("adaptive_avg_pool1d", input), size))

@@ -1,8 +1,6 @@
-"""Convolution of lines, the transpose of convolution, and windows as columns, composed of primitives."""
+"""The transpose of convolution, and windows as columns, composed of primitives."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np  # noqa: F401 (for the examples in docstrings)
 
@@ -11,8 +9,7 @@ from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer
 from ._arguments import as_array, factors, pair
-from .adaptive import _across, _as_image, _as_line
-from .windows import HCWN, NCHW, Pair, Size, _Grid, _padded, _parts, conv2d
+from .windows import HCWN, NCHW, Pair, Size, _Grid, _padded, _parts
 
 
 @composition(axes="N C H W, C F KH KW, F -> N F OH OW")
@@ -98,36 +95,6 @@ def _cut(pixels: Array, before: Pair, more: Pair) -> Array:
     if before == (0, 0) == more:
         return pixels
     return ops.index(pixels, key=(slice(before[0], ends[0]), slice(None), slice(before[1], ends[1])))
-
-
-@composition(axes="N C L, F C K, F -> N F OL")
-def conv1d(
-    input: Array,
-    weight: Array,
-    bias: Array | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Array:
-    """Convolve lines with filters: (N, C, L), (F, C / groups, K) -> (N, F, OL), as `conv2d`.
-
-    >>> conv1d(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, -1.0]]]))
-    array([[[-1., -1.]]])
-    """
-    weight = as_array(weight)
-    if weight.ndim != 3:
-        raise ValueError(f"conv1d expects filters (F, C / groups, K), got {weight.shape}")
-    image = conv2d(
-        _as_image("conv1d", input),
-        _as_image("conv1d", weight),
-        bias,
-        _across(stride, "stride", "conv1d", 1),
-        padding if isinstance(padding, str) else _across(padding, "padding", "conv1d", 0, height=0),
-        _across(dilation, "dilation", "conv1d", 1),
-        groups,
-    )
-    return _as_line(image)
 
 
 @composition()

@@ -145,7 +145,9 @@ class ConvTranspose2d(Conv2d):
         bias: bool = True,
         dilation: Size = 1,
     ) -> None:
-        self.output_padding = pair(output_padding, "output_padding", "ConvTranspose2d", 0)
+        self.output_padding = pair(self._sizes(output_padding, 0), "output_padding", type(self).__name__, 0)[
+            2 - self._dims :
+        ]
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
 
     def _weight_shape(self) -> tuple[int, ...]:
@@ -154,13 +156,24 @@ class ConvTranspose2d(Conv2d):
     def forward(self, input: Array, output_size: Any = None) -> Array:
         extra = self.output_padding
         if output_size is not None:
-            sizes = tuple(output_size)[-2:]
-            shape, edges = as_array(input).shape[-2:], [width for width, _ in self._widths]
+            sizes = tuple(output_size)[-self._dims :]
+            shape, edges = as_array(input).shape[-self._dims :], [width for width, _ in self._widths[2 - self._dims :]]
             settings = zip(shape, self.stride, edges, self.dilation, self.kernel_size, strict=True)
             least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in settings]
             extra = tuple(size - one for size, one in zip(sizes, least, strict=True))
         cut: Any = self.padding
-        return F.conv_transpose2d(input, self.weight, self.bias, self.stride, cut, extra, self.groups, self.dilation)
+        transposed = F.conv_transpose2d if self._dims == 2 else F.conv_transpose1d
+        return transposed(input, self.weight, self.bias, self.stride, cut, extra, self.groups, self.dilation)
+
+
+class ConvTranspose1d(ConvTranspose2d):
+    """(N, in_channels, L) -> (N, out_channels, OL), longer: see `functional.conv_transpose1d`.
+
+    >>> ConvTranspose1d(8, 4, 2, stride=2)(np.zeros((2, 8, 7), np.float32)).shape
+    (2, 4, 14)
+    """
+
+    _dims = 1
 
 
 class Embedding(Module):

@@ -1,0 +1,94 @@
+"""Convolution and pooling of lines (N, C, L): that of images, as a line is an image of height one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np  # noqa: F401 (for the examples in docstrings)
+
+from .. import ops
+from ..engine.calls import composition
+from ..engine.graph import Array
+from ..settings import integer
+from ._arguments import as_array
+from .adaptive import adaptive_avg_pool2d, adaptive_max_pool2d
+from .transposed import conv_transpose2d
+from .windows import avg_pool2d, conv2d, max_pool2d
+
+# the settings that are one number for lines: what they are for the height of one, and the least that they may be
+ONE = {name: (1, 1) for name in ("kernel_size", "stride", "dilation", "output_size")}
+NONE = {name: (0, 0) for name in ("padding", "output_padding")}
+
+
+def _of_lines(
+    of_images: Callable[..., Any], text: str, example: str, axes: str = "N C L -> N C OL"
+) -> Callable[..., Any]:
+    name, signature = of_images.__name__.replace("2d", "1d"), inspect.signature(of_images)
+
+    def function(*args: Any, **settings: Any) -> Any:
+        given = signature.bind(*args, **settings).arguments
+        for key, value in given.items():
+            if key == "weight" and as_array(value).ndim != 3:
+                raise ValueError(f"{name} expects filters (F, C / groups, K), got {as_array(value).shape}")
+            if key in ("input", "weight"):
+                given[key] = _as_image(name, value)
+            elif key in ONE | NONE and not (value is None or isinstance(value, str)):
+                height, least = (ONE | NONE)[key]
+                one = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+                given[key] = height, integer(one, key, name, least=least)
+        result = of_images(**given)
+        return tuple(map(_as_line, result)) if isinstance(result, tuple) else _as_line(result)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{text}, as `{of_images.__name__}`.\n\n    {example}\n    "
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    return composition(axes=axes)(function)
+
+
+def _as_image(op: str, input: Array) -> Array:
+    input = as_array(input)
+    if input.ndim not in (2, 3):
+        raise ValueError(f"{op} expects lines (N, C, L) or (C, L), got {input.shape}")
+    return ops.reshape(input, shape=(*input.shape[:-1], 1, input.shape[-1]))
+
+
+def _as_line(image: Array) -> Array:
+    return ops.reshape(image, shape=(*image.shape[:-2], image.shape[-1]))
+
+
+LINE = "np.array([[1.0, 3.0, 2.0, 0.0]])"
+
+conv1d = _of_lines(
+    conv2d,
+    "Convolve lines with filters: (N, C, L), (F, C / groups, K) -> (N, F, OL)",
+    f">>> conv1d({LINE}, np.array([[[1.0, -1.0]]]))\n    array([[-2.,  1.,  2.]])",
+    axes="N C L, F C K, F -> N F OL",
+)
+conv_transpose1d = _of_lines(
+    conv_transpose2d,
+    "The transpose of `conv1d` as a linear map: (N, C, L), (C, F / groups, K) -> (N, F, OL)",
+    f">>> conv_transpose1d({LINE}, np.array([[[1.0, -1.0]]]))\n    array([[ 1.,  2., -1., -2.,  0.]])",
+    axes="N C L, C F K, F -> N F OL",
+)
+max_pool1d = _of_lines(
+    max_pool2d,
+    "The largest element of every window of lines: (N, C, L) -> (N, C, OL)",
+    f">>> max_pool1d({LINE}, 2)\n    array([[3., 2.]])",
+)
+avg_pool1d = _of_lines(
+    avg_pool2d,
+    "The mean of every window of lines: (N, C, L) -> (N, C, OL)",
+    f">>> avg_pool1d({LINE}, 2)\n    array([[2., 1.]])",
+)
+adaptive_avg_pool1d = _of_lines(
+    adaptive_avg_pool2d,
+    "The mean of each of OL windows that cover the line evenly: (N, C, L) -> (N, C, OL)",
+    f">>> adaptive_avg_pool1d({LINE}, 1)\n    array([[1.5]])",
+)
+adaptive_max_pool1d = _of_lines(
+    adaptive_max_pool2d,
+    "The largest element of each of OL windows that cover the line evenly: (N, C, L) -> (N, C, OL)",
+    f">>> adaptive_max_pool1d({LINE}, 1)\n    array([[3.]])",
+)
