@@ -111,7 +111,7 @@ def test_a_module_is_compiled_and_keeps_its_attributes():
     for _ in range(3):
         with no_grad():
             np.testing.assert_array_equal(compiled(images), model(images))
-    assert [compiled(images).node.primitive.name for _ in range(3)] == ["add", "compiled", "compiled"]
+    assert [compiled(images).node.primitive.name for _ in range(3)] == ["compiled"] * 3
     assert compiled.eval() is model and replayed(compiled)
 
 

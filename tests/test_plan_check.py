@@ -54,7 +54,6 @@ def test_an_operation_that_is_written_wrongly_is_named(broken, monkeypatch):
     x = Tensor(fixed((3, 4)), requires_grad=True)
     compiled = compile(lambda x: (x.exp() * x).sum(), check=True)
     compiled(x).backward()
-    compiled(x).backward()  # the backward pass is recorded
     monkeypatch.setattr(broken, "out_calls", wrong)
     records(compiled)[0]._program = None
     with pytest.raises(RuntimeError, match=f"differs from the plain function at '{broken.name}'"):
@@ -68,8 +67,6 @@ def test_a_backward_pass_that_is_wrong_is_found(monkeypatch):
     )
     x = Tensor(fixed((3, 4)), requires_grad=True)
     compiled = compile(lambda x: x.exp().sum(), check=True)
-    for _ in range(2):
-        grad(compiled(x), x)
     with pytest.raises(RuntimeError, match="differs from the plain function at 'mul'"):
         grad(compiled(x), x)
 
@@ -78,6 +75,5 @@ def test_memory_that_is_used_again_too_early_is_found(monkeypatch):
     monkeypatch.setattr("tinygrad_cnn.plan.program.places", lambda needs: ([0] * len(needs), 1 << 12))
     x = Tensor(fixed((3, 4)), requires_grad=True)
     compiled = compile(lambda x: x.exp() * x.tanh(), check=True)
-    compiled(x)
     with pytest.raises(RuntimeError, match="differs from the plain function at"):
         compiled(x)

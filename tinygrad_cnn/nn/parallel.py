@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..engine.aside import here
 from ..engine.graph import Array
 from ..ops import threads
 from ..ops.parallel import map_parts
@@ -40,7 +41,8 @@ class DataParallel(Module):
         self.module = instance(module, "module", "DataParallel", Module)
 
     def forward(self, input: Array) -> Array:
-        count = 1 if threads.in_a_part() else min(threads.number_of_threads(), len(input))
+        whole = threads.in_a_part() or here.watcher is not None  # a plan has threads of its own
+        count = 1 if whole else min(threads.number_of_threads(), len(input))
         if count < 2 or any(
             isinstance(one, (_Normalisation, Dropout, Dropout2d)) and one.training for one in self.module.modules()
         ):

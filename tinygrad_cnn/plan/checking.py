@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .tape import Aside, Constant, Line, Step, Tape
+from .tape import Constant, Line, Step, Tape
 
 Call = Callable[[], Any]
 
@@ -74,12 +74,3 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
     return type(one) is type(other) and bool(one == other or one is other)
-
-
-def changed(tape: Tape) -> list[np.ndarray]:
-    """The arrays that the effects of a function write into."""
-    slots = {slot for line in tape.lines if isinstance(line, Aside) for slot in line.changes}
-    return [
-        source.value if isinstance(source, Constant) else source.tensor._array  # type: ignore[union-attr]
-        for source in (tape.sources[slot] for slot in sorted(slots))
-    ]

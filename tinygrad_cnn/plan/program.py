@@ -57,7 +57,6 @@ class Program:
         checks = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.is_check]
         draws = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.out is not None]
         self.checks_late = bool(checks and draws and max(checks) > min(draws))  # after numbers were drawn
-        self.draws = [one for one in tape.lines if isinstance(one, Aside) and one.out is not None]
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -83,7 +82,7 @@ class Program:
                 _extend(last, owner_of, bound.arrays[slot], line)
             line += 1
         # a graph may be made of what was given and drawn, and what one pass gives is added to what another one does
-        always = [*self.copied, *(one.out for one in self.draws)]
+        always = [*self.copied, *(one.out for one in self.tape.draws)]
         for slot in [*_some(always), *(slot for wanted in self.wanted[1:] for slot in _some(wanted))]:
             _extend(last, owner_of, bound.arrays.get(slot), line)
         needs = [Need(size, first, end) for (size, first), end in zip(made, last, strict=True)]

@@ -143,6 +143,15 @@ class Record:
             if replayable:
                 self._program = None
 
+    def record_likely_backward(self, values: Sequence[Any]) -> None:
+        """Record the backward pass of the only output that takes a gradient, or of those that are one number."""
+        outputs = [(i, one) for i, one in enumerate(self.tape.outputs) if one.leaves]
+        if len(outputs) > 1:
+            outputs = [(i, one) for i, one in outputs if self.tape.specs[one.slot].shape == ()]
+        needed = [*self.tape.sources, *(one.out for one in self.tape.draws)]
+        for i, one in outputs:
+            self.record_backward((i, tuple(range(len(one.leaves)))), {slot: values[slot] for slot in needed})
+
     def expected_backward(self, key: Key, values: dict[int, Any], g: np.ndarray) -> Sequence[Any]:
         """All values of a backward pass that is planned, computed in the plain way."""
         planned = self._backwards[key]
@@ -172,7 +181,11 @@ class Record:
 
 
 def record(function: Any, structure: Any, given: Sequence[Any]) -> tuple[Any, Record, Sequence[Any]]:
-    """Call a function in the plain way, and write down what it does; returns what it returns, that, and all values."""
+    """Call a function in the plain way, and write down what it does; returns what it returns, that, and all values.
+
+    If it can be replayed, its effects and draws are taken back: the plan is to be run from where the function began.
+    """
+    random = get_rng_state()
     recorder, tensors = Recorder(), []
     for position, one in enumerate(given):
         # views and copies, so that what is given twice, or is a parameter besides, has an identity of its own
@@ -187,7 +200,13 @@ def record(function: Any, structure: Any, given: Sequence[Any]) -> tuple[Any, Re
         _hand_on_changes(one, tensor, before)
     if not recorder.state.holds():
         recorder.broken = CHANGES, None
-    return result, Record(recorder, tensors, result), recorder.values
+    new = Record(recorder, tensors, result)
+    if new.why is None:
+        new.record_likely_backward(recorder.values)
+        set_rng_state(random)
+        for slot, numbers in recorder.before.items():
+            recorder.values[slot][...] = numbers
+    return result, new, recorder.values
 
 
 def _hand_on_changes(given: Any, tensor: Tensor, before: int) -> None:

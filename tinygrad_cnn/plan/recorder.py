@@ -32,6 +32,7 @@ class Recorder:
         self.specs: dict[int, Spec] = {}
         self.values: list[Any] = []  # all of them are kept, so that no other object gets the identity of one
         self.state = State()
+        self.before: dict[int, np.ndarray] = {}  # what effects have changed, as it was
         self.broken: tuple[str, SourceLine | None] | None = None
         self._slots: dict[int, int] = {}
         self._inside = False  # an operation, or what happens beside
@@ -99,6 +100,7 @@ class Recorder:
         """A check, a draw or an effect."""
         slots = tuple([self.slot(arg) for arg in args])
         arrays = [self.values[slot] for slot in slots]
+        copies = [array.copy() if isinstance(array, np.ndarray) else None for array in arrays]
         before, self._inside = versions.latest_change, True
         try:
             result = function(*arrays)
@@ -109,6 +111,9 @@ class Recorder:
             for slot, array in zip(slots, arrays, strict=True)
             if isinstance(array, np.ndarray) and versions.changed_at(array) > before
         )
+        for slot, copy in zip(slots, copies, strict=True):
+            if slot in changes and copy is not None:
+                self.before.setdefault(slot, copy)
         out = None
         if isinstance(result, np.ndarray):
             result = unchangeable(result)

@@ -70,7 +70,7 @@ class Run:
     def _values(self) -> dict[int, Any]:
         """What was given and drawn, in arrays that nobody writes to."""
         tape, bound = self.record.tape, self.bound
-        slots = [*tape.sources, *(one.out for one in self.program.draws)]
+        slots = [*tape.sources, *(one.out for one in tape.draws)]
         return {slot: self._kept(bound.arrays[slot]) for slot in slots if slot in bound.arrays}
 
     def _kept(self, array: Any) -> Any:

@@ -99,6 +99,11 @@ class Tape(NamedTuple):
     outputs: list[Output]
     structure: Any  # of what was returned
 
+    @property
+    def draws(self) -> list[Any]:
+        """The lines that draw random numbers."""
+        return [line for line in self.lines if isinstance(line, Aside) and line.out is not None]
+
     def play(self, values: Mapping[int, Any]) -> dict[int, Any]:
         """Do it all again as the function did, on Tensors: a new graph, of the same draws.
 
