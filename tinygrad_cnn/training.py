@@ -11,6 +11,7 @@ import numpy as np
 
 from . import functional as F
 from .data import DataLoader
+from .engine.graph import Array
 from .engine.random import get_rng_state, set_rng_state
 from .engine.recording import no_grad
 from .nn import Module
@@ -18,6 +19,7 @@ from .nn.module import evaluating
 from .optim import Optimizer
 from .optim.lr_scheduler import LRScheduler
 from .optim.swa_utils import AveragedModel
+from .plan import compile
 from .settings import array, instance, integer
 
 
@@ -63,6 +65,7 @@ class Trainer:
         self.loader: DataLoader = instance(loader, "loader", "Trainer", DataLoader)
         self.schedule = None if schedule is None else instance(schedule, "schedule", "Trainer", LRScheduler)
         self.averaged = None if averaged is None else instance(averaged, "averaged", "Trainer", AveragedModel)
+        self._scores_and_loss = compile(_scores_and_loss)  # a step of small batches takes half the time
         self._backward = instance(backward, "backward", "Trainer", Callable)
 
     @property
@@ -76,9 +79,7 @@ class Trainer:
         self.loader.load_state_dict(self.loader.state_dict())  # else a new iteration would begin a new epoch
         for images, labels in self.loader:
             self.optimizer.zero_grad()
-            scores = self.model(images)
-            # one of several processes may have no part of a small batch, but passes backwards with the others
-            loss = F.cross_entropy(scores, labels) if len(labels) else scores.sum()
+            scores, loss = self._scores_and_loss(self.model, images, labels)
             self._backward(loss, len(labels))
             self.optimizer.step()
             if self.schedule is not None:
@@ -144,6 +145,12 @@ class Trainer:
             done = state["schedule"]["last_epoch"]
             if done != steps:
                 raise ValueError(f"it has advanced {done:,} times in {steps:,} steps; it should once after each")
+
+
+def _scores_and_loss(model: Module, images: Array, labels: Array) -> tuple[Array, Array]:
+    scores = model(images)
+    # one of several processes may have no part of a small batch, but passes backwards with the others
+    return scores, F.cross_entropy(scores, labels) if len(labels) else scores.sum()
 
 
 def predict(model: Module, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
