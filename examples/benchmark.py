@@ -65,6 +65,7 @@ MODELS: dict[str, Layers] = {
 }
 
 
+OURS = ("tinygrad_cnn", "compiled")  # the package without and with `compile`
 # the batch from which nn.DataParallel pays, see its docstring; PyTorch and JAX use all cores by themselves
 PARALLEL = {"wide": 64, "complex": 64}
 
@@ -274,9 +275,7 @@ def surroundings(frameworks: Iterable[str]) -> dict[str, Any]:
         "numpy": np.__version__,
         "blas": asdict(machine.blas()),
         "settings": machine.settings(os.environ),
-        "frameworks": {
-            name: tinygrad_cnn.__version__ if name == "tinygrad_cnn" else version(name) for name in frameworks
-        },
+        "frameworks": {name: tinygrad_cnn.__version__ if name in OURS else version(name) for name in frameworks},
     }
 
 
@@ -291,7 +290,7 @@ def show_surroundings(found: dict[str, Any], console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    installed = [name for name in FRAMEWORKS if find_spec(name)]
+    installed = [name for name in FRAMEWORKS if find_spec("tinygrad_cnn" if name in OURS else name)]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--batches", nargs="+", type=int, default=[10, 64, 128], metavar="N")

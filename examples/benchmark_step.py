@@ -39,6 +39,26 @@ def tinygrad_cnn(layers: Layers, images: np.ndarray, labels: np.ndarray, paralle
     return training_step(model, optim, F, images, labels), no_grad()(lambda: model(images))
 
 
+def compiled(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
+    """tinygrad_cnn with `compile`, of the loss and of inference."""
+    from tinygrad_cnn import compile, nn, no_grad, optim
+    from tinygrad_cnn import functional as F
+
+    model = sequential(nn, layers)
+    model.load_state_dict(dict(zip(model.state_dict(), weights(layers), strict=True)))
+    optimizer = optim.SGD(model.parameters(), lr=LR)
+    loss_of, infer = compile(lambda x, y: F.cross_entropy(model(x), y)), compile(model)
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = loss_of(images, labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step, no_grad()(lambda: infer(images))
+
+
 def torch(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
     import torch
     from torch.nn import functional as F
@@ -197,7 +217,7 @@ def weights(layers: Layers) -> Iterator[np.ndarray]:
             yield random.uniform(-bound, bound, outputs).astype(np.float32)
 
 
-FRAMEWORKS = {f.__name__: f for f in (tinygrad_cnn, torch, jax, tinygrad, mygrad)}
+FRAMEWORKS = {f.__name__: f for f in (tinygrad_cnn, compiled, torch, jax, tinygrad, mygrad)}
 
 
 def measure(
