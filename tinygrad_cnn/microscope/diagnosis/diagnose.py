@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .claim import Array, Claim
-from .entries import Entries, by_entries
+from .entries import Entries, by_entries, with_a_shift, with_another_stride
 from .probe import Probe
 from .repairs import (
     Diagnosis,
@@ -67,7 +67,14 @@ def _diagnose(claim: Claim, argnum: int, verdict: Verdict) -> Diagnosis | None:
         return Diagnosis("unknown", reason)
     if base.claims.shape[1:] != base.x.shape:
         return with_another_shape(base)
-    for repair in (with_a_factor, with_plain_settings, with_another_order, _precision):
+    for repair in (
+        with_a_factor,
+        with_plain_settings,
+        with_another_order,
+        with_another_stride,
+        with_a_shift,
+        _precision,
+    ):
         if found := repair(base):
             return found
     entries = Entries(base)

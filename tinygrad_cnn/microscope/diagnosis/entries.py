@@ -82,13 +82,11 @@ class Entries:
 
 
 def by_entries(entries: Entries) -> Diagnosis | None:
-    """What the wrong elements have lost, by how much they are moved, or the border at which they lie."""
+    """What the wrong elements have lost, or the border at which they lie."""
     wrong, counted = entries.wrong, entries.counted()
     if is_overwritten(entries):
         reason = f"{counted} lose a part of what reaches them from several outputs: is a += (np.add.at, a sum) missing?"
         return Diagnosis("overlap", reason)
-    if elsewhere := _strided(entries.base) or _moved(entries.base):
-        return elsewhere
     if wrong.any() and not entries.differs(entries.claims, -entries.right)[wrong].any():
         return Diagnosis("sign", f"the gradient has the wrong sign in {counted}, and is right in the others")
     matters = np.asarray(entries.reached.any(axis=0))
@@ -149,7 +147,7 @@ def _band(shape: tuple[int, ...], places: Array, wrong: Array, matters: Array, o
 # ---- elsewhere
 
 
-def _strided(base: Probe) -> Diagnosis | None:
+def with_another_stride(base: Probe) -> Diagnosis | None:
     """Whether the rule has for every q-th output what belongs to every p-th, as its stride is p/q of the right one."""
     for axes, (p, q) in itertools.product(_axes(base.value.shape), STRIDES):
         c, given = np.zeros((2, *base.value.shape))
@@ -169,7 +167,7 @@ def _strided(base: Probe) -> Diagnosis | None:
     return None
 
 
-def _moved(base: Probe) -> Diagnosis | None:
+def with_a_shift(base: Probe) -> Diagnosis | None:
     """Whether the rule has for every element what belongs to one beside it: as if cut off at the wrong end."""
     few = base.x.size + base.value.size <= SMALL
     for axes, by in itertools.product(_axes(base.x.shape) if few else (), (1, -1, 2, -2, 3, -3)):
