@@ -587,3 +587,8 @@ def test_masks_and_places_that_are_computed_from_a_value_are_no_step_on_its_way_
     x = Tensor(np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -3.0]]), requires_grad=True)
     explanation = explain((function(x) * 2).sum(), wrt=x)
     assert explanation.steps and "NaN" not in str(explanation)
+
+
+def test_a_leaf_of_which_only_a_mask_is_computed_has_no_gradient():
+    x, y = leaf(3), leaf(3)
+    assert explain(F.hinge_embedding_loss(x, y)).targets == [x.node]

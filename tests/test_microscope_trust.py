@@ -245,6 +245,15 @@ def test_what_is_not_read_is_said():
     assert "where vjp_<lambda>_X is a rule that was not read" in str(explanation)
 
 
+def test_a_rule_for_all_arguments_is_held_against_its_numbers():
+    product = primitive(lambda x, y: x * y)
+    product.defvjp_argnums(lambda argnums, g, out, *args: [g * args[1 - i] for i in argnums])
+    x, y = leaf(normal(3)), leaf(normal(3))
+    assert explain(product(x, y).sum(), wrt=x).closed_forms["<lambda>"] == ["dx = dY ⊙ y", "dy = dY ⊙ x"]
+    product.defvjp_argnums(lambda argnums, g, out, *args: [g * float(args[1 - i].sum()) for i in argnums])
+    assert "was not read" in explain(product(x, y).sum(), wrt=x).closed_forms["<lambda>"][-1]
+
+
 def test_long_rules_are_said_to_be_too_long():
     x, y = leaf(normal(3)), leaf(normal(3))
 

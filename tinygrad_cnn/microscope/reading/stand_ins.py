@@ -62,6 +62,10 @@ class StandIn(Tensor):
         else:
             self._become(recorded(_assigned, "assign", (self, key, value), {}))
 
+    def item(self) -> Any:
+        """What depends on single numbers (also `if`, float() and int()) is no formula."""
+        raise TypeError("a rule that looks at numbers is not read")
+
     def _become(self, other: Any) -> None:
         self._array, self.node = other._array, other.node
 

@@ -158,11 +158,13 @@ def explain(loss: Any, wrt: Any = None, *, details: bool = False) -> Explanation
         if any(node.parents[i] in targets or node.parents[i] in path for i in node.argnums):
             path[node] = None
     if view.output not in path:
+        what = f"the Tensor of shape {wrt._array.shape}" if isinstance(wrt, Value) else wrt or "any parameter"
         raise ValueError(
-            f"the loss does not depend on the Tensor of shape {wrt._array.shape} by recorded operations: was the path "
-            "cut by no_grad(), .detach(), .data, .numpy() or Tensor(...)?"
+            f"the loss does not depend on {what} by recorded operations: was the path cut by no_grad(), .detach(), "
+            ".data, .numpy() or Tensor(...)?"
         )
     steps, gradients = steps_back(view, {*targets, *path})
+    targets = [target for target in targets if target in gradients]  # others are only what a mask is computed from
     forms = []
     for layer in reversed(view.layers):
         if any(node in path for node in layer.nodes):  # of the layer in question all
