@@ -1,14 +1,18 @@
 """The commands that look at a network from the shell, and the self-test of the checks."""
 
+import io
 import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tinygrad_cnn import __main__ as command_line
 from tinygrad_cnn import gradcheck, ops
+from tinygrad_cnn.commands.learn import show_cell
+from tinygrad_cnn.lessons import Lesson, titles
 from tinygrad_cnn.microscope.diagnosis.selftest import MISTAKES, planted, run_selftest
 
 
@@ -96,6 +100,18 @@ def test_lesson(capsys):
     compile(program, "engine", "exec")
     for wrong in ("12", "six"):
         assert f"there are lessons 1 to 11, and 'engine'; got '{wrong}'" in run(capsys, "lesson", wrong, code=1).err
+
+
+@pytest.mark.parametrize("number", titles())
+def test_a_lesson_fits_into_a_terminal_of_80_columns(number):
+    console = Console(width=80, force_terminal=True, color_system=None, file=io.StringIO())
+    for cell in Lesson(number).cells:
+        show_cell(cell, console)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    for cell in Lesson(number).cells:
+        if cell.kind not in ("prose", "question"):
+            assert all(f"    {line}" in text for line in cell.source.splitlines())  # nothing is cut off or broken
 
 
 def test_museum(capsys):

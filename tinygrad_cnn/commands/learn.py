@@ -19,6 +19,7 @@ from ..museum import EXHIBITS, print_visits
 from .errors import UserError
 
 WIDTH = 80  # of prose, however wide the terminal is
+THEME = "ansi_dark"  # of code: the terminal's own colours, those that can be read on light and on dark
 
 
 def add_lesson_options(parser: argparse.ArgumentParser) -> None:
@@ -51,17 +52,18 @@ def run_lesson(options: argparse.Namespace, console: Console) -> None:
 
 
 def show_cell(cell: Cell, console: Console) -> None:
-    """Print what is to be read of a cell before it is run."""
+    """Print what is to be read of a cell before it is run; a question prints itself."""
     if not console.is_terminal:
-        print(f"\n{cell.text}\n" if cell.kind == "prose" else "" if cell.kind == "question" else _indented(cell.text))
+        indented = textwrap.indent(cell.text, "    ")
+        print({"prose": f"\n{cell.text}\n", "question": ""}.get(cell.kind, f"{indented}\n"))
     elif cell.kind == "prose":
-        console.print(Markdown(cell.text), width=min(console.width, WIDTH))
-    elif cell.kind != "question":
-        console.print(Padding(Syntax(cell.text, "python", theme="ansi_dark", background_color="default"), (1, 4)))
-
-
-def _indented(code: str) -> str:
-    return textwrap.indent(code, "    ") + "\n"
+        prose = Markdown(cell.text, code_theme=THEME)
+        console.print(Padding(prose, (1, 0, 0, 0)), width=min(console.width, WIDTH))
+    elif cell.kind == "question":
+        console.print()
+    else:
+        code = Syntax(cell.text, "python", theme=THEME, background_color="default", word_wrap=True)
+        console.print(Padding(code, (1, 0, 1, 4)))
 
 
 def run_museum(options: argparse.Namespace, console: Console) -> None:

@@ -96,7 +96,7 @@ def broadcast_to(x, shape):
     """Repeat x along new axes in front, and along axes of length 1."""
     new = len(shape) - len(x.shape)
     ones = [new + i for i, n in enumerate(x.shape) if n < shape[new + i]]
-    axis = (*range(new), *ones)
+    axis = (*range(new), *ones)  # those along which x is stretched
 
     def rule(g):
         return g.sum(axis=axis).reshape(x.shape)

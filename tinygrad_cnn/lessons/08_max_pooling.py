@@ -50,8 +50,8 @@ def relu(x):
 def max(x, axis, keepdims=False, ties="first"):
     """The largest over the axes; of equal ones the first takes all."""
     last = range(-len(axis), 0)
-    rows = np.moveaxis(x.value, axis, last)
-    flat = rows.reshape(*rows.shape[: -len(axis)], -1)
+    rows = np.moveaxis(x.value, axis, last)  # a window's pixels last
+    flat = rows.reshape(*rows.shape[: -len(axis)], -1)  # and in a row
     first = np.arange(flat.shape[-1]) == flat.argmax(-1, keepdims=True)
     chosen = np.moveaxis(first.reshape(rows.shape), last, axis)
 

@@ -66,8 +66,8 @@ def first_weights():
 
 # %% question
 ask(
-    "Before training all ten classes are about equally likely. What is "
-    "the loss, -log p, about then? (log 10 = ...)"
+    "Before training all ten classes are about equally likely, p = 1/10. "
+    "How large is the loss, -log p, about?"
 )
 
 # %% answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from contextlib import suppress
 from typing import Any
 
 _state: dict[str, Any] = {"guess": "", "answer": None}
@@ -11,18 +12,12 @@ _state: dict[str, Any] = {"guess": "", "answer": None}
 
 def ask(question: str) -> None:
     """Print a question; in a terminal, wait for a guess, or just Enter."""
-    print(
-        textwrap.fill(
-            f"QUESTION: {question}",
-            78,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    )
-    waits = (
-        sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
-    )
-    _state["guess"] = input("your guess: ").strip() if waits else ""
+    text = f"QUESTION: {question}"
+    print(textwrap.fill(text, 78, break_on_hyphens=False))
+    _state["guess"] = ""
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        with suppress(EOFError):
+            _state["guess"] = input("your guess: ").strip()
 
 
 def answer(value: Any) -> None:
