@@ -20,14 +20,14 @@ SOURCES = files("tinygrad_cnn.museum")
 
 
 def told(name: str) -> dict[str, str]:
-    """The title of an exhibit, and what its first lines tell: "The bug", "Where it comes from", "Meant was".
+    """The title of an exhibit, and what its first lines tell: "Published", "The bug", "Where it comes from", ...
 
     >>> told("relu_as_abs")["title"]
     'ReLU computed as |x|.'
     """
     title, _, rest = (ast.get_docstring(_read(name)) or "").partition("\n\n")
-    parts = re.findall(r"^(The bug|Where it comes from|Meant was): (.*(?:\n(?!Where|Meant).*)*)", rest, re.M)
-    return {"title": title, **{key: " ".join(text.split()) for key, text in parts}}
+    _, *parts = re.split(r"^([A-Z][a-z ]+): ", rest, flags=re.M)
+    return {"title": title} | {head: " ".join(text.split()) for head, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def line(name: str) -> str:

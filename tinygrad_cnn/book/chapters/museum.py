@@ -194,6 +194,8 @@ def story(name: str) -> str:
 
     {line(name)}
 
+**Published** {parts["Published"]}
+
 **The bug.** {_sentence(parts["The bug"])} **Where it comes from.** {_sentence(parts["Where it comes from"])}
 
 **In training** a small network reached {wrong} % of the test digits with it, and {right} % without.
