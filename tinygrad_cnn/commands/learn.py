@@ -39,6 +39,7 @@ def run_lesson(options: argparse.Namespace, console: Console) -> None:
     if options.which is None:
         for number, title in titles().items():
             print(f"{number:>3}  {title}")
+        print("\n'lesson 1' shows the first; 'lesson engine' prints the program that they build")
     elif options.which == "engine":
         print(source(), end="")
     else:
