@@ -1,5 +1,6 @@
 """The main job, as people start it: `python examples/mnist.py` in a process of its own."""
 
+import contextlib
 import os
 import re
 import signal
@@ -33,6 +34,34 @@ def same_bits(first, second):
         assert a.files == b.files
         for name in a.files:
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def in_terminal(columns, *options):
+    """What a terminal of this many columns is sent."""
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, columns))
+    command = [sys.executable, "-m", "tinygrad_cnn", "train", *map(str, options)]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**ENVIRONMENT, "TERM": "xterm"}):
+        os.close(theirs)
+        parts = []
+        with contextlib.suppress(OSError):  # which is how the end of a terminal is told
+            while part := os.read(ours, 65536):
+                parts.append(part)
+    os.close(ours)
+    return b"".join(parts).decode()
+
+
+def test_a_terminal_shows_the_curve_as_it_grows_and_breaks_no_word():
+    sent = in_terminal(80, "--data", "sample", "--model", "simple", "--epochs", 1)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", re.sub(r"\r+\n?", "\n", sent))
+    growing, _, rest = text.partition("epoch 1/1: loss")
+    steps = [int(number) for number in re.findall(r"loss, (\d+) of 188 steps", growing)]
+    assert steps == sorted(steps) and len({*steps}) > 1
+    assert "loss, 188 of 188 steps" in rest
+    assert "the worst mistakes (true → guessed)" in rest and "convolution, all 8" in rest
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"training images\s+shifted,\s+rotated and scaled", text)  # a long line, broken between words
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Runs that are stopped and continued, summaries and reports."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from rich.console import Console
 from tinygrad_cnn import Tensor, data, manual_seed, nn, optim, summary
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
-from tinygrad_cnn.commands.report import confusion_table, drawing, worst_mistakes
+from tinygrad_cnn.commands.curve import HEIGHT, LossCurve
+from tinygrad_cnn.commands.report import confusion_table, drawing, first_filters, worst_mistakes
 from tinygrad_cnn.data.catalog import FASHION
 from tinygrad_cnn.engine.random import get_rng_state
 from tinygrad_cnn.models import MODELS
@@ -326,3 +328,47 @@ def test_summary_of_parameters_beside_children_of_two_inputs_and_of_a_layer_that
     assert [layer.kind for layer in layers] == ["Linear", "Linear", "Join", "Model"]
     assert [layer.parameters for layer in layers] == [12, 0, 0, 9]
     assert [layer.multiply_adds for layer in layers] == [9, 9, 0, 9]
+
+
+# ---- the curve of the loss
+
+
+def heights(curve, width):
+    """The height of each column of the drawing, in eighths of a line."""
+    lines = [line.ljust(width)[10:] for line in curve.lines(width)][:HEIGHT]
+    return [sum(" ▁▂▃▄▅▆▇█".index(line[column]) for line in lines) for column in range(width - 10)]
+
+
+def test_the_curve_falls_evenly_when_the_loss_falls_by_a_constant_factor():
+    curve = LossCurve(steps=10)
+    curve.losses += [2.0**-i for i in range(10)]
+    found = heights(curve, 80)[:10]
+    assert found[0] == 8 * HEIGHT and found[-1] == 1
+    assert {round(a - b) for a, b in itertools.pairwise(found)} <= {5, 6}
+
+
+def test_a_column_is_the_mean_of_its_steps_and_the_rest_is_still_to_come():
+    curve = LossCurve(steps=400)
+    curve.losses += 100 * [3.0, 1.0]  # half of the steps; two for each of the columns, which are 200 or fewer
+    found = heights(curve, 210)
+    assert found == 100 * [1] + 100 * [0]
+    lines = list(curve.lines(80))
+    assert max(map(len, lines)) <= 80 and lines[-1].strip() == "loss, 200 of 400 steps"
+
+
+def test_a_curve_with_infinities_or_nothing():
+    curve = LossCurve(steps=4)
+    assert list(curve.lines(80)) == []
+    curve.losses += [np.nan]
+    assert list(curve.lines(80)) == []
+    curve.losses += [1.0, np.inf, 0.0]
+    assert heights(curve, 80)[:4] == [0, 8 * HEIGHT, 0, 1]
+
+
+def test_the_filters_of_the_first_convolution():
+    model = nn.Sequential(nn.Conv2d(2, 3, (1, 2)), nn.ReLU(), nn.Conv2d(3, 1, 1))
+    model[0].weight.data = np.array([[[[1, -1]], [[1, 0]]], [[[0, 2]], [[0, 1]]], [[[0, 0]], [[0, 0]]]], np.float32)
+    text = printed(first_filters(model), width=24)  # the means over the channels: (1, -1/2), (0, 3/2), (0, 0)
+    assert "all 3" in text
+    assert [line.split() for line in text.splitlines() if "▒" in line] == [["██░░", "▒▒██"], ["▒▒▒▒"]]
+    assert first_filters(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) is None

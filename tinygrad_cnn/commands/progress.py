@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .. import distributed
 from ..training import Step, Trainer
+from .curve import LossCurve
 
 
 def train_with_progress(
@@ -22,22 +23,29 @@ def train_with_progress(
 ) -> bool:
     """Train until `epochs` epochs are done or the user stops; returns whether the user did.
 
-    `pause(average)` is called after each epoch, and when the user stops, perhaps within one. Of several processes each
-    is told the average of all, and all stop together.
+    A terminal shows the curve of the loss as it grows, and keeps it. `pause(average)` is called after each epoch, and
+    when the user stops, perhaps within one. Of several processes each is told the average of all, and all stop
+    together.
     """
-    with stop_on_interrupt() as asked_to_stop, progress_bar(console) as bar:
+    done = trainer.loader.state_dict()
+    curve = LossCurve((epochs - done["epoch"]) * len(trainer.loader) - done["batch"])
+    with stop_on_interrupt() as asked_to_stop, TrainingProgress(console, curve) as bar:
         while trainer.epochs_done < epochs and not asked_to_stop():
             task = bar.add_task(f"epoch {trainer.epochs_done + 1}/{epochs}", total=len(trainer.loader), shown="")
             bar.update(task, completed=trainer.loader.state_dict()["batch"])
             average = RunningAverage()
             for step in trainer.epoch():
-                bar.update(task, advance=1, shown=average.add(step))
+                curve.losses.append(step.loss)
+                bar.update(task, advance=1, shown=average.add(step).quality)
                 if asked_to_stop():
                     break
             bar.remove_task(task)
             average.of_all_ranks()
             pause(average)
-        return asked_to_stop()
+        stopped = asked_to_stop()
+    if console.is_terminal:
+        console.print(curve)
+    return stopped
 
 
 class RunningAverage:
@@ -57,23 +65,35 @@ class RunningAverage:
         sums = distributed.all_reduce(np.array([self.loss, self.correct, self.count]))
         self.loss, self.correct, self.count = sums.tolist()
 
+    @property
+    def quality(self) -> str:
+        return f"loss {self.loss / self.count:.4f}, accuracy {self.correct / self.count:.2%}"
+
     def __str__(self) -> str:
         rate = self.count / (time.perf_counter() - self.start)
-        return f"loss {self.loss / self.count:.4f}, accuracy {self.correct / self.count:.2%}, {rate:,.0f} images/s"
+        return f"{self.quality}, {rate:,.0f} images/s"
 
 
-def progress_bar(console: Console) -> Progress:
-    """A progress bar; none in a pipe, where the lines of the epochs are enough."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
-        TextColumn("{task.fields[shown]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        transient=True,
-        disable=not (sys.stdout.isatty() and console.is_terminal),
-    )
+class TrainingProgress(Progress):
+    """The curve of the loss and a progress bar; neither in a pipe, where the lines of the epochs are enough."""
+
+    def __init__(self, console: Console, curve: LossCurve) -> None:
+        self.curve = curve
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[shown]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+            refresh_per_second=5,
+            disable=not (sys.stdout.isatty() and console.is_terminal),
+        )
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.curve
+        yield from super().get_renderables()
 
 
 @contextmanager

@@ -10,6 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..nn import Conv2d, Module
+
+FILTERS_WIDTH = 24  # of two filters of 5×5 beside each other, and their title
+
 
 def confusion_table(labels: np.ndarray, guesses: np.ndarray, classes: Sequence[str]) -> Table:
     """How often each class (rows) was taken for each class (columns, by their numbers)."""
@@ -47,7 +51,34 @@ def worst_mistakes(
         f"#{i}: {classes[labels[i]]} → {classes[guess]} ({probabilities[i, guess]:.0%})"
         for i, guess in zip(worst, guesses[worst], strict=True)
     ]
-    return side_by_side([drawing(images[i, 0]) for i in worst], captions, width)
+    drawn = side_by_side([drawing(images[i, 0]) for i in worst], captions, width)
+    return Group("the worst mistakes (true → guessed)\n", drawn) if len(worst) else "no mistakes"
+
+
+def first_filters(model: Module, most: int = 12) -> RenderableType | None:
+    """What the filters of the first convolution have become, two in a row; None if there is no convolution."""
+    layer = next((module for module in model.modules() if isinstance(module, Conv2d)), None)
+    if layer is None:
+        return None
+    filters = layer.weight.numpy().mean(axis=1)  # (F, KH, KW), over the channels
+    shown = [shades(kernel) for kernel in filters[:most]]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for start in range(0, len(shown), 2):
+        grid.add_row(*(Text(f"{text}\n", no_wrap=True) for text in shown[start : start + 2]))
+    count = f"{len(shown)} of {len(filters)}" if len(shown) < len(filters) else f"all {len(filters)}"
+    title = f"filters of the first\nconvolution, {count}\n(dark to light:\nnegative to positive)\n"
+    return Group(title, grid)
+
+
+def shades(kernel: np.ndarray) -> str:
+    """A filter (KH, KW) as a grey image, zero in the middle; a weight is two characters wide.
+
+    >>> print(shades(np.array([[-1.0, 0.0], [0.5, 1.0]])))
+      ▒▒
+    ▓▓██
+    """
+    levels = np.rint(2 + 2 * kernel / (np.abs(kernel).max() or 1)).astype(int)
+    return "\n".join("".join(2 * " ░▒▓█"[level] for level in row) for row in levels)
 
 
 def side_by_side(drawings: Sequence[str], captions: Sequence[str], width: int) -> RenderableType:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from rich.console import Console
+from rich.table import Table
 
 from .. import data, distributed, optim
 from ..checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -24,7 +25,7 @@ from ..nn import Module
 from ..training import Trainer, predict
 from .errors import UserError
 from .progress import RunningAverage, train_with_progress
-from .report import confusion_table, drawing, side_by_side, worst_mistakes
+from .report import FILTERS_WIDTH, confusion_table, drawing, first_filters, side_by_side, worst_mistakes
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "sgd": partial(optim.SGD, momentum=0.9),
@@ -46,8 +47,8 @@ SETTINGS = ("model", "epochs", "batch_size", "lr", "optimizer", "seed", "data", 
 
 
 def plainly(console: Console) -> Callable[..., None]:
-    """Print a line as it is, without markup, colours or line breaks."""
-    return partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    """Print a line as it is, without markup or colours; a terminal breaks it between words, a pipe not at all."""
+    return partial(console.print, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -117,9 +118,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
     say = plainly(console)
     say(f"data: {dataset.source}")
-    say("run: {model}, {optimizer} with lr {lr:g}, batches of {batch_size}, seed {seed}".format(**settings), end="")
-    say(", training images shifted, rotated and scaled" if settings["augment"] else "", end="")
-    say(f", on {distributed.get_world_size()} processes" if distributed.get_world_size() > 1 else "")
+    said = ["run: {model}, {optimizer} with lr {lr:g}, batches of {batch_size}, seed {seed}".format(**settings)]
+    said += ["training images shifted, rotated and scaled"] if settings["augment"] else []
+    said += [f"on {distributed.get_world_size()} processes"] if distributed.get_world_size() > 1 else []
+    say(", ".join(said))
     manual_seed(settings["seed"])
     model = MODELS[settings["model"]]()
     trainer = make_trainer(model, dataset, settings)
@@ -339,13 +341,16 @@ def show_result(model: Module, dataset: data.Dataset, console: Console) -> None:
     console.print(confusion_table(dataset.test_labels, guesses, dataset.classes))
     count = len(guesses)
     plainly(console)(f"test accuracy {1 - wrong / count:.2%}: {wrong:,} of {count:,} wrong\n")
-    if wrong:
-        console.print("the worst mistakes (true → guessed):\n", highlight=False)
-        console.print(
-            worst_mistakes(
-                dataset.test_images, dataset.test_labels, probabilities, dataset.classes, width=console.width
-            )
-        )
+    filters = first_filters(model)
+    width = console.width - (0 if filters is None else FILTERS_WIDTH + 2)
+    mistakes = worst_mistakes(dataset.test_images, dataset.test_labels, probabilities, dataset.classes, width=width)
+    both = Table.grid(padding=(0, 2, 0, 0))
+    both.add_column(width=width)
+    if filters is None:
+        both.add_row(mistakes)
+    else:
+        both.add_row(mistakes, filters)
+    console.print(both, highlight=False)
 
 
 def show_predictions(
