@@ -348,12 +348,12 @@ def test_the_curve_falls_evenly_when_the_loss_falls_by_a_constant_factor():
 
 
 def test_a_column_is_the_mean_of_its_steps_and_the_rest_is_still_to_come():
-    curve = LossCurve(steps=400)
-    curve.losses += 100 * [3.0, 1.0]  # half of the steps; two for each of the columns, which are 200 or fewer
+    curve = LossCurve(steps=300)
+    curve.losses += 50 * [3.0, 1.0, 2.0]  # half of the steps: two for one column, one for the next
     found = heights(curve, 210)
     assert found == 100 * [1] + 100 * [0]
     lines = list(curve.lines(80))
-    assert max(map(len, lines)) <= 80 and lines[-1].strip() == "loss, 200 of 400 steps"
+    assert max(map(len, lines)) <= 80 and lines[-1].strip() == "loss, 150 of 300 steps"
 
 
 def test_a_curve_with_infinities_or_nothing():
