@@ -29,7 +29,7 @@ from tinygrad_cnn.lessons.engine import Node, backward
 # %% [markdown]
 # ## A backward pass is a computation
 #
-# Take y = x³ at x = 2, as two products: a = x · x and y = a · x. Going back
+# Take y = x³ at x = 4, as two products: a = x · x and y = a · x. Going back
 # by hand, with g for the cotangent of each:
 #
 #     forward              backward
@@ -39,7 +39,7 @@ from tinygrad_cnn.lessons.engine import Node, backward
 #                          g of x = 1·a + (g of a)·x + (g of a)·x
 #
 # The right side is products and sums of x, a and 1: a computation like the
-# left one. With numbers: 4 + 4 + 4 = 12 = 3x². Nothing keeps us from
+# left one. With numbers: 16 + 16 + 16 = 48 = 3x². Nothing keeps us from
 # differentiating it, except that your engine did not write it down. Its
 # rules take the numbers out of the nodes, `g * b.value`, and what they
 # compute is a number, with no record of where it came from.
@@ -48,8 +48,8 @@ from tinygrad_cnn.lessons.engine import Node, backward
 #
 # So write the rules with nodes: not g times the number b.value, but the
 # product of two nodes. Nothing else changes; the `backward` of lesson 1 is
-# used as it is. (`+` and `*` are given a meaning for nodes, as backward
-# adds with `+`.)
+# used as it is. (`+` is given a meaning for nodes, as `backward` adds with
+# it.)
 
 # %%
 steps = []  # what was computed, as text
@@ -74,7 +74,7 @@ def written(node, sign):
 
 
 Node.__add__ = add
-x, one = Node(2.0), Node(1.0)
+x, one = Node(4.0), Node(1.0)
 name = {x: "x", one: "1"}
 y = mul(mul(x, x), x)
 print("forward:")
@@ -90,7 +90,7 @@ print("\n".join(steps[2:]))
 
 # %% question
 ask(
-    "y = x³ at x = 2. The first derivative is 3x² = 12. What will "
+    "y = x³ at x = 4. The first derivative is 3x² = 48. What will "
     "backward find for the derivative of that?"
 )
 
@@ -102,7 +102,7 @@ print(f"its backward pass: {len(steps) - begun} steps more, at last")
 print("\n".join(steps[-3:]))
 
 # %% [markdown]
-# And once more: 6x = 12 has the derivative 6, and that has 0.
+# That is 6x. And once more: 6x has the derivative 6.
 
 # %%
 third = backward(second, one)[x]
