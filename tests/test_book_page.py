@@ -7,8 +7,11 @@ import pytest
 from test_page import CHROMIUM, DRIVER, RIGHT, Browser, wait_for
 
 from tinygrad_cnn import Tensor, data
+from tinygrad_cnn import functional as F
 from tinygrad_cnn.book.book import book
 from tinygrad_cnn.book.lenet import trained
+from tinygrad_cnn.microscope.reading.graph_view import GraphView
+from tinygrad_cnn.microscope.showing.page import page
 
 pytestmark = [
     pytest.mark.slow,
@@ -171,3 +174,21 @@ def test_without_javascript_it_is_prose_with_tables(browser):
     finally:
         browser.emulate("setScriptExecutionDisabled", value=False)
         browser.call("POST", "/refresh")
+
+
+def test_a_layer_of_ones_own_network_is_looked_at_element_by_element(browser, tmp_path):
+    digits = data.load("sample")
+    loss = F.cross_entropy(trained()(digits.test_images[:2]), digits.test_labels[:2])
+    browser.open(page(GraphView(loss)))
+    where = "return DATA.groups.findIndex((group) => group.loom && group.name.includes('Conv2d'))"
+    group = browser.run(where)
+    assert group == 0
+    browser.run("const id = DATA.groups[arguments[0]].nodes[0]; go('forward', id, true)", group)
+    browser.click("details.excerpt summary")
+    wait_for(lambda: browser.run("return document.querySelectorAll('.excerpt .cell').length") > 100)
+    said = browser.run("""
+        const { loom } = document.querySelector('.excerpt figure'), { panels } = loom.weave;
+        loom.cells[panels.findIndex((panel) => panel.name === 'input')].value.get(12)[0].focus();
+        return loom.read.innerText""")
+    assert "input[2, 2] = " in said and "dinput[2, 2] = " in said
+    assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []

@@ -14,8 +14,9 @@ function make(tag, attributes, ...children) {
   return element;
 }
 
-function svg(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+function svg(tag, attributes, ...children) {  // the parser knows the namespace
+  const { namespaceURI } = Object.assign(document.createElement("div"), { innerHTML: "<svg></svg>" }).firstChild;
+  const element = document.createElementNS(namespaceURI, tag);
   for (const [name, value] of Object.entries(attributes ?? {})) element.setAttribute(name, value);
   element.append(...children);
   return element;
@@ -611,6 +612,7 @@ class Loom {
 }
 
 if (typeof document !== "undefined") {
+  globalThis.weaveLoom = (figure) => { figure.loom = new Loom(figure); };  // for a page that makes figures later
   addEventListener("DOMContentLoaded", () => {
     for (const figure of document.querySelectorAll("figure.loom:not([class*=' '])")) figure.loom = new Loom(figure);
   });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from ... import ops
 from ...engine.graph import Leaf, Node
+from .. import loom
+from ..excerpt import excerpt
 from ..reading.axis_names import Origin
 from ..reading.carry import key_of
 from ..reading.closed_form import closed_form
@@ -21,12 +23,15 @@ from .step import steps_back
 
 PLACEHOLDER = "/*DATA*/null/*DATA*/"
 MOST_IMAGES = 12
+MOST_OF_LOOMS = 400_000  # bytes
 
 
 def page(view: GraphView) -> str:
     """The page as HTML; it needs no network."""
     template = (files(__package__) / "page.html").read_text("utf-8")
     data = json.dumps(page_data(view), ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
+    style, _, script = template.partition("/*LOOM*/")
+    template = style + loom.style() + script.replace("/*LOOM*/", loom.script())
     return template.replace(PLACEHOLDER, data)
 
 
@@ -50,8 +55,9 @@ def page_data(view: GraphView) -> dict[str, Any]:
             "line": layer.line,
             "nodes": [place[node] for node in layer.nodes],
             "formulas": closed_form(view, layer).lines(),
+            "loom": woven,
         }
-        for layer in view.layers
+        for layer, woven in zip(view.layers, _looms(view, gradients), strict=True)
     ]
     last = {layer.nodes[-1] for layer in view.layers}  # what is within a layer has no pictures
     nodes = []
@@ -76,6 +82,16 @@ def page_data(view: GraphView) -> dict[str, Any]:
         )
     title = f"loss {value.item():.4g}" if value.size == 1 else f"a value of shape {value.shape}"
     return {"title": f"{len(view.nodes)} operations, {title}{_guesses(view)}", "groups": groups, "nodes": nodes}
+
+
+def _looms(view: GraphView, gradients: Mapping[Origin, np.ndarray]) -> Iterator[dict[str, Any] | None]:
+    """An excerpt of each layer, element by element, as long as they do not make the page too large."""
+    left = MOST_OF_LOOMS
+    for layer in view.layers:
+        found = excerpt(view, layer, gradients.get(layer.nodes[-1])) if left > 0 else None
+        woven = None if found is None else loom.woven(found)
+        left -= 0 if woven is None else len(json.dumps(woven))
+        yield woven
 
 
 def _guesses(view: GraphView) -> str:
