@@ -190,5 +190,5 @@ def test_a_layer_of_ones_own_network_is_looked_at_element_by_element(browser, tm
         const { loom } = document.querySelector('.excerpt figure'), { panels } = loom.weave;
         loom.cells[panels.findIndex((panel) => panel.name === 'input')].value.get(12)[0].focus();
         return loom.read.innerText""")
-    assert "input[2, 2] = " in said and "dinput[2, 2] = " in said
+    assert "input[1, 5] = " in said and "dinput[1, 5] = " in said
     assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
