@@ -130,7 +130,7 @@ further right sees it further left. Each copy receives a gradient of its own, an
 the sum of the gradients of its uses**. Press *Play*, and watch the backward half. Each column of dcolumns is put
 back where its window was, and where windows overlap the numbers grow; the small figures count what has arrived.
 
-## dW is not recited
+## Why dW is a product
 
 Now point at a number of dfilters. Two things light: a row of dproduct, and a row of the columns. The reason is in
 the forward pass. `W[f, c, p, q]` stands in one product for every window, each time beside the number that this
@@ -146,9 +146,9 @@ is the sum of dY over all windows, since the bias was added at every one of them
 
 ## What changes, and what does not
 
-With a stride of 2 fewer windows remain, and with a dilation of 2 they are spread out; some pixels are then seen by
-no window, and their gradient is 0. With padding the border is zeros that nobody asks a gradient for. With groups
-the filters see only some of the channels. In each case the windows are another list of copies. The product, and the
+With a stride of 2 fewer windows remain. With a dilation of 2 they are spread out, and some pixels are seen by no
+window: their gradient is 0. With padding the border is zeros that nobody asks a gradient for. With groups the
+filters see only some of the channels. In each case the windows are another list of copies. The product, and the
 rule for going back, stay the same.
 
 Switch to **the engine's order**: the library takes windows over the width, and over the height, one after the

@@ -99,9 +99,8 @@ The coloured image is the gradient of what you choose with respect to each pixel
 where it would lower it. Choose *the loss*, and it tells how to change the drawing so that the network is more sure
 of the digit you name. Under each layer is the gradient that reached it.
 
-Look for the maxima: dconv2 is sparse, since pooling sends the gradient of a window to one pixel in four. Under each
-ReLU it is zero wherever the activation is. And the first layer's gradient is blurred to the pixels by 5×5 windows
-that overlap: col2im, from the chapter on windows.
+Look for the maxima: dconv2 is sparse, since pooling sends the gradient of a window to one pixel in four. And the
+first layer's gradient is blurred to the pixels by 5×5 windows that overlap: col2im, from the chapter on windows.
 """),
         touchable(
             [small()],

@@ -41,20 +41,20 @@ pass. So a backward pass is a computation like any other. If the rules are writt
 recorded, and what was recorded can be walked back again.
 """),
         question(
-            "With y = x³ at x = 2, what is the second derivative?",
-            curvature(2.0),
-            "The first is 3x² = 12, the second 6x.",
+            "With y = x³ at x = 3, what is the second derivative?",
+            curvature(3.0),
+            "The first is 3x² = 27, the second 6x = 18.",
         ),
         touchable(
-            [cube(2.0, "forward"), cube(2.0, "slope")],
+            [cube(3.0, "forward"), cube(3.0, "slope")],
             "x to the third, and the graph of its derivative",
             [("which", "the graph of", [("forward", "y = x·x·x"), ("slope", "its slope, as recorded")])],
             point={"panel": "x", "element": 0},
         ),
         prose("""
-The first graph is the forward pass. Its gradient says dx = 12.
+The first graph is the forward pass. Its gradient says dx = 27.
 
-Now choose *its slope, as recorded*. The result is this 12, and the panels before it are what the rules of the two
+Now choose *its slope, as recorded*. The result is this 27, and the panels before it are what the rules of the two
 products computed to get there: the backward pass, drawn as a forward one. Nothing in this graph is new. There are
 products and sums, made by rules that use products and sums. Its own gradient, at x, is the second derivative.
 

@@ -72,7 +72,7 @@ zero: these let no gradient through.
         prose(f"""
 With lr = 0.05 the loss falls to about {ends[0]:.1f}. Now choose steps ten times as long. A few of them throw the
 biases so far that a ReLU gives nothing but zeros, for every image. From then on no gradient comes past it. The
-layers before it stay as they are for ever, and the loss stays near {ends[1]:.1f}, which is blind guessing. The loss
-alone says that nothing is learned; the zeros say why.
+layers before it stay as they are for ever, and the loss stays near {ends[1]:.1f}, no better than blind guessing.
+The loss alone says that nothing is learned; the zeros say why.
 """),
     ]
