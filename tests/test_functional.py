@@ -740,6 +740,20 @@ MORE = {
     ],
     "view_as": [(lambda x: F.view_as(x, np.ones((6, 4))), [X], lambda x: x.reshape(6, 4))],
 }  # fmt: skip
+SAMPLED = 1.1 * np.tanh(apart(*IMAGES.shape[:1], 2, 3, 2))
+
+
+def sampled(x, grid):
+    """Each place by itself."""
+    (n, _, height, width), out = x.shape, np.zeros((len(x), x.shape[1], *grid.shape[1:3]))
+    for i in np.ndindex(n, *grid.shape[1:3]):
+        at_x, at_y = ((grid[i] + 1) * (width, height) - 1) / 2
+        for row, column in np.ndindex(height, width):
+            share = max(0, 1 - abs(at_x - column)) * max(0, 1 - abs(at_y - row))
+            out[i[0], :, i[1], i[2]] += share * x[i[0], :, row, column]
+    return out
+
+
 SIGNS, PLACES = np.array([1, -1]), np.array([[2, 0, 1, 1]])
 FAR = apart(2, 4, offset=0.35)
 DISTANCES = {
@@ -763,6 +777,23 @@ DISTANCES = {
     "diag": [
         (lambda x: F.diag(x, -1), [normal((3, 4))], lambda x: np.diag(x, -1)),
         (lambda x: F.diag(x, 2), [normal(3)], lambda x: np.diag(x, 2)),
+    ],
+    "affine_grid": [
+        (
+            lambda t: F.affine_grid(t, (2, 1, 2, 3), align_corners=True), [normal((2, 2, 3))],
+            lambda t: np.einsum("nij,hwj->nhwi", t, [[[x, y, 1] for x in (-1, 0, 1)] for y in (-1, 1)]),
+        ),
+    ],
+    "grid_sample": [
+        (lambda x: F.grid_sample(x, SAMPLED.astype(x.dtype)), [IMAGES], lambda x: sampled(x, SAMPLED)),
+        (lambda g: F.grid_sample(IMAGES.astype(g.dtype), g), [SAMPLED], lambda g: sampled(IMAGES, g)),
+    ],
+    "scaled_dot_product_attention": [
+        (
+            partial(F.scaled_dot_product_attention, is_causal=True),
+            [X, normal((2, 3, 4)), normal((2, 3, 2))],
+            lambda q, k, v: softmax(q @ k.transpose(0, 2, 1) / 2 + np.triu(np.full((3, 3), -1e9), 1), -1) @ v,
+        ),
     ],
     "hinge_embedding_loss": [
         (

@@ -578,3 +578,20 @@ def test_changes_in_place_are_pytorchs(change):
         except RuntimeError as error:
             found.append(type(error))
     assert found[0] == found[1]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("wrap", ["weight_norm", "spectral_norm"])
+@pytest.mark.parametrize("kind", ["Conv2d(2, 4, 3)", "ConvTranspose2d(2, 3, 3)"])
+def test_weights_that_are_computed_are_pytorchs(wrap, kind):
+    theirs = getattr(torch.nn.utils, wrap)(eval(f"torch.nn.{kind}")).double()
+    ours = getattr(nn.utils, wrap)(eval(f"nn.{kind}")).double()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict({name: value.detach().numpy() for name, value in theirs.state_dict().items()})
+    for _ in range(2):
+        for model, tensor in ((ours, Tensor), (theirs, torch.tensor)):
+            (model(tensor(fixed((2, 2, 5, 5)))) ** 2).sum().backward()
+    assert_same_state(ours, theirs)
+    assert_same_gradients(ours, theirs)
+    x = fixed((2, 2, 5, 5), 3)
+    np.testing.assert_allclose(ours.eval()(Tensor(x)), theirs.eval()(torch.tensor(x)).detach(), rtol=1e-9)

@@ -14,7 +14,10 @@ from ..engine.graph import Array, Node, Value
 from ..engine.random import generator as default_generator
 from ..settings import flag, instance, number
 from ._arguments import as_array, factors
+from .activations import softmax
+from .arithmetic import add
 from .products import matmul
+from .shapes import transpose
 
 
 @composition(axes="... in, out in, out -> ... out")
@@ -130,3 +133,32 @@ def _draw(generator: np.random.Generator | None, shape: tuple[int, ...], p: floa
     if p < 1:
         kept /= 1 - p
     return kept
+
+
+@composition()
+def scaled_dot_product_attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    attn_mask: Array | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Array:
+    """softmax(query @ keyᵀ · scale + mask) @ value: (..., L, E), (..., S, E), (..., S, D) -> (..., L, D).
+
+    The scale is 1/√E; a mask of booleans is true where a query may look, and `is_causal` hides what comes later
+    (Vaswani et al., 2017).
+
+    >>> scaled_dot_product_attention(np.zeros((1, 2)), np.ones((2, 2)), np.array([[1.0], [3.0]]))
+    array([[2.]])
+    """
+    query, key, value = (as_array(one) for one in (query, key, value))
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else number(scale, "scale", "scaled_dot_product_attention")
+    scores = ops.mul(matmul(query, transpose(key, -2, -1)), factor)
+    if flag(is_causal, "is_causal", "scaled_dot_product_attention"):
+        attn_mask = np.tri(*scores.shape[-2:], dtype=bool)
+    if attn_mask is not None:
+        mask = as_array(attn_mask)
+        scores = ops.where(mask, scores, -math.inf) if mask.dtype == bool else add(scores, mask)
+    return matmul(dropout(softmax(scores, -1), dropout_p), value)

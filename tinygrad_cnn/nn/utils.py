@@ -12,6 +12,8 @@ from ..engine.recording import no_grad
 from ..functional import cat, reshape
 from ..settings import number
 from ..tensor import Tensor
+from .reparametrised import spectral_norm as spectral_norm
+from .reparametrised import weight_norm as weight_norm
 
 
 def _gradients(parameters: Any) -> list[Tensor]:
