@@ -49,7 +49,7 @@ class FunctionModule(Module):
         if name == "divisor_override" and value is not None:
             return integer(value, name, owner, least=1)
         for kind, check in ((bool, flag), (int, integer), (float, number)):
-            if type(default) is kind and not (kind is int and isinstance(value, (tuple, list))):
+            if type(default) is kind:
                 return check(value, name, owner)
         return value
 
@@ -77,6 +77,9 @@ class _Pool(FunctionModule):
     kernel_size: Any
     stride: Any
     padding: Any
+
+    def _checked(self, name: str, value: Any) -> Any:
+        return value if name in ("kernel_size", "stride", "padding", "dilation") else super()._checked(name, value)
 
     def _check(self) -> None:
         if self.stride in (None, ()):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Annotated, Any, ClassVar, get_type_hints
+from typing import Annotated, Any, ClassVar, dataclass_transform, get_type_hints
 
 from ..settings import flag, instance, integer, integers, mapping, number, numbers, one_of, refusal
 from ..tensor import Tensor
@@ -27,6 +27,7 @@ Divisor = Annotated[float, partial(number, above=0)]
 
 
 @dataclass(eq=False)
+@dataclass_transform(eq_default=False, field_specifiers=(field,))
 class LRScheduler:
     """Sets the settings of an optimiser's groups as a function of the number of steps taken, `last_epoch`.
 
@@ -38,6 +39,9 @@ class LRScheduler:
 
     #: the names of what is saved, and how each is checked when it is loaded
     _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": partial(number, least=0)}
+
+    def __init_subclass__(cls) -> None:
+        dataclass(eq=False)(cls)  # so that the settings of a schedule are its fields
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self), include_extras=True).items():
@@ -103,7 +107,6 @@ def _rates(make: Any, *settings: Any, steps: int) -> list[float]:
     return [schedule.get_last_lr()[0], *((schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(steps))]
 
 
-@dataclass(eq=False)
 class StepLR(LRScheduler):
     """The learning rate times `gamma` after every `step_size` steps.
 
@@ -118,7 +121,6 @@ class StepLR(LRScheduler):
         return float(base * self.gamma ** (self.last_epoch // self.step_size))
 
 
-@dataclass(eq=False)
 class MultiStepLR(LRScheduler):
     """The learning rate times `gamma` whenever as many steps are done as one of the `milestones` says.
 
@@ -133,7 +135,6 @@ class MultiStepLR(LRScheduler):
         return base * self.gamma ** sum(milestone <= self.last_epoch for milestone in self.milestones)
 
 
-@dataclass(eq=False)
 class ExponentialLR(LRScheduler):
     """The learning rate times `gamma` after each step.
 
@@ -147,7 +148,6 @@ class ExponentialLR(LRScheduler):
         return float(base * self.gamma**self.last_epoch)
 
 
-@dataclass(eq=False)
 class ConstantLR(LRScheduler):
     """The learning rate times `factor` until `total_iters` steps are done.
 
@@ -162,7 +162,6 @@ class ConstantLR(LRScheduler):
         return base * self.factor if self.last_epoch < self.total_iters else base
 
 
-@dataclass(eq=False)
 class LinearLR(LRScheduler):
     """The learning rate times a factor that goes from `start_factor` to `end_factor` in `total_iters` equal steps.
 
@@ -181,7 +180,6 @@ class LinearLR(LRScheduler):
         )
 
 
-@dataclass(eq=False)
 class PolynomialLR(LRScheduler):
     """The learning rate times (1 - n / total_iters) ** power after n steps, and 0 from the last one on.
 
@@ -196,7 +194,6 @@ class PolynomialLR(LRScheduler):
         return float(base * (1 - min(self.last_epoch, self.total_iters) / self.total_iters) ** self.power)
 
 
-@dataclass(eq=False)
 class CosineAnnealingLR(LRScheduler):
     """Half a cosine down to `eta_min` in `T_max` steps, then up again (Loshchilov and Hutter, 2017, without restarts).
 
@@ -211,7 +208,6 @@ class CosineAnnealingLR(LRScheduler):
         return _cosine(base, self.eta_min, self.last_epoch / self.T_max)
 
 
-@dataclass(eq=False)
 class CosineAnnealingWarmRestarts(LRScheduler):
     """Half a cosine down to `eta_min` in `T_0` steps, then again, `T_mult` times as long (Loshchilov and Hutter, 2017).
 
@@ -235,7 +231,6 @@ def _cosine(start: float, end: float, part: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
 
 
-@dataclass(eq=False)
 class LambdaLR(LRScheduler):
     """The learning rate times lr_lambda(n) after n steps; `lr_lambda` is one function, or a list of one for each group.
 
@@ -254,7 +249,6 @@ class LambdaLR(LRScheduler):
         return base * number(self.lr_lambdas[group](self.last_epoch), "what lr_lambda returns", "LambdaLR")
 
 
-@dataclass(eq=False)
 class OneCycleLR(LRScheduler):
     """Up to `max_lr` and down to almost nothing in one run (Smith and Topin, 2018); one step per batch.
 
@@ -324,7 +318,6 @@ class OneCycleLR(LRScheduler):
         return start + (end - start) * step / steps if linear else _cosine(start, end, step / steps)
 
 
-@dataclass(eq=False)
 class SWALR(LRScheduler):
     """From the rates that it finds to `swa_lr` in `anneal_epochs` steps, by half a cosine or in a straight line.
 
@@ -346,7 +339,6 @@ class SWALR(LRScheduler):
         return t if self.anneal_strategy == "linear" else 1 - _cosine(1.0, 0.0, t)
 
 
-@dataclass(eq=False)
 class SequentialLR(LRScheduler):
     """One schedule after the other: each begins, at its own step 0, when as many steps are done as a milestone says.
 
@@ -379,7 +371,6 @@ class SequentialLR(LRScheduler):
         self.schedulers[bisect_right(self.milestones, self.last_epoch)]._apply()
 
 
-@dataclass(eq=False)
 class ReduceLROnPlateau(LRScheduler):
     """The learning rate times `factor` whenever a number has not improved for more than `patience` steps.
 
