@@ -20,7 +20,7 @@ from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
 from .engine.recording import is_recording
 from .engine.versions import note_change
-from .functional import in_place
+from .functional import arithmetic, in_place, products
 from .functional._arguments import new_array, one_dim, real_array
 from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
 from .functional.indexing import getitem
@@ -338,16 +338,16 @@ class Tensor(Value):
 
     # ---- operators
 
-    __add__ = __radd__ = F.add
-    __mul__ = __rmul__ = F.mul
-    __sub__, __rsub__ = F.sub, _reflected(F.sub)
-    __truediv__, __rtruediv__ = F.div, _reflected(F.div)
-    __pow__, __rpow__ = F.pow, _reflected(F.pow)
-    __matmul__, __rmatmul__ = F.matmul, _reflected(F.matmul)
-    __mod__, __rmod__ = F.remainder, _reflected(F.remainder)
+    __add__ = __radd__ = arithmetic.add
+    __mul__ = __rmul__ = arithmetic.mul
+    __sub__, __rsub__ = arithmetic.sub, _reflected(arithmetic.sub)
+    __truediv__, __rtruediv__ = arithmetic.div, _reflected(arithmetic.div)
+    __pow__, __rpow__ = arithmetic.pow, _reflected(arithmetic.pow)
+    __matmul__, __rmatmul__ = products.matmul, _reflected(products.matmul)
+    __mod__, __rmod__ = arithmetic.remainder, _reflected(arithmetic.remainder)
     __floordiv__, __rfloordiv__ = _floordiv, _reflected(_floordiv)
-    __neg__ = F.neg
-    __abs__ = F.abs
+    __neg__ = arithmetic.neg
+    __abs__ = arithmetic.abs
     __getitem__, __setitem__ = getitem, in_place.setitem
     __iadd__, __isub__ = in_place.iadd, in_place.isub
     __imul__, __itruediv__ = in_place.imul, in_place.itruediv
