@@ -394,6 +394,37 @@ def test_a_weight_that_changes_before_the_backward_pass_is_noticed(curve):
             out.sum().backward()
 
 
+def test_a_frozen_weight_or_a_statistic_that_changes_before_the_backward_pass_is_noticed():
+    weight, frozen = Tensor(fixed((3,)), requires_grad=True), Tensor(fixed((3,), 2))
+    compiled = compile(lambda x: x * weight * frozen)
+    for _ in range(3):
+        out = compiled(fixed((3,)))
+        frozen.data *= 2
+        with pytest.raises(RuntimeError, match="was changed"):
+            out.sum().backward()
+    layer = nn.BatchNorm1d(3)
+    compiled = compile(layer)
+    for _ in range(2):
+        outs = [compiled(fixed((4, 3)).astype(np.float32)) for _ in range(2)]  # statistics change, none is read
+        for out in outs:
+            out.sum().backward()
+
+
+def test_running_statistics_reach_arrays_that_were_loaded():
+    plain, layer = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    compiled = compile(layer)
+    for seed in range(6):
+        x = fixed((4, 3), seed).astype(np.float32)
+        plain(x), compiled(x)
+        if seed % 2:
+            doubled = {name: 2 * value.numpy() for name, value in plain.state_dict().items()}
+            for one in (plain, layer):
+                one.load_state_dict(doubled)
+        for name, value in plain.state_dict().items():
+            np.testing.assert_array_equal(layer.state_dict()[name], value, err_msg=name)
+    assert replayed(compiled)
+
+
 def test_results_are_the_callers_to_keep(curve):
     weight, function = curve
     compiled, kept = compile(function), []

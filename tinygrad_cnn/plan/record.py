@@ -40,22 +40,26 @@ class Record:
         self._program: Program | None = None
         self._pools = threading.local()  # each thread has its own, so that what it has given back waits for itself
         self._lock = threading.Lock()
-        self._externals = [
-            (slot, one.tensor, one.tensor.node, one.tensor._array)
-            for slot, one in recorder.sources.items()
-            if isinstance(one, External)
-        ]
+        externals = {slot: one.tensor for slot, one in recorder.sources.items() if isinstance(one, External)}
+        self._externals = [(slot, tensor, tensor.node, tensor._array) for slot, tensor in externals.items()]
+        self._changed = {slot for line in self.tape.lines if isinstance(line, Aside) for slot in line.changes}
+        used = {slot for line in self.tape.lines if isinstance(line, Step) for slot in line.args}
+        # what operations read beside the leaves: if it changes before the backward pass, that has to be noticed
+        self._constants = [tensor for slot, tensor in externals.items() if slot in used - set(self.tape.leaves)]
 
     def holds(self) -> bool:
         """Whether modules, and what is read from Tensors, are as they were but for the numbers."""
-        for slot, tensor, node, array in self._externals:
+        for i, (slot, tensor, node, array) in enumerate(self._externals):
             if tensor.node is not node:
                 return False
             now = tensor._array
             if now is not array:
                 if now.shape != array.shape or now.dtype != array.dtype:
                     return False
-                if slot not in self._copied:
+                if slot in self._changed:  # an effect is to reach the array itself
+                    self._externals[i] = slot, tensor, node, now
+                    self._program = None
+                elif slot not in self._copied:
                     self._copied.add(slot)
                     self._program = None
         return self.state.holds()
@@ -104,7 +108,9 @@ class Record:
         chosen = [leaves[position] for position in output.leaves]
         args = [leaf._array if type(leaf.node) is Leaf else ShapeDtype(leaf._array) for leaf in chosen]
         array.setflags(write=False)
-        parents, argnums = [*(leaf.node for leaf in chosen), None], [*range(len(chosen))]
+        args += [constant._array for constant in self._constants]
+        parents = [*(leaf.node for leaf in chosen), *(None for _ in self._constants), None]
+        argnums = [*range(len(chosen))]
         out = ShapeDtype(array)
         node = Node(compiled, [*args, run], parents, argnums, {"output": i}, out, True, current(), versions.now())
         return Tensor.wrap(array, node)

@@ -28,6 +28,7 @@ class Run:
 
     def cotangents(self, output: int, argnums: Sequence[int], g: Any, leaves: Sequence[Any]) -> list[Any]:
         """Those of the leaves at these positions: by the plan if it has them and its arrays hold; else by a graph."""
+        leaves = leaves[: len(self.record.tape.outputs[output].leaves)]  # after them come constants
         key = output, tuple(argnums)
         position = self.program.position.get(key, 0)
         if position > self.done and not isinstance(g, Value) and not observers and here.watcher is None:
