@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -108,7 +109,6 @@ class Slopes:
         kinked: where the slopes to both sides differ, and do so by as much for a longer step: of a curve they do not.
         steady: where another step would hardly matter; everywhere, if it matters for many.
         step: its length.
-        error: the uncertainty where it is steady, relative to the slopes there.
     """
 
     here: Array
@@ -120,7 +120,6 @@ class Slopes:
     kinked: Array
     steady: Array
     step: float
-    error: float
 
     @classmethod
     def of(cls, here: Array, before: Array, after: Array, longer: tuple[Array, Array], step: float) -> Slopes:
@@ -134,9 +133,13 @@ class Slopes:
         usable = finite & ~(kinked := finite & same & (np.abs(bend) > room))
         steady = usable & (uncertainty <= STEADY * (np.abs(value) + _mean(np.abs(value[finite]))))
         steady = steady if steady.sum() >= 0.75 * usable.sum() else usable
-        off, size = np.sum(uncertainty[steady]), np.sum(np.abs(value[steady]))
-        error = float(off / size) if size else (np.inf if off else 0.0)
-        return cls(here, before, after, room, value, uncertainty, kinked, steady, step, error)
+        return cls(here, before, after, room, value, uncertainty, kinked, steady, step)
+
+    @cached_property
+    def error(self) -> float:
+        """The uncertainty where it is steady, relative to the slopes there."""
+        off, size = np.sum(self.uncertainty[self.steady]), np.sum(np.abs(self.value[self.steady]))
+        return float(off / size) if size else (np.inf if off else 0.0)
 
 
 def _mean(numbers: Array) -> float:
@@ -158,7 +161,7 @@ def steps_by_error(along: Callable[[float], Array], steps: Sequence[float] = ALL
     here = along(0.0)
     ends = [((here - along(-step)) / step, (along(step) - here) / step) for step in steps]
     slopes = [Slopes.of(here, *ends[i], ends[i + 1], step) for i, step in enumerate(steps[:-1])]
-    return sorted(slopes, key=lambda one: one.error)
+    return sorted(slopes, key=lambda one: one.error) if len(slopes) > 1 else slopes
 
 
 def elementwise_slopes(function: Callable[[Array], Any], x: Array, steps: Array, places: Array) -> list[Any]:
