@@ -196,6 +196,7 @@ class Tensor(Value):
     def requires_grad(self, required: bool) -> None:
         if isinstance(self.node, Node):
             raise RuntimeError("only of a leaf can requires_grad be set: use .detach() for a copy without history")
+        touched("requires_grad is set")
         if not flag(required, "requires_grad", "Tensor"):
             self._frozen, self.node = self._leaf, None
         elif self.dtype.kind != "f":

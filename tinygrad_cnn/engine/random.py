@@ -25,6 +25,7 @@ def manual_seed(seed: int) -> np.random.Generator:
     True
     """
     global _generator
+    touched("the generator is seeded")
     _generator = np.random.default_rng(integer(seed, "seed", "manual_seed", least=0))
     return _generator
 
@@ -42,5 +43,6 @@ def get_rng_state() -> dict[str, Any]:
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Continue from a state that `get_rng_state` returned."""
+    touched("the generator is set to a state")
     mapping(state, "state", "set_rng_state", ["bit_generator", "state", "has_uint32", "uinteger"])
     _generator.bit_generator.state = state

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.aside import aside
+from ..engine.aside import aside, touched
 from ..engine.graph import Array, Value
 from ._arguments import as_array
 
 
-def _found(name: str, find: Callable[..., Any], text: str) -> Callable[..., Any]:
+def _found(name: str, find: Callable[..., Any], text: str, size_varies: bool = False) -> Callable[..., Any]:
     def function(input: Array, *others: Any, **settings: Any) -> Any:
         input = as_array(input)
+        if size_varies:
+            touched(f"how many elements {name} gives depends on numbers")
         result = aside(partial(find, **settings), input, *others)
         if isinstance(result, tuple):
             return tuple(_like(input, one) for one in result)
@@ -53,11 +55,16 @@ isinf = _found("isinf", np.isinf, "Which elements are infinite")
 logical_and = _found("logical_and", np.logical_and, "Where both are true, or other than 0")
 logical_or = _found("logical_or", np.logical_or, "Where one of both is true, or other than 0")
 logical_not = _found("logical_not", np.logical_not, "Where it is false, or 0")
-nonzero = _found("nonzero", _nonzero, "The places other than 0: (Z, ndim), or one vector for each axis with as_tuple")
+nonzero = _found(
+    "nonzero", _nonzero, "The places other than 0: (Z, ndim), or one vector for each axis with as_tuple", True
+)
 count_nonzero = _found("count_nonzero", lambda x, dim=None: np.count_nonzero(x, dim), "How many are other than 0")
-unique = _found("unique", _unique, "The different numbers, in order; if asked for, with inverse indices and counts")
+unique = _found(
+    "unique", _unique, "The different numbers, in order; if asked for, with inverse indices and counts", True
+)
 bincount = _found(
     "bincount",
     lambda x, weights=None, minlength=0: np.bincount(x, weights, minlength),
     "How often each integer from 0 on occurs",
+    True,
 )

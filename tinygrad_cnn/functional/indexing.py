@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import reprlib
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from .. import ops
-from ..engine.aside import aside
+from ..engine.aside import aside, touched
 from ..engine.calls import composition
 from ..engine.graph import Array, Value
 from ..settings import integer, refusal
@@ -29,6 +30,8 @@ def getitem(input: Array, key: Any) -> Array:
     """
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
     arrays = [part for part in parts if _is_array(part)]
+    if any(part.dtype == bool for part in arrays):
+        touched("how many elements a mask picks depends on numbers")
     if arrays and any(type(part) is int for part in parts):
         whole = [
             [slice(None)] * (part.ndim if part.dtype == bool else 1) if _is_array(part) else [part] for part in parts
@@ -55,6 +58,9 @@ def _part(part: Any) -> Any:
     """A part of a key: an array, an integer, or what NumPy knows besides."""
     if isinstance(part, (list, range)):
         return np.array(part, dtype=None if len(part) else np.intp)
+    if isinstance(part, slice):
+        ends = (part.start, part.stop, part.step)
+        return slice(*(operator.index(one) if isinstance(one, SupportsIndex) else one for one in ends))
     if isinstance(part, np.integer) or (_is_array(part) and part.ndim == 0 and part.dtype.kind in "iu"):
         return int(part)
     if isinstance(part, Value) and part.node is None:  # copied, as it may be changed before the backward pass

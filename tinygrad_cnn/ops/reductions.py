@@ -86,7 +86,7 @@ def _winners_calls(
         np.copyto(out, winners.function(x, largest, axis=axis, ties=ties))
 
     def if_undefined() -> None:
-        if np.isnan(np.minimum.reduce(largest, axis=None)):
+        if largest.size and np.isnan(np.minimum.reduce(largest, axis=None)):
             in_any_case()
 
     if ties != "first" or not _has_few(x, axis):

@@ -1,0 +1,59 @@
+"""What a plan cannot repeat: such a function runs in the plain way, with one warning, and is right each time."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn import Tensor, compile, manual_seed, nn
+from tinygrad_cnn import functional as F
+
+
+def numbers(call):
+    return np.random.default_rng(call).integers(-3, 4, (4, 3)).astype(np.float32)
+
+
+def as_plain(function, weight):
+    """The compiled function beside the plain one, on other numbers each time; returns the warnings."""
+    compiled = compile(function)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for call in range(6):
+            found = []
+            for one in (function, compiled):
+                manual_seed(call)
+                weight.grad = None
+                out = one(Tensor(numbers(call)))
+                out.sum().backward()
+                found.append((out.numpy(), weight.grad.numpy()))
+            for plain, other in zip(*found, strict=True):
+                np.testing.assert_array_equal(plain, other)
+    return [str(one.message) for one in caught]
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (lambda h: h[h > 0] * 2, "how many elements a mask picks"),
+        (lambda h: h * len(h[h > 0]), "how many elements a mask picks"),
+        (lambda h: h * F.nonzero(h).shape[0], "how many elements nonzero gives"),
+        (lambda h: h * F.unique(h).shape[0], "how many elements unique gives"),
+        (lambda h: h * F.bincount((h[:, 0] > 0) * 1).shape[0], "how many elements bincount gives"),
+        (lambda h: h[: (h[:, 0] > 0).sum() + 1], "a number is read"),
+        (lambda h: h + h.detach().requires_grad_() * 2, "requires_grad is set"),
+        (lambda h: (manual_seed(3), F.dropout(h))[1], "the generator is seeded"),
+    ],
+)
+def test_it_runs_in_the_plain_way(body, why):
+    weight = nn.Parameter(np.ones(3, np.float32))
+    found = as_plain(lambda x: body(x * weight), weight)
+    assert len(found) == 1 and why in found[0]
+
+
+def test_an_empty_batch():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
+    loss_of = compile(lambda x, y: F.cross_entropy(model(x), y, reduction="sum"))
+    for _ in range(3):
+        loss = loss_of(np.zeros((0, 1, 6, 6), np.float32), np.zeros(0, int))
+        loss.backward()
+        assert loss.item() == 0 and not model[0].weight.grad.numpy().any()
