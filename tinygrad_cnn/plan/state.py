@@ -45,9 +45,9 @@ class State:
 def _containers(value: Any) -> Iterator[Callable[[], Any]]:
     if isinstance(value, dict):
         yield value.values
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, list):
         yield value.__iter__
-    else:
+    elif not isinstance(value, tuple):  # of a tuple, only what is in it can change
         return
     for part in value.values() if isinstance(value, dict) else value:
         yield from _containers(part)
