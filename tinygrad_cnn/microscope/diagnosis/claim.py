@@ -126,12 +126,15 @@ class Slopes:
         """The slopes for a step, beside those to both sides for a longer one."""
         value, other, bend = (before + after) / 2, (longer[0] + longer[1]) / 2, after - before
         finite = np.isfinite(before) & np.isfinite(after) & np.isfinite(other)
+        there: Any = ... if finite.all() else finite  # all of them, without a copy
         rounded, size = ROUNDED / step * np.abs(here), np.maximum(np.abs(before), np.abs(after))
-        room = 1e-5 * (size + _mean(size[finite])) + 10 * (rounded + _mean(rounded))
-        room, uncertainty = (np.where(finite, off, np.inf) for off in (room, np.abs(value - other) + rounded))
+        room = 1e-5 * (size + _mean(size[there])) + 10 * (rounded + _mean(rounded))
+        uncertainty = np.abs(value - other) + rounded
+        if there is finite:
+            room, uncertainty = (np.where(finite, off, np.inf) for off in (room, uncertainty))
         same = np.abs(bend - (longer[1] - longer[0])) <= 0.1 * np.abs(bend)
         usable = finite & ~(kinked := finite & same & (np.abs(bend) > room))
-        steady = usable & (uncertainty <= STEADY * (np.abs(value) + _mean(np.abs(value[finite]))))
+        steady = usable & (uncertainty <= STEADY * (np.abs(value) + _mean(np.abs(value[there]))))
         steady = steady if steady.sum() >= 0.75 * usable.sum() else usable
         return cls(here, before, after, room, value, uncertainty, kinked, steady, step)
 
