@@ -116,7 +116,7 @@ def test_the_numbers_in_the_tables_are_the_engines(written):
 
 def run_in_page(script, data):
     """The value of a function of the data, in JavaScript that has the page's own scripts."""
-    live, loom = PACKAGE / "book" / "page" / "live.js", PACKAGE / "microscope" / "loom.js"
+    live, loom = PACKAGE / "book" / "page" / "live.js", PACKAGE / "microscope" / "weave.js"
     code = (
         f"const live = require({json.dumps(str(live))}), loom = require({json.dumps(str(loom))});"
         f"const data = JSON.parse(require('fs').readFileSync(0));"

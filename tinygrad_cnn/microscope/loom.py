@@ -18,7 +18,8 @@ Form = tuple[tuple[int, ...], np.ndarray]
 
 def script() -> str:
     """The JavaScript that every page with looms holds once."""
-    return (files(__package__) / "loom.js").read_text("utf-8")
+    folder = files(__package__)
+    return "\n".join((folder / f"{name}.js").read_text("utf-8") for name in ("weave", "loom", "player", "matrices"))
 
 
 def style() -> str:
