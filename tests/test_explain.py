@@ -337,6 +337,8 @@ NUMPY = {name: getattr(np, name) for name in ("exp", "log", "sqrt", "tanh", "log
     "σ": lambda x: 1 / (1 + np.exp(-x)),
     "relu": lambda x: np.maximum(x, 0),
     "log_softmax": lambda x: F.log_softmax(x, 1),
+    "standardise": lambda x: (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5),
+    "deviation": lambda x: np.sqrt(x.var(0) + 1e-5),
 }
 
 
@@ -446,7 +448,7 @@ def test_the_textbook_comes_first_and_operations_on_demand():
         "\ncross_entropy\n     dX = ",
         "\nfc Linear\n     dX = dY · W\n",
         "\n     dW = dY · colsᵀ\n",
-        "(Convolutions in the textbook's order;",
+        "(Layers in the textbook's order;",
         "\nFrom the loss back\n",
         "\n  fc Linear      (N 6, out 5) ",
     )
@@ -592,3 +594,14 @@ def test_masks_and_places_that_are_computed_from_a_value_are_no_step_on_its_way_
 def test_a_leaf_of_which_only_a_mask_is_computed_has_no_gradient():
     x, y = leaf(3), leaf(3)
     assert explain(F.hinge_embedding_loss(x, y)).targets == [x.node]
+
+
+def test_batch_norm_is_written_as_in_the_textbook():
+    layer = nn.BatchNorm2d(3).double()
+    found = formulas(layer(Tensor(normal(4, 3, 2, 5), requires_grad=True)).sum())["BatchNorm2d"]
+    assert found[:3] == [
+        "dX = (G − (Σ_{N,axis 2,axis 3} G) / 40 − x̂ ⊙ ((Σ_{N,axis 2,axis 3} (G ⊙ x̂)) / 40)) / deviation(X)",
+        "dw = Σ_{N,axis 2,axis 3} (dY ⊙ x̂)",
+        "db = Σ_{N,axis 2,axis 3} dY",
+    ]
+    assert layer.num_batches_tracked.item() == 1  # reading it computes nothing anew

@@ -91,6 +91,11 @@ CASES = [
         for axis in ((), (1,), (0, 2))
         for keepdims in (True, False)
     ),
+    *(
+        case(op, normal((2, 3, 4)), axis=axis, eps=eps)
+        for op in (ops.standardise, ops.deviation)
+        for axis, eps in (((1,), 0.0), ((0, 2), 1e-2), ((0, 1, 2), 1e-5))
+    ),
     case(ops.broadcast_to, normal((3,)), shape=(2, 3)),
     case(ops.broadcast_to, normal((2, 1, 3)), shape=(4, 2, 5, 3)),
     case(ops.broadcast_to, normal(()), shape=(2, 2)),

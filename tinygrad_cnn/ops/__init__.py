@@ -14,13 +14,16 @@ from .elementwise import (
 )
 from .indexing import ARRAY, concatenate, index, pad, scatter
 from .linalg import matmul
-from .reductions import argmax, argsort, cumsum, log_softmax, max, sum_of_squares, winners
+from .reductions import (
+    argmax, argsort, cumsum, deviation, log_softmax, max, standardise, sum_of_squares, winners,
+)
 from .shapes import permute, reshape
 from .windows import col2im, correlate, correlations, im2col
 
 __all__ = [
     "ARRAY", "add", "all_reduce", "argmax", "argsort", "astype", "broadcast_to", "col2im", "compare", "concatenate",
-    "correlate", "correlations", "cos", "cumsum", "div", "erf", "exp", "expm1", "im2col", "index", "log", "log1p",
-    "log_softmax", "matmul", "max", "maximum", "minimum", "mul", "pad", "permute", "pow", "relu", "reshape", "rounded",
-    "scatter", "sigmoid", "sin", "sqrt", "sub", "sum", "sum_of_squares", "tanh", "unbroadcast", "where", "winners",
+    "correlate", "correlations", "cos", "cumsum", "deviation", "div", "erf", "exp", "expm1", "im2col", "index", "log",
+    "log1p", "log_softmax", "matmul", "max", "maximum", "minimum", "mul", "pad", "permute", "pow", "relu", "reshape",
+    "rounded", "scatter", "sigmoid", "sin", "sqrt", "standardise", "sub", "sum", "sum_of_squares", "tanh",
+    "unbroadcast", "where", "winners",
 ]

@@ -113,6 +113,7 @@ TABLE: dict[Primitive, Meaning] = {
     ops.sum: Meaning(carry.reduce, spelling.over("Σ"), _each_argument, ("inf - inf is NaN; " + LARGE, None)),
     ops.sum_of_squares: Meaning(carry.reduce, spelling.over("Σ", "²"), _each_argument, (LARGE, None)),
     ops.max: Meaning(carry.reduce, spelling.over("max"), _each_argument),
+    ops.standardise: Meaning(letter="x̂"),
     ops.permute: Meaning(
         lambda inputs, _, settings, args: [inputs[0][i] for i in settings["axes"]], spelling.permuted, _nothing
     ),

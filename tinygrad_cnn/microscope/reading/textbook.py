@@ -46,4 +46,32 @@ def conv2d(
     return ops.permute(y, axes=(3, 0, 1, 2))
 
 
-TEXTBOOK: dict[str, Callable[..., Array]] = {"conv2d": conv2d}
+def batch_norm(
+    input: Array,
+    running_mean: Any,
+    running_var: Any,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Array:
+    """x̂ · weight + bias, x̂ being the input without its mean and divided by its deviation; statistics stay as they are.
+
+    >>> import numpy as np
+    >>> batch_norm(np.array([[1.0], [3.0]]), None, None, training=True, eps=0.0)
+    array([[-1.],
+           [ 1.]])
+    """
+    per_channel = (1, -1, *[1] * (input.ndim - 2))
+    if training:
+        out = ops.standardise(input, axis=(0, *range(2, input.ndim)), eps=eps)
+    else:
+        mean, var = (ops.reshape(running, shape=per_channel) for running in (running_mean, running_var))
+        out = ops.div(ops.sub(input, mean), ops.sqrt(ops.add(var, eps)))
+    if weight is not None:
+        out = ops.mul(out, ops.reshape(weight, shape=per_channel))
+    return out if bias is None else ops.add(out, ops.reshape(bias, shape=per_channel))
+
+
+TEXTBOOK: dict[str, Callable[..., Array]] = {"conv2d": conv2d, "batch_norm": batch_norm}

@@ -74,7 +74,10 @@ class Explanation(Printed):
             yield Text(many if others else first.layer.title, "cyan")
             yield from (_indented(line, "", 5) for line in first.lines())
         if any(form.reordered for form in self.forms):
-            yield Text("(Convolutions in the textbook's order; the engine adds up the same sums in another.)", "dim")
+            yield Text(
+                "(Layers in the textbook's order; the engine computes the same in another, with fewer passes.)",
+                "dim",
+            )
         yield Text("\nFrom the loss back" if one else "\nEach parameter", "bold")
         table = Table.grid(padding=(0, 2))
         for row in self._layers() if one else self._parameters():
