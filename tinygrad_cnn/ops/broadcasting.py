@@ -25,7 +25,7 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     array([2., 2., 2.])
     """
     if x.size < LARGE:
-        return np.asarray(np.add.reduce(x, axis=axis, keepdims=keepdims))
+        return x.sum(axis=axis, keepdims=keepdims)
     total = sum_over(x, axis)
     return total if keepdims else total.squeeze(axis)
 
