@@ -69,12 +69,12 @@ class Compiled:
 
     def _checked(self, kept: Record, structure: Any, given: list[Any]) -> Any:
         """The function itself, and after it the plan, from where the function began."""
-        _, new, values = record(self._function, structure, given)
+        _, new, values = record(self._function, structure, given, keep=True)
         compare_tapes(kept.tape, new.tape)
         return kept.run(given, values)
 
     def _record(self, key: Any, structure: Any, given: list[Any]) -> Any:
-        result, new, values = record(self._function, structure, given)
+        result, new, values = record(self._function, structure, given, self._check)
         if new.why is not None:
             how, line = new.why
             if how == CHANGES:

@@ -167,7 +167,7 @@ class Record:
     def backward(self, key: Key, values: dict[int, Any], first: int, g: np.ndarray | None) -> tuple[Backward, Recorder]:
         """Record a backward pass, whose own values have the numbers from `first` on; g is by default 1 everywhere."""
         output, wanted = key
-        tape, recorder = self.tape, Recorder()
+        tape, recorder = self.tape, Recorder(keep=g is not None)
         slots = [tape.leaves[tape.outputs[output].leaves[i]] for i in wanted]
         nodes = {slot: Leaf() for slot in slots}
         for slot, node in nodes.items():
@@ -178,6 +178,7 @@ class Record:
             one = played.get(slot)
             recorder.add(one._array if isinstance(one, Tensor) else one)
         out = played[tape.outputs[output].slot]
+        del played, values  # what no rule reads is gone now
         seed = Tensor.wrap(np.ones(out.shape, out.dtype) if g is None else g.copy(), None)
         recorder.add(seed._array, Cotangent(output))
         with recorder.watching():
@@ -186,13 +187,16 @@ class Record:
         return Backward(recorder.lines, recorder.sources, recorder.specs, results, first), recorder
 
 
-def record(function: Any, structure: Any, given: Sequence[Any]) -> tuple[Any, Record, Sequence[Any]]:
-    """Call a function in the plain way, and write down what it does; returns what it returns, that, and all values.
+def record(
+    function: Any, structure: Any, given: Sequence[Any], keep: bool = False
+) -> tuple[Any, Record, Sequence[Any]]:
+    """Call a function in the plain way, and write down what it does.
 
-    If it can be replayed, its effects and draws are taken back: the plan is to be run from where the function began.
+    Returns what it returns, what was recorded, and the values of its lines, if they are to be kept. If it can be
+    replayed, its effects and draws are taken back, and it returns None: the plan is to be run from where it began.
     """
     random = get_rng_state()
-    recorder, tensors = Recorder(), []
+    recorder, tensors = Recorder(keep), []
     for position, one in enumerate(given):
         # views and copies, so that what is given twice, or is a parameter besides, has an identity of its own
         array = one._array.view() if isinstance(one, Tensor) else real_array(one).copy("K")
@@ -208,6 +212,7 @@ def record(function: Any, structure: Any, given: Sequence[Any]) -> tuple[Any, Re
         recorder.broken = CHANGES, None
     new = Record(recorder, tensors, result)
     if new.why is None:
+        result = None  # with its graph
         new.record_likely_backward(recorder.values)
         set_rng_state(random)
         for slot, numbers in recorder.before.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,11 +28,13 @@ class Recorder:
     `broken` says why the lines do not tell all that was done, and on which line of source.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep: bool = False) -> None:
         self.lines: list[Line] = []
         self.sources: dict[int, Source] = {}
         self.specs: dict[int, Spec] = {}
-        self.values: list[Any] = []  # all of them are kept, so that no other object gets the identity of one
+        self.values: list[Any] = []  # None for what is computed, unless all are to be kept
+        self._keep = keep
+        self._references: list[Any] = []  # weak ones, so that no other array is taken for one that is gone
         self.state = State()
         self.before: dict[int, np.ndarray] = {}  # what effects have changed, as it was
         self.broken: tuple[str, SourceLine | None] | None = None
@@ -54,9 +58,16 @@ class Recorder:
         if isinstance(value, (np.ndarray, np.generic)):
             self._slots[id(value)] = slot
             self.specs[slot] = Spec.of(value)
+            if isinstance(value, np.ndarray) and source is None and not self._keep:
+                self.values[slot] = None
+                self._references.append(weakref.ref(value, partial(self._forget, id(value), slot)))
         if source is not None:
             self.sources[slot] = source
         return slot
+
+    def _forget(self, identity: int, slot: int, _: Any) -> None:
+        if self._slots.get(identity) == slot:
+            del self._slots[identity]
 
     def slot(self, given: Any) -> int:
         """The number of a value that was given to an operation; it is an external one or a constant if it is new."""
@@ -99,7 +110,7 @@ class Recorder:
     def aside(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
         """A check, a draw or an effect."""
         slots = tuple([self.slot(arg) for arg in args])
-        arrays = [self.values[slot] for slot in slots]
+        arrays = [getattr(arg, "_array", arg) for arg in args]
         copies = [array.copy() if isinstance(array, np.ndarray) else None for array in arrays]
         before, self._inside = versions.latest_change, True
         try:
@@ -118,6 +129,7 @@ class Recorder:
         if isinstance(result, np.ndarray):
             result = unchangeable(result)
             out = self.add(result)
+            self.values[out] = result  # a backward pass is recorded with it
         if not all(isinstance(self.sources.get(slot), External | Constant) for slot in changes):
             self.touched("an argument is changed")
         self.lines.append(Aside(function, slots, None if out is not None else result, out, changes))
