@@ -97,6 +97,25 @@ def test_the_keyboard_moves_changes_and_steps(browser):
     assert browser.text("#max-pooling .position").startswith("backward")
 
 
+def test_a_pixel_is_dragged_by_mouse(browser):
+    browser.run("document.querySelectorAll('#max-pooling .controls button')[0].click(); scrollTo(0, 0)")
+    where = browser.run("""
+        const loom = document.querySelector('#max-pooling figure.loom').loom, cell = loom.cells[0].value.get(1)[0];
+        cell.scrollIntoView({ block: 'center', behavior: 'instant' });
+        const box = cell.getBoundingClientRect();
+        return [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2)]""")
+
+    def move(x, y):
+        return {"type": "pointerMove", "duration": 50, "x": x, "y": y}
+
+    x, y = where
+    acts = [move(x, y), {"type": "pointerDown", "button": 0}, move(x, y + 60), {"type": "pointerUp", "button": 0}]
+    mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": acts}
+    browser.call("POST", "/actions", actions=[mouse])
+    assert browser.run(GRADIENTS, "max-pooling", "image")[:6] == [0, 0, 0, 0, 1, 0]  # from 8 down to 4
+    assert browser.run("return document.querySelector('#max-pooling figure.loom').loom.pinned.element") == 1
+
+
 def test_every_control_is_reached_and_pressed_by_keyboard(browser):
     for chapter in ("convolution", "windows", "five-orders", "broadcasting", "softmax", "museum", "chain"):
         controls = f"#{chapter} figure.loom .controls button"

@@ -157,15 +157,18 @@ class Loom {
     this.stage.addEventListener("focusin", (event) => {
       if (at(event)) { this.pinned = at(event); this.pointed = null; this.light(); }
     });
-    this.stage.addEventListener("click", (event) => { this.pinned = at(event) ?? null; this.light(); });
+    this.stage.addEventListener("click", (event) => {
+      if (!this.dragged) { this.pinned = at(event) ?? null; this.light(); }  // the end of a drag is no click
+    });
     this.stage.addEventListener("keydown", (event) => this.key(event, at(event)));
     this.stage.addEventListener("pointerdown", (event) => {
       const cell = at(event);
+      this.dragged = false;
       if (cell && event.pointerType === "mouse" && this.editable(cell)) this.drag = { cell, y: event.clientY };
     });
     addEventListener("pointermove", (event) => {
       const by = this.drag ? Math.trunc((this.drag.y - event.clientY) / 14) : 0;
-      if (by) { this.drag.y -= by * 14; this.pinned = this.drag.cell; this.edit(this.drag.cell, by); }
+      if (by) { this.drag.y -= by * 14; this.dragged = true; this.pinned = this.drag.cell; this.edit(this.drag.cell, by); }
     });
     addEventListener("pointerup", () => { this.drag = null; });
   }

@@ -23,7 +23,7 @@ from .step import steps_back
 
 PLACEHOLDER = "/*DATA*/null/*DATA*/"
 MOST_IMAGES = 12
-MOST_OF_LOOMS = 400_000  # bytes
+MOST_OF_LOOMS = 250_000  # bytes
 
 
 def page(view: GraphView) -> str:
