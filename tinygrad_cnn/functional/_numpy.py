@@ -9,55 +9,28 @@ import numpy as np
 
 from ..engine.graph import Value
 from ..engine.recording import is_recording
-from .arithmetic import (
-    abs,
-    add,
-    cos,
-    div,
-    exp,
-    expm1,
-    log,
-    log1p,
-    maximum,
-    minimum,
-    mul,
-    neg,
-    pow,
-    sin,
-    sqrt,
-    square,
-    sub,
-    tanh,
-)
+from . import arithmetic
 from .products import matmul
+
+SAME_NAME = [
+    *("abs", "add", "cos", "exp", "expm1", "log", "log1p"),
+    *("maximum", "minimum", "pow", "sin", "sqrt", "square", "tanh"),
+]
 
 # np.exp(tensor) and array * tensor are recorded by these
 UFUNCS: dict[np.ufunc, Any] = {
-    np.absolute: abs,
-    np.add: add,
-    np.cos: cos,
-    np.divide: div,
+    **{getattr(np, name): getattr(arithmetic, name) for name in SAME_NAME},
+    np.divide: arithmetic.div,
+    np.matmul: matmul,
+    np.multiply: arithmetic.mul,
+    np.negative: arithmetic.neg,
+    np.subtract: arithmetic.sub,
     np.equal: lambda a, b: b == a,
-    np.exp: exp,
-    np.expm1: expm1,
+    np.not_equal: lambda a, b: b != a,
     np.greater: lambda a, b: b < a,
     np.greater_equal: lambda a, b: b <= a,
     np.less: lambda a, b: b > a,
     np.less_equal: lambda a, b: b >= a,
-    np.log: log,
-    np.log1p: log1p,
-    np.matmul: matmul,
-    np.maximum: maximum,
-    np.minimum: minimum,
-    np.multiply: mul,
-    np.negative: neg,
-    np.not_equal: lambda a, b: b != a,
-    np.power: pow,
-    np.sin: sin,
-    np.sqrt: sqrt,
-    np.square: square,
-    np.subtract: sub,
-    np.tanh: tanh,
 }
 
 

@@ -259,12 +259,7 @@ def _relation(name: str, how: str) -> Callable[[Array, Array], Array]:
     return relation
 
 
-eq = _relation("eq", "==")
-ne = _relation("ne", "!=")
-lt = _relation("lt", "<")
-le = _relation("le", "<=")
-gt = _relation("gt", ">")
-ge = _relation("ge", ">=")
+eq, ne, lt, le, gt, ge = map(_relation, ("eq", "ne", "lt", "le", "gt", "ge"), ("==", "!=", "<", "<=", ">", ">="))
 
 
 def isnan(input: Array) -> Array:

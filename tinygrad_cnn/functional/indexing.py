@@ -90,18 +90,12 @@ def gather(input: Array, dim: int, index: Array) -> Array:
     """
     input = as_array(input)
     index = _indices(index, "index", "gather")
-    axis = one_dim(dim, input.ndim)
+    one_dim(dim, input.ndim)  # also checked where nothing is picked
     if input.ndim == 0 and index.shape in ((), (1,)):
         return ops.reshape(input, shape=index.shape)
     if 0 in index.shape:
         return ops.reshape(ops.index(input, key=(slice(0, 0),) * input.ndim), shape=index.shape)
-    fits = input.ndim == index.ndim and all(
-        n <= m for i, (n, m) in enumerate(zip(index.shape, input.shape, strict=True)) if i != axis
-    )
-    if not fits:
-        raise ValueError(f"gather expects an index no longer than {input.shape} but along dim {dim}: {index.shape}")
-    aside(_check_range, index, input.shape[axis], "gather")
-    return along(input, constant(index, input), axis)
+    return along(*_places(input, dim, index, "gather"))
 
 
 @composition()
