@@ -198,14 +198,14 @@ def in_long_runs(x: Any, beside: np.ndarray) -> Any:
 def _run_lengths(shape: tuple[int, ...], beside: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
     """The shape in which the operand is written out; None if that is not worthwhile."""
     lengths = [1] * (len(beside) - len(shape)) + list(shape)
-    run = 1
+    least, most, run = math.prod(shape), math.prod(beside) // 8, 1
     for axis in reversed(from_outermost(strides)):
-        if run >= RUN:
+        longer = [*lengths[:axis], beside[axis], *lengths[axis + 1 :]]
+        if run >= RUN or math.prod(longer) > most:
             break
-        lengths[axis] = beside[axis]
+        lengths = longer
         run *= beside[axis]
-    size = math.prod(lengths)
-    return tuple(lengths) if math.prod(shape) < size <= math.prod(beside) // 8 else None
+    return tuple(lengths) if math.prod(lengths) > least else None
 
 
 def buffers_made() -> int:

@@ -282,11 +282,8 @@ def relu(x: Array) -> Array:
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return np.maximum(x, zero_beside(x), out=output_buffer(x))
-
-
-def zero_beside(x: Array) -> Any:
-    return in_long_runs(np.zeros((), x.dtype), x) if isinstance(x, np.ndarray) else 0
+    out = output_buffer(x)
+    return np.maximum(x, 0 if out is None else _zeros_beside(x), out=out)
 
 
 relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
