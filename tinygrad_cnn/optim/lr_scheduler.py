@@ -40,8 +40,10 @@ class LRScheduler:
     #: the names of what is saved, and how each is checked when it is loaded
     _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": partial(number, least=0)}
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, factor: Callable[[Any, float], float] | None = None) -> None:
         dataclass(eq=False)(cls)  # so that the settings of a schedule are its fields
+        if factor is not None:
+            cls._factor = factor  # type: ignore[assignment, method-assign]
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self), include_extras=True).items():
@@ -85,6 +87,10 @@ class LRScheduler:
             group["lr"] = self._lr(base, i)
 
     def _lr(self, base: float, group: int) -> float:
+        return float(base * self._factor(self.last_epoch))
+
+    def _factor(self, n: float) -> float:
+        """By what the rate at the start is multiplied after n steps, in schedules where this is all."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,7 +113,7 @@ def _rates(make: Any, *settings: Any, steps: int) -> list[float]:
     return [schedule.get_last_lr()[0], *((schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(steps))]
 
 
-class StepLR(LRScheduler):
+class StepLR(LRScheduler, factor=lambda s, n: s.gamma ** (n // s.step_size)):
     """The learning rate times `gamma` after every `step_size` steps.
 
     >>> _rates(StepLR, 2, 0.5, steps=4)
@@ -117,11 +123,8 @@ class StepLR(LRScheduler):
     step_size: Steps
     gamma: Factor = 0.1
 
-    def _lr(self, base: float, group: int) -> float:
-        return float(base * self.gamma ** (self.last_epoch // self.step_size))
 
-
-class MultiStepLR(LRScheduler):
+class MultiStepLR(LRScheduler, factor=lambda s, n: s.gamma ** sum(one <= n for one in s.milestones)):
     """The learning rate times `gamma` whenever as many steps are done as one of the `milestones` says.
 
     >>> _rates(MultiStepLR, [1, 4], 0.5, steps=4)
@@ -131,11 +134,8 @@ class MultiStepLR(LRScheduler):
     milestones: Milestones
     gamma: Factor = 0.1
 
-    def _lr(self, base: float, group: int) -> float:
-        return base * self.gamma ** sum(milestone <= self.last_epoch for milestone in self.milestones)
 
-
-class ExponentialLR(LRScheduler):
+class ExponentialLR(LRScheduler, factor=lambda s, n: s.gamma**n):
     """The learning rate times `gamma` after each step.
 
     >>> _rates(ExponentialLR, 0.5, steps=3)
@@ -144,11 +144,8 @@ class ExponentialLR(LRScheduler):
 
     gamma: Factor
 
-    def _lr(self, base: float, group: int) -> float:
-        return float(base * self.gamma**self.last_epoch)
 
-
-class ConstantLR(LRScheduler):
+class ConstantLR(LRScheduler, factor=lambda s, n: s.factor if n < s.total_iters else 1.0):
     """The learning rate times `factor` until `total_iters` steps are done.
 
     >>> _rates(ConstantLR, 0.5, 2, steps=3)
@@ -157,9 +154,6 @@ class ConstantLR(LRScheduler):
 
     factor: Part = 1 / 3
     total_iters: Steps = 5
-
-    def _lr(self, base: float, group: int) -> float:
-        return base * self.factor if self.last_epoch < self.total_iters else base
 
 
 class LinearLR(LRScheduler):
@@ -173,14 +167,11 @@ class LinearLR(LRScheduler):
     end_factor: Part = 1.0
     total_iters: Steps = 5
 
-    def _lr(self, base: float, group: int) -> float:
-        return base * (
-            self.start_factor
-            + (self.end_factor - self.start_factor) * min(self.last_epoch, self.total_iters) / self.total_iters
-        )
+    def _factor(self, n: float) -> float:
+        return self.start_factor + (self.end_factor - self.start_factor) * min(n, self.total_iters) / self.total_iters
 
 
-class PolynomialLR(LRScheduler):
+class PolynomialLR(LRScheduler, factor=lambda s, n: (1 - min(n, s.total_iters) / s.total_iters) ** s.power):
     """The learning rate times (1 - n / total_iters) ** power after n steps, and 0 from the last one on.
 
     >>> _rates(PolynomialLR, 2, 2.0, steps=3)
@@ -189,9 +180,6 @@ class PolynomialLR(LRScheduler):
 
     total_iters: Steps = 5
     power: Factor = 1.0
-
-    def _lr(self, base: float, group: int) -> float:
-        return float(base * (1 - min(self.last_epoch, self.total_iters) / self.total_iters) ** self.power)
 
 
 class CosineAnnealingLR(LRScheduler):

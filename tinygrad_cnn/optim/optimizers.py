@@ -159,8 +159,7 @@ class Optimizer:
 
     def _warn_of_unreached(self) -> None:
         without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
-        everything = len(without) == len(self._unreached)
-        cuts = take_cuts()
+        everything, cuts = len(without) == len(self._unreached), take_cuts()
         self._unreached = {}
         if not without:
             return
@@ -168,11 +167,10 @@ class Optimizer:
             hint = ", that is for no parameter at all: was loss.backward() called before it?"
         else:
             hint = ": the loss does not depend on them by recorded operations, and they are not trained; "
-            hint += (
-                "the path may have been cut by " + ", or by ".join(dict.fromkeys(map(str, cuts)))
-                if cuts
-                else ("are they used in forward(), and is the path cut by no_grad(), .detach(), .data or .numpy()?")
-            )
+            if cuts:
+                hint += "the path may have been cut by " + ", or by ".join(dict.fromkeys(map(str, cuts)))
+            else:
+                hint += "are they used in forward(), and is the path cut by no_grad(), .detach(), .data or .numpy()?"
         warnings.warn(f"{self._name}.step() found no gradient for {', '.join(without)}{hint}", stacklevel=3)
 
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
@@ -259,16 +257,6 @@ def _kept(state: State, p: np.ndarray, *names: str, first: float = 0.0) -> list[
     return [state[name] for name in names]
 
 
-def _moments(p: np.ndarray, grad: np.ndarray, state: State, betas: Any) -> tuple[int, np.ndarray, np.ndarray]:
-    """The number of this step, and with its gradient the running mean of gradients and that of their squares."""
-    mean, square = _kept(state, p, "exp_avg", "exp_avg_sq")
-    mean += (1 - betas[0]) * (grad - mean)
-    square *= betas[1]
-    square += (1 - betas[1]) * grad * grad
-    state["step"] = state.get("step", 0) + 1
-    return state["step"], mean, square
-
-
 class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
     """Gradient descent: p ← p - lr · d, with d = grad + weight_decay · p.
 
@@ -292,9 +280,20 @@ class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nes
         p -= s.lr * direction
 
 
-class Adam(
-    Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, decoupled_weight_decay=False
-):
+class _Moments(Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """An optimiser that keeps a running mean of the gradients and one of their squares, as Adam does."""
+
+    def moments(self, p: np.ndarray, grad: np.ndarray, state: State, betas: Any) -> tuple[int, np.ndarray, np.ndarray]:
+        """The number of this step, and both means with its gradient."""
+        mean, square = _kept(state, p, "exp_avg", "exp_avg_sq")
+        mean += (1 - betas[0]) * (grad - mean)
+        square *= betas[1]
+        square += (1 - betas[1]) * grad * grad
+        state["step"] = state.get("step", 0) + 1
+        return state["step"], mean, square
+
+
+class Adam(_Moments, amsgrad=False, decoupled_weight_decay=False):
     """The gradient's running mean, divided by the root of its running mean square (Kingma and Ba, 2015).
 
     m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - lr · m̂ / (√v̂ + eps), where m̂ = m / (1 - β₁ᵗ) and
@@ -306,7 +305,7 @@ class Adam(
     """
 
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
-        step, mean, square = _moments(p, grad, state, s.betas)
+        step, mean, square = self.moments(p, grad, state, s.betas)
         if s.amsgrad:
             (largest,) = _kept(state, p, "max_exp_avg_sq")
             square = np.maximum(largest, square, out=largest)
@@ -324,15 +323,7 @@ class AdamW(Adam, weight_decay=1e-2, decoupled_weight_decay=True):
     """
 
 
-class NAdam(
-    Optimizer,
-    lr=2e-3,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    weight_decay=0.0,
-    momentum_decay=4e-3,
-    decoupled_weight_decay=False,
-):
+class NAdam(_Moments, lr=2e-3, momentum_decay=4e-3, decoupled_weight_decay=False):
     """Adam with Nesterov's momentum (Dozat, 2016): the step looks one gradient ahead.
 
     With μₜ = β₁ (1 - 0.96^(t · momentum_decay) / 2), m and v as Adam's and v̂ = v / (1 - β₂ᵗ),
@@ -343,14 +334,14 @@ class NAdam(
     """
 
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
-        step, mean, square = _moments(p, grad, state, s.betas)
+        step, mean, square = self.moments(p, grad, state, s.betas)
         now, ahead = (s.betas[0] * (1 - 0.5 * 0.96 ** (t * s.momentum_decay)) for t in (step, step + 1))
         product = state["mu_product"] = state.get("mu_product", 1.0) * now
         direction = (1 - now) / (1 - product) * grad + ahead / (1 - product * ahead) * mean
         p -= s.lr * direction / (np.sqrt(square / (1 - s.betas[1] ** step)) + s.eps)
 
 
-class RAdam(Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False):
+class RAdam(_Moments, decoupled_weight_decay=False):
     """Adam that trusts its running square only once it rests on enough gradients (Liu et al., 2020).
 
     With ρ∞ = 2 / (1 - β₂) - 1 and ρ = ρ∞ - 2t β₂ᵗ / (1 - β₂ᵗ): while ρ ≤ 5, p ← p - lr · m̂; from then on Adam's step
@@ -361,7 +352,7 @@ class RAdam(Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, 
     """
 
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
-        step, mean, square = _moments(p, grad, state, s.betas)
+        step, mean, square = self.moments(p, grad, state, s.betas)
         left = 1 - s.betas[1] ** step
         limit = 2 / (1 - s.betas[1]) - 1
         length = limit - 2 * step * s.betas[1] ** step / left
