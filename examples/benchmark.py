@@ -316,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.scaling:
         del options.frameworks[1:]
     if options.layers or options.networks:
-        options.frameworks = [name for name in options.frameworks if name in ("tinygrad_cnn", "torch")]
+        options.frameworks = [name for name in options.frameworks if name in (*OURS, "torch")]
     console = Console(width=None if sys.stdout.isatty() else 110)
     found = surroundings(options.frameworks)
     show_surroundings(found, console)

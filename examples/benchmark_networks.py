@@ -118,7 +118,7 @@ def measure(framework: str, seconds: float = 1.0, **case: Any) -> dict[str, Any]
     """In this process: the times of all steps and inferences, the memory, and numbers that frameworks must agree on.
 
     Args:
-        framework: "tinygrad_cnn" or "torch".
+        framework: "tinygrad_cnn", "compiled", which is that with `compile`, or "torch".
         seconds: how long steps are timed; inferences half as long.
         case: `layer` and `size`, a step being forward and backward; or `network` and `batch`, a step being forward,
             loss, backward and AdamW.
@@ -126,9 +126,11 @@ def measure(framework: str, seconds: float = 1.0, **case: Any) -> dict[str, Any]
     Returns:
         As `benchmark_step.measure`; `losses` of a layer are means of its output and of its gradients.
     """
-    torch = importlib.import_module(framework)
-    nn = importlib.import_module(f"{framework}.nn")
-    step, infer, results = layer_step(torch, nn, **case) if "layer" in case else network_step(torch, nn, **case)
+    torch = importlib.import_module("tinygrad_cnn" if framework == "compiled" else framework)
+    nn = importlib.import_module(f"{torch.__name__}.nn")
+    compiled = torch.compile if framework == "compiled" else lambda function: function
+    program = layer_step if "layer" in case else network_step
+    step, infer, results = program(torch, nn, compiled, **case)
     before = memory("VmRSS")
     for _ in range(WARM_UP):
         step()
@@ -144,7 +146,7 @@ def measure(framework: str, seconds: float = 1.0, **case: Any) -> dict[str, Any]
 Work = tuple[Callable[[], Any], Callable[[], Any], Callable[[], list[float]]]  # a step, an inference, what they gave
 
 
-def layer_step(torch: Any, nn: Any, layer: str, size: tuple[int, int, int]) -> Work:
+def layer_step(torch: Any, nn: Any, compiled: Any, layer: str, size: tuple[int, int, int]) -> Work:
     """Forward and backward of one layer, its images and cotangent lying in memory as they do inside a network."""
     n, channels, side = size
     random = np.random.default_rng(0)
@@ -152,22 +154,23 @@ def layer_step(torch: Any, nn: Any, layer: str, size: tuple[int, int, int]) -> W
     x = inside(torch, random.standard_normal((n, channels, side, side), np.float32))
     x.requires_grad_()
     g = inside(torch, random.standard_normal(tuple(module(x).shape), np.float32))
+    run = compiled(module)
 
     def step() -> None:
         x.grad = None
         for p in module.parameters():
             p.grad = None
-        module(x).backward(g)
+        run(x).backward(g)
 
     def results() -> list[float]:
         out = module(x)
         means = [(grad * grad).mean().item() for grad in (x.grad, *(p.grad for p in module.parameters()))]
         return [(out * out).mean().item(), *means]
 
-    return step, lambda: module(x), results
+    return step, lambda: run(x), results
 
 
-def network_step(torch: Any, nn: Any, network: str, batch: int) -> Work:
+def network_step(torch: Any, nn: Any, compiled: Any, network: str, batch: int) -> Work:
     """A training step with AdamW: the cross-entropy of ten classes, or how far an autoencoder's images are off."""
     functional, optim = (importlib.import_module(f"{torch.__name__}.{name}") for name in ("nn.functional", "optim"))
     random = np.random.default_rng(0)
@@ -177,16 +180,21 @@ def network_step(torch: Any, nn: Any, network: str, batch: int) -> Work:
     optimizer = optim.AdamW(model.parameters(), lr=1e-4)
     losses: list[float] = []
 
+    def loss_of(images: Any, labels: Any) -> Any:
+        scores = model(images)
+        return functional.cross_entropy(scores, labels) if scores.ndim == 2 else functional.mse_loss(scores, images)
+
+    loss_of, infer = compiled(loss_of), compiled(model)
+
     def step() -> None:
         optimizer.zero_grad()
-        scores = model(images)
-        loss = functional.cross_entropy(scores, labels) if scores.ndim == 2 else functional.mse_loss(scores, images)
+        loss = loss_of(images, labels)
         loss.backward()
         optimizer.step()
         if len(losses) < WARM_UP:
             losses.append(loss.item())
 
-    return step, lambda: model(images), lambda: losses
+    return step, lambda: infer(images), lambda: losses
 
 
 def with_weights(torch: Any, module: Any, random: np.random.Generator) -> Any:
