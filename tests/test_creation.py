@@ -1,5 +1,7 @@
 """What is at the top of the package under PyTorch's names: new Tensors, dtypes, the device, files."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from tinygrad_cnn import Tensor, functional
 from tinygrad_cnn.checkpoint import CheckpointError
 from tinygrad_cnn.nn import init
 from tinygrad_cnn.nn.utils import clip_grad_norm_
+from tinygrad_cnn.utils.torch_names import MODULES
 
 
 def test_what_pytorchs_imports_name_is_there():
@@ -264,3 +267,9 @@ def test_the_array_of_a_leaf_is_changed_as_old_scripts_do():
     w.data = kept
     w.data *= 2
     assert w.requires_grad and w.tolist() == kept.tolist() == [[2, 2], [2, 2]]
+
+
+def test_no_name_of_pytorchs_hides_a_module_of_the_package():
+    folder = Path(tinygrad_cnn.__file__).parent
+    hidden = [path for path in MODULES if (folder / f"{path.replace('.', '/')}.py").exists()]
+    assert hidden == []

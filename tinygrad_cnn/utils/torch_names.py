@@ -136,7 +136,6 @@ MODULES: dict[str, Any] = {
     "nn.modules.loss": SimpleNamespace(**{name: getattr(nn, name) for name in nn.__all__}, _Loss=nn.Module),
     "nn.modules.module": nn,
     "nn.modules.utils": _utils,
-    "nn.parallel": SimpleNamespace(DataParallel=nn.DataParallel),
     "nn.parameter": nn,
     "optim.optimizer": "optim",
     "utils.checkpoint": SimpleNamespace(checkpoint=_checkpoint),
