@@ -263,7 +263,7 @@ def test_a_module_that_changes_at_each_call_is_not_replayed():
 
     counts = Counts()
     compiled = compile(counts)
-    with pytest.warns(UserWarning, match="an attribute of a module changes"):
+    with pytest.warns(UserWarning, match="an attribute of Counts changes"):
         assert [compiled(np.ones(1)).item() for _ in range(5)] == [1, 2, 3, 4, 5]
 
 

@@ -77,7 +77,7 @@ class Compiled:
         result, new, values = record(self._function, structure, given, self._check)
         if new.why is not None:
             how, line = new.why
-            if how == CHANGES:
+            if how.endswith(CHANGES):
                 # the first call of a layer sets attributes, and only a function that always does cannot be replayed
                 self._changing[key] = self._changing.get(key, 0) + 1
                 if self._changing[key] < OFTEN:
@@ -123,8 +123,9 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
 
     A function that reads the numbers of what it computes (`.item()`, `.numpy()`, `np.asarray`, `if tensor > 0`), draws
     other random numbers than dropout does, or changes something in place runs in the plain way; a warning says so once,
-    with the line. What it prints, counts or reads from outside by itself (a global number, a random number of NumPy's)
-    is that of the first call: give it as an argument. `explain`, `show` and `check_graph` see one operation; give them
+    with the line. Variables that its code names are seen when they become other objects, and so are attributes and
+    what is in lists and dictionaries. What it prints, or reads in other ways (a random number of NumPy's, a file, an
+    array that you write into) is that of the first call: give it as an argument. `explain`, `show` and `check_graph` see one operation; give them
     the results of the function itself.
 
     Args:

@@ -12,7 +12,7 @@ from ..engine import versions
 from ..engine.calls import current
 from ..engine.graph import Leaf, Node, ShapeDtype, backpropagate, topological_order
 from ..engine.random import get_rng_state, set_rng_state
-from ..engine.recording import enable_grad
+from ..engine.recording import enable_grad, is_recording
 from ..functional._arguments import real_array
 from ..ops.replayed import compiled
 from ..tensor import Tensor
@@ -23,7 +23,7 @@ from .run import Run
 from .structure import put_together, take_apart
 from .tape import Argument, Aside, Backward, Cotangent, External, Output, Step, Tape
 
-CHANGES = "an attribute of a module changes during the call"
+CHANGES = "changes during the call"
 
 MOST_PASSES = 4  # backward passes that are planned for one function
 
@@ -204,12 +204,16 @@ def record(
         recorder.add(array, Argument(position))
     before = versions.latest_change
     args, settings = put_together(structure, iter(tensors))
+    recorder.state.reads(function)
+    mode = is_recording()
     with recorder.watching():
         result = function(*args, **settings)
+    if is_recording() is not mode:
+        recorder.broken = "it leaves set_grad_enabled other than it was", None
     for one, tensor in zip(given, tensors, strict=True):
         _hand_on_changes(one, tensor, before)
-    if not recorder.state.holds():
-        recorder.broken = CHANGES, None
+    if (what := recorder.state.changed()) is not None:
+        recorder.broken = f"{what} {CHANGES}", None
     new = Record(recorder, tensors, result)
     if new.why is None:
         result = None  # with its graph

@@ -1,0 +1,130 @@
+"""What a compiled function reads from outside of its arguments is seen when it changes."""
+
+import functools
+import warnings
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn import Tensor, compile, nn
+from tinygrad_cnn import functional as F
+
+X = np.ones((2, 3), np.float32)
+factor = 1.0
+
+
+class Net:
+    """No module, but called like one."""
+
+    scale = 1.0
+
+    def __init__(self):
+        self.weight, self.calls = nn.Parameter(np.ones(3, np.float32)), 0
+
+    def __call__(self, x):
+        return x * self.weight * self.scale
+
+    def loss(self, x):
+        return self(x) * 2
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        return x * self.scale.scale * factor
+
+
+def follows(function, change):
+    """Whether the compiled function gives what the plain one does, before and after a change; returns its plans."""
+    compiled = compile(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for call in range(6):
+            if call == 3:
+                change()
+            np.testing.assert_array_equal(compiled(Tensor(X)).numpy(), function(Tensor(X)).numpy())
+    return len(compiled.plans)
+
+
+def test_variables_of_a_closure_and_globals():
+    def use(value):
+        nonlocal inside
+        inside = value
+
+    inside = 1.0
+    assert follows(lambda x: x * inside, lambda: use(2.0)) == 2
+    assert follows(lambda x: x * inside, lambda: use(float("2.0"))) == 1  # the same number
+    assert follows(lambda x: x * factor, lambda: globals().update(factor=3.0)) == 2
+    helper = lambda x: x * inside  # noqa: E731
+    assert follows(lambda x: helper(x) + 1, lambda: use(4.0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (dict, lambda d: d.update(a=2.0)),
+        (dict, lambda d: d.update(a=Tensor([1.0, 2.0, 3.0]))),
+        (lambda a: [a], lambda one: one.append(2.0)),
+    ],
+)
+def test_what_is_in_lists_and_dictionaries(make, change):
+    held = make(a=1.0) if make is dict else make(1.0)
+    last = (lambda: held["a"]) if make is dict else (lambda: held[-1])
+    assert follows(lambda x: x * last(), lambda: change(held)) == 2
+
+
+def test_attributes_that_its_code_names():
+    for get in (lambda net: net, lambda net: net.loss, lambda net: functools.partial(net.loss)):
+        net = Net()
+        assert follows(get(net), lambda net=net: setattr(net, "scale", 2.0)) == 2
+        assert follows(get(net), lambda net=net: setattr(net, "weight", nn.Parameter(np.arange(3.0)))) == 2
+        assert follows(get(net), lambda net=net: setattr(net, "calls", 7)) == 1
+    assert follows(lambda x: x * Net.scale, lambda: setattr(Net, "scale", 5.0)) == 2
+    Net.scale = 1.0
+    model = Scaled(Net())
+    assert follows(model, lambda: setattr(model.scale, "scale", 5.0)) == 2
+    assert follows(model, lambda: globals().update(factor=9.0)) == 2
+
+
+def test_another_model():
+    held = {"model": nn.Linear(3, 2)}
+    assert follows(lambda x: held["model"](x), lambda: held.update(model=nn.Linear(3, 2))) == 2
+
+
+def test_what_is_kept_outside_at_each_call():
+    weight, state, seen = nn.Parameter(np.ones(3, np.float32)), {"h": Tensor(np.zeros(3, np.float32))}, []
+
+    def recurrent(x):
+        state["h"] = F.tanh(x * weight + state["h"])
+        return state["h"]
+
+    compiled = compile(recurrent)
+    right, h = [], np.zeros(3, np.float32)
+    with pytest.warns(UserWarning, match="a list or dictionary that it reads changes during the call") as caught:
+        for _ in range(6):
+            h = np.tanh(1 + h)
+            right.append(h)
+            np.testing.assert_allclose(compiled(np.ones(3, np.float32)).numpy(), h, rtol=1e-6)
+    assert len(caught) == 1
+
+    compiled = compile(lambda x: seen.append(x * weight) or x * weight)
+    with pytest.warns(UserWarning, match="changes during the call"):
+        for _ in range(6):
+            compiled(X)
+    assert len(seen) == 6
+
+
+def test_a_mode_that_is_left_on():
+    from tinygrad_cnn import is_grad_enabled, set_grad_enabled
+
+    weight = nn.Parameter(np.ones(3, np.float32))
+    compiled = compile(lambda x: (set_grad_enabled(False), x * weight)[1])
+    for _ in range(3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled(X)
+        assert not is_grad_enabled()
+        set_grad_enabled(True)
