@@ -1,11 +1,13 @@
 """What a plan cannot repeat: such a function runs in the plain way, with one warning, and is right each time."""
 
+import copy
+import pickle
 import warnings
 
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, compile, manual_seed, nn
+from tinygrad_cnn import Tensor, compile, manual_seed, nn, primitive
 from tinygrad_cnn import functional as F
 
 
@@ -57,3 +59,35 @@ def test_an_empty_batch():
         loss = loss_of(np.zeros((0, 1, 6, 6), np.float32), np.zeros(0, int))
         loss.backward()
         assert loss.item() == 0 and not model[0].weight.grad.numpy().any()
+
+
+def test_a_rule_that_takes_no_tensors():
+    @primitive
+    def first(x):
+        return x[:2]
+
+    first.defvjp(lambda g, out, x: np.concatenate([g, np.zeros((2, 3), np.float32)]))
+    weight = nn.Parameter(np.ones(3, np.float32))
+    found = as_plain(lambda x: first(x * weight) * 2, weight)
+    assert len(found) == 1 and "its backward pass cannot be recorded" in found[0]
+
+
+def test_a_leaf_without_a_gradient():
+    x, target = (Tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(2))
+    loss_of = compile(F.hinge_embedding_loss)
+    for _ in range(3):
+        loss_of(x, target).backward()
+        assert x.grad is not None and target.grad is None
+
+
+def test_copies_make_their_own_plans():
+    model = nn.Linear(3, 2)
+    compiled = compile(model)
+    x = np.ones((4, 3), np.float32)
+    for one in (copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled))):
+        right = model(x).numpy()
+        for _ in range(3):
+            np.testing.assert_array_equal(one(x).numpy(), right)
+        next(one.parameters()).data += 1
+        assert (one(x).numpy() != right).all() and (compiled(x).numpy() == right).all()
+    assert repr(compiled) == f"compile({model!r})"

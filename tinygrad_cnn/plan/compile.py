@@ -39,6 +39,12 @@ class Compiled:
             raise AttributeError(name)
         return getattr(self._function, name)
 
+    def __repr__(self) -> str:
+        return f"compile({self._function!r})"
+
+    def __reduce__(self) -> Any:  # a copy, also one in a file, makes its own plans
+        return Compiled, (self._function, self._check)
+
     @property
     def plans(self) -> list[Program]:
         """The plans made so far, which can be printed."""
@@ -58,6 +64,7 @@ class Compiled:
         for one in records:
             if one.holds():
                 if one.why is not None:
+                    self._warn(*one.why)
                     return self._function(*args, **settings)
                 try:
                     result = self._checked(one, structure, given) if self._check else one.run(given)
@@ -123,10 +130,10 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
 
     A function that reads the numbers of what it computes (`.item()`, `.numpy()`, `np.asarray`, `if tensor > 0`), draws
     other random numbers than dropout does, or changes something in place runs in the plain way; a warning says so once,
-    with the line. Variables that its code names are seen when they become other objects, and so are attributes and
-    what is in lists and dictionaries. What it prints, or reads in other ways (a random number of NumPy's, a file, an
-    array that you write into) is that of the first call: give it as an argument. `explain`, `show` and `check_graph` see one operation; give them
-    the results of the function itself.
+    with the line. Variables that its code names are seen when they become other objects, and so are attributes and what
+    is in lists and dictionaries. What it prints, or reads in other ways (a random number of NumPy's, a file, an array
+    that you write into) is that of the first call: give it as an argument. `explain`, `show` and `check_graph` see one
+    operation; give them the results of the function itself.
 
     Args:
         function: of Tensors and arrays, also in lists, tuples and dictionaries; other arguments have to be hashable.

@@ -142,7 +142,17 @@ class Record:
         with self._lock:
             if key in self._backwards or len(self._backwards) >= MOST_PASSES:
                 return
-            found, recorder = self.backward(key, values, self._count, None)
+            try:
+                found, recorder = self.backward(key, values, self._count, None)
+            except (
+                Exception
+            ) as error:  # of a rule that does not take Tensors; one that is wrong fails without a plan, too
+                self._backwards[key] = None
+                self.why = (
+                    f"its backward pass cannot be recorded, {type(error).__name__}: {error}".splitlines()[0],
+                    None,
+                )
+                return
             self._count = len(recorder.values)
             replayable = recorder.broken is None and not any(isinstance(one, Aside) for one in recorder.lines)
             self._backwards[key] = found if replayable else None
@@ -221,6 +231,8 @@ def record(
         set_rng_state(random)
         for slot, numbers in recorder.before.items():
             recorder.values[slot][...] = numbers
+        if new.why is not None:  # it cannot be replayed, as its backward pass could not be recorded
+            result = function(*args, **settings)
     return result, new, recorder.values
 
 
@@ -246,7 +258,7 @@ def _tape(recorder: Recorder, given: Sequence[Tensor], result: Any) -> Tape:
         slot = recorder.slot(one)
         if slot in recorder.sources:
             recorder.broken = recorder.broken or ("it returns something that no operation has computed", None)
-        reached = set(topological_order([one.node])) if is_tensor and one.requires_grad else set()
+        reached = set(topological_order([one.node], constants=False)) if is_tensor and one.requires_grad else set()
         leaves = tuple([i for i, node in enumerate(leaf_nodes.values()) if node in reached])
         outputs.append(Output(slot, is_tensor, leaves))
     changed = {slot for line in recorder.lines if isinstance(line, Aside) for slot in line.changes}

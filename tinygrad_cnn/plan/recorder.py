@@ -35,7 +35,7 @@ class Recorder:
         self.values: list[Any] = []  # None for what is computed, unless all are to be kept
         self._keep = keep
         self._references: list[Any] = []  # weak ones, so that no other array is taken for one that is gone
-        self.state = State()
+        self.state = State(variables=not keep)  # a check finds by itself which of them matter
         self.before: dict[int, np.ndarray] = {}  # what effects have changed, as it was
         self.broken: tuple[str, SourceLine | None] | None = None
         self._slots: dict[int, int] = {}

@@ -29,7 +29,8 @@ class State:
     False
     """
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] = (), variables: bool = True) -> None:
+        self._variables = variables  # or modules alone
         # for each container a function that gives what is in it now, what was in it, that by identity, and what it is
         self._kept: list[tuple[Callable[[], Iterable[Any]], list[Any], list[int], str]] = []
         self._seen: dict[tuple[int, str], Any] = {}  # with what was seen, so that nothing else gets its identity
@@ -47,6 +48,8 @@ class State:
 
     def reads(self, function: Any) -> None:
         """Keep what a function reads from outside, and what the functions read that it names."""
+        if not self._variables:
+            return
         if isinstance(function, MethodType):
             self.reads(function.__func__)
             self._follow(function.__self__, [function.__name__])
@@ -84,6 +87,8 @@ class State:
 
     def _follow(self, value: Any, names: list[str]) -> None:
         """Keep what is in a variable, as far as it is named."""
+        if not self._variables:
+            names = []
         if isinstance(value, (dict, list, tuple)):
             if len(value) <= MOST_PARTS and self._is_new(value, "container"):
                 parts = value.values if isinstance(value, dict) else value.__iter__
