@@ -9,7 +9,7 @@ from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer
 from ._arguments import as_array, factors, pair
-from .windows import HCWN, NCHW, Pair, Size, _Grid, _padded, _parts
+from .windows import HCWN, NCHW, Pair, Size, _Grid, _padded, _parts, _windows
 
 
 @composition(axes="N C H W, C F KH KW, F -> N F OH OW")
@@ -105,21 +105,12 @@ def unfold(input: Array, kernel_size: Size, dilation: Size = 1, padding: Size = 
     array([[0., 2.],
            [1., 3.]])
     """
-    images = as_array(input)
-    if images.ndim == 3:
-        one = unfold(ops.reshape(images, shape=(1, *images.shape)), kernel_size, dilation, padding, stride)
-        return ops.reshape(one, shape=one.shape[1:])
-    if images.ndim != 4:
-        raise ValueError(f"unfold expects images (N, C, H, W) or (C, H, W), got {images.shape}")
     grid = _Grid.of("unfold", kernel_size, stride, dilation)
-    edges = pair(padding, "padding", "unfold", 0)
-    widths = [(edge, edge) for edge in edges]
-    grid.check_fits(images, widths)
-    pixels = _padded(ops.permute(images, axes=HCWN), (widths[0], (0, 0), widths[1], (0, 0)))
-    windows = ops.im2col(pixels, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation)
+    windows = _windows(input, grid, pair(padding, "padding", "unfold", 0))
     out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
     columns = ops.permute(windows, axes=(5, 2, 1, 3, 0, 4))
-    return ops.reshape(columns, shape=(n, channels * kernel_h * kernel_w, out_h * out_w))
+    batch = (n,) if as_array(input).ndim == 4 else ()
+    return ops.reshape(columns, shape=(*batch, channels * kernel_h * kernel_w, out_h * out_w))
 
 
 @composition()

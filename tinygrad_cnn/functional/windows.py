@@ -292,22 +292,27 @@ def _pooling_windows(
     value: float,
 ) -> tuple[Array, _Grid, Pair]:
     """The windows, how they lie, and how wide the padding is before the end is rounded up."""
-    input = as_array(input)
-    if input.ndim not in (3, 4):
-        raise ValueError(f"{op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
     grid = _Grid.of(op, kernel_size, kernel_size if stride is None or stride == () else stride, dilation)
     edges = grid.edges(padding)
+    return _windows(input, grid, edges, flag(ceil_mode, "ceil_mode", op), value), grid, edges
+
+
+def _windows(input: Array, grid: _Grid, edges: Pair, ceil_mode: bool = False, value: float = 0) -> Array:
+    """Every window of images, or of one image: (OH, KH, C, KW, OW, N)."""
+    input = as_array(input)
+    if input.ndim not in (3, 4):
+        raise ValueError(f"{grid.op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
     if input.ndim == 3:
         input = ops.reshape(input, shape=(1, *input.shape))
     widths = [(edge, edge) for edge in edges]
-    if flag(ceil_mode, "ceil_mode", op):
+    if ceil_mode:
         widths = [(edge, edge + grid.overhang(axis, input.shape[axis + 2], edge)) for axis, edge in enumerate(edges)]
     grid.check_fits(input, widths)
     images = ops.permute(input, axes=HCWN)
     if value == -np.inf and images.dtype.kind in "iu":
         value = np.iinfo(images.dtype).min
     images = _padded(images, (widths[0], (0, 0), widths[1], (0, 0)), value)
-    return ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation), grid, edges
+    return ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation)
 
 
 def _to_images(pooled: Array, input: Array) -> Array:
