@@ -3,6 +3,8 @@
 import copy
 import pickle
 import warnings
+from collections import OrderedDict, defaultdict, namedtuple
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -91,3 +93,46 @@ def test_copies_make_their_own_plans():
         next(one.parameters()).data += 1
         assert (one(x).numpy() != right).all() and (compiled(x).numpy() == right).all()
     assert repr(compiled) == f"compile({model!r})"
+
+
+@dataclass
+class Output:
+    loss: Tensor
+    scale: float = 1.0
+
+
+@pytest.mark.parametrize(
+    ("body", "values", "said"),
+    [
+        (lambda h: Output(h), lambda out: out.loss, "it returns an Output"),
+        (lambda h: defaultdict(list, a=h), lambda out: out["a"], "it returns a defaultdict"),
+        (lambda h: {h}, lambda out: next(iter(out)), "it returns a set"),
+        (lambda h: (one for one in [h]), next, "it returns a generator"),
+        (lambda h: lambda: h, lambda out: out(), "it returns a function"),
+    ],
+)
+def test_what_may_hold_tensors_is_not_kept_as_a_result(body, values, said):
+    compiled = compile(lambda x: body(x * 2))
+    with pytest.warns(UserWarning, match=said) as caught:
+        for call in range(4):
+            np.testing.assert_array_equal(values(compiled(numbers(call))).numpy(), numbers(call) * 2)
+    assert len(caught) == 1
+
+
+def test_an_object_that_changes_is_no_argument_to_plan_for():
+    compiled, given = compile(lambda x, output: x * output.scale), Output(None)
+    with pytest.warns(UserWarning, match="it is given an Output, which may change") as caught:
+        for given.scale in (1.0, 2.0, 3.0):
+            np.testing.assert_array_equal(compiled(numbers(0), given).numpy(), numbers(0) * given.scale)
+    assert len(caught) == 1
+
+
+def test_containers_that_are_given_and_returned():
+    Pair = namedtuple("Pair", "a b")
+    compiled = compile(lambda given: OrderedDict(x=Pair(given["a"] * 2, [given["b"] + 1, None, "text"])))
+    for call in range(4):
+        x = Tensor(numbers(call))
+        found = compiled(OrderedDict(a=x, b=x))
+        assert type(found) is OrderedDict and type(found["x"]) is Pair and found["x"].b[1:] == [None, "text"]
+        np.testing.assert_array_equal(found["x"].a.numpy(), numbers(call) * 2)
+    assert len(compiled.plans) == 1

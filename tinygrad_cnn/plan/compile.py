@@ -17,7 +17,7 @@ from ..settings import flag, refusal
 from .checking import compare_tapes
 from .program import Different, Program
 from .record import CHANGES, Record, record
-from .structure import take_apart
+from .structure import CONSTANTS, FUNCTIONS, Unknown, take_apart, with_tensors
 
 MOST = 32  # recorded functions that one compiled function keeps
 OFTEN = 3  # times
@@ -52,20 +52,24 @@ class Compiled:
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if observers or here.watcher is not None:  # who looks at operations is shown them
-            return self._function(*args, **settings)
+            return self._plain(args, settings)
         given: list[Any] = []
-        structure = take_apart((args, settings), given)
+        try:
+            structure = take_apart((args, settings), given, (*CONSTANTS, *FUNCTIONS))
+        except Unknown as unknown:
+            self._warn(f"it is given {unknown}, which may change", None)
+            return self._plain(args, settings)
         key = structure, is_recording(), tuple([_kind(one) for one in given])
         try:
             records = self._kept.get(key, ())
         except TypeError:  # something that is not hashable, of which nobody can tell whether it is the same
             self._warn("it is given something that is not hashable", None)
-            return self._function(*args, **settings)
+            return self._plain(args, settings)
         for one in records:
             if one.holds():
                 if one.why is not None:
                     self._warn(*one.why)
-                    return self._function(*args, **settings)
+                    return self._plain(args, settings)
                 try:
                     result = self._checked(one, structure, given) if self._check else one.run(given)
                 except Different:
@@ -73,6 +77,11 @@ class Compiled:
                 self._kept.move_to_end(key)
                 return result
         return self._record(key, structure, given)
+
+    def _plain(self, args: Any, settings: Any) -> Any:
+        if here.watcher is None:  # an outer function that is recorded knows its arrays by identity
+            args, settings = with_tensors(args), with_tensors(settings)
+        return self._function(*args, **settings)
 
     def _checked(self, kept: Record, structure: Any, given: list[Any]) -> Any:
         """The function itself, and after it the plan, from where the function began."""
@@ -136,7 +145,8 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
     operation; give them the results of the function itself.
 
     Args:
-        function: of Tensors and arrays, also in lists, tuples and dictionaries; other arguments have to be hashable.
+        function: of Tensors and arrays, also in lists, tuples and dictionaries; other arguments have to be
+            numbers, strings, modules, functions, or what else cannot change.
         check: at each call also run the function itself, and hold every operation of the plan against it. This takes
             longer than without a plan, and finds what is read from outside; the plan is run in one thread.
 

@@ -20,7 +20,7 @@ from .checking import run_beside
 from .program import Bound, Different, Key, Program
 from .recorder import Recorder
 from .run import Run
-from .structure import put_together, take_apart
+from .structure import Unknown, put_together, take_apart
 from .tape import Argument, Aside, Backward, Cotangent, External, Output, Step, Tape
 
 CHANGES = "changes during the call"
@@ -248,7 +248,11 @@ def _hand_on_changes(given: Any, tensor: Tensor, before: int) -> None:
 def _tape(recorder: Recorder, given: Sequence[Tensor], result: Any) -> Tape:
     """The tape of a call; `recorder.broken` says if it does not tell all."""
     returned: list[Any] = []
-    structure = take_apart(result, returned)
+    structure = None
+    try:
+        structure = take_apart(result, returned)
+    except Unknown as unknown:
+        recorder.broken = recorder.broken or (f"it returns {unknown}, in which Tensors may be", None)
     tensors = {slot: given[one.position] for slot, one in recorder.sources.items() if isinstance(one, Argument)}
     tensors |= {slot: one.tensor for slot, one in recorder.sources.items() if isinstance(one, External)}
     leaf_nodes = {slot: tensor.node for slot, tensor in tensors.items() if tensor.requires_grad}

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
+from ..engine.graph import Primitive
+from ..nn import Module
 from ..tensor import Tensor
 
 HERE = "an array"  # stands in a structure for the next of the arrays
 
+#: What never changes, and holds no Tensors.
+CONSTANTS: tuple[type[Any], ...] = (
+    *(int, float, complex, str, bytes, type(None), type(...), slice, range, Enum, Path),
+    *(np.generic, np.dtype, np.ufunc, type, Primitive, Module),
+)
+#: What may be given besides: it is the same function if it is the same object.
+FUNCTIONS: tuple[type[Any], ...] = (FunctionType, BuiltinFunctionType, MethodType)
 
-def take_apart(value: Any, arrays: list[Any]) -> Any:
+
+class Unknown(Exception):
+    """Something of which nobody can tell whether Tensors are in it, or whether it changes."""
+
+
+def take_apart(value: Any, arrays: list[Any], constants: tuple[type[Any], ...] = CONSTANTS) -> Any:
     """Append all Tensors and arrays in a value to `arrays`; returns the rest, which is hashable if the rest is.
+
+    Raises Unknown at what is neither one of the constants nor a container of Python's.
 
     >>> arrays = []
     >>> put_together(take_apart({"x": [np.ones(1), 2]}, arrays), iter(arrays))
@@ -23,10 +43,15 @@ def take_apart(value: Any, arrays: list[Any]) -> Any:
         arrays.append(value)
         return HERE
     kind = type(value)
-    if kind is dict:
-        return kind, tuple(value), tuple([take_apart(one, arrays) for one in value.values()])
-    if isinstance(value, (tuple, list)):
-        return kind, None, tuple([take_apart(one, arrays) for one in value])
+    if kind is dict or kind is OrderedDict:
+        parts = tuple([take_apart(one, arrays, constants) for one in value.values()])
+        return kind, take_apart(tuple(value), arrays, constants), parts
+    if kind is tuple or kind is list or (isinstance(value, tuple) and hasattr(kind, "_fields")):
+        return kind, None, tuple([take_apart(one, arrays, constants) for one in value])
+    if not isinstance(value, constants) and not (
+        kind is frozenset and all(isinstance(one, constants) for one in value)
+    ):
+        raise Unknown(f"{'an' if kind.__name__[0] in 'AEIOUaeiou' else 'a'} {kind.__name__}")
     return kind, value  # 1, 1.0 and True are equal, and not the same
 
 
@@ -39,5 +64,17 @@ def put_together(structure: Any, arrays: Iterator[Any]) -> Any:
     kind, keys, parts = structure
     values = [put_together(part, arrays) for part in parts]
     if keys is not None:
-        return dict(zip(keys, values, strict=True))
+        return kind(zip(put_together(keys, arrays), values, strict=True))
     return kind(*values) if hasattr(kind, "_fields") else kind(values)  # a named tuple takes them one by one
+
+
+def with_tensors(value: Any) -> Any:
+    """The value with a Tensor in place of each array in it, as a function that is recorded gets it."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return Tensor(value)
+    if kind is dict or kind is OrderedDict:
+        return kind((key, with_tensors(one)) for key, one in value.items())
+    if kind is tuple or kind is list:
+        return kind(map(with_tensors, value))
+    return value
