@@ -34,13 +34,20 @@ def sub(input: Array, other: Array, *, alpha: float = 1) -> Array:
     return ops.sub(*operands(input, other if alpha == 1 else mul(other, alpha)))
 
 
-def mul(input: Array, other: Array) -> Array:
-    """input · other, element by element, broadcast.
+def _of_two(primitive: Primitive, text: str, of_3_and_2: float) -> Callable[[Array, Array], Array]:
+    """A primitive of two elements as a function, also of operands whose dtypes differ."""
 
-    >>> float(mul(3.0, 2.0))
-    6.0
-    """
-    return ops.mul(*operands(input, other))
+    def function(input: Array, other: Array) -> Array:
+        return primitive(*operands(input, other))
+
+    function.__name__ = function.__qualname__ = name = primitive.name
+    function.__doc__ = f"{text}; both broadcast.\n\n    >>> float({name}(3.0, 2.0))\n    {of_3_and_2}\n    "
+    return function
+
+
+mul = _of_two(ops.mul, "input · other, element by element", 6.0)
+maximum = _of_two(ops.maximum, "The larger of both, element by element; NaN where either is", 3.0)
+minimum = _of_two(ops.minimum, "The smaller of both, element by element; NaN where either is", 2.0)
 
 
 def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> Array:
@@ -199,24 +206,6 @@ def round(input: Array, *, decimals: int = 0) -> Array:
     if decimals < 0:
         return mul(_rint(div(input, factor)), factor)
     return div(_rint(mul(input, factor)), factor)
-
-
-def maximum(input: Array, other: Array) -> Array:
-    """The larger of both, element by element; NaN where either is.
-
-    >>> float(maximum(1.0, 2.0))
-    2.0
-    """
-    return ops.maximum(*operands(input, other))
-
-
-def minimum(input: Array, other: Array) -> Array:
-    """The smaller of both, element by element; NaN where either is.
-
-    >>> float(minimum(1.0, 2.0))
-    1.0
-    """
-    return ops.minimum(*operands(input, other))
 
 
 @composition()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -334,25 +335,20 @@ def places_along(indices: Array, axis: int) -> list[Array]:
     return places
 
 
-def all(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-    """Whether all elements are true, or other than 0; over one dimension or all.
+def _whether(name: str, text: str, how: str) -> Callable[..., Array]:
+    """`all` and `any`: the number of elements that are == 0 is == 0; of those that are != 0 it is != 0."""
 
-    >>> bool(all(np.array([True, False])))
-    False
+    def function(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+        found = sum(ops.compare(as_array(input), 0, how=how), dim, flag(keepdim, "keepdim", name))
+        return detached(ops.compare(found, 0, how=how))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""{text} true, or other than 0; over one dimension or all.
+
+    >>> bool({name}(np.array([True, False])))
+    {name == "any"}
     """
-    input = as_array(input)
-    return detached(
-        ops.compare(sum(ops.compare(input, 0, how="=="), dim, flag(keepdim, "keepdim", "all")), 0, how="==")
-    )
+    return function
 
 
-def any(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-    """Whether some element is true, or other than 0; over one dimension or all.
-
-    >>> bool(any(np.array([True, False])))
-    True
-    """
-    input = as_array(input)
-    return detached(
-        ops.compare(sum(ops.compare(input, 0, how="!="), dim, flag(keepdim, "keepdim", "any")), 0, how="!=")
-    )
+all, any = _whether("all", "Whether all elements are", "=="), _whether("any", "Whether some element is", "!=")

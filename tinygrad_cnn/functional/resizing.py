@@ -80,14 +80,14 @@ def _sizes(lengths: tuple[int, ...], size: Any, scale_factor: Any, recompute: bo
         raise refusal(ValueError, given, name, "interpolate", f"one number, or {len(lengths)}")
     if size is not None:
         sizes = list(integers(each, "size", "interpolate", least=1))
-        return sizes, [n / count for n, count in zip(lengths, sizes, strict=True)]
-    factors = [number(one, "scale_factor", "interpolate", above=0) for one in each]
-    sizes = [max(int(n * factor), 0) for n, factor in zip(lengths, factors, strict=True)]
-    if not all(sizes):
-        raise ValueError(f"interpolate would leave nothing of {lengths} with scale_factor={scale_factor}")
-    if recompute:
-        return sizes, [n / count for n, count in zip(lengths, sizes, strict=True)]
-    return sizes, [1 / factor for factor in factors]
+    else:
+        factors = [number(one, "scale_factor", "interpolate", above=0) for one in each]
+        sizes = [int(n * factor) for n, factor in zip(lengths, factors, strict=True)]
+        if not all(sizes):
+            raise ValueError(f"interpolate would leave nothing of {lengths} with scale_factor={scale_factor}")
+        if not recompute:
+            return sizes, [1 / factor for factor in factors]
+    return sizes, [n / count for n, count in zip(lengths, sizes, strict=True)]
 
 
 def _weights(n: int, count: int, scale: float, aligned: bool, cubic: bool) -> np.ndarray:
