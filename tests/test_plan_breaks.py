@@ -74,6 +74,16 @@ def test_a_rule_that_takes_no_tensors():
     assert len(found) == 1 and "its backward pass cannot be recorded" in found[0]
 
 
+def test_a_primitive_whose_shape_depends_on_numbers():
+    @primitive
+    def positive(x):
+        return x[x > 0]
+
+    compiled = compile(lambda x: positive(x * 2))
+    for call in range(6):
+        np.testing.assert_array_equal(compiled(numbers(call)).numpy(), numbers(call)[numbers(call) > 0] * 2)
+
+
 def test_a_leaf_without_a_gradient():
     x, target = (Tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(2))
     loss_of = compile(F.hinge_embedding_loss)
