@@ -1,5 +1,6 @@
 """A compiled function gives what the plain one gives, to the bit, whatever happens between its calls."""
 
+import copy
 import threading
 import warnings
 
@@ -8,7 +9,7 @@ import pytest
 from references import fixed
 from test_functional import FLAT
 
-from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, no_grad, optim
+from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, no_grad, optim, summary
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import Node, observe
 from tinygrad_cnn.engine.random import get_rng_state
@@ -112,7 +113,7 @@ def test_a_module_is_compiled_and_keeps_its_attributes():
         with no_grad():
             np.testing.assert_array_equal(compiled(images), model(images))
     assert [compiled(images).node.primitive.name for _ in range(3)] == ["compiled"] * 3
-    assert compiled.eval() is model and replayed(compiled)
+    assert compiled.eval() is compiled and not model.training and replayed(compiled)
 
 
 # ---- what changes between the calls
@@ -549,3 +550,37 @@ def test_numbers_and_containers_as_arguments():
 def test_what_is_no_function_is_refused():
     with pytest.raises(TypeError, match="compile expects function as a function or a module, got 3"):
         compile(3)
+
+
+def test_a_compiled_module_is_a_module():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.ReLU())
+    whole = nn.Sequential(compile(model), nn.Linear(4, 2))
+    assert list(whole.state_dict()) == ["0.0.weight", "0.0.bias", "1.weight", "1.bias"]
+    assert list(compile(model).state_dict()) == list(model.state_dict())
+    assert len([*whole.parameters()]) == 4 and next(whole.parameters()) is model[0].weight
+    whole.eval()
+    assert not any(one.training for one in model.modules())
+    plain = nn.Sequential(model, whole[1])
+    for call in range(4):
+        found = []
+        for one in (whole, plain):
+            one.zero_grad()
+            out = one(fixed((5, 3)) + call)
+            out.sum().backward()
+            found.append([out.numpy(), *(p.grad.numpy() for p in plain.parameters())])
+        for mine, right in zip(*found, strict=True):
+            np.testing.assert_array_equal(mine, right)
+    assert replayed(whole[0])
+    assert str(summary(compile(plain), (3,))) == str(summary(plain, (3,)))
+    handle = compile(model).register_forward_hook(lambda *_: None)
+    assert model._hooks
+    handle.remove()
+    model.train()
+    assert whole[0].training
+    compiled = compile(nn.LeakyReLU(0.5))
+    compiled.negative_slope = 1.0
+    np.testing.assert_array_equal(compiled(fixed((2, 3))).numpy(), fixed((2, 3)))
+    copied = copy.deepcopy(whole)
+    next(copied.parameters()).data += 1
+    assert (model[0].weight.numpy() == next(whole.parameters()).numpy()).all()
+    assert (model[0].weight.numpy() != next(copied.parameters()).numpy()).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from ..engine.aside import here
 from ..engine.observers import observers
 from ..engine.recording import is_recording
+from ..nn import Module
 from ..settings import flag, refusal
 from .checking import compare_tapes
 from .program import Different, Program
@@ -43,7 +44,7 @@ class Compiled:
         return f"compile({self._function!r})"
 
     def __reduce__(self) -> Any:  # a copy, also one in a file, makes its own plans
-        return Compiled, (self._function, self._check)
+        return type(self), (self._function, self._check)
 
     @property
     def plans(self) -> list[Program]:
@@ -123,6 +124,29 @@ class Compiled:
             warnings.warn(f"compile: {name} is not replayed, but runs in the plain way: {how}{where}", stacklevel=4)
 
 
+def _of_the_original(name: str) -> Any:
+    return property(lambda self: getattr(self._function, name), lambda self, new: setattr(self._function, name, new))
+
+
+class CompiledModule(Compiled, Module):
+    """A compiled module is a module, with the parameters, buffers, modules and modes of the original, by its names."""
+
+    training, unbuilt, _hooks, _not_saved = map(_of_the_original, ("training", "unbuilt", "_hooks", "_not_saved"))
+
+    def _members(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+        return self._function._members(kind)  # type: ignore[attr-defined,no-any-return]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._function, name, value)
+
+    def forward(self, *args: Any, **settings: Any) -> Any:
+        """That of the original, without a plan."""
+        return self._function.forward(*args, **settings)  # type: ignore[attr-defined]
+
+
 def _kind(one: Any) -> Any:
     is_array = type(one) is np.ndarray
     return one.shape, one.dtype, is_array, not is_array and one.requires_grad
@@ -170,4 +194,5 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
     """
     if not callable(function):
         raise refusal(TypeError, function, "function", "compile", "a function or a module")
-    return Compiled(function, flag(check, "check", "compile"))
+    kind = CompiledModule if isinstance(function, Module) else Compiled
+    return kind(function, flag(check, "check", "compile"))
