@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, compile, manual_seed, nn, primitive
+from tinygrad_cnn import Tensor, check_graph, compile, explain, manual_seed, nn, primitive, show
 from tinygrad_cnn import functional as F
 
 
@@ -146,3 +146,14 @@ def test_containers_that_are_given_and_returned():
         assert type(found) is OrderedDict and type(found["x"]) is Pair and found["x"].b[1:] == [None, "text"]
         np.testing.assert_array_equal(found["x"].a.numpy(), numbers(call) * 2)
     assert len(compiled.plans) == 1
+
+
+def test_tools_take_what_a_plan_gives(tmp_path):
+    model = nn.Linear(3, 2)
+    loss_of = compile(lambda x: F.tanh(model(x)).sum())
+    for call in range(3):
+        loss = loss_of(numbers(call))
+        assert "compiled" in str(explain(loss))
+        show(loss, file=tmp_path / "graph.html")
+        assert "compiled" in str(check_graph(loss))
+        loss.backward()

@@ -155,7 +155,7 @@ def _check(view: GraphView, node: Node) -> list[CheckedNode]:
         return [replace(plain, note=f"not checked: {why}", **what)]
 
     if primitive.hides_graph:
-        return not_checked("it is a graph for each part; check the module within DataParallel")
+        return not_checked("it has graphs of its own; check the module within DataParallel, or what was compiled")
     if any(np.isnan(args[i]).any() for i in node.argnums):
         return not_checked("its inputs hold NaN")
     claim, part = of_a_part(claim_of(node, args))

@@ -44,6 +44,8 @@ def constant(value: Any) -> Term:
     array = np.asarray(value)
     if array.ndim and array.size and array.dtype.kind == "f" and array.min() == array.max():
         array = array.flat[0]
+    if array.dtype == object:  # what a plan ran on, say
+        return Term(type(value).__name__)
     if array.ndim == 0:
         return Term(_number(array.item()), constant=array.item())
     return Term("M" if array.dtype == bool else "K", axes=unnamed(array.shape), constant=array)
