@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, check_graph, compile, explain, manual_seed, nn, primitive, show
+from tinygrad_cnn import Tensor, arange, check_graph, compile, explain, full, manual_seed, nn, ones, primitive, show
 from tinygrad_cnn import functional as F
 
 
@@ -157,3 +157,10 @@ def test_tools_take_what_a_plan_gives(tmp_path):
         show(loss, file=tmp_path / "graph.html")
         assert "compiled" in str(check_graph(loss))
         loss.backward()
+
+
+def test_what_is_created_inside_is_a_constant():
+    compiled = compile(lambda x: x * 2 + full((3,), 2.0) + ones(3) + arange(3) + Tensor([1.0, 2.0, 3.0]))
+    for call in range(3):
+        np.testing.assert_array_equal(compiled(numbers(call)).numpy(), numbers(call) * 2 + [4.0, 6.0, 8.0])
+    assert len(compiled.plans) == 1

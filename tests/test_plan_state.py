@@ -82,6 +82,10 @@ def test_attributes_that_its_code_names():
         assert follows(get(net), lambda net=net: setattr(net, "scale", 2.0)) == 2
         assert follows(get(net), lambda net=net: setattr(net, "weight", nn.Parameter(np.arange(3.0)))) == 2
         assert follows(get(net), lambda net=net: setattr(net, "calls", 7)) == 1
+    outer, deep = Net(), Net()
+    outer.inner, deep.outer = deep, outer
+    deep.depth = 1.0
+    assert follows(lambda x: x * outer.inner.depth, lambda: setattr(deep, "depth", 2.0)) == 2
     assert follows(lambda x: x * Net.scale, lambda: setattr(Net, "scale", 5.0)) == 2
     Net.scale = 1.0
     model = Scaled(Net())

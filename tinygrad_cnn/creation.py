@@ -113,7 +113,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     >>> full((2,), 7)
     Tensor([7, 7])
     """
-    array = np.broadcast_to(np.asarray(tensor(fill_value)), integers(size, "size", "full", least=0)).copy()
+    array = np.broadcast_to(tensor(fill_value)._array, integers(size, "size", "full", least=0)).copy()
     return _made("full", array, dtype, requires_grad, device)
 
 

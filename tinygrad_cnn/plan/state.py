@@ -100,16 +100,16 @@ class State:
             self.reads(value)
         elif not _is_ours(_home(value)) and self._is_new(value, f"object {names}"):
             kind, attributes = type(value), getattr(value, "__dict__", {})
-            named = [*names, "__call__"]
-            for name in named:  # and what the methods name that are named
+            names = [*names, "__call__"] if "__call__" not in names else [*names]
+            for name in names:  # and what the methods name that are named
                 for method in (method for one in kind.__mro__ if (method := _method(vars(one).get(name))) is not None):
                     self.reads(method)
-                    named += [one for one in _names(method) if one not in named]
+                    names += [one for one in _names(method) if one not in names]
             data = {name for one in kind.__mro__ for name, member in vars(one).items() if not callable(member)}
-            if named := [name for name in named if name in attributes or name in data]:
+            if named := [name for name in names if name in attributes or name in data]:
                 self._keep(lambda: [attributes.get(name) for name in named], f"an attribute of {kind.__name__}")
                 for name in named:
-                    self._follow(attributes.get(name), named)
+                    self._follow(attributes.get(name), names)
 
     def _keep(self, values: Callable[[], Iterable[Any]], what: str) -> None:
         objects = [*values()]
