@@ -269,6 +269,13 @@ def test_the_array_of_a_leaf_is_changed_as_old_scripts_do():
     assert w.requires_grad and w.tolist() == kept.tolist() == [[2, 2], [2, 2]]
 
 
+def test_a_file_for_safetensors_is_not_written_in_another_format(tmp_path):
+    for call in (lambda path: torch.save({}, path), torch.load):
+        with pytest.raises(ValueError, match=r"(save|load) takes files of our own format.*use (save|load)_safetensors"):
+            call(tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_name_of_pytorchs_hides_a_module_of_the_package():
     folder = Path(tinygrad_cnn.__file__).parent
     hidden = [path for path in MODULES if (folder / f"{path.replace('.', '/')}.py").exists()]

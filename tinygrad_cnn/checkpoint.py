@@ -211,6 +211,7 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
     """
     if not isinstance(obj, (Mapping, list, tuple, Tensor)):
         raise TypeError(f"save writes states, not objects: save {type(obj).__name__.lower()}.state_dict() instead")
+    _refuse_safetensors(f, "save")
     save_checkpoint(f, {"saved": obj})
 
 
@@ -218,8 +219,14 @@ def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool
     """Read what `save` wrote; arrays come as Tensors, tuples as lists. PyTorch's pickled files are refused."""
     if map_location is not None and not callable(map_location):
         device(map_location)
+    _refuse_safetensors(f, "load")
     state = load_checkpoint(f)
     return _with_tensors(state["saved"] if state.keys() == {"saved"} else state)
+
+
+def _refuse_safetensors(f: str | os.PathLike[str], verb: str) -> None:
+    if os.fspath(f).endswith(".safetensors"):
+        raise ValueError(f"{verb} takes files of our own format, got {os.fspath(f)}: use {verb}_safetensors")
 
 
 def _with_tensors(state: Any) -> Any:

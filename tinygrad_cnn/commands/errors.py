@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -20,6 +21,9 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
         return work()
     except (UserError, CheckpointError, DataError, RankError) as error:
         status, line = 1, f"{program}: {error}"
+    except BrokenPipeError:  # who reads has seen enough, as `head`; nothing is left to be flushed at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         what = "print" if error.filename is None else f"write {error.filename}"
         status, line = 1, f"{program}: cannot {what}: {error.strerror}"
