@@ -58,7 +58,7 @@ logical_not = _found("logical_not", np.logical_not, "Where it is false, or 0")
 nonzero = _found(
     "nonzero", _nonzero, "The places other than 0: (Z, ndim), or one vector for each axis with as_tuple", True
 )
-count_nonzero = _found("count_nonzero", lambda x, dim=None: np.count_nonzero(x, dim), "How many are other than 0")
+count_nonzero = _found("count_nonzero", lambda x, dim=None: (x != 0).sum(axis=dim), "How many are other than 0")
 unique = _found(
     "unique", _unique, "The different numbers, in order; if asked for, with inverse indices and counts", True
 )
