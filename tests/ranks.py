@@ -41,7 +41,7 @@ def batches(epochs, size=SIZE, rank=RANK, batch_size=8):
 def trained(model, epochs, together, batch_size=8):
     """The state after some steps of the ranks together, or of this rank alone with the whole batches."""
     optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    average = distributed.average_gradients(model)
+    average = distributed.average_gradients(optimizer)
     for images, labels in batches(epochs, *((SIZE, RANK) if together else (1, 0)), batch_size):
         optimizer.zero_grad()
         loss = F.cross_entropy(model(images), labels, reduction="sum") / max(len(labels), 1)

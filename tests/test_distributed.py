@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, distributed, nn, optim
+from tinygrad_cnn import distributed, nn, optim
 from tinygrad_cnn.checkpoint import load_checkpoint
 from tinygrad_cnn.distributed.launch import RANK
 
@@ -197,13 +197,15 @@ def test_the_example_in_one_process():
 
 def test_one_process_needs_no_mpi(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    with pytest.raises(TypeError, match=r"a Module, or Tensors such as model.parameters\(\), got SGD"):
-        distributed.average_gradients(optim.SGD([Tensor(1.0, requires_grad=True)]))
+    with pytest.raises(TypeError, match=r"a Module, an Optimizer, or Tensors such as model.parameters\(\), got 3"):
+        distributed.average_gradients(3)
     model = nn.Linear(2, 1)
     x = np.ones((3, 2), np.float32)
     distributed.broadcast(model)
-    distributed.average_gradients(model).backward(model(x).sum(), weight=3)
-    assert model.weight.grad.tolist() == [[3, 3]]
+    for given in (model, optim.SGD(model.parameters()), model.parameters()):
+        model.weight.grad = None
+        distributed.average_gradients(given).backward(model(x).sum(), weight=3)
+        assert model.weight.grad.tolist() == [[3, 3]]
     assert distributed.get_rank() == 0 and distributed.get_world_size() == 1
     assert distributed.all_reduce([1, 2]).tolist() == [1, 2]
 

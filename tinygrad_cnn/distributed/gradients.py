@@ -40,7 +40,7 @@ class average_gradients:
     The gradients are sent in a few messages, each as soon as those in it are complete, while the pass goes on.
 
     Args:
-        model: a Module, or Tensors in the same order on all ranks.
+        model: a Module, an Optimizer, or Tensors in the same order on all ranks.
 
     Raises:
         RankError: on a rank where they differ from those of rank 0.
@@ -52,10 +52,12 @@ class average_gradients:
     Tensor([3.])
     """
 
-    def __init__(self, model: Module | Iterable[Tensor]) -> None:
+    def __init__(self, model: Any) -> None:
+        if hasattr(model, "param_groups"):  # an optimiser trains the Tensors of its groups
+            model = [parameter for group in model.param_groups for parameter in group["params"]]
         if not hasattr(model, "named_parameters"):
             if not isinstance(model, Iterable):
-                wanted = "a Module, or Tensors such as model.parameters()"
+                wanted = "a Module, an Optimizer, or Tensors such as model.parameters()"
                 raise refusal(TypeError, model, "model", "average_gradients", wanted)
             model = list(model)
         self._model = model
