@@ -14,6 +14,7 @@ from ..engine.calls import composition
 from ..engine.graph import Array
 from ..engine.versions import note_change
 from ..functional._arguments import constant
+from ..functional.normalisation import _scaled
 from ..nn import BatchNorm1d, BatchNorm2d, Module
 from .world import all_reduce
 
@@ -51,14 +52,11 @@ def sync_batch_norm(
     aside(_check_count, count)
     mean = ops.div(ops.index(sums, key=(slice(None), slice(channels))), count)
     centred = ops.sub(input, mean)
-    var = ops.div(all_reduce(ops.sum(ops.mul(centred, centred), axis=axis, keepdims=True)), count)
+    var = ops.div(all_reduce(ops.sum_of_squares(centred, axis=axis, keepdims=True)), count)
     for running, batch, lost in ((running_mean, mean, 0), (running_var, var, 1)):
         if running is not None:
             aside(_take_in, running, batch, count, lost, momentum)
-    out = ops.div(centred, ops.sqrt(ops.add(var, eps)))
-    if weight is not None:
-        out = ops.mul(out, ops.reshape(weight, shape=mean.shape))
-    return out if bias is None else ops.add(out, ops.reshape(bias, shape=mean.shape))
+    return _scaled(centred, var, eps, weight, bias, mean.shape)
 
 
 def _check_count(count: np.ndarray) -> None:
