@@ -42,7 +42,7 @@ from .engine.graph import primitive
 from .engine.random import get_rng_state, manual_seed, set_rng_state
 from .engine.recording import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .engine.recording import is_recording as is_grad_enabled
-from .plan import compile
+from .plan import DataParallel, compile
 from .tensor import Tensor, device
 from .utils import torch_names
 
@@ -169,4 +169,5 @@ def __dir__() -> list[str]:
     )
 
 
+nn.DataParallel = DataParallel  # which is made by `compile`, above nn
 torch_names.register(sys.modules[__name__])

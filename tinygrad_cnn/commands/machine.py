@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ops.threads import openblas
+from ..ops.blas import openblas
 
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")

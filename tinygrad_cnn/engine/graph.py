@@ -113,7 +113,6 @@ class Primitive:
         self.joint_rule: Callable[..., Any] | None = None
         self.views = False  # whether the result may be a view of the first argument, as shapes and strides decide
         self.out_calls: Callable[..., list[Callable[[], Any]]] | None = None
-        self.hides_graph = False  # whether it computes by a graph of its own, which readers of the graph cannot see
         self._set_reads(None)
 
     def __repr__(self) -> str:

@@ -29,4 +29,3 @@ def _rule(argnums: Sequence[int], g: Array, out: Array, *args: Any, output: int)
 compiled = Primitive(_compiled)
 compiled.name = "compiled"
 compiled.defvjp_argnums(_rule, reads=())
-compiled.hides_graph = True

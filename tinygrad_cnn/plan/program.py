@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.memory import empty, inverse
-from ..ops.threads import number_of_threads, one_thread
+from ..ops.blas import number_of_threads, one_thread
 from .layout import Need, places
 from .parts import in_parts
 from .passes import drop_unneeded, in_order, merge_equal

@@ -136,6 +136,7 @@ MODULES: dict[str, Any] = {
     "nn.modules.loss": SimpleNamespace(**{name: getattr(nn, name) for name in nn.__all__}, _Loss=nn.Module),
     "nn.modules.module": nn,
     "nn.modules.utils": _utils,
+    "nn.parallel": "plan",
     "nn.parameter": nn,
     "optim.optimizer": "optim",
     "utils.checkpoint": SimpleNamespace(checkpoint=_checkpoint),

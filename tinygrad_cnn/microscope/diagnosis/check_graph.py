@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...engine.graph import Node
+from ...ops.replayed import compiled
 from ..printing import Printed, number
 from ..reading.graph_view import GraphView
 from ..reading.primitives import argument_name
@@ -145,7 +146,7 @@ def check_graph(loss: Any) -> GraphReport:
 def _check(view: GraphView, node: Node) -> list[CheckedNode]:
     primitive, args, line = node.primitive, view.args(node), node.call.line
     constants = [i for i, arg in enumerate(args) if is_float(arg) and i not in node.argnums and _has_rule(node, i)]
-    not_run = tuple(argument_name(primitive, i) for i in constants if not primitive.hides_graph)
+    not_run = tuple(argument_name(primitive, i) for i in constants if primitive is not compiled)
     plain = CheckedNode(primitive.name, view.layer(node).title, None if line is None else str(line), not_run, node)
 
     def wrong(argnum: int, found: Diagnosis, **what: Any) -> CheckedNode:
@@ -154,8 +155,8 @@ def _check(view: GraphView, node: Node) -> list[CheckedNode]:
     def not_checked(why: str, **what: Any) -> list[CheckedNode]:
         return [replace(plain, note=f"not checked: {why}", **what)]
 
-    if primitive.hides_graph:
-        return not_checked("it has graphs of its own; check the module within DataParallel, or what was compiled")
+    if primitive is compiled:
+        return not_checked("a plan computes it; check what was compiled")
     if any(np.isnan(args[i]).any() for i in node.argnums):
         return not_checked("its inputs hold NaN")
     claim, part = of_a_part(claim_of(node, args))

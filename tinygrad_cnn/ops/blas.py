@@ -1,75 +1,17 @@
-"""Work on several processors, and the threads of the BLAS library that NumPy multiplies matrices with.
-
-NumPy computes on the thread that calls it, but lets others run meanwhile; only the matrix products of its BLAS library
-are shared by all processors. With a part of the work for each processor all of it is shared, and one may multiply while
-another waits for memory. BLAS is held to one thread meanwhile, as its own threads would be in the way.
-"""
+"""The BLAS library that NumPy multiplies matrices with: its functions, and how many threads it has."""
 
 from __future__ import annotations
 
-import contextvars
 import ctypes
 import functools
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-
-T = TypeVar("T")
-
-
-class _Here(threading.local):
-    in_part = False
-
-
-_here = _Here()
-
-
-def in_a_part() -> bool:
-    """Whether this thread computes a part of a batch now, which is not cut any further."""
-    return _here.in_part
-
-
-def run_in_threads(works: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of all, the first computed by this thread and each other one by another.
-
-    Each in a copy of this thread's context, in which NumPy keeps how errors are handled (np.errstate).
-    """
-
-    def part(work: Callable[[], T]) -> T:
-        _here.in_part = True
-        try:
-            return work()
-        finally:
-            _here.in_part = False
-
-    with one_thread():
-        own, *others = works
-        futures = [_pool(len(others)).submit(contextvars.copy_context().run, part, work) for work in others]
-        try:
-            first = part(own)
-        finally:
-            results = [future.result() for future in futures]
-    return [first, *results]
-
-
-@functools.cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    """Threads that stay."""
-    return ThreadPoolExecutor(workers, "tinygrad_cnn")
-
-
-if hasattr(os, "register_at_fork"):  # a forked process has no threads but the one that forked
-    os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-# ---- OpenBLAS, if NumPy has it
 
 
 def openblas(name: str, result: Any, *arguments: Any) -> Any:
