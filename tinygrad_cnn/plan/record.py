@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import versions
+from ..engine import memory, versions
 from ..engine.calls import current
 from ..engine.graph import Leaf, Node, ShapeDtype, backpropagate, topological_order
 from ..engine.random import get_rng_state, set_rng_state
@@ -121,7 +121,11 @@ class Record:
 
     def _take(self, program: Program) -> Bound:
         waiting = self._waiting(program)
-        return waiting.pop() if waiting else program.bind()
+        if waiting:
+            return waiting.pop()
+        bound = program.bind()
+        memory.release()  # what the plain way has used; the plan has memory of its own, not written to so far
+        return bound
 
     def give_back(self, program: Program, bound: Bound) -> None:
         """A run is over."""
@@ -177,22 +181,16 @@ class Record:
     def backward(self, key: Key, values: dict[int, Any], first: int, g: np.ndarray | None) -> tuple[Backward, Recorder]:
         """Record a backward pass, whose own values have the numbers from `first` on; g is by default 1 everywhere."""
         output, wanted = key
-        tape, recorder = self.tape, Recorder(keep=g is not None)
+        tape, recorder = self.tape, Recorder(keep=g is not None, first=first)
         slots = [tape.leaves[tape.outputs[output].leaves[i]] for i in wanted]
         nodes = {slot: Leaf() for slot in slots}
-        for slot, node in nodes.items():
-            values = {**values, slot: Tensor.wrap(np.array(values[slot]), node)}
+        leaves = {slot: Tensor.wrap(values[slot].view(), node) for slot, node in nodes.items()}
         with enable_grad():
-            played = tape.play(values)
-        for slot in range(first):
-            one = played.get(slot)
-            recorder.add(one._array if isinstance(one, Tensor) else one)
-        out = played[tape.outputs[output].slot]
-        del played, values  # what no rule reads is gone now
+            out = tape.play({**values, **leaves}, output, recorder.know)
         seed = Tensor.wrap(np.ones(out.shape, out.dtype) if g is None else g.copy(), None)
         recorder.add(seed._array, Cotangent(output))
-        with recorder.watching():
-            found = backpropagate({out.node: seed}, set(nodes.values()), retain_graph=True, wrap=Tensor.wrap)
+        with recorder.watching():  # the rules are to be given Tensors, but their graph is of no use
+            found = backpropagate({out.node: seed}, set(nodes.values()), wrap=lambda array, _: Tensor.wrap(array, None))
         results = [recorder.slot(found[nodes[slot]]) if nodes[slot] in found else None for slot in slots]
         return Backward(recorder.lines, recorder.sources, recorder.specs, results, first), recorder
 

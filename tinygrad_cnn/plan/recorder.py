@@ -28,11 +28,11 @@ class Recorder:
     `broken` says why the lines do not tell all that was done, and on which line of source.
     """
 
-    def __init__(self, keep: bool = False) -> None:
+    def __init__(self, keep: bool = False, first: int = 0) -> None:
         self.lines: list[Line] = []
         self.sources: dict[int, Source] = {}
         self.specs: dict[int, Spec] = {}
-        self.values: list[Any] = []  # None for what is computed, unless all are to be kept
+        self.values: list[Any] = [None] * first  # None for what is computed, unless all are to be kept
         self._keep = keep
         self._references: list[Any] = []  # weak ones, so that no other array is taken for one that is gone
         self.state = State(variables=not keep)  # a check finds by itself which of them matter
@@ -54,16 +54,22 @@ class Recorder:
     def add(self, value: Any, source: Source | None = None) -> int:
         """A new value; returns its number."""
         slot = len(self.values)
-        self.values.append(value)
+        is_computed = isinstance(value, np.ndarray) and source is None
+        self.values.append(None if is_computed and not self._keep else value)
         if isinstance(value, (np.ndarray, np.generic)):
-            self._slots[id(value)] = slot
             self.specs[slot] = Spec.of(value)
-            if isinstance(value, np.ndarray) and source is None and not self._keep:
-                self.values[slot] = None
-                self._references.append(weakref.ref(value, partial(self._forget, id(value), slot)))
+            self.know(slot, value)
         if source is not None:
             self.sources[slot] = source
         return slot
+
+    def know(self, slot: int, given: Any) -> None:
+        """An array, also that of a Tensor, is the value of this number as long as it lives."""
+        array = given._array if isinstance(given, Value) else given
+        if isinstance(array, (np.ndarray, np.generic)):
+            self._slots[id(array)] = slot
+        if isinstance(array, np.ndarray):
+            self._references.append(weakref.ref(array, partial(self._forget, id(array), slot)))
 
     def _forget(self, identity: int, slot: int, _: Any) -> None:
         if self._slots.get(identity) == slot:

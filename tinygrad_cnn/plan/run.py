@@ -55,7 +55,7 @@ class Run:
             values[slot] = Tensor.wrap(values[slot], leaf.node if recorded else Leaf())
         nodes = [values[slots[i]].node for i in argnums]
         with enable_grad():
-            out = tape.play(values)[tape.outputs[output].slot]
+            out = tape.play(values, output)
         found = backpropagate({out.node: g}, set(nodes), retain_graph=True, wrap=g.wrap if recorded else None)
         zeros = [np.zeros(values[slots[i]].shape, values[slots[i]].dtype) for i in argnums]
         return [
@@ -65,7 +65,7 @@ class Run:
 
     def value(self, output: int) -> np.ndarray:
         """An output, computed again in the plain way."""
-        found: Tensor = self.record.tape.play(self._values())[self.record.tape.outputs[output].slot]
+        found: Tensor = self.record.tape.play(self._values(), output)
         return found._array
 
     def _values(self) -> dict[int, Any]:

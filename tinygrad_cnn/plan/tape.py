@@ -104,17 +104,25 @@ class Tape(NamedTuple):
         """The lines that draw random numbers."""
         return [line for line in self.lines if isinstance(line, Aside) and line.out is not None]
 
-    def play(self, values: Mapping[int, Any]) -> dict[int, Any]:
-        """Do it all again as the function did, on Tensors: a new graph, of the same draws.
+    def play(self, values: Mapping[int, Any], output: int, made: Callable[[int, Any], object] = lambda *_: None) -> Any:
+        """Compute an output again as the function did, on Tensors: a new graph, of the same draws.
 
         `values` are those of the sources and of the draws, arrays and numbers, of the leaves Tensors with their nodes.
-        Checks and effects are left out.
+        `made` is called with each value and its number. What is not read any more is let go. Checks and effects are
+        left out.
         """
-        found: dict[int, Any] = {
-            slot: Tensor.wrap(value, None) if isinstance(value, np.ndarray) else value for slot, value in values.items()
-        }
-        for line in self.lines:
-            if isinstance(line, Step):
+        last = {self.outputs[output].slot: len(self.lines)}  # of what is needed, the line that reads it last
+        for i, line in reversed([*enumerate(self.lines)]):
+            if isinstance(line, Step) and line.out in last:
+                for slot in line.args:
+                    last.setdefault(slot, i)
+        found: dict[int, Any] = {}
+        for slot in last.keys() & values.keys():
+            value = values[slot]
+            found[slot] = Tensor.wrap(value, None) if isinstance(value, np.ndarray) else value
+            made(slot, found[slot])
+        for i, line in enumerate(self.lines):
+            if isinstance(line, Step) and line.out in last:
                 args = [
                     Tensor.wrap(found[slot]._array, found[slot].node if attached else None)
                     if isinstance(found[slot], Tensor)
@@ -124,7 +132,12 @@ class Tape(NamedTuple):
                 with Recording(line.recording):
                     out = line.primitive(*args, **line.settings)
                 found[line.out] = out if isinstance(out, Tensor) else Tensor.wrap(np.asarray(out), None)
-        return found
+                made(line.out, found[line.out])
+                for slot in set(line.args):
+                    if last[slot] == i:
+                        del found[slot]
+                del args, out
+        return found[self.outputs[output].slot]
 
 
 class Backward(NamedTuple):
