@@ -25,10 +25,18 @@ def browser(tmp_path_factory):
     try:
         one.start()
         one.emulate("setFocusEmulationEnabled", enabled=True)
+        still = [{"name": "prefers-reduced-motion", "value": "reduce"}]  # else a scroll goes on while a test looks
+        one.emulate("setEmulatedMedia", features=still)
         one.open(book())
+        wait_until_ready(one)
         yield one
     finally:
         one.close()
+
+
+def wait_until_ready(browser):
+    """Wait until the page says that all its figures are made."""
+    wait_for(lambda: browser.run("return document.documentElement.dataset.ready === 'yes'"), seconds=60)
 
 
 FOCUS = """
@@ -97,21 +105,22 @@ def test_the_keyboard_moves_changes_and_steps(browser):
     assert browser.text("#max-pooling .position").startswith("backward")
 
 
-def test_a_pixel_is_dragged_by_mouse(browser):
-    browser.run("document.querySelectorAll('#max-pooling .controls button')[0].click(); scrollTo(0, 0)")
-    where = browser.run("""
+@pytest.mark.parametrize("pointer", ["mouse", "touch"])
+def test_a_pixel_is_dragged(browser, pointer):
+    browser.run("document.querySelectorAll('#max-pooling .controls button')[0].click()")
+    x, y = browser.run("""
         const loom = document.querySelector('#max-pooling figure.loom').loom, cell = loom.cells[0].value.get(1)[0];
-        cell.scrollIntoView({ block: 'center', behavior: 'instant' });
+        cell.scrollIntoView({ block: 'center' });
+        if (getComputedStyle(cell).touchAction !== 'pan-x pinch-zoom') throw Error('a finger would scroll the page');
         const box = cell.getBoundingClientRect();
         return [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2)]""")
 
     def move(x, y):
         return {"type": "pointerMove", "duration": 50, "x": x, "y": y}
 
-    x, y = where
     acts = [move(x, y), {"type": "pointerDown", "button": 0}, move(x, y + 60), {"type": "pointerUp", "button": 0}]
-    mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": acts}
-    browser.call("POST", "/actions", actions=[mouse])
+    finger = {"type": "pointer", "id": pointer, "parameters": {"pointerType": pointer}, "actions": acts}
+    browser.call("POST", "/actions", actions=[finger])
     assert browser.run(GRADIENTS, "max-pooling", "image")[:6] == [0, 0, 0, 0, 1, 0]  # from 8 down to 4
     assert browser.run("return document.querySelector('#max-pooling figure.loom').loom.pinned.element") == 1
 
@@ -173,6 +182,7 @@ def test_a_digit_is_drawn_by_keyboard_and_an_example_is_read(browser):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_screen(browser, width):
     browser.emulate("setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600)
+    wait_for(lambda: browser.run("return innerWidth") == width)
     assert browser.run("return document.documentElement.scrollWidth") <= width
     wide = """
         return [...document.querySelectorAll('.panel, .prose, p, h2, button')].filter((one) => {
@@ -193,6 +203,7 @@ def test_without_javascript_it_is_prose_with_tables(browser):
     finally:
         browser.emulate("setScriptExecutionDisabled", value=False)
         browser.call("POST", "/refresh")
+        wait_until_ready(browser)
 
 
 def test_a_layer_of_ones_own_network_is_looked_at_element_by_element(browser, tmp_path):

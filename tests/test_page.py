@@ -102,10 +102,10 @@ class Browser:
         self.call("POST", "/goog/cdp/execute", cmd=f"Emulation.{command}", params=settings)
 
 
-def wait_for(condition):
-    end = time.monotonic() + 10
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen within ten seconds"
+        assert time.monotonic() < end, f"it did not happen within {seconds} seconds"
         time.sleep(0.02)
 
 

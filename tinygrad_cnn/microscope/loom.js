@@ -164,13 +164,13 @@ class Loom {
     this.stage.addEventListener("pointerdown", (event) => {
       const cell = at(event);
       this.dragged = false;
-      if (cell && event.pointerType === "mouse" && this.editable(cell)) this.drag = { cell, y: event.clientY };
+      if (cell && event.isPrimary && event.button === 0 && this.editable(cell)) this.drag = { cell, y: event.clientY };
     });
     addEventListener("pointermove", (event) => {
       const by = this.drag ? Math.trunc((this.drag.y - event.clientY) / 14) : 0;
       if (by) { this.drag.y -= by * 14; this.dragged = true; this.pinned = this.drag.cell; this.edit(this.drag.cell, by); }
     });
-    addEventListener("pointerup", () => { this.drag = null; });
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { this.drag = null; });
   }
 
   editable({ panel, kind }) { return this.live && kind === "value" && !this.weave.panels[panel].op; }
@@ -180,11 +180,12 @@ class Loom {
     const block = event.target.parentElement, columns = Number(block.style.getPropertyValue("--columns"));
     const cells = [...block.parentElement.querySelectorAll(".cell")], i = cells.indexOf(event.target);
     const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const changes = { "+": 1, "=": 1, PageUp: 1, "-": -1, PageDown: -1 };
     if (event.key in moves && cells[i + moves[event.key]]) {
       cells[i].tabIndex = -1;
       cells[i + moves[event.key]].tabIndex = 0;
       cells[i + moves[event.key]].focus();
-    } else if ((event.key === "+" || event.key === "-") && this.editable(cell)) this.edit(cell, event.key === "+" ? 1 : -1);
+    } else if (event.key in changes && this.editable(cell)) this.edit(cell, changes[event.key]);
     else if (event.key === "Escape") { this.pinned = this.pointed = null; this.light(); }
     else if (!(event.key in moves)) return;
     event.preventDefault();

@@ -30,3 +30,7 @@ addEventListener("DOMContentLoaded", () => {
     loom.onCompute();
   }
 });
+
+// ---- the page says when all its figures are made
+
+addEventListener("load", () => { document.documentElement.dataset.ready = "yes"; });
