@@ -1207,10 +1207,67 @@ def test_arguments_that_ask_for_nothing_are_passed_over_and_others_refused_with_
             call()
 
 
-def test_gradient_hooks_say_what_to_do_instead():
-    for hook in (nn.ReLU().register_full_backward_hook, Tensor([1.0]).register_hook):
-        with pytest.raises(RuntimeError, match=r"ask for one by `grad\(loss|then `grad\(loss"):
-            hook(print)
+def test_gradient_hooks_see_and_change_gradients():
+    model, told, kept = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), [], []
+    x = Tensor(np.ones((4, 3), np.float32))
+
+    def gradients(change):
+        model.zero_grad()
+        hook = model[1].register_full_backward_hook(change)
+        model(x).sum().backward()
+        hook.remove()
+        return model[0].weight.grad.numpy()
+
+    def tell(module, grad_input, grad_output):
+        told.append((grad_input[0].numpy(), grad_output[0].numpy()))
+
+    model[0].weight.data = np.ones((2, 3), np.float32)
+    plain = gradients(tell)
+    np.testing.assert_array_equal(told[0][1], np.repeat(model[2].weight.numpy(), 4, axis=0))
+    np.testing.assert_array_equal(told[0][0], told[0][1])  # where the ReLU is 1
+    np.testing.assert_array_equal(gradients(lambda module, before, after: (before[0] * 2,)), 2 * plain)
+    np.testing.assert_array_equal(gradients(lambda *_: None), plain)
+    hook = model[0].weight.register_hook(kept.append)
+    with pytest.raises(RuntimeError, match=r"a hook returns None, or a Tensor such as its gradient float32 \(1, 2\)"):
+        model[2].weight.register_hook(lambda gradient: gradient.sum())
+        model(x).sum().backward()
+    np.testing.assert_array_equal(kept, [])
+    hook.remove()
+    with pytest.raises(RuntimeError, match="only a Tensor that requires a gradient has hooks"):
+        x.register_hook(print)
+
+
+def test_a_module_tells_of_the_gradients_of_this_call_alone():
+    class Sum(nn.Module):
+        def forward(self, a, b, factor):
+            return (a * b * factor).sum(), factor
+
+    layer, told = Sum(), []
+    a, b = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
+    layer.register_full_backward_hook(lambda module, *gradients: told.append(gradients))
+    (layer(a, b, 2)[0] + (a * 5).sum()).backward()  # the second summand is none of the layer's business
+    assert [[None if one is None else one.tolist() for one in side] for side in told[0]] == [
+        [[6.0, 8.0], [2.0, 4.0], None],
+        [1.0, None],
+    ]
+    assert a.grad.tolist() == [11.0, 13.0]
+    layer.register_full_backward_hook(lambda module, gradients, _: gradients)
+    with pytest.raises(RuntimeError, match="the gradient of a module with one input"):
+        layer(a, b, 2)[0].backward()
+    first = nn.Linear(1, 1)  # whose input has no gradient
+    first.register_full_backward_hook(lambda module, *gradients: told.append(gradients))
+    first(Tensor([[1.0]])).sum().backward()
+    assert told[-1][0] == (None,) and told[-1][1][0].tolist() == [[1.0]]
+
+
+def test_gradients_on_the_way_are_kept_if_asked_for():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = x * x
+    y.retain_grad()
+    (y * y).sum().backward(retain_graph=True)
+    (y * y).sum().backward()
+    assert y.grad.tolist() == [4.0, 16.0] and y.is_leaf is False
+    assert (x * x).grad is None
 
 
 def test_parameters_in_one_vector():

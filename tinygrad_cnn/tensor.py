@@ -18,8 +18,9 @@ from .engine.aside import shared, touched
 from .engine.autograd import run_backward
 from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
+from .engine.hooks import Hook
 from .engine.recording import is_recording
-from .engine.versions import note_change
+from .engine.versions import note_change, unchangeable
 from .functional import arithmetic, in_place, products
 from .functional._arguments import new_array, one_dim, real_array
 from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
@@ -426,9 +427,41 @@ class Tensor(Value):
         """The recorded operation whose value this is; None for a leaf."""
         return self.node if isinstance(self.node, Node) else None
 
-    def register_hook(self, hook: Any) -> Any:
-        """An error that says how to get at a gradient."""
-        raise RuntimeError("gradients have no hooks here: ask for one by `grad(loss, [tensor])`")
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> Hook:
+        """Call hook(gradient) in each backward pass; what it returns, if it is not None, takes the gradient's place.
+
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * x
+        >>> handle = y.register_hook(lambda gradient: gradient * 10)
+        >>> y.sum().backward()
+        >>> x.grad
+        Tensor([20., 40.])
+        """
+        if not self.requires_grad:
+            raise RuntimeError("only a Tensor that requires a gradient has hooks: set requires_grad=True")
+        touched("a gradient has a hook")
+
+        def changed(g: Array) -> Array:
+            new = hook(g if isinstance(g, Tensor) else Tensor.wrap(unchangeable(np.array(g)), None))
+            if new is None:
+                return g
+            if not isinstance(new, Tensor) or new.shape != g.shape or new.dtype != g.dtype:
+                raise RuntimeError(
+                    f"a hook returns None, or a Tensor such as its gradient {g.dtype} {g.shape}: {new!r}"
+                )
+            return new if isinstance(g, Tensor) else new._array
+
+        return Hook(self.node, changed)
+
+    def retain_grad(self) -> None:
+        """Let `backward` gather a gradient in `.grad` here as well, as it does in leaves."""
+        if self.requires_grad and self._leaf is None:
+            self._frozen = leaf = Leaf()
+
+            def gather(gradient: Tensor) -> None:
+                leaf.grad = gradient.clone() if leaf.grad is None else leaf.grad + gradient
+
+            self.register_hook(gather)
 
     def type_as(self, other: Tensor) -> Array:
         """The same numbers in the dtype of another Tensor."""

@@ -33,13 +33,14 @@ Array: TypeAlias = Any
 class Leaf:
     """Where a graph begins: a value that requires a gradient, and the gradient gathered so far."""
 
-    __slots__ = ("grad", "order")
+    __slots__ = ("_hooks", "grad", "order")
     parents = argnums = ()
     requires_grad: bool = True
 
     def __init__(self) -> None:
         self.grad: Any = None
         self.order = now()
+        self._hooks: Sequence[Callable[[Array], Array]] = ()
 
 
 class Constant(Leaf):
@@ -62,6 +63,7 @@ class Node:
     requires_grad: bool  # whether there are any argnums
     call: Any  # where it was recorded: in which module, function and line
     order: int  # the moment of recording. Inputs exist before outputs, so this is a topological order
+    _hooks: Sequence[Callable[[Array], Array]] = ()  # what is done with its cotangent, once that is complete
 
     def free(self) -> None:
         """Let go of the arrays, and of those of constants that led here; what led to what stays known."""
@@ -290,6 +292,8 @@ def backpropagate(
         for node in order:
             if (g := totals.pop(node, None)) is None:
                 continue
+            for hook in node._hooks:
+                g = hook(g)
             if node in wanted:
                 found[node] = g
                 if completed is not None:

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..engine.calls import run_module
+from ..engine.hooks import Hook
 from ..functional._arguments import real_array
 from ..settings import advised, array, flag, instance, mapping, refusal
 from ..tensor import Tensor
+from .backward_hooks import WatchedCall
 
 
 class Parameter(Tensor):
@@ -66,18 +68,6 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = training
 
 
-class Hook:
-    """What `register_forward_hook` gives: `remove()` takes the hook away again."""
-
-    def __init__(self, module: Module, when: str, hook: Callable[..., Any]) -> None:
-        self._module, self._entry = module, (when, hook)
-        module._hooks = [*module._hooks, self._entry]
-
-    def remove(self) -> None:
-        """Do not call the hook any more."""
-        self._module._hooks = [entry for entry in self._module._hooks if entry is not self._entry]
-
-
 class Module:
     """A function with parameters. Write `forward`; call the module itself.
 
@@ -113,10 +103,16 @@ class Module:
         for when, hook in list(self._hooks):
             if when == "before" and (changed := hook(self, args)) is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
+        calls: list[WatchedCall] = []
+        for hook in [hook for when, hook in self._hooks if when == "backward"][::-1]:  # the first lies innermost
+            calls.insert(0, WatchedCall(self, hook, args))
+            args = calls[0].args
         result = run_module(self, args, settings)
         for when, hook in list(self._hooks):
             if when == "after" and (changed := hook(self, args, result)) is not None:
                 result = changed
+        for call in calls:
+            call.returns(result)
         return result
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> Hook:
@@ -130,15 +126,19 @@ class Module:
         >>> shapes
         [(4, 2)]
         """
-        return Hook(self, "after", hook)
+        return Hook(self, ("after", hook))
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
         """Call hook(module, args) before each call; what it returns, if it is not None, are the arguments."""
-        return Hook(self, "before", hook)
+        return Hook(self, ("before", hook))
 
-    def register_full_backward_hook(self, hook: Any, prepend: bool = False) -> Any:
-        """An error that says how to get at a gradient."""
-        raise RuntimeError("gradients have no hooks here: keep the value in a forward hook, then `grad(loss, [value])`")
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Hook:
+        """Call hook(module, grad_input, grad_output) once the gradients of a call's inputs and outputs are known.
+
+        Both are tuples, with None for what has no gradient; what the hook returns, if it is not None, takes the place
+        of grad_input.
+        """
+        return Hook(self, ("backward", hook))
 
     register_backward_hook = register_full_backward_hook
 
