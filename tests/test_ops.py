@@ -167,13 +167,15 @@ CASES = [
         )
     ),
     *(
-        case(op, normal(shape), normal(other), **kernel, stride=stride, dilation=dilation)
-        for shape, (channels, each, *size), stride, dilation, out in (
-            ((4, 2, 4, 2), (2, 1, 2, 2), (1, 1), (1, 1), (3, 3)),
-            ((5, 2, 4, 1), (2, 3, 3, 2), (1, 1), (1, 1), (3, 3)),
-            ((6, 1, 7, 2), (1, 2, 2, 3), (3, 2), (2, 1), (2, 3)),  # the last rows and columns are in no window
-            ((3, 2, 3, 1), (2, 1, 1, 1), (2, 2), (1, 1), (2, 2)),
-            ((3, 2, 3, 0), (2, 1, 2, 2), (1, 1), (1, 1), (2, 2)),
+        case(op, normal(shape), normal(other), **kernel, stride=stride, padding=padding, dilation=dilation)
+        for shape, (channels, each, *size), stride, padding, dilation, out in (
+            ((4, 2, 4, 2), (2, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (3, 3)),
+            ((5, 2, 4, 1), (2, 3, 3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (3, 3)),
+            ((6, 1, 7, 2), (1, 2, 2, 3), (3, 2), ((0, 0), (0, 0)), (2, 1), (2, 3)),  # no window has the last ones
+            ((3, 2, 3, 1), (2, 1, 1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), (2, 2)),
+            ((3, 2, 3, 0), (2, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (2, 2)),
+            ((3, 2, 4, 2), (2, 1, 3, 3), (2, 2), ((1, 1), (1, 2)), (1, 1), (2, 3)),
+            ((2, 1, 3, 1), (1, 2, 2, 2), (1, 1), ((3, 0), (1, 3)), (1, 2), (4, 5)),  # windows of nothing but zeros
         )
         for op, other, kernel in (
             (ops.correlate, (channels, each, *size), {}),

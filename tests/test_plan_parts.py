@@ -12,8 +12,8 @@ from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.plan import parts as plan_parts
 from tinygrad_cnn.plan import program
-from tinygrad_cnn.plan.parts import cut, in_parts
-from tinygrad_cnn.plan.threads import run_parts
+from tinygrad_cnn.plan.parts import Access, cut, in_parts
+from tinygrad_cnn.plan.threads import Turn, run_together
 
 
 def cases():
@@ -34,6 +34,9 @@ def cases():
     yield partial(np.matmul, batch[0], other, np.zeros((4, 3, 2))), None
     yield partial(np.matmul, x, y.T, np.zeros((4, 4))), None
     yield partial(np.matmul, row[None], y.T, np.zeros((1, 4))), None
+    yield partial(np.matmul, fixed((200, 100)), fixed((3, 100, 96)), np.zeros((3, 200, 96))), None  # in blocks
+    yield partial(np.einsum, "cpl,cmp->cml", fixed((4, 2, 3)), fixed((4, 2, 2)), out=np.zeros((4, 2, 3))), None
+    yield partial(np.einsum, "pl,cmp->cml", fixed((2, 3)), fixed((4, 2, 2)), out=np.zeros((4, 2, 3))), None
     yield partial(np.add.reduce, batch, (1,), None, np.zeros((4, 1, 5)), True), None
     yield partial(np.maximum.reduce, batch, (0, 2), None, np.zeros((1, 3, 1)), True), None
 
@@ -74,52 +77,87 @@ def test_what_cannot_be_cut(call):
 def always(monkeypatch):
     """Everything that can be cut is worth it, by three threads."""
     monkeypatch.setattr(plan_parts, "WORTH", 0)
+    monkeypatch.setattr(plan_parts, "ALL_WORTH", 0)
     monkeypatch.setattr(program, "number_of_threads", lambda: 3)
 
 
-def test_calls_go_together_only_if_their_parts_are_independent(always):
-    x, y, z = (np.ones((6, 4)) for _ in range(3))
+def waits(*calls):
+    """Of each thread for each of its calls which calls of which threads it waits for."""
+    known = [(call, Access.to([call.keywords["out"]], call.args)) for call in calls]
+    return [[turn.after for turn in turns] for turns in in_parts(known, 3)]
+
+
+def test_a_thread_waits_only_for_those_whose_memory_it_shares(always):
+    x, y, z, w = (np.ones((6, 4)) for _ in range(4))
+    add, whole = partial(np.add, x, 1.0, out=y), partial(np.add, np.ones(()), 1.0, out=np.zeros(()))
+    assert waits(add, partial(np.exp, y, out=z)) == [[(), ()]] * 3
+    turned = waits(add, partial(np.exp, y[::-1], out=z))  # the first needs what the last one writes
+    assert turned == [[(), ((2, 1),)], [(), ()], [(), ((0, 1),)]]
+    assert waits(partial(np.exp, y[::-1], out=z), add) == turned  # and writes what the last one needs
+    assert waits(add, whole, partial(np.exp, y[::-1], out=z))[0] == [(), (), ((2, 1),)]
+    again = waits(add, partial(np.exp, y[::-1], out=z), partial(np.exp, y[::-1], out=w))
+    assert again[0] == [(), ((2, 1),), ()]  # it has waited already
+
+
+def test_a_call_that_nobody_knows_waits_for_all_and_all_wait_for_it(always):
+    x, y = np.ones((6, 4)), np.ones((6, 4))
     add = partial(np.add, x, 1.0, out=y)
-    assert len(in_parts([add, partial(np.exp, y, out=z)], 3)) == 1
-    assert len(in_parts([add, partial(np.exp, y[::-1], out=z)], 3)) == 2  # needs what another part writes
-    assert len(in_parts([add, partial(np.exp, y[:-1], out=z[:-1])], 3)) == 2  # some of it
-    assert len(in_parts([partial(np.exp, y[::-1], out=z), add], 3)) == 2  # overwrites what another part needs
-    assert len(in_parts([add, len, partial(np.exp, y, out=z)], 3)) == 3
+    lists = in_parts([(add, Access.to([y], [x])), (len, plan_parts.ANYTHING), (add, Access.to([y], [x]))], 3)
+    assert [one.after for one in lists[0]] == [(), ((1, 1), (2, 1)), ()]
+    assert [[one.after for one in turns] for turns in lists[1:]] == [[(), ((0, 2),)]] * 2
 
 
 def test_what_is_little_work_is_not_cut():
     x, y = np.ones((6, 4)), np.ones((6, 4))
-    call = partial(np.add, x, 1.0, out=y)
-    assert in_parts([call], 2) == [call]
-    assert in_parts([call], 1) == [call]
+    call = partial(np.add, x, 1.0, out=y), Access.to([y], [x])
+    assert in_parts([call], 2) == in_parts([call], 1) == []
 
 
-def test_parts_are_made_at_the_same_time_with_the_errors_of_the_caller():
+def lists(*calls):
+    return [[Turn(one)] for one in calls]
+
+
+def test_lists_run_at_the_same_time_with_the_errors_of_the_caller():
     together = threading.Barrier(3, timeout=10)
-    run_parts([[together.wait], [together.wait], [together.wait]])
-    large, out = np.full(3, 1e3), np.zeros(3)
-    overflow = partial(np.exp, large, out=out)
+    assert run_together(lists(together.wait, together.wait, together.wait))
+    large, out, made = np.full(3, 1e3), np.zeros(3), []
+    overflow, harmless = partial(np.exp, large, out=out), partial(np.exp, 0.0)
     with np.errstate(over="ignore"):
-        run_parts([[overflow], [overflow]])
-    for parts in ([[overflow], [partial(np.exp, 0.0)]], [[partial(np.exp, 0.0)], [overflow]]):
+        run_together(lists(overflow, overflow))
+    for first, second in ((overflow, harmless), (harmless, overflow)):
         with np.errstate(over="raise"), pytest.raises(FloatingPointError):
-            run_parts(parts)
-    run_parts([[together.wait], [together.wait], [together.wait]])  # nothing is left behind
+            run_together(lists(first, second))
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):  # who waits for one that fails stops
+        run_together([[Turn(partial(made.append, 1), ((1, 1),))], [Turn(overflow)]])
+    assert not made
+    assert run_together(lists(together.wait, together.wait, together.wait))  # nothing is left behind
 
 
-def test_who_finds_the_helpers_busy_makes_all_parts_itself():
+def test_a_thread_goes_on_when_what_it_waits_for_is_made():
     made = []
-    run_parts([[partial(run_parts, [[partial(made.append, 1)], [partial(made.append, 2)]])], [partial(made.append, 3)]])
-    assert sorted(made) == [1, 2, 3]
+    for _ in range(20):
+        run_together(
+            [
+                [Turn(partial(made.append, 0), ((1, 1),)), Turn(partial(made.append, 2), ((1, 2),))],
+                [Turn(threading.Event().is_set), Turn(partial(made.append, 1), ((0, 1),))],
+            ]
+        )
+    assert made == [0, 1, 2] * 20
+
+
+def test_who_finds_the_helpers_busy_is_told_so():
+    found = []
+    run_together(lists(lambda: found.append(run_together(lists(len, len))), threading.Event().is_set))
+    assert found == [False]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_has_helpers_of_its_own():
     made = []
-    run_parts([[partial(made.append, 1)], [partial(made.append, 2)]])
+    run_together(lists(partial(made.append, 1), partial(made.append, 2)))
     child = os.fork()
     if child == 0:
-        run_parts([[partial(made.append, 3)], [partial(made.append, 4)]])
+        run_together(lists(partial(made.append, 3), partial(made.append, 4)))
         os._exit(0 if len(made) == 4 else 1)
     for _ in range(100):
         done, status = os.waitpid(child, os.WNOHANG)
@@ -153,7 +191,7 @@ def test_training_in_parts_is_that_of_the_whole(always):
     (plain, _), (cut_up, compiled), (again, _) = train(lambda f: f), train(compile), train(compile)
     (kept,) = compiled._kept.values()
     bound = kept[0].program().bind()
-    assert bound.in_parts and all(any(getattr(c, "func", None) is run_parts for c in calls) for calls in bound.calls)
+    assert bound.turns and all(len(turns) == 3 for turns in bound.turns)
     for key, value in plain.items():
         np.testing.assert_allclose(cut_up[key], value.numpy(), rtol=1e-4, atol=1e-6, err_msg=key)
         np.testing.assert_array_equal(cut_up[key], again[key], err_msg=key)  # the same bits each time

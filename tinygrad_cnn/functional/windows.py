@@ -139,9 +139,8 @@ def _product_then_windows(images: Array, weight: Array, grid: _Grid, widths: lis
 
 def _convolve_channels(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> Array:
     """Each channel with filters of its own, (C·M, 1, KH, KW): their product would be one of a single row."""
-    x = _padded(images, (widths[0], (0, 0), widths[1], (0, 0)))
-    filters = ops.reshape(weight, shape=(x.shape[1], weight.shape[0] // x.shape[1], *grid.kernel))
-    return ops.correlate(x, filters, stride=grid.stride, dilation=grid.dilation)
+    filters = ops.reshape(weight, shape=(images.shape[1], weight.shape[0] // images.shape[1], *grid.kernel))
+    return ops.correlate(images, filters, stride=grid.stride, padding=(widths[0], widths[1]), dilation=grid.dilation)
 
 
 def _padded(images: Array, widths: tuple[Pair, ...], value: float = 0) -> Array:

@@ -1,25 +1,28 @@
-"""Calls of NumPy's functions on fixed arrays, cut into parts that may be made at the same time.
+"""Calls of NumPy's functions on fixed arrays, shared by several threads.
 
-Each part computes some rows of the result. Calls that follow each other are made together as long as no part of one
-needs what another part of those before it writes: then the threads wait for each other only once for all of them.
+Each large call is cut into parts, a part for each thread, that compute some rows of the result each. A thread waits
+before a call only if that touches memory that another thread writes, or writes what another one reads.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..engine.memory import from_outermost
-from .threads import run_parts
+from .threads import Turn
 
 Call = Callable[[], Any]
+Bytes = tuple[int, int]  # the first address and the one after the last
 
-WORTH = 100.0  # microseconds of work from which on threads are asked to help: to start and to wait takes 45 of them
-BYTES, FLOPS = 50e3, 60e3  # that one thread gets done in a microsecond, of passing through memory and of products
+WORTH = 25.0  # microseconds of work from which on a call is cut: threads wait some 5 to 10 for each other
+ALL_WORTH = 250.0  # of such calls from which on other threads are asked to help: to wake one takes some 50
+SMALL = 1_000_000  # multiplications and additions, of a product that OpenBLAS counts as small
+BYTES, FLOPS = 50e3, 100e3  # that one thread gets done in a microsecond, of passing through memory and of products
 
 
 class Part(NamedTuple):
@@ -30,50 +33,60 @@ class Part(NamedTuple):
     read: list[np.ndarray]
 
 
-def in_parts(calls: Sequence[Call], count: int) -> list[Call]:
-    """The same calls, those that are worth it in `count` parts at the same time."""
-    if count < 2:
-        return list(calls)
-    found: list[Call] = []
-    waiting: list[list[Part]] = []  # calls that go together, each with its parts
-    whole: list[Call] = []  # and as they were
-    work = 0.0
+class Access(NamedTuple):
+    """The memory that a call writes and reads."""
 
-    def finish() -> None:
-        nonlocal work
-        if waiting and work >= WORTH:
-            found.append(partial(run_parts, [[one.call for one in parts] for parts in zip(*waiting, strict=True)]))
-        else:
-            found.extend(whole)
-        waiting.clear()
-        whole.clear()
-        work = 0.0
+    written: list[Bytes]
+    read: list[Bytes]
 
-    for call in calls:
-        parts = cut(call, count)
-        if waiting and (parts is None or not _independent(waiting, parts)):
-            finish()
-        if parts is None:
-            found.append(call)
-        else:
-            waiting.append(parts)
-            whole.append(call)
-            work += _microseconds(call)
-    finish()
-    return found
+    @staticmethod
+    def to(written: Iterable[Any], read: Iterable[Any]) -> Access:
+        return Access(*([_bytes(x) for x in some if isinstance(x, np.ndarray)] for some in (written, read)))
+
+    def disturbs(self, other: Access) -> bool:
+        """Whether it matters which of two calls is made first."""
+        return _meet(self.written, other.written) or _meet(self.written, other.read) or _meet(self.read, other.written)
 
 
-def _independent(before: Sequence[Sequence[Part]], parts: Sequence[Part]) -> bool:
-    """Whether no part touches what another part of the calls before it writes, nor writes what that reads."""
-    for earlier in before:
-        for (i, one), (j, new) in itertools.product(enumerate(earlier), enumerate(parts)):
-            if i == j:
-                continue
-            if any(np.may_share_memory(one.out, array) for array in (new.out, *new.read)):
-                return False
-            if any(np.may_share_memory(array, new.out) for array in one.read):
-                return False
-    return True
+ANYTHING = Access([(0, 1 << 64)], [])  # of a call that nobody knows
+
+
+def _bytes(x: np.ndarray) -> Bytes:
+    low, high = np.lib.array_utils.byte_bounds(x)
+    return int(low), int(high)
+
+
+def _meet(some: Sequence[Bytes], others: Sequence[Bytes]) -> bool:
+    return any(begin < end_too and begin_too < end for begin, end in some for begin_too, end_too in others)
+
+
+def in_parts(calls: Sequence[tuple[Call, Access]], count: int) -> list[list[Turn]]:
+    """For each of `count` threads its calls: those worth it in parts, the others whole in the first thread.
+
+    No lists at all if it is not worthwhile.
+    """
+    cuts = [cut(call, count) if _microseconds(call) >= WORTH else None for call, _ in calls]
+    shared = sum(_microseconds(call) for (call, _), parts in zip(calls, cuts, strict=True) if parts)
+    if count < 2 or not shared or shared < ALL_WORTH:
+        return []
+    lists: list[list[Turn]] = [[] for _ in range(count)]
+    made: list[list[Access]] = [[] for _ in range(count)]  # what the turns of each thread access
+    known = [[0] * count for _ in range(count)]  # of each thread, how many calls of each other one are made before
+    for (call, access), parts in zip(calls, cuts, strict=True):
+        news = [(call, access)] if parts is None else [(one.call, Access.to([one.out], one.read)) for one in parts]
+        ends = [len(one) for one in made]  # the parts of a call do not disturb each other
+        for thread, (new, its_access) in enumerate(news):
+            after = []
+            for other in range(count):
+                if other != thread:
+                    for i in range(ends[other] - 1, known[thread][other] - 1, -1):
+                        if its_access.disturbs(made[other][i]):
+                            after.append((other, i + 1))
+                            known[thread][other] = i + 1
+                            break
+            lists[thread].append(Turn(new, tuple(after)))
+            made[thread].append(its_access)
+    return lists
 
 
 def cut(call: Call, count: int) -> list[Part] | None:
@@ -89,7 +102,9 @@ def cut(call: Call, count: int) -> list[Part] | None:
     function, args, settings = call.func, call.args, call.keywords
     if function is np.matmul:
         return _cut_product(count, *args, *settings.values())
-    if isinstance(function, np.ufunc) and set(settings) <= {"out"}:
+    if function is np.einsum:
+        return _cut_einsum(count, *args, **settings)
+    if isinstance(function, np.ufunc) and not function.signature and set(settings) <= {"out"}:
         operands = args[: function.nin]
         out = settings["out"] if settings else args[function.nin]
         return _cut_elementwise(lambda out, *operands: partial(function, *operands, out=out), out, operands, count)
@@ -139,7 +154,36 @@ def _cut_product(count: int, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> l
         left = a if from_end == -1 else _sliced(a, from_end, one, out.shape[axis])
         right = b if from_end == -2 else _sliced(b, from_end, one, out.shape[axis])
         target = out[(*[slice(None)] * axis, one)]
-        parts.append(Part(partial(np.matmul, left, right, target), target, [left, right]))
+        parts.append(Part(partial(np.matmul, *_in_blocks(left, right, target)), target, [left, right]))
+    return parts
+
+
+def _in_blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same product as several ones of some columns, so small that OpenBLAS reads its factors where they are.
+
+    It copies those of a larger product side by side first, which takes as long as the product where there are few rows.
+    """
+    rows, columns = out.shape[-2:]
+    width = SMALL // (rows * a.shape[-1])
+    width = next((i for i in range(min(width, columns) // 16 * 16, 15, -16) if columns % i == 0), columns)
+    if width == columns or b.strides[-1] != b.itemsize or out.strides[-1] != out.itemsize:
+        return a, b, out
+    b, out = (x.reshape(*x.shape[:-1], columns // width, width, copy=False).swapaxes(-2, -3) for x in (b, out))
+    return a if a.ndim < 3 else a[..., None, :, :], b, out
+
+
+def _cut_einsum(count: int, spec: str, *operands: np.ndarray, out: np.ndarray) -> list[Part] | None:
+    """Along the first letter of the result."""
+    letters, letter = spec.partition("->")[0].split(","), spec.partition("->")[2][0]
+    if len(out) < count:
+        return None
+    parts = []
+    for one in _slices(out, 0, count):
+        own = [
+            x if letter not in axes else x[(*[slice(None)] * axes.index(letter), one)]
+            for axes, x in zip(letters, operands, strict=True)
+        ]
+        parts.append(Part(partial(np.einsum, spec, *own, out=out[one]), out[one], own))
     return parts
 
 
@@ -157,6 +201,8 @@ def _sliced(operand: Any, from_end: int, part: slice, length: int) -> Any:
 
 
 def _microseconds(call: Any) -> float:
+    if not isinstance(call, partial):
+        return 0.0
     arrays = [one for one in (*call.args, *call.keywords.values()) if isinstance(one, np.ndarray)]
     if call.func is np.matmul:
         a, _, out = arrays

@@ -7,7 +7,6 @@ is the call of NumPy's function with its arrays, and of a permutation or a resha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,10 +15,10 @@ import numpy as np
 from ..engine.memory import empty, inverse
 from ..ops.blas import number_of_threads, one_thread
 from .layout import Need, places
-from .parts import in_parts
+from .parts import ANYTHING, Access, in_parts
 from .passes import drop_unneeded, in_order, merge_equal
 from .tape import Argument, Aside, Backward, Constant, Cotangent, External, Line, Source, Spec, Step, Tape
-from .threads import run_parts
+from .threads import Turn, run_together
 
 Key = tuple[int, tuple[int, ...]]  # of a backward pass: the output, and the leaves whose gradients are wanted
 Call = Callable[[], Any]
@@ -97,8 +96,9 @@ class Program:
             for (output, leaves), position in self.position.items()
         }
         for position, part in enumerate(bound.lines):
-            calls, turns = sum(len(calls) for _, calls in part), len(bound.calls[position])
-            text.append(f"{titles[position]}: {len(part)} lines, {calls} calls, made in {turns} turns")
+            calls, turns = len(bound.calls[position]), bound.turns[position]
+            shared = f", by {len(turns)} threads: {', '.join(str(len(one)) for one in turns)}" if turns else ""
+            text.append(f"{titles[position]}: {len(part)} lines, {calls} calls{shared}")
             text += [f"  {_described(line, calls, bound.arrays)}" for line, calls in part]
         return "\n".join(text)
 
@@ -127,18 +127,23 @@ class Bound:
         self._allocate = allocate
         self.arrays: dict[int, Any] = {}
         self._line = -1
+        self._written: list[np.ndarray] = []  # the arrays that are made for a line
         self._given: list[tuple[np.ndarray, int]] = []  # copies of arguments, by position
         self._read: list[tuple[np.ndarray, Any]] = []  # copies of what Tensors hold
         self._begun: dict[int, list[np.ndarray]] = {}  # copies of cotangents, by output
         for slot, source in program.sources.items():
             self._bind_source(slot, source)
         self.lines: list[list[tuple[Line, list[Call]]]] = []  # of each part the lines with their calls
-        self.in_parts = False
+        self.calls: list[list[Call]] = []  # all calls of each part
+        self.turns: list[list[list[Turn]]] = []  # and those of each thread, if that is worthwhile
+        self._accesses: list[list[Access]] = []  # the memory that each call uses
         self._line = 0
         for part in program.parts:
+            self._accesses.append([])
             self.lines.append([(line, self._bind_line(line)) for line in part])
             self._line += 1  # when what is wanted of the part is read
-        self.calls = [[call for _, calls in part for call in calls] for part in self.lines]
+            self.calls.append([call for _, calls in self.lines[-1] for call in calls])
+        self.use_threads(1)
 
     def _bind_source(self, slot: int, source: Source) -> None:
         if isinstance(source, Constant):
@@ -163,11 +168,16 @@ class Bound:
         dtype = np.dtype(dtype)
         shape = tuple(shape)
         memory = self._allocate(int(np.prod(shape, dtype=int)) * dtype.itemsize, self._line)
-        return np.ndarray(shape, dtype, memory)
+        array = np.ndarray(shape, dtype, memory)
+        self._written.append(array)
+        return array
 
     def _bind_line(self, line: Line) -> list[Call]:
         args = [self.arrays[slot] for slot in line.args]
+        self._written = []
         calls = self._bind_step(line, args) if isinstance(line, Step) else self._bind_aside(line, args)
+        access = ANYTHING if isinstance(line, Aside) else Access.to(self._written, args)
+        self._accesses[-1] += [access] * len(calls)
         self._line += 1
         return calls
 
@@ -214,14 +224,19 @@ class Bound:
         return [np.array(self.arrays[slot]) for slot in self.program.wanted[0]]  # type: ignore[index]
 
     def use_threads(self, count: int) -> None:
-        """Cut what is worth it into parts for several threads."""
-        self.calls = [in_parts(part, count) for part in self.calls]
-        self.in_parts = any(getattr(call, "func", None) is run_parts for part in self.calls for call in part)
+        """Share with other threads what is worth it."""
+        self.turns = [
+            in_parts([*zip(*part, strict=True)], count) for part in zip(self.calls, self._accesses, strict=True)
+        ]
 
     def _run(self, position: int) -> None:
-        with one_thread() if self.in_parts else nullcontext():  # BLAS's own threads would be in the way
-            for call in self.calls[position]:
-                call()
+        turns = self.turns[position]
+        if turns:
+            with one_thread():  # BLAS's own threads would be in the way
+                if run_together(turns):
+                    return
+        for call in self.calls[position]:
+            call()
 
     def backward(self, position: int, output: int, g: np.ndarray) -> list[np.ndarray | None]:
         """The cotangents of the leaves, in arrays that the next call overwrites."""

@@ -1,4 +1,4 @@
-"""Threads that wait for parts of a plan."""
+"""Lists of calls, one for each of several threads, that wait for each other where one needs what another one makes."""
 
 from __future__ import annotations
 
@@ -6,44 +6,80 @@ import contextvars
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
-Call = Callable[[], Any]
+
+class Turn(NamedTuple):
+    """A call, and what it waits for: some threads, with the number of calls that each of them must have made."""
+
+    call: Callable[[], Any]
+    after: tuple[tuple[int, int], ...] = ()
+
+
+# To wait asleep takes the system some 40 microseconds, to look again and again some 5.
+_look_away: Callable[[], Any] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
+
+_ALL = 1 << 62  # more calls than any list has
+
+
+class _Stopped(Exception):
+    """Another thread has failed."""
+
+
+class _Work:
+    """What several threads do together."""
+
+    def __init__(self, lists: Sequence[Sequence[Turn]]) -> None:
+        self.lists = lists
+        self.made = [0] * len(lists)  # how many calls each thread has made
+        self.errors: list[BaseException] = []
+
+    def run(self, thread: int) -> None:
+        """Make the calls of one thread; an error is kept, and stops the others where they wait for this thread."""
+        made, errors = self.made, self.errors
+        try:
+            for i, (call, after) in enumerate(self.lists[thread], 1):
+                for other, count in after:
+                    while made[other] < count:
+                        _look_away()
+                    if errors:
+                        raise _Stopped
+                call()
+                made[thread] = i
+        except _Stopped:
+            pass
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            made[thread] = _ALL
+
+    def wait(self) -> None:
+        """Until all have ended, whatever happens: their arrays are not free before."""
+        while min(self.made) < _ALL:
+            try:
+                _look_away()
+            except KeyboardInterrupt as interrupt:
+                self.errors.append(interrupt)
 
 
 class _Helper:
-    """A thread that makes calls for others."""
+    """A thread that works with others."""
 
     def __init__(self) -> None:
-        self._work: SimpleQueue[Any] = SimpleQueue()
-        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._waiting: SimpleQueue[Any] = SimpleQueue()
         threading.Thread(target=self._run, name="tinygrad_cnn plan", daemon=True).start()
 
     def _run(self) -> None:
         while True:
-            context, calls = self._work.get()
-            try:
-                context.run(_make, calls)
-                error = None
-            except BaseException as caught:
-                error = caught
-            self._done.put(error)
-            del context, calls, error  # nothing is kept while it waits
+            context, run = self._waiting.get()
+            context.run(run)
+            del context, run  # nothing is kept while it waits
 
-    def begin(self, calls: Sequence[Call]) -> None:
-        self._work.put((contextvars.copy_context(), calls))  # NumPy keeps there how errors are handled
-
-    def wait(self) -> BaseException | None:
-        """What was raised. It waits whatever happens: the arrays are not free before."""
-        interrupt = None
-        while True:
-            try:
-                error = self._done.get()
-                return error if interrupt is None else interrupt
-            except KeyboardInterrupt as caught:
-                interrupt = caught
+    def begin(self, run: Callable[[], None]) -> None:
+        self._waiting.put((contextvars.copy_context(), run))  # NumPy keeps there how errors are handled
 
 
 @functools.cache
@@ -62,30 +98,24 @@ if hasattr(os, "register_at_fork"):  # a forked process has no threads but the o
     os.register_at_fork(after_in_child=_forget)
 
 
-def run_parts(parts: Sequence[Sequence[Call]]) -> None:
-    """Make the calls of each part in their order, the first part in this thread and each other one in another thread.
+def run_together(lists: Sequence[Sequence[Turn]]) -> bool:
+    """Make the calls of each list in their order, the first list in this thread and each other one in another thread.
 
-    All in this thread if the others are busy with another plan.
+    Returns:
+        False, and nothing is done, if the other threads are busy with another plan.
     """
-    own, *others = parts
     if not _busy.acquire(blocking=False):
-        for calls in parts:
-            _make(calls)
-        return
+        return False
+    work = _Work(lists)
     try:
-        helpers = _helpers(len(others))
-        for helper, calls in zip(helpers, others, strict=True):
-            helper.begin(calls)
         try:
-            _make(own)
+            for i, helper in enumerate(_helpers(len(lists) - 1), 1):
+                helper.begin(functools.partial(work.run, i))
+            work.run(0)
         finally:
-            errors = [error for helper in helpers if (error := helper.wait()) is not None]
+            work.wait()
     finally:
         _busy.release()
-    if errors:
-        raise errors[0]
-
-
-def _make(calls: Sequence[Call]) -> None:
-    for call in calls:
-        call()
+    if work.errors:
+        raise work.errors[0]
+    return True
