@@ -67,7 +67,7 @@ def test_show(capsys, tmp_path):
         (["explain", "--digits", "0"], "--digits takes 1 to 1000, got 0"),
         (["explain", "--load", "none.npz"], "cannot read none.npz: No such file or directory"),
         (["show", "--unfold", "conv"], "there is no layer 'conv' to unfold: there are 0 Conv2d, 1 ReLU"),
-        (["show", "--file", "no/folder/a.html"], "cannot write no/folder/a.html: No such file or directory"),
+        (["show", "--file", "no/folder/a.html"], "cannot write no/folder/a.html: there is no folder no/folder"),
     ],
 )
 def test_errors_say_what_to_do_in_one_line(capsys, arguments, message):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from references import conv2d_loops
+from test_links import check_gradients, made
 
 from tinygrad_cnn import Tensor, data, manual_seed, models, nn
 from tinygrad_cnn import functional as F
@@ -76,9 +77,81 @@ def test_running_statistics_and_random_numbers_are_left_alone():
         np.testing.assert_array_equal(value, before[name])
 
 
+LAYERS = {
+    "relu": (nn.ReLU(), (4, 6, 12, 12)),
+    "gelu": (nn.GELU(), (4, 6, 12, 12)),
+    "prelu": (nn.PReLU(6), (4, 6, 12, 12)),
+    "dropout": (nn.Dropout(0.5), (4, 60)),
+    "softmax": (nn.Softmax(1), (40, 30)),
+    "batch norm that evaluates": (nn.BatchNorm2d(6).eval(), (4, 6, 12, 12)),
+    "layer norm": (nn.LayerNorm(50), (16, 50)),
+    "a primitive of one's own": (lambda x: CUBE(x), (4, 6, 12, 12)),
+}
+CUBE = made(lambda x: x**3, lambda g, out, x: g * 3 * x * x)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_most_layers_give_a_part_of_the_networks_own_numbers(name):
+    layer, shape = LAYERS[name]
+    x = Tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32), requires_grad=True)
+    view = GraphView((layer(x) ** 2).sum())
+    wanted = {x.node, *(node for node in view.nodes if node.requires_grad)}
+    gradients = steps_back(view, wanted)[1]
+    last = view.layers[0].nodes[-1]
+    found = excerpt(view, view.layers[0], gradients[last])
+    check_gradients(found)
+    assert found.places[-1].value.size < 300
+    (start,) = (one for one in found.places if one.name.startswith("leaf"))
+    for place, origin in ((found.places[-1], last), (start, x.node)):
+        for numbers, of_network in ((place.value, view.values[origin]), (place.gradient, gradients[origin])):
+            assert np.isclose(numbers.reshape(-1, 1), of_network.reshape(1, -1), 1e-4, 1e-6).any(1).all(), origin
+
+
+def test_a_loss_is_that_of_the_first_images():
+    scores = Tensor(np.random.default_rng(0).standard_normal((64, 10)), requires_grad=True)
+    labels = np.arange(64) * 7 % 10
+    view = GraphView(F.cross_entropy(scores, labels))
+    found = excerpt(view, view.layers[0])
+    check_gradients(found)
+    (x,) = (place for place in found.places if place.name == "leaf 1")
+    expected = (np.exp(x.value) / np.exp(x.value).sum(1, keepdims=True) - np.eye(10)[labels[: len(x.value)]]) / 64
+    np.testing.assert_allclose(x.gradient, expected)
+    squares = GraphView(F.mse_loss(scores, np.zeros((64, 10))))
+    assert excerpt(squares, squares.layers[0]).places[-1].value.shape == ()
+
+
+@pytest.mark.parametrize("groups", [2, 4, 8])
+def test_of_a_grouped_convolution_two_groups_are_shown(groups):
+    conv = nn.Conv2d(8, 16, 3, groups=groups)
+    view = GraphView((conv(Tensor(np.random.default_rng(0).random((2, 8, 9, 9)), requires_grad=True)) ** 2).sum())
+    found = excerpt(view, view.layers[0])
+    check_gradients(found)
+    filters, bias = leaf(found, "weight"), leaf(found, "bias")
+    assert filters.shape == (2, 1, 3, 3)
+    (images,) = (place.value for place in found.places if place.value.shape == (1, 2, 5, 5))
+    each = [conv2d_loops(images[:, [i]], filters[[i]], bias[[i]]) for i in (0, 1)]
+    np.testing.assert_allclose(found.places[-1].value, np.concatenate(each, 1))
+
+
+LAYERS_OF_A_KIND = [
+    nn.Conv1d(3, 4, 3),
+    nn.ConvTranspose2d(3, 4, 2, stride=2),
+    nn.BatchNorm2d(3),
+    nn.InstanceNorm2d(3),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS_OF_A_KIND)
+def test_smaller_layers_of_a_kind(layer):
+    x = np.random.default_rng(0).random((2, 3, 9) if isinstance(layer, nn.Conv1d) else (2, 3, 9, 9))
+    view = GraphView((layer(Tensor(x, requires_grad=True)) ** 2).sum())
+    found = excerpt(view, view.layers[0])
+    check_gradients(found)
+    assert found.places[-1].value.size < 400
+
+
 def test_what_cannot_be_cut_is_left_out():
-    images = Tensor(np.ones((2, 8, 9, 9)), requires_grad=True)
-    grouped = GraphView(F.conv2d(images, Tensor(np.ones((8, 2, 3, 3)), requires_grad=True), groups=4))
-    assert excerpt(grouped, grouped.layers[0]) is None
-    plain = GraphView(images * 2)
-    assert excerpt(plain, plain.layers[0]) is None
+    running = made(lambda x: x[::-1].cumsum(0)[::-1].copy(), lambda g, out, x: g.cumsum(0))
+    view = GraphView(running(Tensor(np.ones(5000), requires_grad=True)).sum())
+    assert excerpt(view, view.layers[0]) is None
+    assert excerpt(view, view.layers[1]) is not None  # of a sum, a part

@@ -290,6 +290,21 @@ def test_every_convolution_has_the_formulas_of_the_textbook(shape, settings):
     assert any(line.startswith("where each · is") for line in found) == ("groups" in settings)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("dims", [1, 2])
+def test_lines_and_transposed_convolutions_have_those_of_the_textbook_too(dims, groups):
+    over = "OH,OW,N" if dims == 2 else "OL,N"
+    several = ["where each · is 2 products of matrices side by side"] if groups == 2 else []
+    for kind, lines in (
+        ("Conv", ["dX = col2im(Wᵀ · dY)", "dW = dY · colsᵀ", "where cols = im2col(X)"]),
+        ("ConvTranspose", ["dX = W · G", "dW = X · Gᵀ", "where G = im2col(dY)"]),
+    ):
+        layer = getattr(nn, f"{kind}{dims}d")(4, 6, 3, groups=groups)
+        y = layer(leaf(2, 4, *[6, 7][:dims]))
+        found = formulas((y * y).sum())[f"{kind}{dims}d"]
+        assert sorted(found) == sorted([*lines, f"db = Σ_{{{over}}} dY", *several])
+
+
 def test_what_the_formulas_of_a_convolution_say_is_the_gradient():
     x, conv = Tensor(normal(2, 4, 6, 5, dtype=np.float64), requires_grad=True), nn.Conv2d(4, 2, 3, padding=1).double()
     y = conv(x)

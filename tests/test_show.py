@@ -128,6 +128,16 @@ def test_what_cannot_be_shown(loss):
         show(loss, file="graph.png")
     with pytest.raises(ValueError, match="no graph to read"):
         show(Tensor([1.0]))
+    with pytest.raises(FileNotFoundError, match=r"no folder no.folder: make it, or name another one: 'no.folder.a"):
+        show(loss, file=Path("no/folder/a.html"))
+
+
+def test_in_a_pipe_no_label_is_broken_and_no_line_ends_in_blanks(loss, capsys):
+    show(loss, unfold=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line == line.rstrip() for line in lines) and max(map(len, lines)) > 120
+    (line,) = [line for line in lines if "block.conv Conv2d" in line and "with" in line]
+    assert re.search(r"  from first Conv2d  \d+ operations$", line), line
 
 
 def test_where_there_is_a_browser_the_page_opens_in_it(loss, capsys, monkeypatch):

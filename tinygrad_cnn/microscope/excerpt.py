@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import combinations
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..engine.calls import Composed
-from ..engine.graph import Leaf, Node
+from ..engine.graph import Constant, Leaf, Node
 from ..engine.recording import enable_grad
 from ..tensor import Tensor
-from .links import Links, links
+from .links import ELEMENTS, Links, links
+from .reading.axis_names import Origin
 from .reading.graph_view import GraphView, Layer
-from .reading.textbook import TEXTBOOK
+from .reading.textbook import in_textbook_order
 
 #: How much of an axis an excerpt takes; all of a kernel, and of other axes a few elements.
-LENGTHS = {"N": 1, "H": 5, "W": 5, "C": 2, "F": 2, "in": 6, "out": 3, "KH": 11, "KW": 11}
+LENGTHS = {"N": 1, "H": 5, "W": 5, "L": 5, "C": 2, "F": 2, "in": 6, "out": 3, "KH": 11, "KW": 11, "K": 11}
 OTHER = 3
+
+Computed: TypeAlias = tuple[Tensor, np.ndarray, dict[str, Any]]  # the value, its gradient, and the names of arrays
+Way: TypeAlias = Callable[[], Computed]
 
 
 def excerpt(view: GraphView, layer: Layer, gradient: np.ndarray | None = None) -> Links | None:
     """The links of a layer that is computed again on a part of what it was given: one image, a crop, some channels.
 
-    A convolution is computed in the order of the textbook, whatever order the engine has taken.
-
-    Axes that a composition names alike are cut alike, so that filters fit to their channels. The numbers are the
-    network's own; with fewer channels a sum has fewer terms, and its value differs from that in the network.
+    Most layers give, on a part of their input, that part of their value, or do so if some axes are left whole: this
+    is tried. A composition that declares its axes is computed as a smaller layer of its kind, in the textbook's order.
+    The numbers are the network's own; but where a sum has fewer terms, its value differs from that in the network.
 
     Args:
         gradient: what arrives at the layer's value, in the whole network; ones by default.
 
     Returns:
-        None for what declares no axes, draws random numbers, or cannot be cut.
+        None for what cannot be cut, or has too many links even so.
 
     >>> from tinygrad_cnn import functional as F
     >>> images, filters = np.ones((8, 3, 28, 28)), Tensor(np.ones((16, 3, 3, 3)), requires_grad=True)
@@ -41,88 +46,138 @@ def excerpt(view: GraphView, layer: Layer, gradient: np.ndarray | None = None) -
     >>> [place.value.shape for place in found.places if not place.op], found.places[-1].value.shape
     ([(1, 2, 5, 5), (2, 2, 3, 3)], (1, 2, 3, 3))
     """
-    composed = layer.call.composed
-    if composed is None or "training" in composed.settings:
-        return None
-    given = _given(view, layer, composed)
-    if given is None:
-        return None
-    patterns = [pattern.split() for pattern in composed.axes.partition("->")[0].split(",")]
-    lengths = _lengths(given, patterns)
-    if lengths is None:
-        return None
-    start = _start(given[0][1], patterns[0], lengths)
-    tensors, names = [], {}
-    for (name, array), pattern in zip(given, patterns, strict=False):
-        cut = tuple(slice(start.get(axis, 0), start.get(axis, 0) + lengths[axis]) for axis in pattern)
-        part = array[cut] if cut else array
-        tensors.append(Tensor(np.array(part, np.float64), requires_grad=True))
-        names[name] = tensors[-1]
-    rest = iter(tensors)
-    args = [next(rest, None) if _is_array(arg) else arg for arg in composed.args]
-    settings = {name: next(rest, None) if _is_array(arg) else arg for name, arg in composed.settings.items()}
-    try:
-        with enable_grad():
-            out = TEXTBOOK.get(composed.function.__name__, composed.function)(*args, **settings)
-        seed = None if gradient is None else _corner(gradient, out.shape)
-        return links(out, seed, {**names, "Y": out})
-    except (ValueError, TypeError, AttributeError):  # groups, say, that do not divide fewer channels
-        return None
+    gradient = np.ones(view.values[layer.nodes[-1]].shape) if gradient is None else gradient
+    for way in (*_as_a_smaller_layer(view, layer, gradient), *_on_a_part(view, layer, gradient)):
+        try:
+            with enable_grad(), np.errstate(all="ignore"):
+                out, seed, names = way()
+            return links(out, seed, {**names, "Y": out})
+        except (ValueError, TypeError, AttributeError, IndexError):  # it needs another shape, or is too large
+            continue
+    return None
 
 
-def _is_array(arg: Any) -> bool:
-    return arg is ... or isinstance(arg, (Node, Leaf))
+def _leaf(array: np.ndarray) -> Tensor:
+    return Tensor(np.array(array, np.float64), requires_grad=True)
 
 
-def _given(view: GraphView, layer: Layer, composed: Composed) -> list[tuple[str, np.ndarray]] | None:
-    """The arrays that a composition was given, with their names; None if one of them is not in the graph."""
-    outside = [one for node in layer.nodes for one in view.parents(node) if one in view.inputs]
-    found: list[tuple[str, np.ndarray]] = []
-    for arg in (*composed.args, *composed.settings.values()):
-        if arg is ... and outside:
-            arg = outside.pop(0)
-        if arg is ...:
-            return None
-        if isinstance(arg, (Node, Leaf)):
-            if arg not in view.values:
-                return None
-            found.append(("input" if isinstance(arg, Node) else view.name(arg), np.asarray(view.values[arg])))
-    return found
+def _name(view: GraphView, origin: Origin) -> str:
+    return view.name(origin) if isinstance(origin, Leaf) else "input"
 
 
-def _lengths(given: list[tuple[str, np.ndarray]], patterns: list[list[str]]) -> dict[str, int] | None:
-    """How much of each axis is taken; None if the names do not fit to the arrays."""
-    lengths: dict[str, int] = {}
-    for (_, array), pattern in zip(given, patterns, strict=False):
-        while "..." in pattern:
-            at = pattern.index("...")
-            pattern[at : at + 1] = [f"axis {i}" for i in range(array.ndim - len(pattern) + 1)]
-        if len(pattern) != array.ndim or array.dtype.kind != "f":
-            return None
-        for axis, length in zip(pattern, array.shape, strict=True):
-            most = LENGTHS.get(axis, 1 if axis.startswith("axis") else OTHER)
-            lengths[axis] = min(length, most, lengths.get(axis, length))
-    for axis, length in zip(patterns[0], given[0][1].shape, strict=True):
-        if f"K{axis}" in lengths:  # three windows, one beside the other
-            lengths[axis] = min(length, max(lengths[axis], lengths[f"K{axis}"] + 2))
-    return lengths if len(given) <= len(patterns) else None
+def _start(array: np.ndarray, names: Sequence[Any], lengths: Sequence[int]) -> list[int]:
+    """Where a crop begins: so that it has the largest number of the first image in its middle."""
+    first = np.abs(array[:1] if names[:1] == ["N"] else array)
+    middle = np.unravel_index(int(np.nan_to_num(first).argmax()), first.shape)
+    return [
+        max(0, min(int(at) - length // 2, size - length)) if name in ("H", "W", "L", "OH", "OW", "OL") else 0
+        for at, length, size, name in zip(middle, lengths, array.shape, names, strict=True)
+    ]
 
 
-def _start(array: np.ndarray, pattern: list[str], lengths: Mapping[str, int]) -> dict[str, int]:
-    """Where the crop begins in height and width: so that it has the largest number of the first image in its middle."""
-    if "H" not in pattern or "W" not in pattern:
-        return {}
-    place = np.unravel_index(int(np.abs(array[:1] if pattern[0] == "N" else array).argmax()), array.shape)
-    sizes = dict(zip(pattern, array.shape, strict=True))
-    middle = dict(zip(pattern, map(int, place), strict=True))
-    return {axis: max(0, min(middle[axis] - lengths[axis] // 2, sizes[axis] - lengths[axis])) for axis in ("H", "W")}
+# ---- a smaller layer of its kind
+
+
+def _as_a_smaller_layer(view: GraphView, layer: Layer, gradient: np.ndarray) -> Iterator[Way]:
+    """A composition on axes that are cut alike where it names them alike, so that filters fit to their channels."""
+    given, composed = view.arguments(layer), layer.call.composed
+    origins = {name: one for name, one in given.items() if isinstance(one, (Leaf, Node))}
+    if composed is None or not all(one in view.values for one in origins.values()):
+        return
+    axes: dict[str, list[Any]] = {}  # those without a name are told apart by their places
+    lengths: dict[Any, int] = {}
+    widest: dict[Any, int] = {}
+    for key, origin in origins.items():
+        axes[key] = [i if name.isdecimal() else name for i, name in enumerate(view.axes.names(origin, layer))]
+        for axis, n in zip(axes[key], view.values[origin].shape, strict=True):
+            widest[axis] = max(n, widest.get(axis, 0))
+            lengths[axis] = min(widest[axis], LENGTHS.get(axis, OTHER))
+    for axis, kernel in (("H", "KH"), ("W", "KW"), ("L", "K")):
+        if axis in lengths and kernel in lengths:  # three windows, one beside the other
+            lengths[axis] = min(widest[axis], max(lengths[axis], lengths[kernel] + 2))
+    groups = given.get("groups", 1)
+    filled = {key: None if one is ... else one for key, one in given.items()}
+    filled |= {"groups": min(groups, 2)} if groups > 1 else {}
+    names: dict[str, Tensor] = {}
+    for key, origin in origins.items():
+        array = view.values[origin]
+        of_group = [groups > 1 and n * groups == widest[axis] for axis, n in zip(axes[key], array.shape, strict=True)]
+        cut = [1 if one else lengths[axis] for one, axis in zip(of_group, axes[key], strict=True)]
+        ends = [slice(at, at + n) for at, n in zip(_start(array, axes[key], cut), cut, strict=True)]
+        filled[key] = names[_name(view, origin)] = _leaf(array[tuple(ends)])
+
+    def compute() -> Computed:
+        out = in_textbook_order(composed)(**filled)
+        return out, _corner(gradient, out.shape), names
+
+    yield compute
 
 
 def _corner(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """As much of a gradient as the excerpt has, where it is largest."""
+    """As much of a gradient as the excerpt has, where it is largest in the first image."""
     where = np.unravel_index(int(np.abs(gradient[:1]).argmax()), gradient.shape) if gradient.ndim else ()
     starts = [max(0, min(int(at) - n // 2, size - n)) for at, n, size in zip(where, shape, gradient.shape, strict=True)]
-    if gradient.ndim:
-        starts[0] = 0
     part = gradient[tuple(slice(start, start + n) for start, n in zip(starts, shape, strict=True))]
     return part if part.shape == shape else np.ones(shape)
+
+
+# ---- the recorded operations on a part of their arrays
+
+
+def _on_a_part(view: GraphView, layer: Layer, gradient: np.ndarray) -> Iterator[Way]:
+    """Parts of the largest input: first with all axes cut, then with more and more of them whole."""
+    largest = max(view.inputs_of(layer), key=lambda origin: view.values[origin].size)
+    shape, names = view.values[largest].shape, view.axes.names(largest, layer)
+    lengths = [min(n, LENGTHS.get(name, OTHER)) for name, n in zip(names, shape, strict=True)]
+    start = _start(view.values[largest], names, lengths)
+    for whole in (axes for n in range(len(shape) + 1) for axes in combinations(range(len(shape)), n)):
+        cut = [slice(0, n) if i in whole else slice(start[i], start[i] + lengths[i]) for i, n in enumerate(shape)]
+        if math.prod(one.stop - one.start for one in cut) <= ELEMENTS:
+            yield partial(_part, view, layer, gradient, largest, cut)
+
+
+def _part(view: GraphView, layer: Layer, gradient: np.ndarray, largest: Origin, cut: list[slice]) -> Computed:
+    """The operations once more; an error where what they give, sums aside, is no part of the network's value."""
+    shape = view.values[largest].shape
+
+    def part(array: Any) -> np.ndarray:
+        """What lies beside the part of the largest input: as broadcasting has it, or (of labels) image by image."""
+        array = np.asarray(array)
+        right = len(shape) - array.ndim
+        is_beside = right >= 0 and all(n in (1, m) for n, m in zip(array.shape, shape[right:], strict=True))
+        first = right if is_beside and array.dtype.kind == "f" else 0
+        sides = zip(array.shape, shape[first:], cut[first:], strict=False)
+        return np.asarray(array[tuple(one if n == m else slice(None) for n, m, one in sides)])
+
+    values: dict[Any, Any] = {}
+    names: dict[str, Tensor] = {}
+
+    def begun(origin: Origin, name: str) -> Tensor:
+        values[origin] = names[name] = (leaf := _leaf(part(view.values[origin])))
+        return leaf
+
+    def given(origin: Origin | None, arg: Any) -> Any:
+        if origin is None or origin in values:
+            return values.get(origin, arg)
+        is_constant = isinstance(origin, Constant) and origin not in view.inputs
+        return part(view.values[origin]) if is_constant else begun(origin, _name(view, origin))
+
+    computed_of_it = {largest}
+    for node in layer.nodes:
+        origins = [one for one in view.parents(node) if one is not None]
+        if computed_of_it.isdisjoint(origins) and origins:  # of parameters alone: a number beside each channel, say
+            begun(node, _name(view, origins[0]))
+            continue
+        computed_of_it.add(node)
+        args = [given(*pair) for pair in zip(node.parents, node.args, strict=True)]
+        settings = {
+            name: tuple(part(one) if isinstance(one, np.ndarray) else one for one in value)
+            if isinstance(value, tuple)
+            else value
+            for name, value in node.settings.items()
+        }
+        values[node] = node.primitive(*args, **settings)
+        result, expected = values[node]._array, part(view.values[node])
+        if result.ndim and not (result.shape == expected.shape and np.allclose(result, expected, 1e-3, 1e-5)):
+            raise ValueError("not a part of what the network computes")
+    return values[layer.nodes[-1]], part(gradient), names

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.graph import Constant, Leaf, Node
+from ...engine.graph import Leaf, Node
 from .carry import Axes, axis_name, carried, unnamed
 from .primitives import meaning
 
@@ -28,10 +28,7 @@ class AxisNames:
         for layer in view.layers:
             composed, outside = layer.call.composed, view.inputs_of(layer)
             given, _, result = composed.axes.partition("->") if composed else ("", "", "")
-            for pattern, origin in zip(given.split(","), composed.args if composed else (), strict=False):
-                if origin is ...:  # an array: one of the constants, the first that it may be
-                    constants = (one for one in outside if isinstance(one, Constant))
-                    origin = next((one for one in constants if self._named(pattern.split(), one)), None)
+            for pattern, origin in zip(given.split(","), view.arguments(layer).values(), strict=False):
                 if origin in outside and (axes := self._named(pattern.split(), origin)) is not None:
                     self._declared[layer, origin] = axes
                     if isinstance(origin, Leaf):

@@ -27,7 +27,7 @@ from .rules import Draft, is_unread, simplified
 from .spelling import splits
 from .stand_ins import StandIn
 from .terms import Term, constant, is_transposition, parts_of, rewritten
-from .textbook import TEXTBOOK
+from .textbook import TEXTBOOK, in_textbook_order
 
 
 @dataclass(frozen=True)
@@ -127,15 +127,9 @@ def _in_textbook_order(view: GraphView, layer: Layer, given: dict[Origin, Any]) 
     composed = layer.call.composed
     if composed is None or composed.function.__name__ not in TEXTBOOK:
         return None
-    constants = iter(origin for origin in given if not origin.requires_grad)
-
-    def filled(one: Any) -> Any:
-        origin = next(constants, None) if one is ... else one
-        return given.get(origin, origin) if isinstance(origin, (Leaf, Node)) else origin
-
-    settings = {name: filled(one) for name, one in composed.settings.items()}
+    arguments = {name: None if one is ... else given.get(one, one) for name, one in view.arguments(layer).items()}
     try:
-        result = TEXTBOOK[composed.function.__name__](*map(filled, composed.args), **settings)
+        result = in_textbook_order(composed)(**arguments)
         np.testing.assert_allclose(result._array, view.values[layer.nodes[-1]], rtol=1e-3, atol=1e-3)
     except Exception:  # there is more in the layer than this composition
         return None

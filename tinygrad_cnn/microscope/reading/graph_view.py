@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -105,6 +106,17 @@ class GraphView:
         """What enters a layer from outside."""
         inside = {None, *layer.nodes}
         return list(dict.fromkeys(one for node in layer.nodes for one in self.parents(node) if one not in inside))  # type: ignore[misc]
+
+    def arguments(self, layer: Layer) -> dict[str, Any]:
+        """What the composition of a layer was given, by name: an origin for each Tensor, and `...` for other arrays.
+
+        Where such an array takes part in the graph, as a constant, that is what stands here.
+        """
+        if (composed := layer.call.composed) is None:
+            return {}
+        constants = iter([one for one in self.inputs_of(layer) if isinstance(one, Constant)])
+        bound = inspect.signature(composed.function).bind(*composed.args, **composed.settings)
+        return {name: next(constants, ...) if one is ... else one for name, one in bound.arguments.items()}
 
     def args(self, node: Node) -> list[Any]:
         """The arguments of a node, with their numbers."""

@@ -174,10 +174,12 @@ def is_unread(term: Term) -> bool:
 
 
 def simplified(term: Term) -> Term:
-    """Without transpositions that cancel, factors of 1, and reshapes that only write axes of length one."""
+    """Without transpositions that cancel, factors of 1, added zeros, and reshapes that only write axes of 1."""
     if term.primitive is ops.mul and any(arg.is_number and arg.constant == 1 for arg in term.args):
         a, b = term.args
         return b if a.is_number and a.constant == 1 else a
+    if term.primitive in (ops.add, ops.sub) and term.args[1].is_number and term.args[1].constant == 0:
+        return term.args[0]
     if is_transposition(term):
         return transposed(term.args[0])
     if term.primitive is ops.reshape and _without_ones(term.shape) == _without_ones(term.args[0].shape):

@@ -76,7 +76,8 @@ def over(name: str, raised: str = "") -> Spell:
 
     def spell(term: Term, hold: Hold) -> tuple[str, int]:
         axes, axis = term.given[0], term.settings["axis"]
-        under = "" if len(axis) == len(axes) else "_{" + ",".join(names_of(axes, axis)) + "}"
+        long = [i for i in axis if length(axes[i]) != 1] or axis  # over one element nothing is added up
+        under = "" if len(axis) == len(axes) else "_{" + ",".join(names_of(axes, long)) + "}"
         return f"{name}{under} {hold(term.args[0], ATOM if raised else SIGN)}{raised}", OVER
 
     return spell
@@ -92,7 +93,8 @@ def windows(term: Term, hold: Hold) -> tuple[str, int]:
     name, along = getattr(term.primitive, "name", ""), ""
     if name in ("im2col", "col2im"):
         rows, columns = term.settings.get("kernel") or map(length, term.given[0][1:4:2])
-        along = "" if (rows == 1) == (columns == 1) else "HW"[rows == 1]
+        is_line = length(term.given[0][0 if rows == 1 else -2]) == 1  # a line has no other side
+        along = "" if (rows == 1) == (columns == 1) or is_line else "HW"[rows == 1]
     inside = [hold(arg, SUM) for arg in term.args]
     for setting in ("stride", "dilation"):
         steps = tuple(n for n, axis in zip(term.settings[setting], "HW", strict=True) if along in ("", axis))

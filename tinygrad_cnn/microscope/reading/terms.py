@@ -89,8 +89,8 @@ def transposed(term: Term) -> Term:
         return term.args[0]
     axes = (*term.axes[:-2], *term.axes[:-3:-1])
     if term.primitive is ops.matmul:
-        args = tuple(transposed(arg) for arg in reversed(term.args))
-        return replace(term, args=args, axes=axes, given=[arg.axes for arg in args])
+        given = [(*axes[:-2], *axes[:-3:-1]) for axes in reversed(term.given)]
+        return replace(term, args=tuple(map(transposed, reversed(term.args))), axes=axes, given=given)
     stack = max(len(axes) - 2, 0)
     order = (*range(stack), stack + 1, stack)
     return Term(primitive=ops.permute, args=(term,), settings={"axes": order}, axes=axes)

@@ -9,8 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import ops
+from ...engine.calls import Composed
 from ...engine.graph import Array
-from ...functional.windows import HCWN, _Grid, _padded
+from ...functional._arguments import pair
+from ...functional.lines import _of_lines
+from ...functional.transposed import _cut
+from ...functional.windows import HCWN, NCHW, _Grid, _padded
 
 
 def conv2d(
@@ -74,4 +78,50 @@ def batch_norm(
     return out if bias is None else ops.add(out, ops.reshape(bias, shape=per_channel))
 
 
-TEXTBOOK: dict[str, Callable[..., Array]] = {"conv2d": conv2d, "batch_norm": batch_norm}
+def conv_transpose2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Array:
+    """A column for each pixel, which is added where a convolution would have read it.
+
+    >>> import numpy as np
+    >>> conv_transpose2d(np.ones((1, 1, 1, 2)), np.ones((1, 1, 1, 2)))
+    array([[[[1., 2., 1.]]]])
+    """
+    if input.ndim == 3:
+        batch = ops.reshape(input, shape=(1, *input.shape))
+        one = conv_transpose2d(batch, weight, bias, stride, padding, output_padding, groups, dilation)
+        return ops.reshape(one, shape=one.shape[1:])
+    grid = _Grid.of("conv_transpose2d", weight.shape[2:], stride, dilation)
+    cut, more = (pair(size, "padding", "conv_transpose2d", 0) for size in (padding, output_padding))
+    n, channels, height, width = input.shape
+    stack = () if groups == 1 else (groups,)
+    rows = ops.reshape(weight, shape=(*stack, channels // groups, -1))
+    pixels = ops.reshape(ops.permute(input, axes=(1, 2, 3, 0)), shape=(*stack, channels // groups, -1))
+    x = ops.reshape(ops.matmul(rows.mT, pixels), shape=(-1, *grid.kernel, height, width, n))  # (F, KH, KW, H, W, N)
+    image = ((height - 1) * grid.stride[0] + grid.extent(0), (width - 1) * grid.stride[1] + grid.extent(1))
+    x = ops.permute(x, axes=(3, 1, 0, 2, 4, 5))
+    y = _cut(ops.col2im(x, image=image, stride=grid.stride, dilation=grid.dilation), cut, more)
+    if bias is not None:
+        y = ops.add(y, ops.reshape(bias, shape=(-1, 1, 1)))
+    return ops.permute(y, axes=NCHW)
+
+
+TEXTBOOK: dict[str, Callable[..., Array]] = {
+    "conv2d": conv2d,
+    "conv1d": _of_lines(conv2d, "", ""),
+    "conv_transpose2d": conv_transpose2d,
+    "conv_transpose1d": _of_lines(conv_transpose2d, "", ""),
+    "batch_norm": batch_norm,
+}
+
+
+def in_textbook_order(composed: Composed) -> Callable[..., Array]:
+    """The composition that was called, in the textbook's order if there is one."""
+    return TEXTBOOK.get(composed.function.__name__, composed.function)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..excerpt import excerpt
 from ..reading.axis_names import Origin
 from ..reading.carry import key_of
 from ..reading.closed_form import closed_form
-from ..reading.graph_view import GraphView
+from ..reading.graph_view import GraphView, Layer
 from ..reading.primitives import letters
 from .step import steps_back
 
@@ -49,15 +49,16 @@ def page_data(view: GraphView) -> dict[str, Any]:
         norm = _stats(step.gradient)["norm"]
         told = {"arg": step.argnum, "to": place[step.origin], "text": step.backward, "norm": norm}
         rules.setdefault(step.node, []).append(told)
+    looms = _looms(view, gradients)
     groups = [
         {
             "name": layer.title,
             "line": layer.line,
             "nodes": [place[node] for node in layer.nodes],
             "formulas": closed_form(view, layer).lines(),
-            "loom": woven,
+            "loom": looms.get(layer),
         }
-        for layer, woven in zip(view.layers, _looms(view, gradients), strict=True)
+        for layer in view.layers
     ]
     last = {layer.nodes[-1] for layer in view.layers}  # what is within a layer has no pictures
     nodes = []
@@ -84,14 +85,15 @@ def page_data(view: GraphView) -> dict[str, Any]:
     return {"title": f"{len(view.nodes)} operations, {title}{_guesses(view)}", "groups": groups, "nodes": nodes}
 
 
-def _looms(view: GraphView, gradients: Mapping[Origin, np.ndarray]) -> Iterator[dict[str, Any] | None]:
-    """An excerpt of each layer, element by element, as long as they do not make the page too large."""
-    left = MOST_OF_LOOMS
-    for layer in view.layers:
+def _looms(view: GraphView, gradients: Mapping[Origin, np.ndarray]) -> dict[Layer, dict[str, Any]]:
+    """Excerpts of layers, element by element, one of each kind first, until there is no more room on the page."""
+    left, looms = MOST_OF_LOOMS, {}
+    first = {layer.kind: layer for layer in reversed(view.layers)}
+    for layer in sorted(view.layers, key=lambda layer: first[layer.kind] is not layer):
         found = excerpt(view, layer, gradients.get(layer.nodes[-1])) if left > 0 else None
-        woven = None if found is None else loom.woven(found)
-        left -= 0 if woven is None else len(json.dumps(woven))
-        yield woven
+        if found is not None and (size := len(json.dumps(woven := loom.woven(found)))) < left:
+            left, looms[layer] = left - size, woven
+    return looms
 
 
 def _guesses(view: GraphView) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import html
 import os
 import sys
@@ -24,6 +25,7 @@ from .page import page
 
 Unfold = bool | int | str | Collection[str]
 ENDINGS = {".txt": "tree", ".dot": "dot", ".mmd": "mermaid", ".html": "html"}
+WIDEST = 10_000  # of the lines of a tree in a file or a pipe: none of them is broken
 FORMATS: dict[str, Callable[[GraphView, Collection[Layer]], str | Tree]] = {
     "tree": tree,
     "dot": lambda view, unfolded: drawing(view, unfolded, DOT),
@@ -65,6 +67,7 @@ def show(
 
     Raises:
         ValueError: for an unknown format or layer, or if there is no graph.
+        OSError: if the file cannot be written.
 
     >>> from tinygrad_cnn import Tensor
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -93,17 +96,20 @@ def show(
     format = format or ENDINGS[suffix]
     if format not in FORMATS:
         raise ValueError(f"show expects one of the formats {', '.join(FORMATS)}, got {format!r}")
+    if file is not None and not (folder := Path(file).parent).is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}: make it, or name another one", str(file))
     drawn = FORMATS[format](view, _unfolded(view, unfold))
+    text = drawn if isinstance(drawn, str) else plain(drawn, WIDEST)
     if file is not None:
         try:
             with atomic_write(Path(file)) as opened:
-                opened.write(f"{drawn if isinstance(drawn, str) else plain(drawn, 120)}\n".encode())
+                opened.write(f"{text}\n".encode())
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(file)) from None
-    elif isinstance(drawn, str):
-        print(drawn)
+    elif in_terminal and not isinstance(drawn, str):
+        Console().print(drawn, highlight=False)
     else:
-        Console(width=None if in_terminal else 120).print(drawn, highlight=False)
+        print(text)
     return None
 
 
