@@ -10,10 +10,10 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.ops.threads import Turn, run_parts, run_together
 from tinygrad_cnn.plan import parts as plan_parts
 from tinygrad_cnn.plan import program
 from tinygrad_cnn.plan.parts import Access, cut, in_parts
-from tinygrad_cnn.plan.threads import Turn, run_together
 
 
 def cases():
@@ -145,10 +145,12 @@ def test_a_thread_goes_on_when_what_it_waits_for_is_made():
     assert made == [0, 1, 2] * 20
 
 
-def test_who_finds_the_helpers_busy_is_told_so():
+def test_who_finds_the_helpers_busy_is_told_so_or_makes_all_calls_itself():
     found = []
     run_together(lists(lambda: found.append(run_together(lists(len, len))), threading.Event().is_set))
     assert found == [False]
+    run_parts([partial(run_parts, [partial(found.append, 1), partial(found.append, 2)]), partial(found.append, 3)])
+    assert sorted(found) == [False, 1, 2, 3]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

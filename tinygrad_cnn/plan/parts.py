@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.memory import from_outermost
-from .threads import Turn
+from ..ops.threads import Turn
 
 Call = Callable[[], Any]
 Bytes = tuple[int, int]  # the first address and the one after the last

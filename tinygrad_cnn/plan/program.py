@@ -14,11 +14,11 @@ import numpy as np
 
 from ..engine.memory import empty, inverse
 from ..ops.blas import number_of_threads, one_thread
+from ..ops.threads import Turn, run_together
 from .layout import Need, places
 from .parts import ANYTHING, Access, in_parts
 from .passes import drop_unneeded, in_order, merge_equal
 from .tape import Argument, Aside, Backward, Constant, Cotangent, External, Line, Source, Spec, Step, Tape
-from .threads import Turn, run_together
 
 Key = tuple[int, tuple[int, ...]]  # of a backward pass: the output, and the leaves whose gradients are wanted
 Call = Callable[[], Any]

@@ -119,3 +119,13 @@ def run_together(lists: Sequence[Sequence[Turn]]) -> bool:
     if work.errors:
         raise work.errors[0]
     return True
+
+
+def run_parts(parts: Sequence[Callable[[], Any]]) -> None:
+    """Make calls that do not need each other, the first in this thread and each other one in another thread.
+
+    All of them in this thread if the others are busy.
+    """
+    if not run_together([[Turn(part)] for part in parts]):
+        for part in parts:
+            part()
