@@ -160,7 +160,7 @@ def test_without_the_library_a_line_says_what_to_install(tmp_path, monkeypatch):
     def refuse(name):
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(checkpoint.importlib, "import_module", refuse)
+    monkeypatch.setattr(checkpoint.weights.importlib, "import_module", refuse)
     for act in (lambda: save_safetensors(tmp_path / "a", {}), lambda: load_safetensors(tmp_path / "a")):
         with pytest.raises(
             CheckpointError, match=r"safetensors, which is not installed: pip install '.*\[safetensors\]'"

@@ -224,6 +224,15 @@ def test_a_view_moves_nothing_and_computes_nothing():
     assert report.forward["reshape"].bytes == 2 * 128  # no strides would do
 
 
+def test_a_direction_in_which_nothing_ran_has_no_column():
+    x = Tensor(np.ones(3, np.float32), requires_grad=True)
+    loss = (x * 2).sum()
+    with profile() as report:
+        loss.backward()
+    text = str(report)
+    assert "backward: calls" in text and "forward" not in text
+
+
 def test_the_profile_of_parts_of_a_batch():
     model = nn.DataParallel(MODELS["simple"]())
     with profile() as report:

@@ -83,6 +83,7 @@ class Profile(Printed):
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_footer=True)
         table.add_column("operation", footer="all")
         directions = {"forward": self.forward, "backward": self.backward}
+        directions = {direction: costs for direction, costs in directions.items() if costs}
         for direction, costs in directions.items():
             total = Cost()
             for cost in costs.values():
