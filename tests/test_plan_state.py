@@ -1,12 +1,14 @@
 """What a compiled function reads from outside of its arguments is seen when it changes."""
 
 import functools
+import itertools
+import random
 import warnings
 
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, compile, nn
+from tinygrad_cnn import Tensor, compile, nn, primitive
 from tinygrad_cnn import functional as F
 
 X = np.ones((2, 3), np.float32)
@@ -96,6 +98,56 @@ def test_attributes_that_its_code_names():
 def test_another_model():
     held = {"model": nn.Linear(3, 2)}
     assert follows(lambda x: held["model"](x), lambda: held.update(model=nn.Linear(3, 2))) == 2
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x, held: x * held,
+        lambda x, held: x * (held * 2),
+        lambda x, held: x * float(held[0]),
+        lambda x, held: F.stack([x, Tensor(held).expand(2, 3)]),
+        lambda x, held: x[:, held.astype(int) % 3],
+    ],
+)
+def test_arrays_that_are_written_into(read):
+    held = np.ones(3, np.float32)
+    assert follows(lambda x: read(x, held), lambda: held.__setitem__(slice(None), 2.0)) == 2
+    in_a_dictionary = {"held": [held]}
+    change = lambda: np.copyto(held, np.arange(3))  # noqa: E731
+    assert follows(lambda x: read(x, in_a_dictionary["held"][0]), change) == 2
+
+
+def test_a_large_array_is_an_argument_or_read_only():
+    held = np.ones((500_000, 3), np.float32)
+    compiled = compile(lambda x: x * held[:2])
+    with pytest.warns(UserWarning, match="6,000,000 bytes, which may change: make it an argument, or read-only"):
+        compiled(X)
+    held.setflags(write=False)
+    assert follows(lambda x: x * held[:2], lambda: None) == 1
+
+
+def test_random_numbers_and_iterators():
+    own, draws, lists = np.random.default_rng(0), itertools.count(), iter(range(100))
+
+    @primitive
+    def noisy(x):
+        return x + own.standard_normal(x.shape).astype(x.dtype)
+
+    functions = [
+        lambda x: x * own.random(),
+        lambda x: x * np.random.rand(),
+        lambda x: x * np.random.normal(size=3).astype(np.float32),
+        lambda x: x * random.random() + random.gauss(0, 1),
+        noisy,
+        lambda x: x + next(draws),
+        lambda x: x + next(lists),
+    ]
+    for function in functions:
+        compiled = compile(function)
+        with pytest.warns(UserWarning, match="a generator of random numbers changes|which goes on to its next value"):
+            found = {compiled(X).numpy().tobytes() for _ in range(8)}
+        assert len(found) == 8 and not compiled.plans
 
 
 def test_what_is_kept_outside_at_each_call():

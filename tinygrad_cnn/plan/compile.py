@@ -63,6 +63,8 @@ class Compiled:
         key = structure, is_recording(), tuple([_kind(one) for one in given])
         try:
             records = self._kept.get(key, ())
+            if self._changing.get(key, 0) == OFTEN:
+                return self._plain(args, settings)
         except TypeError:  # something that is not hashable, of which nobody can tell whether it is the same
             self._warn("it is given something that is not hashable", None)
             return self._plain(args, settings)
@@ -97,8 +99,9 @@ class Compiled:
             if how.endswith(CHANGES):
                 # the first call of a layer sets attributes, and only a function that always does cannot be replayed
                 self._changing[key] = self._changing.get(key, 0) + 1
-                if self._changing[key] < OFTEN:
-                    return result
+                if self._changing[key] == OFTEN:
+                    self._warn(how, line)
+                return result
             self._warn(how, line)
         self._kept.setdefault(key, []).append(new)
         self._drop_least_used()
@@ -163,10 +166,10 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
 
     A function that reads the numbers of what it computes (`.item()`, `.numpy()`, `np.asarray`, `if tensor > 0`), draws
     other random numbers than dropout does, or changes something in place runs in the plain way; a warning says so once,
-    with the line. Variables that its code names are seen when they become other objects, and so are attributes and what
-    is in lists and dictionaries. What it prints, or reads in other ways (a random number of NumPy's, a file, an array
-    that you write into) is that of the first call: give it as an argument. `explain`, `show` and `check_graph` see one
-    operation; give them the results of the function itself.
+    with the line. Variables that its code names are seen when they become other objects, and so are attributes, what is
+    in lists and dictionaries, and the numbers in arrays (of more than 1 MB: make them read-only, or arguments). What it
+    prints, or reads in other ways (a file, the time), is that of the first call: give it as an argument.
+    `explain`, `show` and `check_graph` see one operation; give them the results of the function itself.
 
     Args:
         function: of Tensors and arrays, also in lists, tuples and dictionaries; other arguments have to be

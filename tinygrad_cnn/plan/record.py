@@ -212,7 +212,7 @@ def record(
         recorder.add(array, Argument(position))
     before = versions.latest_change
     args, settings = put_together(structure, iter(tensors))
-    recorder.state.reads(function)
+    recorder.state.follow(function)
     mode = is_recording()
     with recorder.watching():
         result = function(*args, **settings)
@@ -222,6 +222,8 @@ def record(
         _hand_on_changes(one, tensor, before)
     if (what := recorder.state.changed()) is not None:
         recorder.broken = f"{what} {CHANGES}", None
+    if recorder.state.unknown is not None:
+        recorder.broken = recorder.state.unknown, None
     new = Record(recorder, tensors, result)
     if new.why is None:
         result = None  # with its graph

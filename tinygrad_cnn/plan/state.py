@@ -1,23 +1,35 @@
-"""What a recorded function read beside its arguments: if it is another object since then, it is recorded again."""
+"""What a recorded function read beside its arguments: if it is something else since then, it is recorded again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import pickle
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
+
+from ..engine.graph import Primitive
+from ..engine.versions import unchangeable
 from ..nn import Module
 
 MOST_PARTS = 1000  # of a list or a dictionary; what is in larger ones is not compared at each call
+MOST_BYTES = 1 << 20  # of an array whose numbers are compared at each call
+GENERATORS = np.random.Generator, np.random.RandomState, random.Random
 OWN = __name__.partition(".")[0]
 
 
 class State:
     """Attributes of modules, and variables that functions read, by identity: modes, settings, parameters.
 
-    Also what is in lists and dictionaries there. Of a function these are the variables that its code names, and the
-    attributes that it names of what is in them.
+    Also what is in lists and dictionaries there, and the numbers in NumPy's arrays. Of a function these are the
+    variables that its code names, and the attributes that it names of what is in them.
+
+    Args:
+        modules: those that were called; `add` adds others.
+        variables: whether functions are looked at, or modules alone.
 
     >>> from tinygrad_cnn import nn
     >>> layer = nn.Dropout(0.5)
@@ -30,47 +42,86 @@ class State:
     """
 
     def __init__(self, modules: Iterable[Module] = (), variables: bool = True) -> None:
-        self._variables = variables  # or modules alone
+        self._variables = variables
         # for each container a function that gives what is in it now, what was in it, that by identity, and what it is
         self._kept: list[tuple[Callable[[], Iterable[Any]], list[Any], list[int], str]] = []
+        self._generators: list[tuple[Any, bytes]] = []  # of random numbers, with their states
         self._seen: dict[tuple[int, str], Any] = {}  # with what was seen, so that nothing else gets its identity
+        self.unknown: str | None = None  # something that is read, and that may have changed without anybody seeing it
         for module in modules:
             self.add(module)
-
-    def add(self, module: Module) -> None:
-        """Keep the attributes of one more module, as they are now, and what its `forward` reads."""
-        if self._is_new(module, "module"):
-            self._keep(vars(module).values, f"an attribute of {type(module).__name__}")
-            self._follow(module, ["forward"])
-            for name, value in vars(module).items():
-                if name != "_hooks":  # with these, nothing is replayed
-                    self._follow(value, _names(type(module).forward))
-
-    def reads(self, function: Any) -> None:
-        """Keep what a function reads from outside, and what the functions read that it names."""
-        if not self._variables:
-            return
-        if isinstance(function, MethodType):
-            self.reads(function.__func__)
-            self._follow(function.__self__, [function.__name__])
-        elif isinstance(function, partial):
-            self.reads(function.func)
-            self._follow([*function.args, *function.keywords.values()], [])
-        elif isinstance(function, FunctionType):
-            if not _is_ours(function.__module__) and self._is_new(function, "function"):
-                self._keep_variables(function)
-        elif not isinstance(function, (Module, type)):
-            self._follow(function, [])
-        if (wrapped := vars(function).get("__wrapped__") if hasattr(function, "__dict__") else None) is not None:
-            self.reads(wrapped)
 
     def holds(self) -> bool:
         """Whether everything is the same object as it was, or the same number."""
         return all([*map(id, values())] == ids or _equal([*values()], before) for values, before, ids, _ in self._kept)
 
     def changed(self) -> str | None:
-        """Something that is another object than it was."""
+        """Something that is another object than it was, or was drawn from."""
+        if any(pickle.dumps(generator) != before for generator, before in self._generators):
+            return "a generator of random numbers"
         return next((what for values, before, _, what in self._kept if not _equal([*values()], before)), None)
+
+    def add(self, module: Module) -> None:
+        """Keep the attributes of one more module, as they are now, and what its `forward` reads."""
+        if self._is_new(module, "module"):
+            self._keep(vars(module).values, f"an attribute of {type(module).__name__}")
+            self._follow_object(module, ["forward"])
+            for name, value in vars(module).items():
+                if name != "_hooks" and not isinstance(value, np.ndarray):  # with hooks, nothing is replayed
+                    self.follow(value, _names(type(module).forward))
+
+    def follow(self, value: Any, names: Sequence[str] = ()) -> None:
+        """Keep what a function reads from outside, or what else is in a variable, as far as it is named."""
+        if not self._variables:
+            return
+        if isinstance(value, (dict, list, tuple)):
+            if len(value) <= MOST_PARTS and self._is_new(value, "container"):
+                parts = value.values if isinstance(value, dict) else value.__iter__
+                if not isinstance(value, tuple):  # of a tuple, only what is in it can change
+                    self._keep(parts, "a list or dictionary that it reads")
+                self._follow_all(parts(), names)
+        elif isinstance(value, np.ndarray):
+            self._keep_numbers(value)
+        elif type(value) in GENERATORS:
+            self._generators.append((value, pickle.dumps(value)))
+        elif isinstance(value, Iterator):
+            self.unknown = f"it reads a {type(value).__name__}, which goes on to its next value"
+        elif isinstance(value, Primitive):
+            self._follow_all([value.function, *value.rules, value.joint_rule])
+        elif isinstance(value, (MethodType, BuiltinFunctionType)):
+            self.follow(getattr(value, "__func__", None))
+            self.follow(value.__self__, [value.__name__])
+        elif isinstance(value, partial):
+            self._follow_all([value.func, *value.args, *value.keywords.values()])
+        elif isinstance(value, FunctionType):
+            if not _is_ours(value.__module__) and self._is_new(value, "function"):
+                self._keep_variables(value)
+        elif value is np and "random" in names:
+            self.follow(np.random, names)
+        elif value is np.random:
+            self._follow_all([getattr(np.random, name, None) for name in names])
+        elif not _is_ours(_home(value)):
+            self._follow_object(value, names)
+        if (wrapped := getattr(value, "__dict__", {}).get("__wrapped__")) is not None:
+            self.follow(wrapped)
+
+    def _follow_all(self, values: Iterable[Any], names: Sequence[str] = ()) -> None:
+        for value in values:
+            self.follow(value, names)
+
+    def _follow_object(self, value: Any, named: Sequence[str]) -> None:
+        if not self._variables or _is_ours(_home(value)) or not self._is_new(value, f"object {named}"):
+            return
+        kind, attributes = type(value), getattr(value, "__dict__", {})
+        names = list(dict.fromkeys([*named, "__call__"]))
+        for name in names:  # and what the methods name that are named
+            for method in (method for one in kind.__mro__ if (method := _method(vars(one).get(name))) is not None):
+                self.follow(method)
+                names += [one for one in _names(method) if one not in names]
+        data = {name for one in kind.__mro__ for name, member in vars(one).items() if not callable(member)}
+        if present := [name for name in names if name in attributes or name in data]:
+            self._keep(lambda: [attributes.get(name) for name in present], f"an attribute of {kind.__name__}")
+            self._follow_all([attributes.get(name) for name in present], names)
 
     def _keep_variables(self, function: FunctionType) -> None:
         names, outside = _names(function), function.__globals__
@@ -82,34 +133,19 @@ class State:
             lambda: [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()],
         ):
             self._keep(values, own)
-            for value in values():
-                self._follow(value, names)
+            self._follow_all(values(), names)
 
-    def _follow(self, value: Any, names: list[str]) -> None:
-        """Keep what is in a variable, as far as it is named."""
-        if not self._variables:
-            names = []
-        if isinstance(value, (dict, list, tuple)):
-            if len(value) <= MOST_PARTS and self._is_new(value, "container"):
-                parts = value.values if isinstance(value, dict) else value.__iter__
-                if not isinstance(value, tuple):  # of a tuple, only what is in it can change
-                    self._keep(parts, "a list or dictionary that it reads")
-                for part in parts():
-                    self._follow(part, names)
-        elif isinstance(value, (FunctionType, MethodType, partial)):
-            self.reads(value)
-        elif not _is_ours(_home(value)) and self._is_new(value, f"object {names}"):
-            kind, attributes = type(value), getattr(value, "__dict__", {})
-            names = [*names, "__call__"] if "__call__" not in names else [*names]
-            for name in names:  # and what the methods name that are named
-                for method in (method for one in kind.__mro__ if (method := _method(vars(one).get(name))) is not None):
-                    self.reads(method)
-                    names += [one for one in _names(method) if one not in names]
-            data = {name for one in kind.__mro__ for name, member in vars(one).items() if not callable(member)}
-            if named := [name for name in names if name in attributes or name in data]:
-                self._keep(lambda: [attributes.get(name) for name in named], f"an attribute of {kind.__name__}")
-                for name in named:
-                    self._follow(attributes.get(name), names)
+    def _keep_numbers(self, array: np.ndarray) -> None:
+        nothing = array[..., None][..., :0]
+        if unchangeable(nothing) is nothing:  # nobody can write into it
+            return
+        if array.nbytes <= MOST_BYTES:
+            self._keep(lambda: [array.tobytes()], "an array that it reads")
+        else:
+            self.unknown = (
+                f"it reads an array of {array.nbytes:,} bytes, which may change: make it an argument, or read-only by "
+                ".setflags(write=False)"
+            )
 
     def _keep(self, values: Callable[[], Iterable[Any]], what: str) -> None:
         objects = [*values()]
@@ -145,9 +181,11 @@ def _content(cell: Any) -> Any:
 
 
 def _equal(now: list[Any], before: list[Any]) -> bool:
-    """Whether what is not the same object is the same number or text."""
+    """Whether what is not the same object is the same number, text or bytes."""
     return len(now) == len(before) and all(
-        one is other or (type(one) is type(other) and isinstance(one, (int, float, str)) and repr(one) == repr(other))
+        one is other
+        or (type(one) is bytes and one == other)
+        or (type(one) is type(other) and isinstance(one, (int, float, str)) and repr(one) == repr(other))
         for one, other in zip(now, before, strict=True)
     )
 
