@@ -1048,16 +1048,17 @@ def test_settings_are_told_and_refused():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("LSTM", "outside of what this package is for"),
+        ("LSTM", "sequences are not here"),
         ("Conv3d", "volumes are not here"),
         ("MultiheadAttention", "compose it"),
+        ("SyncBatchNorm", "distributed"),
         ("Softmax2d", r"Softmax\(dim=1\)"),
         ("Relu", "is it ReLU"),
         ("Xyzzy", "what there is"),
     ],
 )
 def test_what_is_not_here_says_so(name, message):
-    with pytest.raises(AttributeError, match=f"has no '{name}': .*{message}"):
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}': .*{message}"):
         getattr(nn, name)
 
 

@@ -978,3 +978,23 @@ BAD_SCHEDULES = {
 def test_wrong_schedules_are_errors(act, message):
     with pytest.raises(ValueError, match=message):
         act()
+
+
+def test_an_optimiser_written_for_pytorch_finds_an_empty_state():
+    class Momentum(Optimizer):
+        def __init__(self, params, lr=0.1):
+            super().__init__(params, dict(lr=lr))
+
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    state = self.state[p]
+                    if "buffer" not in state:
+                        state["buffer"] = p.grad.data.clone()
+                    p.data.add_(state["buffer"].mul_(0.5), alpha=-group["lr"])
+
+    w = Tensor([1.0], requires_grad=True)
+    optimizer = Momentum([w])
+    (w * 2).sum().backward()
+    optimizer.step()
+    assert w.item() == pytest.approx(0.9)

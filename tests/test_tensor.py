@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from references import fixed
 
+import tinygrad_cnn
 from tinygrad_cnn import Tensor, grad, manual_seed, nn, no_grad
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.recording import is_recording
@@ -685,3 +686,34 @@ def test_no_grad_on_a_generator_function_holds_while_it_computes():
 
         @no_grad()
         async def work(): ...
+
+
+def test_what_is_not_here_says_what_there_is():
+    x = Tensor([1.0])
+    for owner, name, message in (
+        (x, "half", "numbers have 32 or 64 bits here"),
+        (x, "cumprod", "is it prod"),
+        (F, "conv3d", "volumes are not here"),
+        (nn.functional, "ctc_loss", "sequences are not here"),
+        (tinygrad_cnn, "float16", "32 or 64 bits"),
+        (tinygrad_cnn.optim, "LBFGS", "SGD or AdamW"),
+        (tinygrad_cnn.optim.lr_scheduler, "CyclicLR", "OneCycleLR"),
+    ):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}': .*{message}"):
+            getattr(owner, name)
+    assert not hasattr(x, "keys") and not hasattr(x, "_keys")
+
+
+def test_a_tensor_takes_the_place_of_its_own_result():
+    x = Tensor([[1.5, -2.5]])
+    assert x.floor_() is x and x.tolist() == [[1.0, -3.0]]
+    assert x.unsqueeze_(0).shape == (1, 1, 2) and x.squeeze_() is x and x.shape == (2,)
+    y = x.requires_grad_() * 2
+    y.unsqueeze_(1).transpose_(0, 1)
+    y.sum().backward()
+    assert y.shape == (1, 2) and x.grad.tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match=r"a leaf that requires a gradient is not changed by .unsqueeze_"):
+        x.unsqueeze_(0)
+    with pytest.raises(RuntimeError, match=r"\.floor_ would change the value of a recorded operation"), no_grad():
+        y.floor_()
+    assert y.detach_() is y and y.is_leaf and not y.requires_grad

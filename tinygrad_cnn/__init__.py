@@ -43,6 +43,7 @@ from .engine.random import get_rng_state, manual_seed, set_rng_state
 from .engine.recording import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .engine.recording import is_recording as is_grad_enabled
 from .plan import DataParallel, compile
+from .settings import absent
 from .tensor import Tensor, device
 from .utils import torch_names
 
@@ -152,7 +153,7 @@ def __getattr__(name: str) -> Any:
         return torch_names.TOP[name]
     if name in torch_names.SECOND_NAMES:
         return getattr(functional, torch_names.SECOND_NAMES[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise absent(f"module {__name__!r}", name, __dir__())
 
 
 def __dir__() -> list[str]:
@@ -169,5 +170,5 @@ def __dir__() -> list[str]:
     )
 
 
-nn.DataParallel = DataParallel  # which is made by `compile`, above nn
+nn.DataParallel = DataParallel  # type: ignore[attr-defined]  # which is made by `compile`, above nn
 torch_names.register(sys.modules[__name__])

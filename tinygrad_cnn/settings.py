@@ -7,12 +7,14 @@ one element, count as the number they hold; True and False are no numbers, and n
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import math
 import os
+import re
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -209,6 +211,48 @@ def advised(function: Callable[P, R]) -> Callable[P, R]:
         return call(*args, **{name: value for name, value in settings.items() if name in parameters})  # type: ignore
 
     return call
+
+
+#: Names that PyTorch has and this package has not, as patterns of their small letters, and the way out.
+ABSENT = {
+    r".*3d": "volumes are not here, images are: the name with 2d",
+    r"(rnn|lstm|gru)(cell)?|ctc_?loss|transformer\w*|embedding_?bag": "sequences are not here, images are",
+    r"half|b?float16": "numbers have 32 or 64 bits here: use float(), or leave it out",
+    r"cfloat|cdouble|complex\d*|fft|stft|real|imag|conj": "numbers are real here",
+    r"multihead_?attention|multi_head_\w*": "compose it of Linear and functional.scaled_dot_product_attention",
+    r"syncbatchnorm": "use BatchNorm2d, and for several processes functions of tinygrad_cnn.distributed",
+    r"\w*alpha_?dropout": "use dropout",
+    r"max_?unpool2d": "use functional.interpolate, or nn.Upsample",
+    r"upsample_bilinear|upsamplingbilinear2d": 'say mode="bilinear", align_corners=True for interpolate or Upsample',
+    r"upsample_nearest|upsamplingnearest2d": "use interpolate or Upsample",
+    r"softmax2d": "use Softmax(dim=1)",
+    r"softmin": "take the softmax of -x",
+    r"data_ptr|\w*storage\w*|pin_memory|share_memory_": "an array of NumPy holds the numbers: .numpy()",
+    r"lbfgs": "it is for small problems without noise: use SGD or AdamW",
+}
+
+
+def absent(owner: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error for a name that an owner does not have, which says what there is instead.
+
+    >>> absent("Tensor", "half", [])
+    AttributeError("Tensor has no attribute 'half': numbers have 32 or 64 bits here: use float(), or leave it out")
+    >>> absent("nn", "Relu", ["ReLU"])
+    AttributeError("nn has no attribute 'Relu': is it ReLU?")
+    """
+    names = {one.lower(): one for one in known}
+    advice = [text for pattern, text in ABSENT.items() if re.fullmatch(pattern, name.lower())]
+    advice += [f"is it {names[one]}?" for one in difflib.get_close_matches(name.lower(), names, 1)]
+    return AttributeError(f"{owner} has no attribute {name!r}: {[*advice, 'dir() names what there is'][0]}")
+
+
+def absences(module: str, known: Iterable[str]) -> Callable[[str], Any]:
+    """What a module does as `__getattr__`: raise `absent` for names other than those known."""
+
+    def missing(name: str) -> Any:
+        raise absent(f"module {module!r}", name, known)
+
+    return missing
 
 
 def array(value: Any, name: str, owner: str, *, real: bool = True) -> np.ndarray:

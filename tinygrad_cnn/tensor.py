@@ -6,6 +6,7 @@ Its methods are the functions of `tinygrad_cnn.functional`, its first argument b
 from __future__ import annotations
 
 import builtins
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,7 +27,7 @@ from .functional._arguments import new_array, one_dim, real_array
 from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
 from .functional.indexing import getitem
 from .functional.shapes import flat
-from .settings import flag, passed_over, real_dtype
+from .settings import absent, flag, passed_over, real_dtype
 
 
 def _comparison(how: str) -> Callable[..., Any]:
@@ -379,12 +380,16 @@ class Tensor(Value):
         unflatten, unique, unsqueeze, var, view_as,
     )
     from .functional.in_place import (  # type: ignore[misc]
-        abs_, add_, bernoulli_, clamp_, copy_, div_, exp_, fill_, lerp_, masked_fill_, mul_, neg_, normal_, pow_,
-        relu_, scatter_, scatter_add_, sigmoid_, sqrt_, sub_, tanh_, uniform_, zero_,
+        bernoulli_, copy_, fill_, normal_, uniform_, zero_,
     )
     from .functional.views import sliding as unfold  # type: ignore[misc]  # not functional.unfold, which is for images
     # fmt: on
     clip, view, swapaxes, nelement = clamp, reshape, transpose, numel
+    reshape_as, masked_select = view_as, getitem
+
+    def __getattr__(self, name: str) -> Any:
+        """In-place forms such as `add_`; for what there is not, an error that says what there is instead."""
+        raise AttributeError(f"Tensor has no attribute {name!r}" if name.startswith("_") else _not_here(name))
 
     def where(self, condition: Array, other: Array) -> Array:
         """This Tensor where the condition holds, else `other`."""
@@ -453,6 +458,13 @@ class Tensor(Value):
 
         return Hook(self.node, changed)
 
+    def detach_(self) -> Tensor:
+        """Take this Tensor itself out of its graph; returns it."""
+        note_cut(self.node, ".detach_()")
+        touched(".detach_() is called")
+        self.node = None
+        return self
+
     def retain_grad(self) -> None:
         """Let `backward` gather a gradient in `.grad` here as well, as it does in leaves."""
         if self.requires_grad and self._leaf is None:
@@ -502,6 +514,15 @@ class Tensor(Value):
     new_zeros, new_ones, new_empty = _new(np.zeros), _new(np.ones), _new(np.empty)
     long, int, bool = map(_cast, ("int64", "int32", "bool"))
     float, double = map(_cast, ("float32", "float64"))
+
+
+@functools.cache  # as programs may ask again and again whether there is one
+def _not_here(name: str) -> str:
+    return str(absent("Tensor", name, dir(Tensor)))
+
+
+for _name, _method in in_place.METHODS.items():
+    setattr(Tensor, _name, _method)
 
 
 def _new_data(array: Any, needs_float: bool) -> np.ndarray:

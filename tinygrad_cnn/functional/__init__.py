@@ -6,7 +6,9 @@ and on plain arrays as well (it then returns an array).
 
 # fmt: off
 # ruff: noqa: I001  (the names in lines, rather than one a line)
-from ..settings import advised
+from typing import TYPE_CHECKING
+
+from ..settings import absences, advised
 from .activations import (
     celu, elu, gelu, glu, hardsigmoid, hardswish, hardtanh, leaky_relu, log_softmax, logsigmoid, mish, prelu, relu,
     relu6, selu, silu, softmax, softplus, softsign,
@@ -71,3 +73,6 @@ __all__ = [
 
 for _name in __all__:
     globals()[_name] = advised(globals()[_name])
+
+if not TYPE_CHECKING:  # which would believe that there is any name
+    __getattr__ = absences(__name__, __all__)

@@ -11,37 +11,41 @@ from typing import Any
 
 import numpy as np
 
+from .. import functional as F
 from ..engine.aside import touched
 from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.random import generator as default_generator
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
 from ..settings import number
-from .activations import relu
-from .arithmetic import abs, add, clamp, div, exp, lerp, mul, neg, pow, sigmoid, sqrt, sub, tanh
-from .indexing import masked_fill, scatter, scatter_add
 from .views import expand_as
 
 
-def _in_place(how: str, function: Any) -> Callable[..., Any]:
+def _in_place(function: Any, how: str = "", moves: bool = False) -> Callable[..., Any]:
+    """A function as a method that changes its first argument; `moves` if the result has another shape."""
+    name = how or f".{function.__name__}_"
+
     def change(input: Array, *args: Any, **settings: Any) -> Any:
         new = function(input, *args, **settings)
-        if how.endswith("=") and new.node is None and not input._array.flags.writeable:
+        if name.endswith("=") and new.node is None and not input._array.flags.writeable:
             return new  # what cannot change gives way to the result, as Python's own numbers do
-        return _become(input, how, new)
+        return _become(input, name, new, moves)
 
-    change.__name__, change.__doc__ = how, f"`{how[1:-1]}` in place: this Tensor becomes the result."
+    change.__name__, change.__doc__ = (
+        name.strip("."),
+        f"`{function.__name__}` in place: this Tensor becomes the result.",
+    )
     return change
 
 
-def _become(input: Array, how: str, new: Array) -> Any:
+def _become(input: Array, how: str, new: Array, moves: bool = False) -> Any:
     memory = input._array
     if type(input.node) is Leaf and is_recording():
         raise RuntimeError(
             f"a leaf that requires a gradient is not changed by {how} while operations are recorded: write it "
             "inside `with no_grad():`"
         )
-    if new.shape != memory.shape:
+    if new.shape != memory.shape and not moves:
         raise RuntimeError(f"{how} cannot put a result of shape {new.shape} into a Tensor of shape {memory.shape}")
     if not np.can_cast(new.dtype, memory.dtype, "same_kind"):
         raise RuntimeError(f"{how} cannot put {new.dtype} into a Tensor of {memory.dtype}")
@@ -50,6 +54,8 @@ def _become(input: Array, how: str, new: Array) -> Any:
             touched("a Tensor is changed in place")
         new = new if new.dtype == memory.dtype else new.astype(memory.dtype)
         input._array, input.node = new._array, new.node
+    elif moves and not isinstance(input.node, Node):
+        input._array = new._array
     elif memory.flags.writeable:
         note_change(memory)
         memory[...] = new._array
@@ -67,15 +73,19 @@ def _like(input: Array, src: Array) -> Array:
     return expand_as(given, input).astype(input.dtype)
 
 
-iadd, isub, imul, itruediv = map(_in_place, ("+=", "-=", "*=", "/="), (add, sub, mul, div))
-add_, sub_, mul_, div_ = map(_in_place, (".add_", ".sub_", ".mul_", ".div_"), (add, sub, mul, div))
-pow_, sqrt_, abs_, neg_, exp_ = map(
-    _in_place, (".pow_", ".sqrt_", ".abs_", ".neg_", ".exp_"), (pow, sqrt, abs, neg, exp)
-)
-relu_, sigmoid_, tanh_ = map(_in_place, (".relu_", ".sigmoid_", ".tanh_"), (relu, sigmoid, tanh))
-clamp_, lerp_, masked_fill_ = map(_in_place, (".clamp_", ".lerp_", ".masked_fill_"), (clamp, lerp, masked_fill))
-scatter_, scatter_add_ = map(_in_place, (".scatter_", ".scatter_add_"), (scatter, scatter_add))
-copy_, fill_ = _in_place(".copy_", _like), _in_place(".fill_", _like)
+iadd, isub, imul, itruediv = map(_in_place, (F.add, F.sub, F.mul, F.div), ("+=", "-=", "*=", "/="))
+copy_, fill_ = _in_place(_like, ".copy_"), _in_place(_like, ".fill_")
+
+RESHAPING = ["squeeze", "transpose", "unsqueeze"]
+#: The methods that are functions with a line behind their names: `x.add_(y)`.
+METHODS = {
+    f"{name}_": _in_place(getattr(F, name), moves=name in RESHAPING)
+    for name in (
+        *("abs", "add", "ceil", "clamp", "cos", "div", "exp", "expm1", "floor", "lerp", "log", "masked_fill", "mul"),
+        *("neg", "pow", "reciprocal", "relu", "remainder", "round", "rsqrt", "scatter", "scatter_add", "sigmoid"),
+        *("sign", "sin", "sqrt", "square", "sub", "tanh", "tril", "triu", *RESHAPING),
+    )
+}
 
 
 def zero_(input: Array) -> Any:

@@ -2,9 +2,9 @@
 
 # fmt: off
 # ruff: noqa: I001, RUF022  (the names in lines, rather than one a line)
-import difflib
-from typing import Any
+from typing import TYPE_CHECKING
 
+from ..settings import absences
 from . import functional, init, utils
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .functions import (
@@ -39,25 +39,5 @@ __all__ = [
 ]
 # fmt: on
 
-_SEQUENCES = "sequences are outside of what this package is for, which is images"
-_VOLUMES = "volumes are not here: images are, as in the module with 2d"
-NOT_HERE = {
-    **dict.fromkeys(("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "CTCLoss", "EmbeddingBag"), _SEQUENCES),
-    **dict.fromkeys(("Transformer", "TransformerEncoder", "TransformerEncoderLayer", "TransformerDecoder"), _SEQUENCES),
-    **dict.fromkeys(("Conv3d", "ConvTranspose3d", "BatchNorm3d", "MaxPool3d", "AvgPool3d", "Dropout3d"), _VOLUMES),
-    "MultiheadAttention": "compose it of Linear, functional.softmax and @",
-    "SyncBatchNorm": "there is one process: use BatchNorm2d",
-    "AlphaDropout": "use Dropout",
-    "MaxUnpool2d": "use Upsample, or functional.interpolate",
-    "Softmax2d": "use Softmax(dim=1)",
-    "Softmin": "use Softmax on -x",
-    "UpsamplingBilinear2d": 'use Upsample(mode="bilinear", align_corners=True)',
-    "UpsamplingNearest2d": "use Upsample",
-}
-
-
-def __getattr__(name: str) -> Any:
-    known = {one.lower(): one for one in __all__}
-    closest = difflib.get_close_matches(name.lower(), known, 1)
-    way_out = NOT_HERE.get(name) or (f"is it {known[closest[0]]}?" if closest else "what there is: dir(nn)")
-    raise AttributeError(f"module {__name__!r} has no {name!r}: {way_out}")
+if not TYPE_CHECKING:  # which would believe that there is any name
+    __getattr__ = absences(__name__, __all__)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Annotated, Any, ClassVar, dataclass_transform, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, dataclass_transform, get_type_hints
 
-from ..settings import flag, instance, integer, integers, mapping, number, numbers, one_of, refusal
+from ..settings import absences, flag, instance, integer, integers, mapping, number, numbers, one_of, refusal
 from ..tensor import Tensor
 from .optimizers import SGD, Optimizer
 
@@ -413,3 +413,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _apply(self) -> None:
         """The rate is what the optimiser's groups say."""
+
+
+if not TYPE_CHECKING:  # which would believe that there is any name
+    __getattr__ = absences(__name__, globals())

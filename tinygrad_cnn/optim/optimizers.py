@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from inspect import Parameter, Signature
@@ -65,7 +66,7 @@ class Optimizer:
         else:
             self.defaults = self._bound(params, *settings, **named)
         self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[Tensor, dict[str, Any]] = {}
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         #: the parameters that no gradient has reached so far, with their names for the warning
         self._unreached: dict[Tensor, str] = {}
         groups = self._listed(params)
@@ -153,7 +154,7 @@ class Optimizer:
                     values *= 1 - s.lr * decay
                 elif decay:
                     grad = grad + decay * values
-                self.update(values, grad, self.state.setdefault(parameter, {}), s)
+                self.update(values, grad, self.state[parameter], s)
                 parameter.data = values  # tells graphs recorded before that their input has changed
         return loss
 
@@ -212,7 +213,7 @@ class Optimizer:
             for new, group in zip(given, self.param_groups, strict=True)
             for position, tensor in zip(new["params"], group["params"], strict=True)
         }
-        state = {}
+        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         for position, values in mapping(state_dict["state"], "state", owner).items():
             if str(position) not in owned:
                 raise ValueError(f"the state has a parameter {position}, {self._name} has {len(owned)}")

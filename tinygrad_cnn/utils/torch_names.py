@@ -169,15 +169,23 @@ TOP: dict[str, Any] = {
     ),
 }
 
-#: Functions under their second names.
+#: Functions and methods under their second names.
 SECOND_NAMES = {
     "absolute": "abs",
+    "broadcast_to": "expand",
     "clip": "clamp",
     "concat": "cat",
     "concatenate": "cat",
     "divide": "div",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "less": "lt",
+    "less_equal": "le",
+    "moveaxis": "movedim",
     "multiply": "mul",
     "negative": "neg",
+    "not_equal": "ne",
+    "ravel": "flatten",
     "subtract": "sub",
     "swapaxes": "transpose",
     "true_divide": "div",
@@ -185,7 +193,10 @@ SECOND_NAMES = {
 
 
 def register(package: ModuleType) -> None:
-    """Let the modules be imported by their paths, and be found as attributes."""
+    """Let the modules be imported by their paths, and be found as attributes; give methods their second names."""
+    for second, first in SECOND_NAMES.items():
+        if hasattr(Tensor, first):
+            setattr(Tensor, second, getattr(Tensor, first))
     for path, found in MODULES.items():
         module = getattr(package, found) if isinstance(found, str) else found
         sys.modules[f"{package.__name__}.{path}"] = module
