@@ -12,7 +12,7 @@ import pytest
 
 from tinygrad_cnn import Tensor, manual_seed, nn, no_grad
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.optim import SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
+from tinygrad_cnn.optim import SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop, blocks
 from tinygrad_cnn.optim import lr_scheduler as schedules
 from tinygrad_cnn.optim.lr_scheduler import (
     ConstantLR,
@@ -245,6 +245,36 @@ def test_fifty_steps_are_those_of_pytorch(make, formula, settings, dtype, reques
     for i, one in saved["state"].items():
         for name, value in one.items():
             np.testing.assert_allclose(optimizer.state_dict()["state"][i][name], value.numpy(), rtol=exact, atol=exact)
+
+
+@EACH
+def test_blocks_on_threads_give_the_same_bits(make, formula, settings, monkeypatch):
+    runs = []
+    for block in (blocks.BLOCK, 1):  # at the end, an array of (2, 3) is two blocks, and one of (4,) four
+        monkeypatch.setattr(blocks, "BLOCK", block)
+        monkeypatch.setattr(blocks, "number_of_threads", lambda: 3)
+        tensors = parameters()
+        optimizer = make(tensors, **settings)
+        train(optimizer, tensors, range(2))
+        for group in optimizer.param_groups:  # more is to be kept from now on
+            group.update({"amsgrad": True, "centered": True} if "momentum" not in group else {"momentum": 0.5})
+        train(optimizer, tensors, range(2, 5))
+        runs.append((tensors, optimizer.state_dict()["state"]))
+    (whole, kept), (in_blocks, kept_too) = runs
+    assert_equal(in_blocks, numbers(whole))
+    np.testing.assert_equal(kept_too, kept)
+
+
+def test_a_rule_of_ones_own_sees_whole_parameters(monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 1)
+    seen = []
+
+    class Whole(Adam):
+        def update(self, p, grad, state, s):
+            seen.append(p.shape)
+
+    train(Whole(tensors := parameters()), tensors, [0])
+    assert seen == SHAPES
 
 
 @EACH

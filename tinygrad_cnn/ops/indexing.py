@@ -43,8 +43,13 @@ def scatter(x: Array, *arrays: Array, key: Any, shape: tuple[int, ...]) -> Array
 
 def _scatter_calls(new: Any, out: Array, x: Array, *arrays: Array, key: Any, shape: Any) -> list[Callable[[], Any]]:
     key = _filled(key, arrays)
-    put = partial(out.__setitem__, key, x) if _never_repeats(key) else partial(np.add.at, out, key, x)
-    return [partial(out.fill, 0), put]
+    if not _never_repeats(key):
+        return [partial(out.fill, 0), partial(np.add.at, out, key, x)]
+    place = out[key]
+    if not np.may_share_memory(place, out):  # of a mask
+        return [partial(out.fill, 0), partial(out.__setitem__, key, x)]
+    put = partial(np.copyto, place, x)
+    return [put] if place.size == out.size else [partial(out.fill, 0), put]
 
 
 index.views = True

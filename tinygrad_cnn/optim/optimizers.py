@@ -18,6 +18,7 @@ from ..engine.detached import take_cuts
 from ..engine.recording import enable_grad
 from ..settings import array, flag, instance, mapping, number, numbers, passed_over
 from ..tensor import Tensor
+from .blocks import in_blocks
 
 State = dict[str, Any]
 
@@ -268,6 +269,7 @@ class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nes
     0.5
     """
 
+    @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         direction = grad
         if s.momentum:
@@ -305,6 +307,7 @@ class Adam(_Moments, amsgrad=False, decoupled_weight_decay=False):
     0.75
     """
 
+    @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         if s.amsgrad:
@@ -334,6 +337,7 @@ class NAdam(_Moments, lr=2e-3, momentum_decay=4e-3, decoupled_weight_decay=False
     0.735887
     """
 
+    @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         now, ahead = (s.betas[0] * (1 - 0.5 * 0.96 ** (t * s.momentum_decay)) for t in (step, step + 1))
@@ -352,6 +356,7 @@ class RAdam(_Moments, decoupled_weight_decay=False):
     0.5
     """
 
+    @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         left = 1 - s.betas[1] ** step
@@ -375,6 +380,7 @@ class RMSprop(Optimizer, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, moment
     0.75
     """
 
+    @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         state["step"] = state.get("step", 0) + 1
         (square,) = _kept(state, p, "square_avg")
@@ -402,6 +408,7 @@ class Adagrad(Optimizer, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumu
     0.75
     """
 
+    @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         (total,) = _kept(state, p, "sum", first=s.initial_accumulator_value)
         total += grad * grad
@@ -420,6 +427,7 @@ class Adadelta(Optimizer, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
     -0.690308
     """
 
+    @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         state["step"] = state.get("step", 0) + 1
         square, moved = _kept(state, p, "square_avg", "acc_delta")

@@ -1,0 +1,49 @@
+"""Updates of large parameters, block by block, on as many threads as BLAS has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+import numpy as np
+
+from ..ops.blas import number_of_threads
+from ..ops.threads import run_parts
+
+BLOCK = 1 << 17  # numbers of a block: what is computed from them on the way stays in the cache
+
+Update = Callable[[Any, np.ndarray, np.ndarray, dict[str, Any], Any], None]
+
+
+def in_blocks(update: Update) -> Update:
+    """An `update` that treats each number of a parameter by itself, made for some rows at a time if there are many.
+
+    What it keeps for the parameter may be arrays of its shape, of which each call sees the same rows, and numbers,
+    which all calls change in the same way.
+    """
+
+    @wraps(update)
+    def block_by_block(self: Any, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], s: Any) -> None:
+        if p.size < 2 * BLOCK or len(p) < 2:
+            return update(self, p, grad, state, s)
+        rows = max(1, BLOCK * len(p) // p.size)
+        blocks = [slice(begin, begin + rows) for begin in range(0, len(p), rows)]
+        numbers, arrays = dict[str, Any](), dict[str, np.ndarray]()
+
+        def change(mine: list[slice]) -> None:
+            for block in mine:
+                before = {name: kept[block] if isinstance(kept, np.ndarray) else kept for name, kept in state.items()}
+                after = dict(before)
+                update(self, p[block], grad[block], after, s)
+                for name, kept in after.items():
+                    if not isinstance(kept, np.ndarray):
+                        numbers[name] = kept
+                    elif kept is not before.get(name):
+                        arrays.setdefault(name, np.empty_like(p))[block] = kept
+
+        count = number_of_threads()
+        run_parts([partial(change, blocks[i::count]) for i in range(count)])
+        state.update(arrays, **numbers)
+
+    return block_by_block
