@@ -159,17 +159,18 @@ def _check(view: GraphView, node: Node) -> list[CheckedNode]:
         return not_checked("a plan computes it; check what was compiled")
     if any(np.isnan(args[i]).any() for i in node.argnums):
         return not_checked("its inputs hold NaN")
-    claim, part = of_a_part(claim_of(node, args))
+    claim, part = claim_of(node, args)
     try:
         verdict = judge(claim, node.argnums)
         seen: dict[str, Any] = {"difference": verdict.difference, "kinks": verdict.kinks}
         if verdict.ok is None:
             return not_checked(verdict.note, **seen)
-        if verdict.ok:
+        hidden = verdict.hidden if len(node.argnums) > 1 else ()
+        alone = {i: judge(claim, [i]) for i in (hidden if verdict.ok else node.argnums)}
+        if verdict.ok and all(one.ok for one in alone.values()):
             lower = [(i, rounded(gradient, args[i])) for i, gradient in verdict.gradients.items()]
             note = ", ".join(filter(None, (verdict.note, part)))
             return [wrong(i, found, **seen) for i, found in lower if found] or [replace(plain, note=note, **seen)]
-        alone = {i: judge(claim, [i]) for i in node.argnums}
     except Exception as error:
         said = f"it fails: {type(error).__name__}: {error}"
         failing = [wrong(i, Diagnosis("unknown", said)) for i in node.argnums if _fails(claim, i)]
@@ -199,8 +200,8 @@ def _fails(claim: Claim, argnum: int) -> bool:
     return False
 
 
-def claim_of(node: Node, args: Sequence[Any]) -> Claim:
-    """A recorded operation and its rules, on float64 copies of arrays."""
+def claim_of(node: Node, args: Sequence[Any]) -> tuple[Claim, str]:
+    """A recorded operation and its rules, on float64 copies of arrays; of a large one on a part, and on which."""
     primitive = node.primitive
 
     def vjp(g: Array, *arrays: Any, **settings: Any) -> list[Array | None]:
@@ -210,5 +211,6 @@ def claim_of(node: Node, args: Sequence[Any]) -> Claim:
             for i in range(len(arrays))
         ]
 
-    arrays = tuple(array.astype(np.float64) if is_float(array) else array for array in args)
-    return Claim(primitive.function, vjp, arrays, node.settings)
+    claim, part = of_a_part(Claim(primitive.function, vjp, tuple(args), node.settings), node.out.shape)
+    arrays = tuple(array.astype(np.float64) if is_float(array) else array for array in claim.arrays)
+    return replace(claim, arrays=arrays), part

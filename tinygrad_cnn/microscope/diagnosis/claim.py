@@ -25,6 +25,8 @@ SEED = 5091
 ROUNDED = 1e-15
 #: The slope of an output is steady if another step changes it by at most this share.
 STEADY = 1e-3
+#: Numbers of ordinary size: smaller ones are tiny, at which functions are nearly lines, and larger ones saturate many.
+ORDINARY = (1e-3, 10.0)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class Claim:
             claim = claim.with_array(i, x + amount * generator.uniform(-1, 1, x.shape) * step_sizes(x))
         return claim
 
+    def of_ordinary_size(self) -> Claim:
+        """The same at numbers of about 1, each array scaled as a whole; this one if all are of ordinary size."""
+        claim = self
+        for i, x in enumerate(self.arrays):
+            if is_float(x) and (size := typical(x)) and not ORDINARY[0] <= size <= ORDINARY[1]:
+                claim = claim.with_array(i, x / size)
+        return claim
+
     def call(self) -> Array:
         """The function's value, as float64."""
         return np.asarray(self.function(*self.arrays, **self.settings), np.float64)
@@ -68,7 +78,7 @@ class Claim:
         """The function's value at t times the directions from here, as a function of t."""
 
         def value(t: float) -> Array:
-            moved = [a + t * directions[i] if i in directions else a for i, a in enumerate(self.arrays)]
+            moved = [a + t * directions[i] if t and i in directions else a for i, a in enumerate(self.arrays)]
             return replace(self, arrays=tuple(moved)).call()
 
         return value
@@ -91,8 +101,12 @@ def step_sizes(x: Array) -> Array:
     """
     if x.all():
         return np.asarray(np.abs(x))
-    typical = float(np.sqrt(np.mean(np.square(x)))) if x.size else 0.0
-    return np.where(x == 0, typical if typical > 0 else 1.0, np.abs(x))
+    return np.where(x == 0, typical(x) or 1.0, np.abs(x))
+
+
+def typical(x: Array) -> float:
+    """The size of the numbers of an array: the root of the mean of their squares."""
+    return float(np.sqrt(np.mean(np.square(x)))) if x.size else 0.0
 
 
 # ---- slopes
@@ -106,8 +120,10 @@ class Slopes:
         here: the function's value.
         before, after: its slopes to both sides, by a step; `room`, by how much these may be off.
         value: the slope, by central differences; `uncertainty`, by how much it may be off, as another step tells.
+        finite: where there is one; elsewhere both are 0.
         kinked: where the slopes to both sides differ, and do so by as much for a longer step: of a curve they do not.
         steady: where another step would hardly matter; everywhere, if it matters for many.
+        unsteady: the others, but for kinks.
         step: its length.
     """
 
@@ -117,26 +133,29 @@ class Slopes:
     room: Array
     value: Array
     uncertainty: Array
+    finite: Array
     kinked: Array
     steady: Array
+    unsteady: Array
     step: float
 
     @classmethod
     def of(cls, here: Array, before: Array, after: Array, longer: tuple[Array, Array], step: float) -> Slopes:
         """The slopes for a step, beside those to both sides for a longer one."""
-        value, other, bend = (before + after) / 2, (longer[0] + longer[1]) / 2, after - before
-        finite = np.isfinite(before) & np.isfinite(after) & np.isfinite(other)
-        there: Any = ... if finite.all() else finite  # all of them, without a copy
-        rounded, size = ROUNDED / step * np.abs(here), np.maximum(np.abs(before), np.abs(after))
-        room = 1e-5 * (size + _mean(size[there])) + 10 * (rounded + _mean(rounded))
-        uncertainty = np.abs(value - other) + rounded
-        if there is finite:
-            room, uncertainty = (np.where(finite, off, np.inf) for off in (room, uncertainty))
-        same = np.abs(bend - (longer[1] - longer[0])) <= 0.1 * np.abs(bend)
-        usable = finite & ~(kinked := finite & same & (np.abs(bend) > room))
-        steady = usable & (uncertainty <= STEADY * (np.abs(value) + _mean(np.abs(value[there]))))
+        value, bend = (before + after) / 2, after - before
+        rounded, off = ROUNDED / step * np.abs(here), np.abs(value - (longer[0] + longer[1]) / 2)
+        if not (finite := np.isfinite(value + off)).all():
+            value, off, rounded = (np.where(finite, array, 0) for array in (value, off, rounded))
+        room = 1e-5 * ((size := np.abs(value) + np.abs(bend) / 2) + _mean(size[finite])) + 10 * (
+            rounded + _mean(rounded)
+        )
+        kinked = finite & (np.abs(bend) > room)
+        if kinked.any():
+            kinked &= np.abs(bend - (longer[1] - longer[0])) <= 0.1 * np.abs(bend)
+        usable = finite & ~kinked
+        steady = usable & (off + rounded <= STEADY * (np.abs(value) + _mean(np.abs(value))))
         steady = steady if steady.sum() >= 0.75 * usable.sum() else usable
-        return cls(here, before, after, room, value, uncertainty, kinked, steady, step)
+        return cls(here, before, after, room, value, off + rounded, finite, kinked, steady, usable & ~steady, step)
 
     @cached_property
     def error(self) -> float:

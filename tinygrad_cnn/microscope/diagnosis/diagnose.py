@@ -20,10 +20,10 @@ from .repairs import (
     with_another_shape,
     with_plain_settings,
 )
-from .verdict import LONG, Verdict, compare, judge
+from .verdict import LONG, Verdict, is_right, judge
 
 #: By how much the array is moved to where nothing is tied: far, or little, if the mistake does not show there.
-MOVES = (0.1, 1e-3)
+FAR, LITTLE = 0.1, 1e-3
 #: If so much depends on the length of the step, differences tell nothing.
 ROUGH = 1e-2
 
@@ -55,8 +55,8 @@ def _diagnose(claim: Claim, argnum: int, verdict: Verdict) -> Diagnosis | None:
     if verdict.at_kinks:
         where = f"{verdict.kinks} elements of its value, at a kink or a tie"
         return Diagnosis("tie", f"it is right but for {where}: do several equal winners receive all, or none any?")
-    near = [claim.moved([argnum], amount, 7) for amount in MOVES]
-    right = [_is_right(there, argnum) for there in near]
+    near = [claim.of_ordinary_size().moved([argnum], FAR, 7), claim.moved([argnum], LITTLE, 7)]
+    right = [is_right(there, [argnum]) for there in near]
     if False not in right and True in right:
         reason = "the gradient is right next to this point and wrong exactly here: is a zero treated apart?"
         return Diagnosis("unknown", reason)
@@ -79,15 +79,6 @@ def _diagnose(claim: Claim, argnum: int, verdict: Verdict) -> Diagnosis | None:
             return found
     entries = Entries(base)
     return by_entries(entries) or _unexplained(entries)
-
-
-def _is_right(claim: Claim, argnum: int) -> bool | None:
-    """Whether the gradient is right; None where that cannot be told, beyond the domain, say."""
-    try:
-        oks = (compare(claim, [argnum], seed).ok for seed in (0, 1))
-        return next((ok for ok in oks if not ok), True)
-    except Exception:
-        return None
 
 
 def rounded(gradient: Array, recorded: Array | None = None) -> Diagnosis | None:
