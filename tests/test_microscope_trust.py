@@ -167,7 +167,8 @@ def test_outputs_that_do_not_change_are_judged_beside_those_that_do():
 def test_the_slope_of_a_staircase_may_be_zero():
     stairs = made(np.round, lambda g, out, x: 0 * g)
     assert not check_graph(stairs(leaf(1e6 * normal((5, 6))))).failures
-    assert gradcheck(stairs, [1e6 * normal((5, 6))])
+    with pytest.raises(ValueError, match="cannot judge the gradient of input 0"):
+        gradcheck(stairs, [1e6 * normal((5, 6))])
 
 
 @pytest.mark.parametrize("even", [lambda g: np.abs(g), lambda g: g * g, lambda g: g * (g > 0)])

@@ -15,13 +15,14 @@ from .check_graph import CheckedNode, check_graph
 from .claim import SEED, Array, Claim, elementwise_slopes, is_float, step_sizes
 from .diagnose import diagnose
 from .repairs import Diagnosis
-from .verdict import is_right_nearby
+from .verdict import INEXACT, is_right_nearby
 
 #: What differences are accepted by default, relative to the gradient.
 RTOL = 1e-3
 #: Kinds of mistakes that may be smaller than that, or lie in several inputs at once.
 HIDDEN = ("precision", "tie")
 NOTHING = "no output of fn depends on an input by recorded operations"
+STAIRS = "Does fn round, compare, or compute in float32 somewhere?"
 RANDOM = "gradcheck expects a function that is not random: called again, fn gave something else"
 
 
@@ -154,8 +155,10 @@ def gradcheck(
         if claim.is_random(times=8):
             raise ValueError(RANDOM)
         nearby = False if blamed else is_right_nearby(claim, [i])
-        if nearby or (nearby is None and np.isfinite(excess).all()):
-            continue  # at a kink or a tie, where every operation's own gradient is valid; or it cannot be told
+        if nearby:
+            continue  # at a kink or a tie, where every operation's own gradient is valid
+        if nearby is None and np.isfinite(excess).all():
+            raise ValueError(f"gradcheck cannot judge the gradient of input {i}: {INEXACT}. {STAIRS}")
         found = blamed[0].diagnosis if len({one.op for one in blamed}) == 1 else diagnose(claim, i)
         raise contradicted(i, excess, found, blamed)
     hidden = [one for one in blamed if (one.kind in HIDDEN and rtol <= RTOL) or one.difference > 10 * rtol]

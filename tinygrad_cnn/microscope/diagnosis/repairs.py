@@ -169,8 +169,8 @@ def _orders(shape: tuple[int, ...], twice: bool) -> Iterator[Order]:
             yield Order("transpose", f"the axes of {{}} in the order {order}", partial(np.transpose, axes=order))
     for count in axes:
         for some in itertools.combinations(axes, count + 1):
-            if math.prod(shape[axis] for axis in some) <= 2:
-                continue  # of two, a reversal is an exchange like any other
+            if twice and math.prod(shape[axis] for axis in some) <= 2:
+                continue  # of two results, a reversal is an exchange like any other
             yield Order("flip", f"{{}} reversed along axis {' and '.join(map(str, some))}", partial(np.flip, axis=some))
     once = [pair for order in others for pair in ((order, same), (same, order))]
     for first, last in [*once, *(itertools.permutations(others, 2) if twice and len(shape) <= 4 else ())]:
