@@ -133,6 +133,7 @@ CASES = [
     case(ops.matmul, normal((5, 2, 3)), normal((5, 3, 4))),
     case(ops.matmul, normal((2, 3)), normal((5, 3, 1))),
     case(ops.matmul, normal((5, 1, 2, 3)), normal((4, 3, 2))),
+    case(ops.matmul, normal((8, 8)), normal((3, 8, 1))),  # the products that are added up are larger than their factors
     case(ops.matmul, normal((2, 0)), normal((0, 3))),
     *(
         case(ops.max, apart(*shape), axis=axis, keepdims=keepdims, ties=ties)

@@ -7,6 +7,7 @@ import numpy as np
 from ..engine.graph import Array, primitive
 from ..engine.memory import empty
 from .broadcasting import unbroadcast
+from .shapes import permute, reshape
 
 
 @primitive
@@ -42,7 +43,12 @@ def _product(a: Array, b: Array, like: Array) -> Array:
     fast at a tall product as at a wide one of the same numbers.
     """
     if max(a.ndim, b.ndim) > like.ndim:
-        in_rows = a.shape[-2] >= b.shape[-1]
+        (*batch, rows, between), columns = a.shape, b.shape[-1]
+        if a.ndim == b.ndim == 3 and like.ndim == 2 and 2 * between * (rows + columns) < rows * columns:
+            # one product over all of the batch, whose factors are smaller than the products that would be added up
+            a = reshape(permute(a, axes=(1, 0, 2)), shape=(rows, batch[0] * between))
+            b = reshape(permute(b, axes=(2, 0, 1)), shape=(columns, batch[0] * between)).mT
+        in_rows = rows >= columns
     else:
         rows, columns = like.strides[-2:]
         in_rows = columns <= rows

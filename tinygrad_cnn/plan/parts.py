@@ -159,17 +159,28 @@ def _cut_product(count: int, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> l
 
 
 def _in_blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same product as several ones of some columns, so small that OpenBLAS reads its factors where they are.
+    """The same product as many ones of some rows and columns, so small that OpenBLAS reads their factors in place.
 
-    It copies those of a larger product side by side first, which takes as long as the product where there are few rows.
+    It copies the factors of a larger product side by side first, which can take as long as the product. The rows of b
+    and of the product must be runs of memory, else it copies small ones as well.
     """
-    rows, columns = out.shape[-2:]
-    width = SMALL // (rows * a.shape[-1])
-    width = next((i for i in range(min(width, columns) // 16 * 16, 15, -16) if columns % i == 0), columns)
-    if width == columns or b.strides[-1] != b.itemsize or out.strides[-1] != out.itemsize:
+    (*_, rows, between), columns = a.shape, b.shape[-1]
+    if b.strides[-1] != b.itemsize or out.strides[-1] != out.itemsize:
         return a, b, out
-    b, out = (x.reshape(*x.shape[:-1], columns // width, width, copy=False).swapaxes(-2, -3) for x in (b, out))
-    return a if a.ndim < 3 else a[..., None, :, :], b, out
+    for width in (64, 32, 16):
+        height = _divisor(rows, SMALL // (between * width))
+        if columns % width == 0 and height >= min(16, rows):
+            across, down = columns // width, rows // height
+            a = a.reshape(*a.shape[:-2], down, 1, height, between, copy=False)
+            b = b.reshape(*b.shape[:-2], 1, between, across, width, copy=False).swapaxes(-2, -3)
+            out = out.reshape(*out.shape[:-2], down, height, across, width, copy=False).swapaxes(-2, -3)
+            return a, b, out
+    return a, b, out
+
+
+def _divisor(number: int, limit: int) -> int:
+    """The largest divisor up to a limit; 0 if there is none."""
+    return next((i for i in range(min(number, limit), 0, -1) if number % i == 0), 0)
 
 
 def _cut_einsum(count: int, spec: str, *operands: np.ndarray, out: np.ndarray) -> list[Part] | None:
