@@ -218,6 +218,15 @@ def test_a_product_of_no_known_meaning_gives_no_names():
     assert view.shape(view.nodes[0], view.nodes[0]) == "(5, 4, 2)"
 
 
+def test_two_axes_of_one_name_have_none():
+    a, b = nn.Linear(3, 2), nn.Linear(3, 2)
+    x = leaf(4, 3)
+    weights = F.softmax(a(x) @ b(x).T, 1)  # how much each of N images looks at each
+    view = GraphView(weights.sum())
+    (layer,) = (layer for layer in view.layers if layer.kind == "softmax")
+    assert closed_form(view, layer).lines()[0] == "dX = P − G ⊙ (Σ_{axis 1} P)"
+
+
 def test_reading_leaves_everything_as_it_was():
     model, images = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3)), normal(4, 2, 6, 6)
     loss = model(images).sum()

@@ -264,11 +264,18 @@ def centred_rule(g, out, x):
     return g - g.mean(axis=0, keepdims=True)
 
 
+def tripled(g, out, x):
+    gradient = np.array(g)
+    gradient *= 3
+    return gradient
+
+
+TURN = np.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 2.0]])
 READ = {
     "where": (lambda x: np.where(x > 0, x, 0.1 * x), where_rule, "dX = where([X > 0], dY, 0.1 × dY)"),
     "assignment": (lambda x: np.maximum(x, 0), assigning_rule, "dX = scatter(dY[mask] at [mask])"),
     "mean": (lambda x: x - x.mean(0), centred_rule, "dX = dY − (Σ_{axis 0} dY) / 4"),
-    "ones": (lambda x: x.sum(0), lambda g, out, x: g * np.ones(x.shape), "dX = dY"),
+    "ones": (lambda x: x.sum(0), lambda g, out, x: g * np.ones(x.shape), "dX = stretch(dY)"),
     "full": (lambda x: x.sum(0), lambda g, out, x: np.full(x.shape, 1.0) * g, None),
     "repeat": (lambda x: x.sum(0), lambda g, out, x: np.repeat(g[None], 4, axis=0), None),
     "broadcast": (lambda x: x.sum(0), lambda g, out, x: np.broadcast_to(g, x.shape), "dX = stretch(dY)"),
@@ -277,6 +284,25 @@ READ = {
     "split": (lambda x: np.concatenate([x, x]), lambda g, out, x: sum(np.split(g, 2)), None),
     "squares": (lambda x: (x**2).sum(1), lambda g, out, x: 2 * x * np.expand_dims(g, 1), None),
     "sign": (np.abs, lambda g, out, x: g * np.sign(x), None),
+    "one number": (lambda x: x.mean(), lambda g, out, x: np.full_like(x, g / x.size), "dX = stretch(dY / 12)"),
+    "norm": (lambda x: np.linalg.norm(x), lambda g, out, x: g * x / np.linalg.norm(x), "dX = dY ⊙ X / norm(X)"),
+    "dot": (lambda x: np.dot(x, TURN), lambda g, out, x: np.dot(g, TURN.T), "dX = dY · K"),
+    "einsum with a constant": (
+        lambda x: x @ TURN,
+        lambda g, out, x: np.einsum("ik,jk->ij", g, TURN),
+        "dX = einsum(ik,jk->ij, dY, K)",
+    ),
+    "an array of ones": (
+        lambda x: x[:, ::3] + x[:, 1::3] + x[:, 2::3],
+        lambda g, out, x: np.kron(g, np.ones((1, 3))),
+        "dX = kron(dY, full((1, 3), 1))",
+    ),
+    "in place": (lambda x: x * 3, tripled, "dX = 3 × dY"),
+    "ties": (
+        lambda x: x.max(1, keepdims=True),
+        lambda g, out, x: g * (x == out) / (x == out).sum(1, keepdims=True),
+        "dX = dY ⊙ [X = Y] / (Σ_{axis 1} [X = Y])",
+    ),
     "clipped": (lambda x: np.clip(x, -1, 1), lambda g, out, x: g * ((x >= -1) & (x <= 1)), None),
 }
 

@@ -51,7 +51,11 @@ def carried(carry: Carry, inputs: Sequence[Axes], shape: Shape, settings: Any, a
         axes = carry(inputs, shape, settings, args)
     except Exception:  # of a primitive that is used in a way that its row does not know
         return unnamed(shape)
-    return axes if tuple(map(length, axes)) == shape else unnamed(shape)
+    if tuple(map(length, axes)) != shape:
+        return unnamed(shape)
+    names = [name for axis in axes for name, _ in axis if name]
+    twice = {name for name in names if names.count(name) > 1}  # as in x @ x.T: of neither it says which it is
+    return [axis if twice.isdisjoint(name for name, _ in axis) else (("", length(axis)),) for axis in axes]
 
 
 def _resized(axis: Axis, n: int) -> Axis:

@@ -7,6 +7,7 @@ of the user's own is written like those of the package.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -47,18 +48,21 @@ class Draft:
             settings, inputs = origin.settings, [*zip(origin.args, origin.parents, strict=True)]
             if "key" in settings:  # arrays are written where they stand in it
                 settings, inputs = {**settings, "key": key_of(settings, origin.args)}, inputs[:1]
+            as_numbers = "call" not in settings  # a function of NumPy is given arrays, whatever is in them
             args = tuple(
-                self._constant(arg) if parent is None or isinstance(parent, Constant) else self.term(parent)
+                self._constant(arg, as_numbers) if parent is None or isinstance(parent, Constant) else self.term(parent)
                 for arg, parent in inputs
             )
             given = [arg.axes for arg in args]
             axes = carried(meaning(origin.primitive).axes, given, origin.out.shape, settings, origin.args)
-            is_mask = origin.primitive is ops.astype and origin.args[0].dtype == bool  # a comparison as zeros and ones
-            self.terms[origin] = args[0] if is_mask else Term("", origin.primitive, args, settings, axes, given)
+            counts = origin.primitive is ops.astype and origin.args[0].dtype.kind != "f"  # of what holds, 1 or 0 each
+            self.terms[origin] = args[0] if counts else Term("", origin.primitive, args, settings, axes, given)
         return self.terms[origin]
 
-    def _constant(self, arg: Any) -> Term:
+    def _constant(self, arg: Any, as_number: bool) -> Term:
         """Two arrays have two letters."""
+        if (array := np.asarray(arg)).ndim and not as_number and array.min() == array.max():
+            return Term(f"full({array.shape}, {constant(array).text})", axes=unnamed(array.shape))
         if id(arg) not in self._constants:
             term = constant(arg)
             alike = sum(one.text.rstrip("0123456789") == term.text for one in self._constants.values())
@@ -175,11 +179,12 @@ def is_unread(term: Term) -> bool:
 
 def simplified(term: Term) -> Term:
     """Without transpositions that cancel, factors of 1, added zeros, and reshapes that only write axes of 1."""
-    if term.primitive is ops.mul and any(arg.is_number and arg.constant == 1 for arg in term.args):
-        a, b = term.args
-        return b if a.is_number and a.constant == 1 else a
-    if term.primitive in (ops.add, ops.sub) and term.args[1].is_number and term.args[1].constant == 0:
-        return term.args[0]
+    neutral = {ops.mul: 1, ops.add: 0, ops.sub: 0}.get(term.primitive)  # type: ignore[arg-type]
+    for at in (1,) if term.primitive is ops.sub else (0, 1) if neutral is not None else ():
+        if term.args[at].is_number and term.args[at].constant == neutral:
+            other = term.args[1 - at]
+            is_whole = math.prod(term.shape) == math.prod(other.shape)  # else an array of ones has stretched it
+            return other if is_whole else replace(term, primitive=ops.broadcast_to, args=(other,), given=[other.axes])
     if is_transposition(term):
         return transposed(term.args[0])
     if term.primitive is ops.reshape and _without_ones(term.shape) == _without_ones(term.args[0].shape):

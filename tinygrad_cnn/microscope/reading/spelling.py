@@ -129,13 +129,13 @@ def picked(term: Term, hold: Hold) -> tuple[str, int]:
         elif not is_index and all(part.step is None for part in key):
             name = "pad"
     arrays = [id(part) for part in key if np.ndim(part)]  # an array is i, and what others pick beside each is kᵢ
-    at = ", ".join("kᵢ" if id(part) in arrays[1:] else _part(part) for part in key)
+    at = ", ".join("kᵢ" if id(part) in arrays[1:] else part_of_key(part) for part in key)
     if not name and is_index:
         return f"{hold(inside, ATOM)}[{at}]", ATOM
     return f"{name or 'scatter'}({hold(inside, SUM)}{'' if name else f' at [{at}]'})", ATOM
 
 
-def _part(part: Any) -> str:
+def part_of_key(part: Any) -> str:
     if isinstance(part, slice):
         ends = [part.start, part.stop, *([part.step] if part.step is not None else [])]
         return ":".join("" if end is None else str(end) for end in ends)

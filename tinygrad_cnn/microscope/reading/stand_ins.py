@@ -6,8 +6,8 @@ by its name. So a rule that is written as people write them becomes a formula; w
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -19,6 +19,7 @@ from ...engine.graph import Constant, Primitive, Value
 from ...functional._numpy import UFUNCS
 from ...ops import elementwise
 from ...tensor import Tensor
+from .spelling import part_of_key
 
 PACKAGE = __name__.partition(".")[0]
 RELATIONS: dict[Any, str] = {ufunc: how for how, ufunc in elementwise.RELATIONS.items()}
@@ -37,6 +38,8 @@ class StandIn(Tensor):
     __and__ = __rand__ = lambda self, other: ops.mul(self, other)
     __or__ = __ror__ = lambda self, other: recorded(np.maximum, "max", (self, other), {})
     __invert__ = lambda self: recorded(np.logical_not, "not", (self,), {})  # noqa: E731
+    __iadd__, __isub__ = Tensor.__add__, Tensor.__sub__
+    __imul__, __itruediv__ = Tensor.__mul__, Tensor.__truediv__
     size = property(lambda self: self._array.size)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
@@ -51,7 +54,7 @@ class StandIn(Tensor):
         return recorded(called, ufunc.__name__ + ("" if method == "__call__" else f".{method}"), inputs, settings)
 
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
-        return _called(function.__name__, *args, **settings)
+        return _called(function.__name__, function, *args, **settings)
 
     def __getitem__(self, key: Any) -> Any:
         return ops.index(self, key=_plain(key))
@@ -88,66 +91,59 @@ OWN: dict[str, Callable[..., Any]] = {
     "sum": lambda x, axis=None, keepdims=False: F.sum(x, axis, keepdims),
     "mean": lambda x, axis=None, keepdims=False: F.mean(x, axis, keepdims),
     "broadcast_to": lambda x, shape: ops.broadcast_to(x, shape=tuple(shape)),
-    "dot": lambda a, b: a @ b if np.ndim(a) == np.ndim(b) == 2 else recorded(np.dot, "dot", (a, b), {}),
-    **dict.fromkeys(("copy", "astype", "asarray", "array"), lambda x, *_, **settings: x),
+    "dot": lambda a, b: a @ b if a.ndim == b.ndim == 2 else recorded(np.dot, "dot", (a, b), {}),
+    **dict.fromkeys(("copy", "astype", "asarray", "array"), lambda x, *_, **settings: StandIn.wrap(x._array, x.node)),
+    **{name: lambda x, name=name: getattr(x, name) for name in ("shape", "ndim", "size")},
 }
 OTHERS = ("max", "min", "repeat", "std", "var", "cumsum", "prod", "clip", "round", "take", "diagonal", "trace", "any")
 
 
-def _called(name: str, x: Any, *args: Any, **settings: Any) -> Any:
+def _called(name: str, function: Any, x: Any, *args: Any, **settings: Any) -> Any:
     if name in OWN:
         return OWN[name](x, *args, **settings)
     if name in ORDERS or name in SHAPES:
         # as a method, which takes axes one by one as well, where there is one
         like = np.empty(range(1, x.ndim + 1)) if name in ORDERS else x._array
-        call = getattr(like, name, None) or (lambda *args, **settings: getattr(np, name)(like, *args, **settings))
-        shape = call(*args, **settings).shape
+        shape = (getattr(like, name, None) or partial(function, like))(*args, **settings).shape
         return ops.permute(x, axes=tuple(n - 1 for n in shape)) if name in ORDERS else ops.reshape(x, shape=shape)
-    return recorded(getattr(np, name), name, (x, *args), settings)
+    return recorded(function, name, (x, *args), settings)
 
 
 def _method(name: str) -> Callable[..., Any]:
-    return lambda x, *args, **settings: _called(name, x, *args, **settings)
+    return lambda x, *args, **settings: _called(name, getattr(np, name, None), x, *args, **settings)
 
 
-for _name in (*ORDERS, *SHAPES, *OWN, *OTHERS):
+for _name in (*ORDERS, *SHAPES, "sum", "mean", "dot", "copy", "astype", *OTHERS):
     setattr(StandIn, _name, _method(_name))
 
 
 def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mapping[str, Any]) -> Any:
     """What a function of NumPy gives, recorded as one operation that is spelled as it was called."""
-    given: list[Value] = []
+    given: list[Any] = []
 
-    def taken(part: Any) -> Any:
-        """The part with a number in the place of each stand-in, and how it is spelled."""
-        if isinstance(part, Value):
-            at = len(given)
+    def taken(part: Any) -> tuple[Any, str]:
+        """The part with plain arrays, and how it is spelled, with {0}, {1}, … for its arrays of numbers."""
+        if isinstance(part, Value) or (isinstance(part, np.ndarray) and part.ndim and part.dtype.kind == "f"):
             given.append(part)
-            return (lambda arrays: arrays[at]), "{" + str(at) + "}"
+            return getattr(part, "_array", part), "{" + str(len(given) - 1) + "}"
         if isinstance(part, (list, tuple)):
-            parts = [taken(one) for one in part]
-            text = ", ".join(text for _, text in parts)
-            return (lambda arrays: type(part)(get(arrays) for get, _ in parts)), f"[{text}]"
-        text = str(part) if np.ndim(part) == 0 else "i"
-        return (lambda arrays: part), text.replace("{", "{{").replace("}", "}}")
+            arrays, texts = zip(*map(taken, part), strict=True)
+            return type(part)(arrays), f"[{', '.join(texts)}]"
+        return part, part_of_key(part).replace("{", "{{").replace("}", "}}")
 
     positional = [taken(arg) for arg in args]
     named = {key: taken(value) for key, value in settings.items()}
     spelled = ", ".join([text for _, text in positional] + [f"{key}={text}" for key, (_, text) in named.items()])
 
-    def operation(take: Callable[[Any], Any], name: str) -> Any:
-        def compute(*arrays: Any, call: str) -> Any:
-            filled = {key: get(arrays) for key, (get, _) in named.items()}
-            return np.asarray(take(function(*(get(arrays) for get, _ in positional), **filled)))
-
-        own = Primitive(compute)
+    def operation(value: Any, name: str) -> Any:
+        own = Primitive(lambda *arrays, call: np.asarray(value))
         own.name = name
         return own(*given, call=f"{name}({spelled})")
 
-    found: Any = function(*(get([v._array for v in given]) for get, _ in positional), **dict(settings))
+    found: Any = function(*(array for array, _ in positional), **{key: array for key, (array, _) in named.items()})
     if isinstance(found, (list, tuple)):  # np.split
-        return type(found)(operation(operator.itemgetter(i), f"{name}_{i + 1}") for i in range(len(found)))
-    return operation(lambda one: one, name)
+        return type(found)(operation(one, f"{name}_{i}") for i, one in enumerate(found, 1))
+    return operation(found, name)
 
 
 # ---- rules of users, with a NumPy whose new arrays can be written into by stand-ins
@@ -156,12 +152,14 @@ def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mappi
 class _NumPy:
     def __getattr__(self, name: str) -> Any:
         found = getattr(np, name)
-        if name in ("asarray", "array", "copy"):
-            return lambda x, *args, **settings: x if isinstance(x, StandIn) else found(x, *args, **settings)
-        if name.removesuffix("_like") not in ("zeros", "ones", "full", "empty", "eye"):
+        if name.removesuffix("_like") not in ("zeros", "ones", "full", "empty", "eye", "asarray", "array", "copy"):
             return found
 
         def new(*args: Any, **settings: Any) -> Any:
+            if name in ("asarray", "array", "copy") and isinstance(args[0], StandIn):
+                return args[0].copy()
+            if name.startswith("full") and isinstance(args[1], StandIn):
+                return ops.broadcast_to(args[1], shape=found(_plain(args[0]), 0).shape)
             array = np.asarray(found(*map(_plain, args), **settings))
             array = np.zeros(array.shape) if name.startswith("empty") else array
             return StandIn.wrap(array.astype(np.float64), Constant()) if array.dtype.kind in "fiu" else array
