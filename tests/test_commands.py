@@ -1,6 +1,7 @@
 """The commands that look at a network from the shell, and the self-test of the checks."""
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -64,9 +65,13 @@ def test_show(capsys, tmp_path):
     ("arguments", "message"),
     [
         (["explain", "--wrt", "conv"], "the network has no parameter 'conv': it has 0.weight, 0.bias, 3.weight"),
-        (["explain", "--digits", "0"], "--digits takes 1 to 1000, got 0"),
+        (["explain", "--digits", "1001"], "--digits takes 1 to 1000, got 1001"),
         (["explain", "--load", "none.npz"], "cannot read none.npz: No such file or directory"),
         (["show", "--unfold", "conv"], "there is no layer 'conv' to unfold: there are 0 Conv2d, 1 ReLU"),
+        (
+            ["show", "--file", "graph.png"],
+            "show writes files whose names end in .txt, .dot, .mmd, .html, got graph.png",
+        ),
         (["show", "--file", "no/folder/a.html"], "cannot write no/folder/a.html: there is no folder no/folder"),
     ],
 )
@@ -74,6 +79,40 @@ def test_errors_say_what_to_do_in_one_line(capsys, arguments, message):
     printed = run(capsys, *arguments, code=1)
     assert printed.err.startswith(f"tinygrad_cnn: {message}")
     assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["explain", "--digits", "0"], "argument --digits: expected an integer of at least 1, got '0'"),
+        (["show", "--format=x"], "argument --format: invalid choice: 'x'"),
+        (["show", "--file="], "argument --file: expected the name of a file or a folder, got ''"),
+        (["book", "--svg="], "argument --svg: expected the name of a file or a folder, got ''"),
+    ],
+)
+def test_a_wrong_value_is_said_with_its_option(capsys, arguments, message):
+    with pytest.raises(SystemExit) as done:
+        command_line.main(arguments)
+    assert done.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_messages_name_options_and_no_arguments_of_python(capsys, tmp_path):
+    wrong = [
+        ["show", "--file", "graph.png"],
+        ["train", "--data-dir", tmp_path],
+        ["train", "--data", "sample", "--data-dir", tmp_path],
+        ["train", "--mirror", "nowhere"],
+    ]
+    said = [run(capsys, *arguments, code=1).err for arguments in wrong]
+    assert "or give --format" in said[0]
+    assert not re.search(r"data_dir|mirrors=|mirrors or|format=|load\(", "".join(said))
+
+
+def test_a_closed_output_is_no_crash():
+    command = [sys.executable, "-m", "tinygrad_cnn", "lesson"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1), timeout=100)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_file_of_another_origin(capsys, tmp_path):

@@ -268,7 +268,7 @@ def test_nothing_is_told_of_mirrors_where_none_can_be_reached(folder, capfd):
     with pytest.raises(Unavailable) as caught:
         fetch(SPEC, folder, [closed_port()])
     assert capfd.readouterr().err == ""
-    for way_out in ("$TINYGRAD_CNN_MIRRORS", "data_dir", "the sample"):
+    for way_out in ("$TINYGRAD_CNN_MIRRORS", "the folder that holds the files", "the sample"):
         assert way_out in str(caught.value)
 
 

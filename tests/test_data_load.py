@@ -101,7 +101,7 @@ def test_a_folder_with_some_of_the_files_is_an_error_that_names_the_others(name,
 
 
 def test_a_folder_that_is_empty_missing_or_a_file_is_an_error(tmp_path):
-    with pytest.raises(DataError, match=f"^{tmp_path} lacks train-images-idx3-ubyte, train-labels.*leave out data_dir"):
+    with pytest.raises(DataError, match=f"^{tmp_path} lacks train-images-idx3-ubyte, train-labels.*or name no folder"):
         load("mnist", data_dir=tmp_path)
     for path in (tmp_path / "missing", tmp_path / "file"):
         (tmp_path / "file").touch()
@@ -123,7 +123,7 @@ def test_a_folder_that_is_empty_missing_or_a_file_is_an_error(tmp_path):
 def test_a_damaged_file_of_the_users_is_an_error_and_left_as_it_is(content, message, tmp_path, no_network):
     damaged = fill(tmp_path / "mine") / "t10k-images-idx3-ubyte.gz"
     damaged.write_bytes(content)
-    with pytest.raises(DataError, match=f"^{damaged}: .*{message}.*Replace the file, or leave out data_dir"):
+    with pytest.raises(DataError, match=f"^{damaged}: .*{message}.*Replace the file, or name no folder"):
         load("auto", data_dir=tmp_path / "mine")
     assert damaged.read_bytes() == content
     assert len(list(damaged.parent.iterdir())) == 4
@@ -202,7 +202,7 @@ def test_a_wrong_name_is_an_error_that_lists_the_right_ones():
 
 
 def test_the_sample_takes_no_folder(tmp_path):
-    with pytest.raises(ValueError, match="leave out data_dir"):
+    with pytest.raises(ValueError, match="name the folder or the sample"):
         load("sample", data_dir=tmp_path)
 
 

@@ -143,6 +143,21 @@ def test_a_finished_run_is_shown_without_training(two_epochs):
     assert "true class (rows)" in output
 
 
+def test_where_nothing_was_learnt_no_result_is_shown(capsys):
+    assert command_line.main([*FLAT, "0", "--predict", "7"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("nothing has been learnt, so there is no result to show\n")
+    assert "mistakes" not in out and "test accuracy" not in out and "test #7" not in out
+
+
+def test_a_loss_that_is_no_number_any_more_is_told(capsys):
+    with np.errstate(all="ignore"):
+        assert command_line.main([*FLAT, "1", "--lr", "1e30"]) == 0
+    assert "no number any more, so nothing more is learnt: try a smaller --lr" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
 def test_a_blank_image_is_predicted_and_drawn(two_epochs, tmp_path):
     blank = make_npy(tmp_path, "blank.npy", np.zeros((28, 28)))
     faint = make_npy(tmp_path, "faint.npy", np.eye(28) * 0.1)
@@ -173,7 +188,11 @@ def test_what_is_wrong_is_said_in_one_line(two_epochs, tmp_path):
     cases = [
         (("--epochs", "many"), 2, "--epochs"),
         (("--epochs", "-1"), 2, "at least 0"),
-        (("--lr", "nan"), 2, "--lr"),
+        (("--lr", "nan"), 2, "--lr: expected a number of at least 0, got 'nan'"),
+        (("--lr", "x"), 2, "--lr: expected a number of at least 0, got 'x'"),
+        (("--seed", "1.5"), 2, "--seed: expected an integer of at least 0, got '1.5'"),
+        (("--load", ""), 2, "--load: expected the name of a file or a folder, got ''"),
+        (("--data-dir", ""), 2, "--data-dir: expected the name"),
         (("--batch-size", "0"), 2, "at least 1"),
         (("--model", "resnet"), 2, "lenet"),
         (("--colour", "red"), 2, "--colour"),
@@ -190,7 +209,7 @@ def test_what_is_wrong_is_said_in_one_line(two_epochs, tmp_path):
         (("--load", two_epochs, "--no-augment"), 1, "--augment, not --no-augment"),
         (("--save", tmp_path / "nowhere" / "run.npz"), 1, "no folder"),
         (("--save", tmp_path / "run.txt"), 1, ".npz"),
-        (("--save", ""), 1, ".npz"),
+        (("--save", ""), 2, "--save: expected the name"),
         (("--save", "/proc/run.npz"), 1, "/proc/run.npz"),
         (("--load", two_epochs, "--predict", 1, "--save", tmp_path / "run.npz"), 1, "nothing to --save"),
         (("--load", empty), 1, "empty.npz is not a run"),

@@ -12,14 +12,14 @@ from rich.console import Console
 from ..book.api import reference
 from ..book.book import book
 from ..book.picture import picture
-from ..checkpoint import atomic_write
-from .errors import UserError
+from ..checkpoint import atomic_write, file_errors
+from .options import filename
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `book`."""
-    parser.add_argument("--file", help="write it here; by default into the folder for temporary files")
-    parser.add_argument("--svg", metavar="FILE", help="write only a figure that moves, for a README")
+    parser.add_argument("--file", type=filename, help="write it here; by default into the folder for temporary files")
+    parser.add_argument("--svg", metavar="FILE", type=filename, help="write only a figure that moves, for a README")
     parser.add_argument("--api", action="store_true", help="write the reference of all functions and classes instead")
     parser.add_argument("--no-open", action="store_true", help="do not open it in the browser")
     parser.set_defaults(run=run)
@@ -38,9 +38,6 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 
 def _write(path: Path, text: str, console: Console) -> None:
-    try:
-        with atomic_write(path) as file:
-            file.write(text.encode())
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    with file_errors("write", path), atomic_write(path) as file:
+        file.write(text.encode())
     console.print(f"written to {path}", highlight=False, soft_wrap=True)

@@ -10,19 +10,24 @@ from rich.console import Console
 
 from .. import data
 from .. import functional as F
-from ..checkpoint import load_checkpoint
 from ..engine.random import manual_seed
 from ..microscope.showing.explain import explain
 from ..microscope.showing.show import FORMATS, show
 from ..models import MODELS
 from ..nn import Module
 from .errors import UserError
+from .options import at_least, filename
+from .runs import fits, load_run
 
 
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=MODELS, help="the network, with random weights (lenet)")
-    parser.add_argument("--load", metavar="FILE", help="the network of a run that 'train --save FILE' has written")
-    parser.add_argument("--digits", type=int, default=4, help="how many digits of the sample pass through it (4)")
+    parser.add_argument(
+        "--load", metavar="FILE", type=filename, help="the network of a run that 'train --save FILE' wrote"
+    )
+    parser.add_argument(
+        "--digits", type=at_least(int, 1), default=4, help="how many digits of the sample pass through it (4)"
+    )
 
 
 def add_explain_options(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +49,9 @@ def add_show_options(parser: argparse.ArgumentParser) -> None:
         choices=FORMATS,
         help="what the file's name ends in; without one a page opens in the browser, or a tree is printed",
     )
-    parser.add_argument("--file", help="write it here: a name that ends in .html makes a page, .dot and .mmd text")
+    parser.add_argument(
+        "--file", type=filename, help="write it here: a name that ends in .html makes a page, .dot and .mmd text"
+    )
     parser.set_defaults(run=run_show)
 
 
@@ -69,7 +76,7 @@ def run_show(options: argparse.Namespace, console: Console) -> None:
     try:
         show(loss, unfold=unfold, format=options.format, file=options.file)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(str(error).replace("pass format=", "give --format")) from None
     except OSError as error:
         if options.file is None:
             raise
@@ -84,18 +91,16 @@ def _network(options: argparse.Namespace) -> Module:
         return MODELS[options.model or "lenet"]()
     if options.model is not None:
         raise UserError("--model and --load exclude each other: the file tells which network it holds")
-    saved = load_checkpoint(options.load)
-    try:
-        model = MODELS[saved["settings"]["model"]]()
+    saved = load_run(options.load)
+    model = MODELS[saved["settings"]["model"]]()
+    with fits(options.load):
         model.load_state_dict(saved["trainer"]["model"])
-    except Exception as error:  # a file of another origin can fail in many ways
-        raise UserError(f"{options.load} is not a run that 'train --save' wrote: {error}".replace("\n", " ")) from None
     return model
 
 
 def _loss(model: Module, digits: int) -> Any:
     sample = data.load("sample")
-    if not 1 <= digits <= len(sample.test_images):
+    if digits > len(sample.test_images):
         raise UserError(f"--digits takes 1 to {len(sample.test_images)}, got {digits}")
     images, labels = sample.test_images[:digits], sample.test_labels[:digits]
     return F.cross_entropy(model(np.asarray(images)), labels)

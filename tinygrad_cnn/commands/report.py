@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..data import Dataset
 from ..nn import Conv2d, Module
+from ..training import predict
 
 FILTERS_WIDTH = 24  # of two filters of 5×5 beside each other, and their title
+
+
+def plainly(console: Console) -> Callable[..., None]:
+    """Print a line as it is, without markup or colours; a terminal breaks it between words, a pipe not at all."""
+    return partial(console.print, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def show_result(model: Module, dataset: Dataset, console: Console) -> None:
+    probabilities = predict(model, dataset.test_images)
+    guesses = probabilities.argmax(1)
+    wrong = int((guesses != dataset.test_labels).sum())
+    console.print()
+    console.print(confusion_table(dataset.test_labels, guesses, dataset.classes))
+    count = len(guesses)
+    plainly(console)(f"test accuracy {1 - wrong / count:.2%}: {wrong:,} of {count:,} wrong\n")
+    filters = first_filters(model)
+    width = console.width - (0 if filters is None else FILTERS_WIDTH + 2)
+    mistakes = worst_mistakes(dataset.test_images, dataset.test_labels, probabilities, dataset.classes, width=width)
+    both = Table.grid(padding=(0, 2, 0, 0))
+    both.add_column(width=width)
+    if filters is None:
+        both.add_row(mistakes)
+    else:
+        both.add_row(mistakes, filters)
+    console.print(both, highlight=False)
 
 
 def confusion_table(labels: np.ndarray, guesses: np.ndarray, classes: Sequence[str]) -> Table:

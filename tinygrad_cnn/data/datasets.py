@@ -73,7 +73,9 @@ def load(name: str = "auto", *, data_dir: str | os.PathLike[str] | None = None, 
     """
     if name == "sample":
         if data_dir is not None:
-            raise ValueError('the sample is part of the package; leave out data_dir, or load("mnist")')
+            raise ValueError(
+                "the sample is part of the package, and read from no folder: name the folder or the sample, not both"
+            )
         return _sample("from the package")
     collections = {"auto": MNIST, "mnist": MNIST, "fashion": FASHION, "kmnist": KMNIST, "cifar10": CIFAR10}
     spec = collections[one_of(name, "name", "load", (*collections, "sample"))]

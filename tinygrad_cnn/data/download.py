@@ -114,8 +114,8 @@ class _Download:
         told = "".join(f"\n  {mirror} {self._complaints[mirror]}" for mirror in self._mirrors)
         raise Unavailable(
             f"{file.served} is not in {shown(self._folder)}, and no mirror served it:{told}\n"
-            "Try again later, name another mirror in $TINYGRAD_CNN_MIRRORS, give the folder that holds the files "
-            "(data_dir), or take the digits in the package (the sample).",
+            "Try again later, name another mirror in $TINYGRAD_CNN_MIRRORS, give the folder that holds the files, "
+            "or take the digits in the package (the sample).",
             "no mirror could be reached"
             if self._dead.issuperset(self._mirrors)
             else "no mirror served the right files",

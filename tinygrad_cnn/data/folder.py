@@ -26,13 +26,13 @@ def read_folder(spec: DatasetSpec, folder: Path) -> tuple[Path, list[NDArray[np.
         gz = "" if isinstance(spec.files[0], CifarArchive) else " (or the same with .gz)"
         raise DataError(
             f"{shown(place)} {problem} {', '.join(missing)}{gz}. Put the files of "
-            f"{spec.title} there, or leave out data_dir to have them downloaded into the cache."
+            f"{spec.title} there, or name no folder, and they are downloaded into the cache."
         )
     return place, [array for file, path in paths.items() if path is not None for array in _read(path, file)]
 
 
 def _read(path: Path, file: IdxFile | CifarArchive) -> list[NDArray[np.uint8]]:
-    way_out = "Replace the file, or leave out data_dir to use the cache."
+    way_out = "Replace the file, or name no folder, and the cache is used."
     try:
         return decode(path.read_bytes(), file, shown(path))
     except DataError as error:

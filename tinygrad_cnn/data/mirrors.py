@@ -27,7 +27,8 @@ def mirrors_to_ask(extra: Iterable[str], usual: Iterable[str]) -> list[str]:
     for mirror in named:
         if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).hostname:
             raise ValueError(
-                f"{mirror!r} in mirrors or $TINYGRAD_CNN_MIRRORS is not a base URL such as https://host/folder/"
+                f"the mirror {mirror!r} (they can be in $TINYGRAD_CNN_MIRRORS too) is not a base URL such as "
+                "https://host/folder/"
             )
     return list(dict.fromkeys(mirror.rstrip("/") + "/" for mirror in (*named, *usual)))
 
