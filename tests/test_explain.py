@@ -9,9 +9,9 @@ import pytest
 from tinygrad_cnn import Tensor, grad, nn, ops, primitive
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.functional import windows
+from tinygrad_cnn.microscope.reading import rules
 from tinygrad_cnn.microscope.reading.closed_form import closed_form, names_of_inputs
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
-from tinygrad_cnn.microscope.reading.rules import forward_notation, notation, read_rules
 from tinygrad_cnn.microscope.showing.explain import explain
 from tinygrad_cnn.models import MODELS
 
@@ -49,7 +49,7 @@ def made(function, *rules):
 
 
 def of_rule(primitive, args, settings=None, argnum=0):
-    return notation(primitive, argnum, read_rules(primitive, args, settings or {})[argnum])
+    return rules.formulas(primitive, args, settings or {})[1][argnum]
 
 
 def formulas(loss):
@@ -102,8 +102,7 @@ def formulas(loss):
     ids=lambda value: getattr(value, "name", None),
 )
 def test_operations_and_their_rules_are_written_as_in_the_textbook(primitive, args, settings, forward, backward):
-    assert forward_notation(primitive, args, settings) == forward
-    assert [of_rule(primitive, args, settings, i) for i in range(len(backward))] == backward
+    assert rules.formulas(primitive, args, settings) == (forward, dict(enumerate(backward)))
 
 
 def test_the_notation_comes_from_the_rule_and_not_from_a_list():

@@ -358,7 +358,7 @@ def test_long_rules_are_said_to_be_too_long():
 
     assert told(doubled)[0] == "dX = its rule (too long)"
     assert told(looped) == (
-        "dX = its rule (not read)",
+        "dX = its rule (too long)",
         *(f"d{a} = a formula that is too long to be written" for a in "xy"),
     )
 

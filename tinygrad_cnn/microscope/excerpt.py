@@ -108,17 +108,10 @@ def _as_a_smaller_layer(view: GraphView, layer: Layer, gradient: np.ndarray) -> 
 
     def compute() -> Computed:
         out = in_textbook_order(composed)(**filled)
-        return out, _corner(gradient, out.shape), names
+        start = _start(gradient, view.axes.names(layer.nodes[-1], layer), out.shape)
+        return out, gradient[tuple(slice(at, at + n) for at, n in zip(start, out.shape, strict=True))], names
 
     yield compute
-
-
-def _corner(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """As much of a gradient as the excerpt has, where it is largest in the first image."""
-    where = np.unravel_index(int(np.abs(gradient[:1]).argmax()), gradient.shape) if gradient.ndim else ()
-    starts = [max(0, min(int(at) - n // 2, size - n)) for at, n, size in zip(where, shape, gradient.shape, strict=True)]
-    part = gradient[tuple(slice(start, start + n) for start, n in zip(starts, shape, strict=True))]
-    return part if part.shape == shape else np.ones(shape)
 
 
 # ---- the recorded operations on a part of their arrays

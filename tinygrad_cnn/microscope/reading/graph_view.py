@@ -15,9 +15,7 @@ import numpy as np
 from ...engine.calls import Call
 from ...engine.graph import Constant, Leaf, Node, Value, recompute, topological_order
 from .axis_names import AxisNames, Origin
-from .carry import Axes
-from .rules import forward_notation, notation, read_rules
-from .terms import Term
+from .rules import formulas
 
 
 @dataclass(eq=False)
@@ -87,7 +85,7 @@ class GraphView:
             self._layer_of[node.call].nodes.append(node)
         self._names = self._leaf_names(variables or {})
         self.nodes = [node for layer in self.layers for node in layer.nodes]
-        self._rules: dict[Node, dict[int, Term | None]] = {}
+        self._formulas: dict[Node, tuple[str, dict[int, str]]] = {}
         self.users: dict[Origin, list[Node]] = {}
         for node in self.nodes:
             for parent in {*self.parents(node)} - {None}:
@@ -127,25 +125,13 @@ class GraphView:
         """Where the arguments of a node come from; None for numbers, and for constants that are no input."""
         return [None if isinstance(one, Constant) and one not in self.inputs else one for one in node.parents]
 
-    def rules(self, node: Node) -> dict[int, Term | None]:
-        """What the rules of a node compute, by the position of the argument."""
-        if node not in self._rules:
-            self._rules[node] = read_rules(node.primitive, self.args(node), node.settings, self._axes(node))
-        return self._rules[node]
-
-    def backward(self, node: Node, argnum: int) -> str:
-        """The rule for an argument as a formula."""
-        return notation(node.primitive, argnum, self.rules(node)[argnum])
-
-    def forward(self, node: Node) -> str:
-        """The operation as a formula, with the names of the axes."""
-        return forward_notation(node.primitive, self.args(node), node.settings, self._axes(node))
-
-    def _axes(self, node: Node) -> list[Axes | None]:
-        """Those of the arguments, None for what is a constant, and of the value."""
-        layer = self.layer(node)
-        origins = [*self.parents(node), node]
-        return [None if origin is None else self.axes.axes(origin, layer) for origin in origins]
+    def formulas(self, node: Node) -> tuple[str, dict[int, str]]:
+        """An operation as a formula, with the names of the axes, and its rules, by the position of the argument."""
+        if node not in self._formulas:
+            origins, layer = [*self.parents(node), node], self.layer(node)
+            axes = [None if origin is None else self.axes.axes(origin, layer) for origin in origins]
+            self._formulas[node] = formulas(node.primitive, self.args(node), node.settings, axes)
+        return self._formulas[node]
 
     def name(self, leaf: Leaf) -> str:
         """What a leaf is called: by its model, by the user's variable, or by its number."""

@@ -42,6 +42,11 @@ class Draft:
         self.terms[leaf] = term
         return StandIn.wrap(np.asarray(array), leaf)
 
+    def cotangent(self, term: Term, value: Any) -> Any:
+        """A stand-in for the gradient that arrives at a value."""
+        numbers = np.random.default_rng(0).standard_normal(value.shape)
+        return self.stand_in(term, np.asarray(numbers, value.dtype))
+
     def term(self, origin: Any) -> Term:
         """What was recorded, as a formula."""
         if origin not in self.terms:
@@ -108,68 +113,51 @@ def _read(event: Event, shape: tuple[int, ...]) -> Any:
 # ---- one operation
 
 
-def notation(primitive: Primitive, argnum: int, term: Term | None) -> str:
-    """A rule as a formula: dA = dY · Bᵀ."""
-    sizes: dict[Term, int] = {}
-    for part in parts_of([] if term is None else [term]):
-        sizes[part] = 1 + sum(sizes[arg] for arg in part.args)
-    text = "its rule (not read)" if term is None else written(term) if sizes[term] < LONGEST else "its rule (too long)"
-    return f"d{letters(primitive, argnum + 1)[argnum]} = {text}"
-
-
-def forward_notation(
+def formulas(
     primitive: Primitive, args: Sequence[Any], settings: Mapping[str, Any], axes: Sequence[Axes | None] = ()
-) -> str:
-    """The operation as a formula: Y = A · B.
+) -> tuple[str, dict[int, str]]:
+    """An operation, and the rules for its arguments, as formulas of the cotangent `dY`, the value `Y` and arguments.
+
+    `axes` are those of the arguments, None for a constant, and, last, of the value.
 
     >>> from tinygrad_cnn import ops
-    >>> forward_notation(ops.matmul, [np.ones((2, 3)), np.ones((3, 2))], {})
-    'Y = A · B'
+    >>> formulas(ops.matmul, [np.ones((2, 3)), np.ones((3, 2))], {})
+    ('Y = A · B', {0: 'dA = dY · Bᵀ', 1: 'dB = Aᵀ · dY'})
     """
-    terms = _symbols(primitive, args, axes)
-    if "key" in settings:
-        terms, settings = terms[:1], {**settings, "key": key_of(settings, args)}
-    of_value = (axes and axes[-1]) or ()
-    return f"Y = {written(Term('', primitive, tuple(terms), settings, of_value, [term.axes for term in terms]))}"
-
-
-def read_rules(
-    primitive: Primitive, args: Sequence[Any], settings: Mapping[str, Any], axes: Sequence[Axes | None] = ()
-) -> dict[int, Term | None]:
-    """What the rules for the arguments compute, as formulas of the cotangent `dY`, the value `Y` and the arguments.
-
-    `axes` are those of the arguments, None for a constant, and, last, of the value. A rule that cannot be read is None.
-
-    >>> from tinygrad_cnn import ops
-    >>> rules = read_rules(ops.matmul, [np.ones((2, 3)), np.ones((3, 2))], {})
-    >>> [notation(ops.matmul, i, term) for i, term in rules.items()]
-    ['dA = dY · Bᵀ', 'dB = Aᵀ · dY']
-    """
-    draft = Draft()
-    given = [draft.stand_in(*pair) for pair in zip(_symbols(primitive, args, axes), args, strict=True)]
+    draft, names = Draft(), letters(primitive, len(args))
+    known = axes or [unnamed(np.shape(arg)) if isinstance(arg, np.ndarray) else None for arg in args]
+    terms = [
+        constant(arg) if own is None else Term(letter, axes=own)
+        for letter, arg, own in zip(names, args, known, strict=False)
+    ]
+    given = [draft.stand_in(*pair) for pair in zip(terms, args, strict=True)]
     with enable_grad(), np.errstate(all="ignore"):
         out = primitive(*given, **settings)
     of_value = (axes and axes[-1]) or unnamed(out.shape)
-    draft.terms[out.node] = Term("Y", axes=of_value)
-    cotangent = np.random.default_rng(0).standard_normal(out.shape).astype(out.dtype)
-    has_rule = [primitive.joint_rule or rule for rule in [*primitive.rules, *[None] * len(args)]]
-    leaves = {i: given[i].node for i in out.node.argnums if has_rule[i] and (not axes or axes[i] is not None)}
-    arriving = draft.stand_in(Term("dY", axes=of_value), cotangent)
-    try:
-        found = draft.pulled_back({out.node: arriving}, set(leaves.values()))
-        terms = {i: rewritten(found[leaf], simplified, {}) for i, leaf in leaves.items() if leaf in found}
-    except RecursionError:
-        return dict.fromkeys(leaves)
-    return {i: None if is_unread(term) else term for i, term in terms.items()}
+    if "key" in settings:
+        terms, settings = terms[:1], {**settings, "key": key_of(settings, args)}
+    forward = Term("", primitive, tuple(terms), settings, of_value if axes else (), [term.axes for term in terms])
+    backward = {}
+    if isinstance(out, Value):
+        draft.terms[out.node] = Term("Y", axes=of_value)
+        has_rule = [primitive.joint_rule or rule for rule in [*primitive.rules, *[None] * len(args)]]
+        leaves = {i: given[i].node for i in out.node.argnums if has_rule[i] and known[i] is not None}
+        arriving = draft.cotangent(Term("dY", axes=of_value), out)
+        try:
+            found = draft.pulled_back({out.node: arriving}, set(leaves.values()))
+            backward = {i: _text(rewritten(found[leaf], simplified, {})) for i, leaf in leaves.items() if leaf in found}
+        except RecursionError:
+            backward = dict.fromkeys(leaves, "its rule (too long)")
+    return f"Y = {written(forward)}", {i: f"d{names[i]} = {text}" for i, text in backward.items()}
 
 
-def _symbols(primitive: Primitive, args: Sequence[Any], axes: Sequence[Axes | None]) -> list[Term]:
-    """A, B or X; a number as it is, and a constant array by a letter of its own."""
-    known = axes or [unnamed(np.shape(arg)) if isinstance(arg, np.ndarray) else None for arg in args]
-    return [
-        constant(arg) if own is None else Term(letter, axes=own)
-        for letter, arg, own in zip(letters(primitive, len(args)), args, known, strict=False)
-    ]
+def _text(term: Term) -> str:
+    sizes: dict[Term, int] = {}
+    for part in parts_of([term]):
+        sizes[part] = 1 + sum(sizes[arg] for arg in part.args)
+    if is_unread(term):
+        return "its rule (not read)"
+    return written(term) if sizes[term] < LONGEST else "its rule (too long)"
 
 
 def is_unread(term: Term) -> bool:

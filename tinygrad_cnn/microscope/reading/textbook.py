@@ -18,13 +18,7 @@ from ...functional.windows import HCWN, NCHW, _Grid, _padded
 
 
 def conv2d(
-    input: Array,
-    weight: Array,
-    bias: Array | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
+    input: Array, weight: Array, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: Any = 1
 ) -> Array:
     """All windows as the columns of one matrix, the filters as the rows of another, and their product.
 
@@ -51,19 +45,12 @@ def conv2d(
 
 
 def batch_norm(
-    input: Array,
-    running_mean: Any,
-    running_var: Any,
-    weight: Array | None = None,
-    bias: Array | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+    input: Array, weight: Any = None, bias: Any = None, training: bool = False, eps: float = 1e-5, **running: Any
 ) -> Array:
     """x̂ · weight + bias, x̂ being the input without its mean and divided by its deviation; statistics stay as they are.
 
     >>> import numpy as np
-    >>> batch_norm(np.array([[1.0], [3.0]]), None, None, training=True, eps=0.0)
+    >>> batch_norm(np.array([[1.0], [3.0]]), training=True, eps=0.0)
     array([[-1.],
            [ 1.]])
     """
@@ -71,7 +58,7 @@ def batch_norm(
     if training:
         out = ops.standardise(input, axis=(0, *range(2, input.ndim)), eps=eps)
     else:
-        mean, var = (ops.reshape(running, shape=per_channel) for running in (running_mean, running_var))
+        mean, var = (ops.reshape(running[name], shape=per_channel) for name in ("running_mean", "running_var"))
         out = ops.div(ops.sub(input, mean), ops.sqrt(ops.add(var, eps)))
     if weight is not None:
         out = ops.mul(out, ops.reshape(weight, shape=per_channel))
@@ -81,7 +68,7 @@ def batch_norm(
 def conv_transpose2d(
     input: Array,
     weight: Array,
-    bias: Array | None = None,
+    bias: Any = None,
     stride: Any = 1,
     padding: Any = 0,
     output_padding: Any = 0,

@@ -118,7 +118,7 @@ def _told(view: GraphView, origin: Origin, place: Mapping[Origin, int]) -> dict[
         "op": origin.primitive.name,
         "name": None,
         "line": view.layer(origin).line if origin.requires_grad else None,
-        "forward": view.forward(origin),
+        "forward": view.formulas(origin)[0],
         "args": [
             {
                 "name": name,
