@@ -217,6 +217,14 @@ def test_a_product_of_no_known_meaning_gives_no_names():
     assert view.shape(view.nodes[0], view.nodes[0]) == "(5, 4, 2)"
 
 
+def test_what_is_stretched_takes_the_names_of_what_is_not():
+    y = nn.Conv2d(2, 4, 3)(leaf(2, 2, 6, 5))
+    scale = nn.Linear(4, 4)(y.mean((2, 3)))
+    view = GraphView((y * scale[:, :, None, None]).sum())
+    shapes = {layer.title: view.shape(layer.nodes[-1], layer.nodes[-1]) for layer in view.layers}
+    assert shapes["index"] == "(N 2, out 4, 1, 1)" and shapes["mul"] == "(N 2, F 4, OH 4, OW 3)"
+
+
 def test_two_axes_of_one_name_have_none():
     a, b = nn.Linear(3, 2), nn.Linear(3, 2)
     x = leaf(4, 3)
@@ -311,6 +319,9 @@ def test_lines_and_transposed_convolutions_have_those_of_the_textbook_too(dims, 
         y = layer(leaf(2, 4, *[6, 7][:dims]))
         found = formulas((y * y).sum())[f"{kind}{dims}d"]
         assert sorted(found) == sorted([*lines, f"db = Σ_{{{over}}} dY", *several])
+        first = layer(normal(2, 4, *[6, 7][:dims]))  # of data, which want no gradient
+        of_weight = formulas((first * first).sum())[f"{kind}{dims}d"][0].replace("im2col(dY)", "G")
+        assert of_weight == lines[1]
 
 
 def test_what_the_formulas_of_a_convolution_say_is_the_gradient():

@@ -75,8 +75,13 @@ def same_shape(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequen
 
 
 def broadcast(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
-    """Element by element, with axes added on the left."""
-    return [_agreed([axes[i] for axes in inputs if i >= -len(axes)], shape[i]) for i in range(-len(shape), 0)]
+    """Element by element, with axes added on the left; where names differ, those of what is not stretched."""
+    whole = [axes for axes in inputs if tuple(map(length, axes)) == shape]
+    found = []
+    for i in range(-len(shape), 0):
+        own, any_of = ([axes[i] for axes in some if i >= -len(axes)] for some in (whole, inputs))
+        found.append(max(_agreed(own, shape[i]), _agreed(any_of, shape[i]), key=lambda axis: axis[0][0] != ""))
+    return found
 
 
 def reduce(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
@@ -113,8 +118,10 @@ def matmul(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[A
 def index(inputs: Sequence[Axes], shape: Shape, settings: Any, args: Sequence[Any]) -> Axes:
     """What slices leave keeps its name; so does an axis of which an array picks each element once."""
     key, axes = key_of(settings, args), inputs[0]
-    if all(isinstance(part, slice) for part in key):
-        return resize(inputs, shape, settings, args)
+    if all(part is None or isinstance(part, slice) for part in key):
+        rest = iter(axes)
+        kept = [(("", 1),) if part is None else next(rest) for part in key]
+        return [_resized(axis, n) for axis, n in zip([*kept, *rest], shape, strict=True)]
     once = [axis for part, axis in zip(key, axes, strict=False) if np.array_equal(part, np.arange(length(axis)))]
     return [next((axis for axis in once if length(axis) == n), (("", n),)) for n in shape]
 

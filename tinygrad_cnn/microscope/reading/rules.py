@@ -138,13 +138,13 @@ def formulas(
         terms, settings = terms[:1], {**settings, "key": key_of(settings, args)}
     forward = Term("", primitive, tuple(terms), settings, of_value if axes else (), [term.axes for term in terms])
     backward = {}
-    if isinstance(out, Value):
-        draft.terms[out.node] = Term("Y", axes=of_value)
+    if isinstance(node := getattr(out, "node", None), Node):
+        draft.terms[node] = Term("Y", axes=of_value)
         has_rule = [primitive.joint_rule or rule for rule in [*primitive.rules, *[None] * len(args)]]
-        leaves = {i: given[i].node for i in out.node.argnums if has_rule[i] and known[i] is not None}
+        leaves = {i: given[i].node for i in node.argnums if has_rule[i] and known[i] is not None}
         arriving = draft.cotangent(Term("dY", axes=of_value), out)
         try:
-            found = draft.pulled_back({out.node: arriving}, set(leaves.values()))
+            found = draft.pulled_back({node: arriving}, set(leaves.values()))
             backward = {i: _text(rewritten(found[leaf], simplified, {})) for i, leaf in leaves.items() if leaf in found}
         except RecursionError:
             backward = dict.fromkeys(leaves, "its rule (too long)")

@@ -90,17 +90,17 @@ def permuted(term: Term, hold: Hold) -> tuple[str, int]:
 
 def windows(term: Term, hold: Hold) -> tuple[str, int]:
     """im2col or col2im; of the height or the width alone with its letter; with stride and dilation if there are any."""
-    name, along = getattr(term.primitive, "name", ""), ""
+    name, along, is_line = getattr(term.primitive, "name", ""), "", False
     if name in ("im2col", "col2im"):
         rows, columns = term.settings.get("kernel") or map(length, term.given[0][1:4:2])
-        is_line = length(term.given[0][0 if rows == 1 else -2]) == 1  # a line has no other side
-        along = "" if (rows == 1) == (columns == 1) or is_line else "HW"[rows == 1]
+        is_line = length(term.given[0][0 if rows == 1 else -2]) == 1  # it has no other side
+        along = "" if (rows == 1) == (columns == 1) else "HW"[rows == 1]
     inside = [hold(arg, SUM) for arg in term.args]
     for setting in ("stride", "dilation"):
         steps = tuple(n for n, axis in zip(term.settings[setting], "HW", strict=True) if along in ("", axis))
         if any(n != 1 for n in steps):
             inside.append(f"{setting}={steps[0] if len(set(steps)) == 1 else steps}")
-    return f"{name}{along and '_' + along}({', '.join(inside)})", ATOM
+    return f"{name}{f'_{along}' if along and not is_line else ''}({', '.join(inside)})", ATOM
 
 
 def reshaped(term: Term, hold: Hold) -> tuple[str, int]:

@@ -100,11 +100,23 @@ def conv_transpose2d(
     return ops.permute(y, axes=NCHW)
 
 
+def _lines(of_images: Callable[..., Array]) -> Callable[..., Array]:
+    """The same of lines; constant lines come into a graph as images of height one."""
+    of_lines = _of_lines(of_images, "", "")
+
+    def function(input: Array, **arguments: Any) -> Array:
+        is_image = input.ndim == 4
+        input = ops.reshape(input, shape=(*input.shape[:-2], input.shape[-1])) if is_image else input
+        return of_lines(input=input, **arguments)
+
+    return function
+
+
 TEXTBOOK: dict[str, Callable[..., Array]] = {
     "conv2d": conv2d,
-    "conv1d": _of_lines(conv2d, "", ""),
+    "conv1d": _lines(conv2d),
     "conv_transpose2d": conv_transpose2d,
-    "conv_transpose1d": _of_lines(conv_transpose2d, "", ""),
+    "conv_transpose1d": _lines(conv_transpose2d),
     "batch_norm": batch_norm,
 }
 
