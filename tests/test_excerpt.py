@@ -8,7 +8,7 @@ from test_links import check_gradients, made
 from tinygrad_cnn import Tensor, data, manual_seed, models, nn
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.microscope.excerpt import excerpt
-from tinygrad_cnn.microscope.loom import loom
+from tinygrad_cnn.microscope.loom import figure, woven
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
 from tinygrad_cnn.microscope.showing.step import steps_back
 
@@ -59,7 +59,7 @@ def test_layers_of_lenet_that_declare_axes_can_be_looked_at(lenet):
     for layer in lenet.layers:
         found = excerpt(lenet, layer)
         if found is not None:
-            assert len(loom(found, layer.title)) < 250_000
+            assert len(figure(woven(found), layer.title)) < 250_000
 
 
 def test_running_statistics_and_random_numbers_are_left_alone():

@@ -309,16 +309,16 @@ def test_every_convolution_has_the_formulas_of_the_textbook(shape, settings):
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("dims", [1, 2])
 def test_lines_and_transposed_convolutions_have_those_of_the_textbook_too(dims, groups):
-    over = "OH,OW,N" if dims == 2 else "OL,N"
+    over = "OH,OW" if dims == 2 else "OL"
     several = ["where each · is 2 products of matrices side by side"] if groups == 2 else []
-    for kind, lines in (
-        ("Conv", ["dX = col2im(Wᵀ · dY)", "dW = dY · colsᵀ", "where cols = im2col(X)"]),
-        ("ConvTranspose", ["dX = W · G", "dW = X · Gᵀ", "where G = im2col(dY)"]),
+    for kind, *lines in (
+        ("Conv", "dX = col2im(Wᵀ · dY)", "dW = dY · colsᵀ", "where cols = im2col(X)", f"db = Σ_{{{over},N}} dY"),
+        ("ConvTranspose", "dX = W · G", "dW = X · Gᵀ", "where G = im2col(dY)", f"db = Σ_{{N,{over}}} dY"),
     ):
         layer = getattr(nn, f"{kind}{dims}d")(4, 6, 3, groups=groups)
         y = layer(leaf(2, 4, *[6, 7][:dims]))
         found = formulas((y * y).sum())[f"{kind}{dims}d"]
-        assert sorted(found) == sorted([*lines, f"db = Σ_{{{over}}} dY", *several])
+        assert sorted(found) == sorted([*lines, *several])
         first = layer(normal(2, 4, *[6, 7][:dims]))  # of data, which want no gradient
         of_weight = formulas((first * first).sum())[f"{kind}{dims}d"][0].replace("im2col(dY)", "G")
         assert of_weight == lines[1]
@@ -425,6 +425,16 @@ def test_halves_flips_and_steps_are_told_apart():
     assert formulas((a[:, ::2] * 2).sum())["index"] == ["dX = scatter(dY at [:, ::2])"]
     assert formulas((a.T * 2).sum())["permute"] == ["dX = dYᵀ"]
     assert formulas(ops.index(a, key=[0, 0, 1]).sum() * 2)["index"] == ["dX = scatter(dY at [i])"]
+
+
+def test_the_gradients_of_two_values_of_a_layer_have_two_names():
+    var, mean = F.var_mean(leaf(3, 4), 1)
+    assert formulas((var + mean * 2).sum())["var_mean"] == [
+        "dX = G + (dY1 − (Σ_{axis 1} G)) / 4",
+        "where dY1 arrives at the value of reshape (3,)",
+        "where dY2 arrives at the value of div (3,)",
+        "where G = 2 × (dY2 / 3) ⊙ (X − (Σ_{axis 1} X) / 4)",
+    ]
 
 
 def test_a_layer_of_ones_own_is_folded_as_well():

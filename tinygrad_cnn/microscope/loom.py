@@ -27,25 +27,21 @@ def style() -> str:
     return (files(__package__) / "loom.css").read_text("utf-8")
 
 
-def loom(links: Links, label: str) -> str:
-    """A figure of links, as HTML for a page that holds `style()` and `script()`; without JavaScript it is tables.
+def figure(data: dict[str, Any], label: str, tables_of: dict[str, Any] | None = None) -> str:
+    """A figure, as HTML for a page that holds `style()` and `script()`; without JavaScript it is tables.
 
     Args:
+        data: what `woven` gives, or several such variants.
         label: what is to be seen, for those who cannot see it.
+        tables_of: of variants, the one of which the tables are.
 
     >>> from tinygrad_cnn import Tensor
     >>> from tinygrad_cnn.microscope.links import links
     >>> x = Tensor([3.0, 4.0], requires_grad=True)
-    >>> "<td>16</td>" in loom(links((x * x).sum()), "a sum of squares")
+    >>> "<td>16</td>" in figure(woven(links((x * x).sum())), "a sum of squares")
     True
     """
-    data = woven(links)
-    return figure(data, label, data)
-
-
-def figure(data: dict[str, Any], label: str, tables_of: dict[str, Any]) -> str:
-    """A figure of what `woven` gives, or of several such variants; and tables of one of them."""
-    tables = "".join(_table(panel) for panel in tables_of["panels"])
+    tables = "".join(_table(panel) for panel in (tables_of or data)["panels"])
     written = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=_rounded).replace("</", "<\\/")
     return (
         f'<figure class="loom" aria-label="{html.escape(label)}"><script type="application/json">{written}</script>'

@@ -71,15 +71,17 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     with enable_grad(), np.errstate(all="ignore"):
         again = _in_textbook_order(view, layer, given)
         recorded = _as_recorded(layer, given) if again is None else {layer.nodes[-1]: again}
-    cotangents = {}
-    for node, value in recorded.items():
-        is_output = node is view.output
-        if node.requires_grad and (is_output or any(user not in layer.nodes for user in view.users.get(node, ()))):
-            dy = Term("dY", axes=view.axes.axes(node, layer))
-            if is_output and value.ndim == 0:
-                cotangents[value.node] = draft.stand_in(constant(1), np.ones((), value.dtype))
-            else:
-                cotangents[value.node] = draft.cotangent(dy, value)
+    outputs = [node for node in recorded if node is view.output or not {*layer.nodes}.issuperset(view.users[node])]
+    outputs = [node for node in outputs if node.requires_grad]
+    several = len(outputs) > 1
+    cotangents, arriving = {}, []
+    for i, node in enumerate(outputs, 1):
+        value, dy = recorded[node], f"dY{i}" if several else "dY"
+        arriving += [f"{dy} arrives at the value of {node.primitive.name} {view.shape(node, node)}"] * several
+        if node is view.output and value.ndim == 0:
+            cotangents[value.node] = draft.stand_in(constant(1), np.ones((), value.dtype))
+        else:
+            cotangents[value.node] = draft.cotangent(Term(dy, axes=view.axes.axes(node, layer)), value)
     asked = {
         origin: given[origin].node
         for origin in names
@@ -94,9 +96,9 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
         texts = dict(zip(found, map(written, folded), strict=True))
     except RecursionError:
         texts, where = dict.fromkeys(asked, "a formula that is too long to be written"), []
-    several = {origin for origin in texts if len({view.layer(user) for user in view.users[origin]}) > 1}
-    formulas = {one: f"d{names[one]} {'+=' if one in several else '='} {text}" for one, text in texts.items()}
-    return ClosedForm(layer, formulas, where, again is not None)
+    parts = {origin for origin in texts if len({view.layer(user) for user in view.users[origin]}) > 1}
+    formulas = {one: f"d{names[one]} {'+=' if one in parts else '='} {text}" for one, text in texts.items()}
+    return ClosedForm(layer, formulas, [*arriving, *where], again is not None)
 
 
 def names_of_inputs(view: GraphView, layer: Layer) -> dict[Origin, str]:
@@ -165,7 +167,7 @@ def _with_definitions(terms: Sequence[Term], taken: Iterable[str]) -> tuple[list
     of_gradient: set[Term] = set()
     letters, where = [*taken], []
     for part in parts:
-        if part.text == "dY" or not of_gradient.isdisjoint(part.args):
+        if part.text.startswith("dY") or not of_gradient.isdisjoint(part.args):
             of_gradient.add(part)
         inside = replace(part, args=tuple(instead[arg] for arg in part.args)) if part.args else part
         letter = "" if part.primitive is None or part in of_gradient else meaning(part.primitive).letter

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ... import ops
+from ...engine.autograd import grad
 from ...engine.calls import Composed
 from ...engine.graph import Array
 from ...functional._arguments import pair
 from ...functional.lines import _of_lines
-from ...functional.transposed import _cut
-from ...functional.windows import HCWN, NCHW, _Grid, _padded
+from ...functional.windows import HCWN, _Grid, _padded
+from ...tensor import Tensor
 
 
 def conv2d(
@@ -75,29 +78,18 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Array:
-    """A column for each pixel, which is added where a convolution would have read it.
+    """What the rules of the convolution of an image hand back to it.
 
     >>> import numpy as np
-    >>> conv_transpose2d(np.ones((1, 1, 1, 2)), np.ones((1, 1, 1, 2)))
+    >>> conv_transpose2d(Tensor(np.ones((1, 1, 1, 2))), np.ones((1, 1, 1, 2))).numpy()
     array([[[[1., 2., 1.]]]])
     """
-    if input.ndim == 3:
-        batch = ops.reshape(input, shape=(1, *input.shape))
-        one = conv_transpose2d(batch, weight, bias, stride, padding, output_padding, groups, dilation)
-        return ops.reshape(one, shape=one.shape[1:])
     grid = _Grid.of("conv_transpose2d", weight.shape[2:], stride, dilation)
     cut, more = (pair(size, "padding", "conv_transpose2d", 0) for size in (padding, output_padding))
-    n, channels, height, width = input.shape
-    stack = () if groups == 1 else (groups,)
-    rows = ops.reshape(weight, shape=(*stack, channels // groups, -1))
-    pixels = ops.reshape(ops.permute(input, axes=(1, 2, 3, 0)), shape=(*stack, channels // groups, -1))
-    x = ops.reshape(ops.matmul(rows.mT, pixels), shape=(-1, *grid.kernel, height, width, n))  # (F, KH, KW, H, W, N)
-    image = ((height - 1) * grid.stride[0] + grid.extent(0), (width - 1) * grid.stride[1] + grid.extent(1))
-    x = ops.permute(x, axes=(3, 1, 0, 2, 4, 5))
-    y = _cut(ops.col2im(x, image=image, stride=grid.stride, dilation=grid.dilation), cut, more)
-    if bias is not None:
-        y = ops.add(y, ops.reshape(bias, shape=(-1, 1, 1)))
-    return ops.permute(y, axes=NCHW)
+    size = [(n - 1) * grid.stride[i] - 2 * cut[i] + grid.extent(i) + more[i] for i, n in enumerate(input.shape[-2:])]
+    image = Tensor(np.zeros((*input.shape[:-3], weight.shape[1] * groups, *size)), requires_grad=True)
+    y = grad(conv2d(image, weight, None, stride, padding, dilation, groups), image, input, create_graph=True)[0]
+    return y if bias is None else ops.add(y, ops.reshape(bias, shape=(-1, 1, 1)))
 
 
 def _lines(of_images: Callable[..., Array]) -> Callable[..., Array]:
