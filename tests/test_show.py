@@ -190,6 +190,15 @@ def test_the_data_of_the_page(loss, model):
     assert re.search(r"; the first of the batch is a 0, the guess [012]$", data["title"])
 
 
+def test_the_excerpts_of_a_page_may_hold_infinities_and_no_elements():
+    x = Tensor(np.ones((1, 1, 5, 5)), requires_grad=True)
+    padded, masked = F.max_pool2d(x, 3, 2, 1), F.softmax(F.where(np.eye(5) > 0, x, -np.inf), -1)
+    data = page_data(GraphView(padded.sum() + masked.sum()))
+    looms = {group["name"]: json.loads(group["loom"]) for group in data["groups"] if group["loom"]}
+    assert -np.inf in [n for panel in looms["max_pool2d"]["panels"] for n in panel["value"]]
+    assert {group["loom"] for group in page_data(GraphView((x[:0] * 2).sum()))["groups"]} == {None}
+
+
 def test_images_are_those_of_the_first_in_the_batch(loss):
     reading = GraphView(loss)
     (image,) = [node for node in page_data(reading)["nodes"] if node["op"] == "input"]

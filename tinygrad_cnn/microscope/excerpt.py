@@ -37,7 +37,7 @@ def excerpt(view: GraphView, layer: Layer, gradient: np.ndarray | None = None) -
         gradient: what arrives at the layer's value, in the whole network; ones by default.
 
     Returns:
-        None for what cannot be cut, or has too many links even so.
+        None for what cannot be cut, has too many links even so, or no elements.
 
     >>> from tinygrad_cnn import functional as F
     >>> images, filters = np.ones((8, 3, 28, 28)), Tensor(np.ones((16, 3, 3, 3)), requires_grad=True)
@@ -46,6 +46,8 @@ def excerpt(view: GraphView, layer: Layer, gradient: np.ndarray | None = None) -
     >>> [place.value.shape for place in found.places if not place.op], found.places[-1].value.shape
     ([(1, 2, 5, 5), (2, 2, 3, 3)], (1, 2, 3, 3))
     """
+    if not all(view.values[one].size for one in [*view.inputs_of(layer), *layer.nodes]):
+        return None
     gradient = np.ones(view.values[layer.nodes[-1]].shape) if gradient is None else gradient
     for way in (*_as_a_smaller_layer(view, layer, gradient), *_on_a_part(view, layer, gradient)):
         try:

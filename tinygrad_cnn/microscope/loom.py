@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -42,11 +43,18 @@ def figure(data: dict[str, Any], label: str, tables_of: dict[str, Any] | None = 
     True
     """
     tables = "".join(_table(panel) for panel in (tables_of or data)["panels"])
-    written = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=_rounded).replace("</", "<\\/")
+    written = encoded(data).replace("</", "<\\/")
     return (
         f'<figure class="loom" aria-label="{html.escape(label)}"><script type="application/json">{written}</script>'
         f"<noscript>{tables}</noscript></figure>"
     )
+
+
+def encoded(data: dict[str, Any]) -> str:
+    """What `woven` gives as JSON, which has no infinity: a number too large for any float is one."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=_rounded)
+    text = re.sub(r"(?<=[\[,])(-?)Infinity(?=[,\]])", r"\g<1>1e999", text)
+    return re.sub(r"(?<=[\[,])NaN(?=[,\]])", "null", text)
 
 
 def woven(links: Links) -> dict[str, Any]:

@@ -85,14 +85,14 @@ def page_data(view: GraphView) -> dict[str, Any]:
     return {"title": f"{len(view.nodes)} operations, {title}{_guesses(view)}", "groups": groups, "nodes": nodes}
 
 
-def _looms(view: GraphView, gradients: Mapping[Origin, np.ndarray]) -> dict[Layer, dict[str, Any]]:
+def _looms(view: GraphView, gradients: Mapping[Origin, np.ndarray]) -> dict[Layer, str]:
     """Excerpts of layers, element by element, one of each kind first, until there is no more room on the page."""
-    left, looms = MOST_OF_LOOMS, {}
+    left, looms = MOST_OF_LOOMS, dict[Layer, str]()
     first = {layer.kind: layer for layer in reversed(view.layers)}
     for layer in sorted(view.layers, key=lambda layer: first[layer.kind] is not layer):
         found = excerpt(view, layer, gradients.get(layer.nodes[-1])) if left > 0 else None
-        if found is not None and (size := len(json.dumps(woven := loom.woven(found)))) < left:
-            left, looms[layer] = left - size, woven
+        if found is not None and len(encoded := loom.encoded(loom.woven(found))) < left:
+            left, looms[layer] = left - len(encoded), encoded
     return looms
 
 
