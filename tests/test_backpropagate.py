@@ -1,6 +1,7 @@
 """The backward pass: what is visited, added up, freed and refused, and its own graph."""
 
 import gc
+import itertools
 import sys
 
 import numpy as np
@@ -535,3 +536,62 @@ def test_a_long_chain_can_be_thrown_away_without_a_backward_pass():
     assert node.out is not None
     del node
     gc.collect()
+
+
+def test_a_gradient_is_not_copied_where_nobody_else_holds_it():
+    given = []
+
+    @primitive
+    def twice(x):
+        return 2 * x
+
+    def rule(g, out, x):
+        made = 2 * g
+        given.append(made.__array_interface__["data"])
+        return made.T.T
+
+    twice.defvjp(rule, reads=())
+    x = Tensor(np.ones((3, 4)), requires_grad=True)
+    twice(x).backward(Tensor(np.ones((3, 4))))
+    assert x.grad.numpy().__array_interface__["data"] == given[0]
+
+
+@pytest.mark.parametrize("share", [lambda a: a, lambda a: a.T.T, lambda a: a[:]], ids=["itself", "transposed", "view"])
+def test_gradients_share_no_memory(share):
+    held = []
+
+    @primitive
+    def both(a, b):
+        return a + b
+
+    def rules(argnums, g, out, a, b):
+        one = 3 * g
+        return [one, share(one)]
+
+    both.defvjp_argnums(rules, reads=())
+
+    @primitive
+    def keeps(x):
+        return x * 1
+
+    def keeping(g, out, x):
+        held.append(3 * g)
+        return share(held[-1])
+
+    keeps.defvjp(keeping, reads=())
+    a, b, c, d = (Tensor(np.ones((2, 2)), requires_grad=True) for _ in range(4))
+    seed = Tensor(np.ones((2, 2)))
+    both(a, b).backward(seed)
+    keeps(c).backward(seed)
+    (d + d.sum()).backward(seed)
+    arrays = [*(one.grad.numpy() for one in (a, b, c, d)), held[0], seed.numpy()]
+    assert not any(np.shares_memory(one, other) for one, other in itertools.combinations(arrays, 2))
+    with no_grad():
+        for one in (a, b, c, d):
+            one.grad *= 2.0
+    assert (a.grad.numpy() == 6).all() and (c.grad.numpy() == 6).all() and (d.grad.numpy() == 10).all()
+    e = Tensor(np.ones((2, 3)), requires_grad=True)
+    e.sum().backward()  # a single number, stretched
+    with no_grad():
+        e.grad[0, 0] = 5.0
+    assert e.grad.tolist() == [[5, 1, 1], [1, 1, 1]]

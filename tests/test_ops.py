@@ -60,6 +60,7 @@ CASES = [
     case(ops.pow, 2.0, normal((2, 3))),
     *(case(op, normal(shape)) for op in (ops.exp, ops.tanh, ops.sigmoid) for shape in ((2, 3), (), (0,))),
     *(case(op, normal(shape)) for op in (ops.expm1, ops.sin, ops.cos, ops.erf) for shape in ((2, 3), (), (0,))),
+    *(case(op, normal(shape)) for op in (ops.normal_cdf, ops.normal_pdf) for shape in ((2, 3), (), (0,))),
     case(ops.erf, np.array([-7.0, -4.5, -2.0, -0.3, 0.0, 0.4, 1.0, 3.9, 4.1, 6.5])),
     case(ops.sigmoid, np.array([-40.0, -10.0, 10.0, 40.0])),
     *(case(op, positive(*shape)) for op in (ops.log, ops.log1p, ops.sqrt) for shape in ((2, 3), (), (0,))),
@@ -386,6 +387,9 @@ def test_erf_to_the_last_digits():
     np.testing.assert_allclose(ops.erf(x), exact, rtol=1e-15, atol=1e-16)
     np.testing.assert_allclose(ops.erf(x.astype(np.float32)), exact, rtol=4e-7)
     assert ops.erf(np.array(1e-300)) > 0
+    assert np.abs(ops.normal_cdf(np.float32(x)) - ops.normal_cdf(x)).max(where=~np.isnan(x), initial=0) < 1.5e-7
+    np.testing.assert_allclose(ops.normal_cdf(x), [math.erfc(-one / math.sqrt(2)) / 2 for one in x], atol=2e-16)
+    np.testing.assert_allclose(ops.normal_pdf(x), np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), rtol=1e-14)
 
 
 @pytest.mark.parametrize("descending", [False, True])

@@ -1,4 +1,7 @@
-"""Sums as products with ones, and small operands in long runs: the same as NumPy's, however an array lies in memory."""
+"""Sums as products with ones, small operands in long runs, passes that are shared out: the same as NumPy's.
+
+However an array lies in memory.
+"""
 
 import itertools
 
@@ -8,7 +11,7 @@ import pytest
 from tinygrad_cnn import Tensor, ops
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine import memory
-from tinygrad_cnn.ops import sums
+from tinygrad_cnn.ops import passes, sums
 
 random = np.random.default_rng(0)
 SHAPES = [(8, 16, 9, 32), (1, 70, 1, 64), (5000,), (2, 1, 2050), (4099, 3)]
@@ -88,6 +91,31 @@ def test_one_number_a_channel_is_written_out_along_its_rows_and_no_further():
     assert memory.in_long_runs(channels, x[:1, :, :4, :4]) is channels
 
 
+def test_operands_lie_in_memory_as_what_they_meet_does():
+    x, weight = laid_out((32, 16, 32, 32), (2, 1, 3, 0)), random.standard_normal((16, 32, 32), np.float32)
+    runs = memory.in_long_runs(weight, x)
+    assert runs.shape == (1, 16, 32, 32) and runs.strides[2] > runs.strides[1] > runs.strides[3]
+    np.testing.assert_array_equal(runs[0], weight)
+    assert memory.in_long_runs(runs, x) is runs
+    np.testing.assert_array_equal(ops.mul(x, weight), np.multiply(x, weight))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("op", [ops.erf, ops.normal_cdf, ops.normal_pdf, ops.sigmoid], ids=lambda op: op.name)
+def test_passes_that_are_shared_out_change_nothing(op, order, monkeypatch):
+    x = laid_out((5, 7, 11), order)
+    alone = op(x)
+    shared = []
+    monkeypatch.setattr(passes, "WORTH", 1)
+    monkeypatch.setattr(passes, "number_of_threads", lambda: 3)
+    monkeypatch.setattr(passes, "run_parts", lambda parts: [shared.append(work) or work() for work in parts])
+    np.testing.assert_allclose(op(x), alone, rtol=5e-7)
+    assert len(shared) == 3
+    monkeypatch.setattr(passes, "enabled", False)
+    np.testing.assert_array_equal(op(x), alone)
+    assert len(shared) == 3
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 1, 3, 0)])
 def test_variances_beside_a_large_mean_are_exact(order):
     x = 10_000 + laid_out((64, 3, 16, 16), order)
@@ -102,5 +130,5 @@ def test_the_error_function_of_single_precision():
     x = np.linspace(-7, 7, 4001)
     single = ops.erf(x.astype(np.float32))
     assert single.dtype == np.float32 and np.abs(single).max() == 1
-    np.testing.assert_allclose(single, ops.erf(x.astype(np.float32).astype(float)), rtol=4e-7)
+    np.testing.assert_allclose(single, ops.erf(x.astype(np.float32).astype(float)), rtol=3e-7)
     np.testing.assert_array_equal(ops.erf(np.float32([np.nan, np.inf, -np.inf])), [np.nan, 1, -1])

@@ -24,7 +24,7 @@ enabled = True  #: Whether buffers are used again.
 
 LARGE = 1 << 16  # bytes; smaller memory the allocator itself uses again
 MOST = 1 << 29  # bytes of all buffers, in use or not; what goes beyond is fresh memory
-RUN = 1 << 12  # elements of a run along which NumPy computes without a pause
+RUN = 1 << 13  # elements of a run along which NumPy computes without a pause; shorter ones its iterator copies
 LINE = 64  # bytes of a cache line; every buffer begins with one
 
 
@@ -174,7 +174,7 @@ def in_long_runs(x: Any, beside: np.ndarray) -> Any:
     """A small operand, stretched as an elementwise operation on a large array stretches it, but not over all of it.
 
     NumPy computes in runs of memory along which each operand is either repeated or passed through, and pays for each
-    run. So x is written out along the axes that are innermost in the memory of the other.
+    run. So x is written out along the axes that are innermost in the memory of the other, in their order there.
 
     >>> in_long_runs(np.ones((64, 1, 1)), np.ones((32, 64, 16, 16))).shape
     (1, 64, 16, 16)
@@ -185,7 +185,7 @@ def in_long_runs(x: Any, beside: np.ndarray) -> Any:
         x = x[tuple([slice(1) if stride == 0 else slice(None) for stride in x.strides])]
     if 8 * x.size > beside.size:
         return x
-    lengths = _run_lengths(x.shape, beside.shape, beside.strides)
+    lengths = _run_lengths(x.shape, x.strides, beside.shape, beside.strides)
     if lengths is None:
         return x
     order = from_outermost(beside.strides)
@@ -195,9 +195,12 @@ def in_long_runs(x: Any, beside: np.ndarray) -> Any:
 
 
 @functools.lru_cache(1024)
-def _run_lengths(shape: tuple[int, ...], beside: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
+def _run_lengths(
+    shape: tuple[int, ...], own_strides: tuple[int, ...], beside: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[int, ...] | None:
     """The shape in which the operand is written out; None if that is not worthwhile."""
-    lengths = [1] * (len(beside) - len(shape)) + list(shape)
+    added = len(beside) - len(shape)
+    lengths = [1] * added + list(shape)
     least, most, run = math.prod(shape), math.prod(beside) // 8, 1
     for axis in reversed(from_outermost(strides)):
         longer = [*lengths[:axis], beside[axis], *lengths[axis + 1 :]]
@@ -205,7 +208,8 @@ def _run_lengths(shape: tuple[int, ...], beside: tuple[int, ...], strides: tuple
             break
         lengths = longer
         run *= beside[axis]
-    return tuple(lengths) if math.prod(lengths) > least else None
+    own = [own_strides[i - added] for i in from_outermost(strides) if i >= added and shape[i - added] > 1]
+    return tuple(lengths) if math.prod(lengths) > least or own != sorted(own, reverse=True) else None
 
 
 def buffers_made() -> int:

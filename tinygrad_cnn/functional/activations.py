@@ -125,10 +125,9 @@ def gelu(input: Array, approximate: str = "none") -> Array:
     """
     input = as_float(input)
     if one_of(approximate, "approximate", "gelu", ("none", "tanh")) == "none":
-        part = ops.erf(ops.mul(input, 1 / math.sqrt(2)))
-    else:
-        cube = ops.mul(ops.mul(input, input), input)
-        part = ops.tanh(ops.mul(ops.add(input, ops.mul(cube, 0.044715)), math.sqrt(2 / math.pi)))
+        return ops.mul(input, ops.normal_cdf(input))
+    cube = ops.mul(ops.mul(input, input), input)
+    part = ops.tanh(ops.mul(ops.add(input, ops.mul(cube, 0.044715)), math.sqrt(2 / math.pi)))
     return ops.mul(ops.mul(input, 0.5), ops.add(part, 1.0))
 
 

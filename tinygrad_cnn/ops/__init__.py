@@ -9,8 +9,8 @@ tuples of non-negative ints). On arrays a primitive is the NumPy function; on Te
 from .broadcasting import broadcast_to, sum, unbroadcast
 from .collective import all_reduce
 from .elementwise import (
-    add, astype, compare, cos, div, erf, exp, expm1, log, log1p, maximum, minimum, mul, pow, relu, rounded, sigmoid,
-    sin, sqrt, sub, tanh, where,
+    add, astype, compare, cos, div, erf, exp, expm1, log, log1p, maximum, minimum, mul, normal_cdf, normal_pdf, pow,
+    relu, rounded, sigmoid, sin, sqrt, sub, tanh, where,
 )
 from .indexing import ARRAY, concatenate, index, pad, scatter
 from .linalg import matmul
@@ -23,7 +23,7 @@ from .windows import col2im, correlate, correlations, im2col
 __all__ = [
     "ARRAY", "add", "all_reduce", "argmax", "argsort", "astype", "broadcast_to", "col2im", "compare", "concatenate",
     "correlate", "correlations", "cos", "cumsum", "deviation", "div", "erf", "exp", "expm1", "im2col", "index", "log",
-    "log1p", "log_softmax", "matmul", "max", "maximum", "minimum", "mul", "pad", "permute", "pow", "relu", "reshape",
-    "rounded", "scatter", "sigmoid", "sin", "sqrt", "standardise", "sub", "sum", "sum_of_squares", "tanh",
-    "unbroadcast", "where", "winners",
+    "log1p", "log_softmax", "matmul", "max", "maximum", "minimum", "mul", "normal_cdf", "normal_pdf", "pad",
+    "permute", "pow", "relu", "reshape", "rounded", "scatter", "sigmoid", "sin", "sqrt", "standardise", "sub", "sum",
+    "sum_of_squares", "tanh", "unbroadcast", "where", "winners",
 ]

@@ -99,6 +99,8 @@ TABLE: dict[Primitive, Meaning] = {
         nan=("the numbers are too large for float32: its largest is 3.4e38", None),
     ),
     ops.sigmoid: Meaning(text=spelling.call("σ")),
+    ops.normal_cdf: Meaning(text=spelling.call("Φ")),
+    ops.normal_pdf: Meaning(text=spelling.call("φ")),
     ops.maximum: Meaning(carry.broadcast, spelling.call("max")),
     ops.minimum: Meaning(carry.broadcast, spelling.call("min")),
     ops.where: Meaning(carry.broadcast),
