@@ -260,7 +260,8 @@ def normal_pdf(x: Array) -> Array:
 
 def _normal_cdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
     scaled = in_order_of(x, new)
-    calls = [partial(np.multiply, x, math.sqrt(0.5), scaled), *_erf_calls(new, out, scaled)]
+    calls: list[Callable[[], Any]] = [partial(np.multiply, x, math.sqrt(0.5), scaled)]
+    calls += _erf_calls(new, out, scaled)
     return [*calls, partial(np.multiply, out, 0.5, out), partial(np.add, out, 0.5, out)]
 
 

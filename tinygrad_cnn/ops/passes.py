@@ -37,16 +37,16 @@ def in_passes(calls: Callable[..., list[Callable[[], Any]]], x: Array) -> np.nda
     x = np.asarray(x)
     out = empty_like(x)
 
-    def make(key: tuple[slice, ...]) -> None:
+    def make(*key: Any) -> None:
         with np.errstate(over="ignore"):
-            for call in calls(empty, out[(*key, ...)], x[(*key, ...)]):
+            for call in calls(empty, out[key], x[key]):
                 call()
 
     count = number_of_threads() if enabled and x.size >= WORTH else 1
     axis = next((i for i in from_outermost(x.strides) if x.shape[i] >= count), 0)  # the outermost one in memory
     if count < 2:
-        make(())
+        make(...)
     else:
         ends = [x.shape[axis] * i // count for i in range(count + 1)]
-        run_parts([partial(make, (*[slice(None)] * axis, slice(*part))) for part in itertools.pairwise(ends)])
+        run_parts([partial(make, *[slice(None)] * axis, slice(*part)) for part in itertools.pairwise(ends)])
     return out
