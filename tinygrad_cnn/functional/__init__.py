@@ -9,18 +9,20 @@ and on plain arrays as well (it then returns an array).
 from typing import TYPE_CHECKING
 
 from ..settings import absences, advised
+from ._arguments import with_arrays
 from .activations import (
     celu, elu, gelu, glu, hardsigmoid, hardswish, hardtanh, leaky_relu, log_softmax, logsigmoid, mish, prelu, relu,
     relu6, selu, silu, softmax, softplus, softsign,
 )
 from .adaptive import adaptive_avg_pool2d, adaptive_max_pool2d, lp_pool2d
 from .arithmetic import (
-    abs, add, ceil, clamp, clone, cos, div, eq, erf, exp, expm1, floor, ge, gt, isnan, le, lerp, log, log1p, log2,
+    abs, add, ceil, clamp, clone, cos, div, eq, erf, exp, expm1, floor, ge, gt, le, lerp, log, log1p, log2,
     log10, lt, maximum, minimum, mul, ne, neg, pow, reciprocal, remainder, round, rsqrt, sigmoid, sign, sin, sqrt,
     square, sub, tanh, where,
 )
 from .counting import (
-    allclose, bincount, count_nonzero, equal, isfinite, isinf, logical_and, logical_not, logical_or, nonzero, unique,
+    allclose, bincount, count_nonzero, equal, isfinite, isinf, isnan, logical_and, logical_not, logical_or, nonzero,
+    unique,
 )
 from .indexing import embedding, gather, index_select, masked_fill, one_hot, scatter, scatter_add
 from .layers import dropout, dropout2d, linear, scaled_dot_product_attention
@@ -72,7 +74,7 @@ __all__ = [
 ]
 
 for _name in __all__:
-    globals()[_name] = advised(globals()[_name])
+    globals()[_name] = advised(with_arrays(globals()[_name]))
 
 if not TYPE_CHECKING:  # which would believe that there is any name
     __getattr__ = absences(__name__, __all__)

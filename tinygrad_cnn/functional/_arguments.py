@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -17,7 +19,43 @@ from ..engine.versions import unchangeable
 from ..settings import integer, integers, one_of, refusal
 
 Dims = int | Sequence[int] | None
+Operand: TypeAlias = Any  # a Tensor, an array, or a number, which takes the dtype of what it meets
 REDUCTIONS = ("mean", "sum", "none")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def with_arrays(function: Callable[P, R]) -> Callable[P, R]:
+    """The function as users call it: what its signature calls an Array is one, or a Tensor, when it begins."""
+    parameters = inspect.signature(function).parameters
+    arrays = [(i, one.name, one.default) for i, one in enumerate(parameters.values()) if _is_array(one)]
+
+    @functools.wraps(function)
+    def call(*args: P.args, **settings: P.kwargs) -> R:
+        given: Any = args
+        for i, name, default in arrays:
+            value = args[i] if i < len(args) else settings.get(name, default)
+            if isinstance(value, Value) or value is default:
+                continue
+            if i < len(args):
+                given = (*given[:i], as_array(value), *given[i + 1 :])
+            else:
+                settings[name] = as_array(value)
+        return function(*given, **settings)
+
+    return call
+
+
+def _is_array(parameter: inspect.Parameter) -> bool:
+    return parameter.annotation in ("Array", "Array | None") and parameter.kind is not parameter.VAR_POSITIONAL
+
+
+def named(function: Callable[P, R], name: str, text: str) -> Callable[P, R]:
+    """The function, under a name and with a docstring."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = text
+    return function
 
 
 def one_dim(dim: int, ndim: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,10 @@ from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array, Primitive
 from ..settings import integer, one_of
-from ._arguments import as_array, as_float, detached, operands
+from ._arguments import Operand, as_array, as_float, detached, named, operands
 
 
-def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
+def add(input: Operand, other: Operand, *, alpha: float = 1) -> Array:
     """input + alpha · other, broadcast.
 
     >>> float(add(1.0, 2.0, alpha=10))
@@ -25,7 +26,7 @@ def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
     return ops.add(*operands(input, other if alpha == 1 else mul(other, alpha)))
 
 
-def sub(input: Array, other: Array, *, alpha: float = 1) -> Array:
+def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Array:
     """input - alpha · other, broadcast.
 
     >>> float(sub(1.0, 2.0))
@@ -34,15 +35,14 @@ def sub(input: Array, other: Array, *, alpha: float = 1) -> Array:
     return ops.sub(*operands(input, other if alpha == 1 else mul(other, alpha)))
 
 
-def _of_two(primitive: Primitive, text: str, of_3_and_2: float) -> Callable[[Array, Array], Array]:
+def _of_two(primitive: Primitive, text: str, of_3_and_2: float) -> Callable[[Operand, Operand], Array]:
     """A primitive of two elements as a function, also of operands whose dtypes differ."""
 
-    def function(input: Array, other: Array) -> Array:
+    def function(input: Operand, other: Operand) -> Array:
         return primitive(*operands(input, other))
 
-    function.__name__ = function.__qualname__ = name = primitive.name
-    function.__doc__ = f"{text}; both broadcast.\n\n    >>> float({name}(3.0, 2.0))\n    {of_3_and_2}\n    "
-    return function
+    name = primitive.name
+    return named(function, name, f"{text}; both broadcast.\n\n    >>> float({name}(3.0, 2.0))\n    {of_3_and_2}\n    ")
 
 
 mul = _of_two(ops.mul, "input · other, element by element", 6.0)
@@ -50,7 +50,7 @@ maximum = _of_two(ops.maximum, "The larger of both, element by element; NaN wher
 minimum = _of_two(ops.minimum, "The smaller of both, element by element; NaN where either is", 2.0)
 
 
-def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> Array:
+def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Array:
     """input / other, broadcast; integers divide to float32.
 
     `rounding_mode` "trunc" rounds the quotient towards zero, "floor" down; its gradient is then zero.
@@ -74,7 +74,7 @@ def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> Arra
 
 
 @composition()
-def remainder(input: Array, other: Array) -> Array:
+def remainder(input: Operand, other: Operand) -> Array:
     """What is left of input / other, rounded down: `input % other`, with the sign of other.
 
     >>> float(remainder(-3.0, 2.0))
@@ -83,7 +83,7 @@ def remainder(input: Array, other: Array) -> Array:
     return sub(input, mul(div(input, other, rounding_mode="floor"), other))
 
 
-def pow(input: Array, exponent: Array) -> Array:
+def pow(input: Operand, exponent: Operand) -> Array:
     """input to the power exponent, broadcast.
 
     >>> float(pow(2.0, 3))
@@ -93,7 +93,7 @@ def pow(input: Array, exponent: Array) -> Array:
 
 
 @composition()
-def lerp(input: Array, end: Array, weight: Array) -> Array:
+def lerp(input: Operand, end: Operand, weight: Operand) -> Array:
     """input + weight · (end - input): from the input a part of the way to the end.
 
     >>> float(lerp(1.0, 3.0, 0.25))
@@ -102,114 +102,77 @@ def lerp(input: Array, end: Array, weight: Array) -> Array:
     return add(input, mul(sub(end, input), weight))
 
 
-def neg(input: Array) -> Array:
-    """-input.
+def _of_one(name: str, formula: Callable[[Array], Array], text: str, of_4: Any) -> Callable[[Array], Array]:
+    """A formula of one element as a function."""
 
-    >>> float(neg(2.0))
-    -2.0
-    """
-    input = as_array(input)
-    return ops.mul(input, -1) if input.dtype.kind == "f" else ops.sub(0, input)
+    def function(input: Array) -> Array:
+        return formula(input)
+
+    return named(function, name, f"{text}.\n\n    >>> float({name}(np.array(4.0)))\n    {of_4}\n    ")
+
+
+def _of_floats(primitive: Primitive) -> Callable[[Array], Array]:
+    """A primitive of one element as a function, also of integers."""
+    text = str(primitive.__doc__).partition(" A primitive because")[0]
+    name = primitive.name
+    return named(lambda input: primitive(as_float(input)), name, f"{text} See `ops.{name}`.")
+
+
+def _log(name: str, base: int, of_4: float) -> Callable[[Array], Array]:
+    text = f"The logarithm of base {base}, log input / log {base}"
+    return composition()(_of_one(name, lambda x: ops.div(ops.log(as_float(x)), math.log(base)), text, of_4))
+
+
+def _step(name: str, how: str, text: str, of_4: float) -> Callable[[Array], Array]:
+    return _of_one(name, lambda x: _rounded(x, how), f"{text}; the gradient is zero", of_4)
+
+
+def _rounded(x: Array, how: str) -> Array:
+    return ops.rounded(x, how=how) if x.dtype.kind == "f" or how == "sign" else x
+
+
+# those of which the primitive is the function
+exp, expm1, log, log1p, sqrt = map(_of_floats, (ops.exp, ops.expm1, ops.log, ops.log1p, ops.sqrt))
+sin, cos, erf, tanh, sigmoid = map(_of_floats, (ops.sin, ops.cos, ops.erf, ops.tanh, ops.sigmoid))
+
+neg = _of_one("neg", lambda x: ops.mul(x, -1) if x.dtype.kind == "f" else ops.sub(0, x), "-input", -4.0)
+square = _of_one("square", lambda x: ops.mul(x, x), "input · input", 16.0)
+reciprocal = _of_one("reciprocal", lambda x: ops.div(1.0, as_float(x)), "1 / input", 0.25)
+clone = _of_one("clone", lambda x: ops.astype(x, dtype=x.dtype), "A copy, through which the gradient passes", 4.0)
+floor, ceil = _step("floor", "floor", "Rounded down", 4.0), _step("ceil", "ceil", "Rounded up", 4.0)
+sign = _step("sign", "sign", "1, 0 or -1", 1.0)
+
+rsqrt = composition()(_of_one("rsqrt", lambda x: ops.div(1.0, ops.sqrt(as_float(x))), "1 / √input", 0.5))
+log2, log10 = _log("log2", 2, 2.0), _log("log10", 10, math.log(4) / math.log(10))
 
 
 @composition()
 def abs(input: Array) -> Array:
     """|input|, as the larger of input and -input: at 0 the gradient is 0.
 
-    >>> float(abs(-2.0))
+    >>> float(abs(np.array(-2.0)))
     2.0
     """
-    input = as_array(input)
     return input if input.dtype.kind in "ub" else ops.maximum(input, neg(input))
-
-
-def square(input: Array) -> Array:
-    """input · input.
-
-    >>> float(square(3.0))
-    9.0
-    """
-    return mul(input, input)
-
-
-@composition()
-def rsqrt(input: Array) -> Array:
-    """1 / √input.
-
-    >>> float(rsqrt(4.0))
-    0.5
-    """
-    return ops.div(1.0, ops.sqrt(as_float(input)))
-
-
-def reciprocal(input: Array) -> Array:
-    """1 / input.
-
-    >>> float(reciprocal(4.0))
-    0.25
-    """
-    return ops.div(1.0, as_float(input))
-
-
-def _elementwise(primitive: Primitive) -> Callable[[Array], Array]:
-    """A primitive of one element as a function, also of integers."""
-
-    def function(input: Array) -> Array:
-        return primitive(as_float(input))
-
-    function.__name__ = function.__qualname__ = primitive.name
-    function.__doc__ = f"{str(primitive.__doc__).partition(' A primitive because')[0]} See `ops.{primitive.name}`."
-    return function
-
-
-# those of which the primitive is the function; steps have the gradient zero
-exp, expm1, log, log1p, sqrt = map(_elementwise, (ops.exp, ops.expm1, ops.log, ops.log1p, ops.sqrt))
-sin, cos, erf, tanh, sigmoid = map(_elementwise, (ops.sin, ops.cos, ops.erf, ops.tanh, ops.sigmoid))
-
-
-def _log_of_base(name: str, base: float) -> Callable[[Array], Array]:
-    def function(input: Array) -> Array:
-        return ops.div(ops.log(as_float(input)), math.log(base))
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The logarithm of base {base}, log input / log {base}."
-    return composition()(function)
-
-
-log2, log10 = _log_of_base("log2", 2), _log_of_base("log10", 10)
-
-
-def _step(name: str, how: str, text: str) -> Callable[[Array], Array]:
-    def function(input: Array) -> Array:
-        input = as_array(input)
-        return ops.rounded(input, how=how) if input.dtype.kind == "f" or how == "sign" else input
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{text}; the gradient is zero."
-    return function
-
-
-floor, ceil = _step("floor", "floor", "Rounded down"), _step("ceil", "ceil", "Rounded up")
-sign, _rint = _step("sign", "sign", "1, 0 or -1"), _step("round", "rint", "Rounded to the nearest integer")
 
 
 @composition()
 def round(input: Array, *, decimals: int = 0) -> Array:
     """Rounded to so many decimals, halves to the even neighbour; the gradient is zero.
 
-    >>> float(round(2.5)), float(round(np.array(0.125), decimals=2))
+    >>> float(round(np.array(2.5))), float(round(np.array(0.125), decimals=2))
     (2.0, 0.12)
     """
     if integer(decimals, "decimals", "round") == 0:
-        return _rint(input)
+        return _rounded(input, "rint")
     factor = float(10 ** builtins.abs(decimals))
     if decimals < 0:
-        return mul(_rint(div(input, factor)), factor)
-    return div(_rint(mul(input, factor)), factor)
+        return mul(_rounded(div(input, factor), "rint"), factor)
+    return div(_rounded(mul(input, factor), "rint"), factor)
 
 
 @composition()
-def clamp(input: Array, min: Array | None = None, max: Array | None = None) -> Array:
+def clamp(input: Array, min: Operand | None = None, max: Operand | None = None) -> Array:
     """input held between min and max (numbers or tensors); where min > max, max; NaN where any of them is.
 
     At a bound the gradient goes to the input.
@@ -219,7 +182,6 @@ def clamp(input: Array, min: Array | None = None, max: Array | None = None) -> A
     """
     if min is None and max is None:
         raise ValueError("clamp needs min, max or both")
-    input = as_array(input)
     if min is not None:
         input = ops.maximum(*operands(input, min), ties="first")
     if max is not None:
@@ -227,46 +189,22 @@ def clamp(input: Array, min: Array | None = None, max: Array | None = None) -> A
     return input
 
 
-def where(condition: Array, input: Array, other: Array) -> Array:
+def where(condition: Array, input: Operand, other: Operand) -> Array:
     """input where the condition holds, else other; all three broadcast.
 
     >>> where(np.array([True, False]), 1.0, 2.0)
     array([1., 2.], dtype=float32)
     """
-    condition = as_array(condition)
     if condition.dtype != bool:
         raise TypeError(f"where expects a condition of booleans, got {condition.dtype}: compare first, as in x > 0")
     return ops.where(condition, *operands(input, other))
 
 
-def _relation(name: str, how: str) -> Callable[[Array, Array], Array]:
-    def relation(input: Array, other: Array) -> Array:
+def _relation(name: str, how: str) -> Callable[[Operand, Operand], Array]:
+    def relation(input: Operand, other: Operand) -> Array:
         return detached(ops.compare(*operands(input, other), how=how))
 
-    relation.__name__ = relation.__qualname__ = name
-    relation.__doc__ = f"Whether input {how} other, element by element, broadcast."
-    return relation
+    return named(relation, name, f"Whether input {how} other, element by element, broadcast.")
 
 
 eq, ne, lt, le, gt, ge = map(_relation, ("eq", "ne", "lt", "le", "gt", "ge"), ("==", "!=", "<", "<=", ">", ">="))
-
-
-def isnan(input: Array) -> Array:
-    """Which elements are NaN.
-
-    >>> isnan(np.array([1.0, np.nan]))
-    array([False,  True])
-    """
-    input = as_array(input)
-    return detached(ops.compare(input, input, how="!="))
-
-
-def clone(input: Array) -> Array:
-    """A copy, through which the gradient passes.
-
-    >>> x = np.ones(2)
-    >>> clone(x) is x
-    False
-    """
-    input = as_array(input)
-    return ops.astype(input, dtype=input.dtype)

@@ -10,12 +10,11 @@ import numpy as np
 
 from ..engine.aside import aside, touched
 from ..engine.graph import Array, Value
-from ._arguments import as_array
+from ._arguments import named
 
 
 def _found(name: str, find: Callable[..., Any], text: str, size_varies: bool = False) -> Callable[..., Any]:
     def function(input: Array, *others: Any, **settings: Any) -> Any:
-        input = as_array(input)
         if size_varies:
             touched(f"how many elements {name} gives depends on numbers")
         result = aside(partial(find, **settings), input, *others)
@@ -23,9 +22,7 @@ def _found(name: str, find: Callable[..., Any], text: str, size_varies: bool = F
             return tuple(_like(input, one) for one in result)
         return _like(input, result) if isinstance(result, (np.ndarray, np.generic)) else result
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{text}."
-    return function
+    return named(function, name, f"{text}.")
 
 
 def _like(input: Array, result: Any) -> Any:
@@ -51,6 +48,7 @@ def _nonzero(x: Any, *, as_tuple: bool = False) -> Any:
 allclose = _found("allclose", _allclose, "Whether |input - other| is at most atol + rtol · |other| everywhere")
 equal = _found("equal", lambda a, b: bool(np.array_equal(a, b)), "Whether both have the same shape and numbers")
 isfinite = _found("isfinite", np.isfinite, "Which elements are neither NaN nor infinite")
+isnan = _found("isnan", np.isnan, "Which elements are NaN")
 isinf = _found("isinf", np.isinf, "Which elements are infinite")
 logical_and = _found("logical_and", np.logical_and, "Where both are true, or other than 0")
 logical_or = _found("logical_or", np.logical_or, "Where one of both is true, or other than 0")

@@ -13,7 +13,7 @@ from ..engine.aside import aside, touched
 from ..engine.calls import composition
 from ..engine.graph import Array, Value
 from ..settings import integer, refusal
-from ._arguments import as_array, constant, detached, one_dim, operands
+from ._arguments import constant, detached, one_dim, operands
 from .arithmetic import add, where
 from .reductions import along, places_along
 
@@ -74,10 +74,9 @@ def masked_fill(input: Array, mask: Array, value: Any) -> Array:
     >>> masked_fill(np.array([1.0, 2.0]), np.array([True, False]), -np.inf)
     array([-inf,   2.])
     """
-    mask = as_array(mask)
     if mask.dtype != bool:
         raise TypeError(f"masked_fill expects a mask of booleans, got {mask.dtype}: compare first, as in x == 0")
-    filling, input = operands(value, as_array(input))
+    filling, input = operands(value, input)
     return ops.where(mask, filling, input)
 
 
@@ -88,7 +87,6 @@ def gather(input: Array, dim: int, index: Array) -> Array:
     array([[2],
            [3]])
     """
-    input = as_array(input)
     index = _indices(index, "index", "gather")
     one_dim(dim, input.ndim)  # also checked where nothing is picked
     if input.ndim == 0 and index.shape in ((), (1,)):
@@ -131,7 +129,7 @@ def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
 
 
 def _places(input: Array, dim: int, index: Array, owner: str) -> tuple[Array, Array, int]:
-    input, index = as_array(input), _indices(index, "index", owner)
+    index = _indices(index, "index", owner)
     axis = one_dim(dim, input.ndim)
     if input.ndim != index.ndim or any(
         n > m for i, (n, m) in enumerate(zip(index.shape, input.shape, strict=True)) if i != axis
@@ -143,7 +141,7 @@ def _places(input: Array, dim: int, index: Array, owner: str) -> tuple[Array, Ar
 
 def _cut(src: Array, index: Array) -> Array:
     """So much of src as the index has places for."""
-    return ops.index(as_array(src), key=tuple(slice(n) for n in index.shape))
+    return ops.index(src, key=tuple(slice(n) for n in index.shape))
 
 
 def _added(src: Array, index: Array, axis: int, shape: tuple[int, ...]) -> Array:
@@ -159,7 +157,6 @@ def index_select(input: Array, dim: int, index: Array) -> Array:
     >>> index_select(np.array([[1, 2, 3]]), 1, np.array([2, 0]))
     array([[3, 1]])
     """
-    input = as_array(input)
     index = _indices(index, "index", "index_select")
     axis = one_dim(dim, input.ndim)
     if index.ndim > 1:
@@ -195,7 +192,7 @@ def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Ar
     array([[2. , 3. ],
            [0.5, 1. ]])
     """
-    indices, weight = _indices(input, "input", "embedding"), as_array(weight)
+    indices = _indices(input, "input", "embedding")
     if weight.ndim != 2:
         raise ValueError(f"embedding expects weights (K, D), one row for each index, got {weight.shape}")
     aside(_check_range, indices, len(weight), "embedding")
@@ -211,10 +208,9 @@ def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Ar
 
 def _indices(given: Any, name: str, owner: str) -> Array:
     """An array of integers."""
-    indices = as_array(np.asarray(given) if isinstance(given, (list, tuple, int)) else given)
-    if indices.dtype.kind not in "iu":
-        raise refusal(TypeError, given, name, owner, f"a tensor of integers (it holds {indices.dtype})")
-    return indices
+    if given.dtype.kind not in "iu":
+        raise refusal(TypeError, given, name, owner, f"a tensor of integers (it holds {given.dtype})")
+    return given
 
 
 def _largest(classes: np.ndarray) -> int:

@@ -13,7 +13,7 @@ from ..engine.calls import composition
 from ..engine.graph import Array, Node, Value
 from ..engine.random import generator as default_generator
 from ..settings import flag, instance, number
-from ._arguments import as_array, factors
+from ._arguments import factors
 from .activations import softmax
 from .arithmetic import add
 from .products import matmul
@@ -51,7 +51,6 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
             product = ops.reshape(product, shape=(*input.shape[:-1], weight.shape[0]))
     if bias is None:
         return product
-    bias = as_array(bias)
     if bias.shape not in ((), weight.shape[:-1]):
         raise ValueError(f"linear expects a bias of shape {weight.shape[:-1]}, one per output, got {bias.shape}")
     return ops.add(product, bias)
@@ -87,7 +86,6 @@ def dropout(
     >>> dropout(np.ones(4), p=0.5, generator=np.random.default_rng(0))
     array([2., 2., 2., 0.])
     """
-    input = as_array(input)
     return _dropped("dropout", input, p, training, generator, input.shape)
 
 
@@ -105,7 +103,6 @@ def dropout2d(
     >>> dropout2d(np.ones((1, 4, 1, 1)), p=0.5, generator=np.random.default_rng(0)).ravel()
     array([2., 2., 2., 0.])
     """
-    input = as_array(input)
     if input.ndim not in (2, 3, 4):
         raise ValueError(f"dropout2d expects images (N, C, H, W) or (C, H, W), got {input.shape}")
     channels = 1 if input.ndim == 3 else 2
@@ -153,12 +150,11 @@ def scaled_dot_product_attention(
     >>> scaled_dot_product_attention(np.zeros((1, 2)), np.ones((2, 2)), np.array([[1.0], [3.0]]))
     array([[2.]])
     """
-    query, key, value = (as_array(one) for one in (query, key, value))
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else number(scale, "scale", "scaled_dot_product_attention")
     scores = ops.mul(matmul(query, transpose(key, -2, -1)), factor)
     if flag(is_causal, "is_causal", "scaled_dot_product_attention"):
         attn_mask = np.tri(*scores.shape[-2:], dtype=bool)
     if attn_mask is not None:
-        mask = as_array(attn_mask)
-        scores = ops.where(mask, scores, -math.inf) if mask.dtype == bool else add(scores, mask)
+        masked = attn_mask.dtype == bool
+        scores = ops.where(attn_mask, scores, -math.inf) if masked else add(scores, attn_mask)
     return matmul(dropout(softmax(scores, -1), dropout_p), value)

@@ -12,7 +12,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer
-from ._arguments import as_array
+from ._arguments import named
 from .adaptive import adaptive_avg_pool2d, adaptive_max_pool2d
 from .transposed import conv_transpose2d
 from .windows import avg_pool2d, conv2d, max_pool2d
@@ -30,8 +30,8 @@ def _of_lines(
     def function(*args: Any, **settings: Any) -> Any:
         given = signature.bind(*args, **settings).arguments
         for key, value in given.items():
-            if key == "weight" and as_array(value).ndim != 3:
-                raise ValueError(f"{name} expects filters (F, C / groups, K), got {as_array(value).shape}")
+            if key == "weight" and value.ndim != 3:
+                raise ValueError(f"{name} expects filters (F, C / groups, K), got {value.shape}")
             if key in ("input", "weight"):
                 given[key] = _as_image(name, value)
             elif key in ONE | NONE and not (value is None or isinstance(value, str)):
@@ -41,14 +41,12 @@ def _of_lines(
         result = of_images(**given)
         return tuple(map(_as_line, result)) if isinstance(result, tuple) else _as_line(result)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{text}, as `{of_images.__name__}`.\n\n    {example}\n    "
     function.__signature__ = signature  # type: ignore[attr-defined]
-    return composition(axes=axes)(function)
+    text = f"{text}, as `{of_images.__name__}`.\n\n    {example}\n    "
+    return composition(axes=axes)(named(function, name, text))
 
 
 def _as_image(op: str, input: Array) -> Array:
-    input = as_array(input)
     if input.ndim not in (2, 3):
         raise ValueError(f"{op} expects lines (N, C, L) or (C, L), got {input.shape}")
     return ops.reshape(input, shape=(*input.shape[:-1], 1, input.shape[-1]))

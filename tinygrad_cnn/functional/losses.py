@@ -13,7 +13,7 @@ from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, number, one_of
-from ._arguments import REDUCTIONS, as_array, as_float, constant, one_dim, operands, reduced
+from ._arguments import REDUCTIONS, as_float, constant, one_dim, operands, reduced
 from .activations import log_softmax, logsigmoid
 from .arithmetic import abs
 from .normalisation import normalize
@@ -49,7 +49,6 @@ def cross_entropy(
     >>> float(cross_entropy(np.array([[0.0, 0.0]]), np.array([1])))  # log 2
     0.6931471805599453
     """
-    input, target = as_array(input), as_array(target)
     if input.ndim == 0:
         raise ValueError("cross_entropy expects scores (N, C), (C) or (N, C, ...), got a number")
     label_smoothing = number(label_smoothing, "label_smoothing", "cross_entropy", least=0, most=1)
@@ -85,7 +84,7 @@ def _weighted_sum(scores: Array, weight: Array | None, dim: int) -> Array:
 def _class_weights(weight: Array | None, classes: int, scores: Array) -> Array | None:
     if weight is None:
         return None
-    weight = constant(as_array(weight), scores)
+    weight = constant(weight, scores)
     if weight.shape != (classes,):
         raise ValueError(f"the loss expects a weight for each of {classes} classes, got {weight.shape}")
     return weight if weight.dtype == scores.dtype else ops.astype(weight, dtype=scores.dtype)
@@ -102,7 +101,6 @@ def nll_loss(
     >>> float(nll_loss(np.log([[0.25, 0.75]]), np.array([0])))  # log 4
     1.3862943611198906
     """
-    input, target = as_array(input), as_array(target)
     if input.ndim == 0:
         raise ValueError("nll_loss expects scores (N, C), (C) or (N, C, ...), got a number")
     weight = _class_weights(weight, input.shape[1 if input.ndim > 1 else 0], input)
@@ -160,12 +158,12 @@ def _check_classes(target: np.ndarray, classes: int, ignore_index: int) -> bool:
 
 def _pair(op: str, input: Array, target: Array) -> tuple[Array, Array]:
     """Input and target of one dtype; shapes that differ are broadcast, with a warning."""
-    input, target = operands(as_array(input), as_array(target))
+    input, target = operands(input, target)
     if input.shape != target.shape:
         warnings.warn(
             f"{op} broadcasts an input {input.shape} and a target {target.shape}: reshape one of them "
             "to the shape of the other if they should be compared element by element",
-            stacklevel=5,  # above this function, the loss, and what is wrapped around it
+            stacklevel=6,  # above this function, the loss, and what is wrapped around it
         )
     return input, target
 
@@ -174,7 +172,7 @@ def _weighted(op: str, losses: Array, weight: Array | None, reduction: str) -> A
     """The losses, times weights if there are any; the mean is then over the sum of the weights."""
     if weight is None:
         return reduced(losses, reduction)
-    weight = constant(as_array(weight), losses)
+    weight = constant(weight, losses)
     if weight.shape != losses.shape:
         raise ValueError(f"{op} expects a weight for each of {losses.shape}, got {weight.shape}")
     total = ops.sum(weight, axis=tuple(range(weight.ndim)), keepdims=False)
@@ -281,20 +279,20 @@ def binary_cross_entropy_with_logits(
     input, target = _probabilities("binary_cross_entropy_with_logits", input, target)
     hit = ops.mul(target, logsigmoid(input))
     if pos_weight is not None:
-        hit = ops.mul(*operands(hit, as_array(pos_weight)))
+        hit = ops.mul(*operands(hit, pos_weight))
     miss = ops.mul(ops.sub(1.0, target), logsigmoid(ops.mul(input, -1)))
     return reduced(_times(ops.mul(ops.add(hit, miss), -1), weight), reduction)
 
 
 def _probabilities(op: str, input: Array, target: Array) -> tuple[Array, Array]:
-    input, target = operands(as_float(input), as_array(target))
+    input, target = operands(as_float(input), target)
     if input.shape != target.shape:
         raise ValueError(f"{op} expects targets of the shape of the input, {input.shape}, got {target.shape}")
     return input, target
 
 
 def _times(losses: Array, weight: Array | None) -> Array:
-    return losses if weight is None else ops.mul(*operands(losses, as_array(weight)))
+    return losses if weight is None else ops.mul(*operands(losses, weight))
 
 
 @composition()
@@ -307,7 +305,7 @@ def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: 
     >>> float(kl_div(np.log([[0.5, 0.5]]), np.array([[0.0, 1.0]]), reduction="batchmean"))  # log 2
     0.6931471805599453
     """
-    input, target = operands(as_float(input), as_array(target))
+    input, target = operands(as_float(input), target)
     one_of(reduction, "reduction", "kl_div", (*REDUCTIONS, "batchmean"))
     if flag(log_target, "log_target", "kl_div"):
         losses = ops.mul(ops.exp(target), ops.sub(target, input))

@@ -10,7 +10,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import number
-from ._arguments import as_array, as_float, operands, reduced
+from ._arguments import as_float, operands, reduced
 from .activations import logsigmoid
 from .arithmetic import minimum, neg
 from .indexing import gather
@@ -42,7 +42,7 @@ def margin_ranking_loss(
     >>> float(margin_ranking_loss(np.array([1.0]), np.array([3.0]), np.array([1.0])))
     2.0
     """
-    difference, target = operands(ops.sub(*operands(as_float(input1), as_float(input2))), as_array(target))
+    difference, target = operands(ops.sub(*operands(as_float(input1), as_float(input2))), target)
     return reduced(_hinge(neg(ops.mul(target, difference)), margin), reduction)
 
 
@@ -53,7 +53,7 @@ def hinge_embedding_loss(input: Array, target: Array, margin: float = 1.0, *, re
     >>> float(hinge_embedding_loss(np.array([0.5, 0.25]), np.array([1, -1]), reduction="sum"))
     1.25
     """
-    input, target = as_float(input), as_array(target)
+    input = as_float(input)
     near = ops.where(ops.compare(target, -1, how="!="), input, 0.0)
     far = ops.where(ops.compare(target, 1, how="!="), _hinge(neg(input), margin), 0.0)
     return reduced(ops.add(near, far), reduction)
@@ -68,7 +68,7 @@ def cosine_embedding_loss(
     >>> float(cosine_embedding_loss(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), np.array([1])))
     1.0
     """
-    alike, target = cosine_similarity(input1, input2, -1), as_array(target)
+    alike = cosine_similarity(input1, input2, -1)
     far = _hinge(alike, -number(margin, "margin", "cosine_embedding_loss"))
     far = ops.where(ops.compare(target, -1, how="=="), far, 0.0)
     return reduced(ops.where(ops.compare(target, 1, how="=="), ops.sub(1.0, alike), far), reduction)
@@ -114,13 +114,13 @@ def multi_margin_loss(
     >>> float(multi_margin_loss(np.array([[0.5, 1.0]]), np.array([0])))
     0.75
     """
-    input, target = as_float(input), as_array(target)
+    input = as_float(input)
     count = input.shape[-1] if input.ndim else 1
     rows, classes = ops.reshape(input, shape=(-1, count)), ops.reshape(target, shape=(-1, 1))
     costs = _hinge(ops.sub(rows, gather(rows, 1, classes)), margin)
     costs = costs if p == 1 else ops.pow(costs, number(p, "p", "multi_margin_loss", least=1, most=2))
     if weight is not None:
-        costs = ops.mul(costs, ops.index(as_array(weight), classes, key=ops.ARRAY))
+        costs = ops.mul(costs, ops.index(weight, classes, key=ops.ARRAY))
     others = ops.compare(classes, np.arange(count), how="!=")
     losses = ops.div(sum(ops.where(others, costs, 0.0), 1), count)
     return reduced(ops.reshape(losses, shape=target.shape), reduction)
@@ -133,4 +133,4 @@ def soft_margin_loss(input: Array, target: Any, *, reduction: str = "mean") -> A
     >>> float(soft_margin_loss(np.array([0.0]), np.array([1.0])))  # log 2
     0.6931471805599453
     """
-    return reduced(neg(logsigmoid(ops.mul(*operands(as_float(input), as_array(target))))), reduction)
+    return reduced(neg(logsigmoid(ops.mul(*operands(as_float(input), target)))), reduction)

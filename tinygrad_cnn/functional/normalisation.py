@@ -64,8 +64,8 @@ def _float_images(op: str, input: Array, least: int = 2) -> Array:
 @composition(axes="N C ..., C, C, C, C -> N C ...")
 def batch_norm(
     input: Array,
-    running_mean: Array | None,
-    running_var: Array | None,
+    running_mean: Any,
+    running_var: Any,
     weight: Array | None = None,
     bias: Array | None = None,
     training: bool = False,
@@ -153,8 +153,8 @@ def _take_in(running: np.ndarray, batch: np.ndarray, momentum: float, factor: fl
 @composition(axes="N C ..., C, C, C, C -> N C ...")
 def instance_norm(
     input: Array,
-    running_mean: Array | None = None,
-    running_var: Array | None = None,
+    running_mean: Any = None,
+    running_var: Any = None,
     weight: Array | None = None,
     bias: Array | None = None,
     use_input_stats: bool = True,

@@ -48,13 +48,12 @@ def matmul(input: Array, other: Array) -> Array:
 
 
 def _exactly(op: str, input: Array, other: Array, *ndims: int) -> tuple[Array, Array]:
-    a, b = as_array(input), as_array(other)
-    if (a.ndim, b.ndim) != ndims:
+    if (input.ndim, other.ndim) != ndims:
         raise ValueError(
-            f"{op} expects tensors of {ndims[0]} and {ndims[1]} dimensions, got {a.shape} and {b.shape}: "
+            f"{op} expects tensors of {ndims[0]} and {ndims[1]} dimensions, got {input.shape} and {other.shape}: "
             "matmul takes any"
         )
-    return a, b
+    return input, other
 
 
 def mm(input: Array, mat2: Array) -> Array:

@@ -13,7 +13,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, number, real_dtype
-from ._arguments import Dims, as_array, as_float, detached, many_dims, one_dim
+from ._arguments import Dims, as_float, detached, many_dims, named, one_dim
 from .arithmetic import abs, maximum, minimum, neg
 
 
@@ -23,7 +23,6 @@ def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = N
     >>> sum(np.ones((2, 3)), dim=0)
     array([2., 2., 2.])
     """
-    input = as_array(input)
     if dtype is not None:
         input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "sum"))
     return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "sum"))
@@ -36,7 +35,6 @@ def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     >>> float(mean(np.array([1.0, 3.0])))
     2.0
     """
-    input = as_array(input)
     if input.dtype.kind == "b":
         dtype = np.float32 if dtype is None else dtype
     elif dtype is None and input.dtype.kind != "f":
@@ -52,7 +50,7 @@ class ValuesAndIndices(NamedTuple):
     indices: Array
 
 
-def max(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
+def max(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
     """The largest element; along a dimension `(values, indices)`; or, of two tensors, the larger of each pair.
 
     Over everything, equal winners share the gradient; along a dimension the first takes it.
@@ -64,7 +62,7 @@ def max(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
         return amax(input)
     if not isinstance(dim, (int, np.integer)):
         return maximum(input, dim)
-    input, dim = as_array(input), int(dim)
+    dim = int(dim)
     axis = (one_dim(dim, input.ndim),) if input.ndim else ()
     return ValuesAndIndices(
         ops.max(input, axis=axis, keepdims=flag(keepdim, "keepdim", "max"), ties="first"), argmax(input, dim, keepdim)
@@ -77,7 +75,6 @@ def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
     >>> argmax(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
     array([1, 0])
     """
-    input = as_array(input)
     if dim is None:
         return detached(ops.argmax(ops.reshape(input, shape=(-1,)), axis=0, keepdims=False))
     if input.ndim == 0:
@@ -91,7 +88,6 @@ def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
     >>> float(amax(np.array([[1.0, 5.0], [7.0, 2.0]])))
     7.0
     """
-    input = as_array(input)
     return ops.max(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "amax"), ties="share")
 
 
@@ -115,7 +111,7 @@ def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
 
 
 @composition()
-def min(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
+def min(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
     """The smallest element; along a dimension `(values, indices)`; or, of two tensors, the smaller of each pair.
 
     Gradients as for `max`.
@@ -132,7 +128,6 @@ def min(input: Array, dim: Array | None = None, keepdim: bool = False) -> Array:
 
 
 def _negated(input: Array) -> Array:
-    input = as_array(input)
     return neg(input if input.dtype.kind == "f" else ops.astype(input, dtype=np.dtype(np.int64)))
 
 
@@ -143,7 +138,6 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
     >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), dim=0)
     array([3., 8.])
     """
-    input = as_array(input)
     if dtype is not None:
         input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "prod"))
     elif input.dtype.kind != "f":
@@ -197,7 +191,6 @@ def var_mean(
     >>> [float(one) for one in var_mean(np.array([1.0, 3.0]))]
     [2.0, 2.0]
     """
-    input = as_array(input)
     if isinstance(dim, bool):  # var(input, unbiased)
         dim, unbiased = None, bool(dim)
     if correction is None:
@@ -269,7 +262,6 @@ def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
     >>> cumsum(np.array([1.0, 2.0, 3.0]), dim=0)
     array([1., 3., 6.])
     """
-    input = as_array(input)
     if dtype is not None:
         input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "cumsum"))
     axis = one_dim(dim, input.ndim)
@@ -282,7 +274,6 @@ def argsort(input: Array, dim: int = -1, descending: bool = False, stable: bool 
     >>> argsort(np.array([3.0, 1.0, 2.0]))
     array([1, 2, 0])
     """
-    input = as_array(input)
     axis = one_dim(dim, input.ndim)
     if input.ndim == 0:
         return detached(ops.argmax(ops.reshape(input, shape=(1,)), axis=0, keepdims=False))
@@ -296,7 +287,6 @@ def sort(input: Array, dim: int = -1, descending: bool = False, stable: bool = T
     >>> sort(np.array([3.0, 1.0, 2.0]))
     ValuesAndIndices(values=array([1., 2., 3.]), indices=array([1, 2, 0]))
     """
-    input = as_array(input)
     return _picked(input, one_dim(dim, input.ndim), descending, None)
 
 
@@ -307,7 +297,6 @@ def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool
     >>> topk(np.array([3.0, 1.0, 2.0]), 2)
     ValuesAndIndices(values=array([3., 2.]), indices=array([0, 2]))
     """
-    input = as_array(input)
     axis, k = one_dim(dim, input.ndim), integer(k, "k", "topk", least=0)
     if k > (input.shape[axis] if input.ndim else 1):
         raise ValueError(f"topk expects k of at most the length of dim {dim}, got {k} for {input.shape}")
@@ -339,16 +328,15 @@ def _whether(name: str, text: str, how: str) -> Callable[..., Array]:
     """`all` and `any`: the number of elements that are == 0 is == 0; of those that are != 0 it is != 0."""
 
     def function(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-        found = sum(ops.compare(as_array(input), 0, how=how), dim, flag(keepdim, "keepdim", name))
+        found = sum(ops.compare(input, 0, how=how), dim, flag(keepdim, "keepdim", name))
         return detached(ops.compare(found, 0, how=how))
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"""{text} true, or other than 0; over one dimension or all.
+    text += f""" true, or other than 0; over one dimension or all.
 
     >>> bool({name}(np.array([True, False])))
     {name == "any"}
     """
-    return function
+    return named(function, name, text)
 
 
 all, any = _whether("all", "Whether all elements are", "=="), _whether("any", "Whether some element is", "!=")

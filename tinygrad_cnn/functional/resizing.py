@@ -10,7 +10,6 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, integers, number, one_of, refusal
-from ._arguments import as_array
 from .adaptive import _averaging
 from .views import repeat_interleave
 
@@ -41,7 +40,6 @@ def interpolate(
     >>> interpolate(np.array([[[1.0, 2.0]]]), scale_factor=2), interpolate(np.array([[[0.0, 4.0]]]), 4, mode="linear")
     (array([[[1., 1., 2., 2.]]]), array([[[0., 1., 3., 4.]]]))
     """
-    input = as_array(input)
     one_of(mode, "mode", "interpolate", MODES)
     if input.ndim != (3 if mode == "linear" else 4 if mode in LINEAR else input.ndim) or input.ndim not in (3, 4):
         raise ValueError(
@@ -120,7 +118,7 @@ def pixel_shuffle(input: Array, upscale_factor: int) -> Array:
     array([[[0., 1.],
             [2., 3.]]])
     """
-    input, r = as_array(input), integer(upscale_factor, "upscale_factor", "pixel_shuffle", least=1)
+    r = integer(upscale_factor, "upscale_factor", "pixel_shuffle", least=1)
     if input.ndim < 3 or input.shape[-3] % (r * r):
         raise ValueError(f"pixel_shuffle expects (..., C·{r * r}, H, W), got {input.shape}")
     *batch, channels, height, width = input.shape
@@ -137,7 +135,7 @@ def pixel_unshuffle(input: Array, downscale_factor: int) -> Array:
     >>> pixel_unshuffle(np.arange(4.0).reshape(1, 2, 2), 2).ravel()
     array([0., 1., 2., 3.])
     """
-    input, r = as_array(input), integer(downscale_factor, "downscale_factor", "pixel_unshuffle", least=1)
+    r = integer(downscale_factor, "downscale_factor", "pixel_unshuffle", least=1)
     if input.ndim < 3 or input.shape[-1] % r or input.shape[-2] % r:
         raise ValueError(f"pixel_unshuffle expects (..., C, H·{r}, W·{r}), got {input.shape}")
     *batch, channels, height, width = input.shape
@@ -154,7 +152,7 @@ def channel_shuffle(input: Array, groups: int) -> Array:
     >>> channel_shuffle(np.arange(4.0).reshape(1, 4, 1, 1), 2).ravel()
     array([0., 2., 1., 3.])
     """
-    input, groups = as_array(input), integer(groups, "groups", "channel_shuffle", least=1)
+    groups = integer(groups, "groups", "channel_shuffle", least=1)
     if input.ndim < 3 or input.shape[1] % groups:
         raise ValueError(f"channel_shuffle expects (N, C, ...) with channels that {groups} divides, got {input.shape}")
     n, channels, *rest = input.shape

@@ -10,7 +10,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integers, one_of
-from ._arguments import as_array, as_float, constant
+from ._arguments import as_float, constant
 from .arithmetic import clamp
 
 
@@ -45,7 +45,6 @@ def grid_sample(
     >>> grid_sample(np.array([[[[0.0, 4.0]]]]), np.zeros((1, 1, 1, 2)))
     array([[[[2.]]]])
     """
-    input = as_array(input)
     grid = constant(as_float(grid), input)
     one_of(mode, "mode", "grid_sample", ("bilinear", "nearest"))
     border = one_of(padding_mode, "padding_mode", "grid_sample", ("zeros", "border")) == "border"

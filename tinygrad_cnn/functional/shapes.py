@@ -21,7 +21,6 @@ def reshape(input: Array, *shape: Any) -> Array:
     >>> reshape(np.zeros((2, 6)), 3, -1).shape
     (3, 4)
     """
-    input = as_array(input)
     wanted = given = flat(shape, "shape", "reshape")
     size = math.prod(input.shape)
     known = math.prod(n for n in wanted if n != -1)
@@ -43,7 +42,6 @@ def permute(input: Array, *given: Any, dims: Any = ()) -> Array:
     >>> permute(np.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
-    input = as_array(input)
     order = flat(given or (dims,), "dims", "permute")
     axes = tuple(one_dim(d, input.ndim) for d in order)
     if sorted(axes) != list(range(input.ndim)):
@@ -57,7 +55,6 @@ def transpose(input: Array, dim0: int, dim1: int) -> Array:
     >>> transpose(np.zeros((2, 3, 4)), 0, -1).shape
     (4, 3, 2)
     """
-    input = as_array(input)
     axes = list(range(input.ndim))
     first, second = one_dim(dim0, input.ndim), one_dim(dim1, input.ndim)
     if axes:
@@ -71,7 +68,6 @@ def flatten(input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
     >>> flatten(np.zeros((2, 3, 4)), 1).shape
     (2, 12)
     """
-    input = as_array(input)
     first, last = one_dim(start_dim, input.ndim), one_dim(end_dim, input.ndim)
     if first > last:
         raise ValueError(f"flatten expects start_dim before end_dim, got {start_dim} and {end_dim}")
@@ -85,7 +81,6 @@ def squeeze(input: Array, dim: int | Sequence[int] | None = None) -> Array:
     >>> squeeze(np.zeros((1, 3, 1))).shape, squeeze(np.zeros((1, 3, 1)), 0).shape
     ((3,), (3, 1))
     """
-    input = as_array(input)
     dims = range(input.ndim) if dim is None else integers(dim, "dim", "squeeze")
     named = {one_dim(d, input.ndim) for d in dims}
     shape = tuple(n for i, n in enumerate(input.shape) if not (n == 1 and i in named))
@@ -98,7 +93,6 @@ def unsqueeze(input: Array, dim: int) -> Array:
     >>> unsqueeze(np.zeros((2, 3)), -1).shape
     (2, 3, 1)
     """
-    input = as_array(input)
     at = one_dim(dim, input.ndim + 1)
     return ops.reshape(input, shape=(*input.shape[:at], 1, *input.shape[at:]))
 
@@ -166,7 +160,6 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float |
     >>> pad(np.array([1, 2, 3]), (1, 2)), pad(np.array([1, 2, 3]), (1, 2), mode="reflect")
     (array([0, 1, 2, 3, 0, 0]), array([2, 1, 2, 3, 2, 1]))
     """
-    input = as_array(input)
     pad = integers(pad, "pad", "pad")
     one_of(mode, "mode", "pad", ("constant", *BORDERS))
     if not isinstance(value, (int, float, np.number, type(None))):  # also NaN and infinity

@@ -8,7 +8,7 @@ from .. import ops
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer
-from ._arguments import as_array, factors, pair
+from ._arguments import factors, pair
 from .windows import HCWN, NCHW, Pair, Size, _Grid, _padded, _parts, _windows
 
 
@@ -67,7 +67,6 @@ def conv_transpose2d(
     pixels = parts[0] if groups == 1 else ops.concatenate(*parts, axis=1)
     pixels = _cut(pixels, cut, more)
     if bias is not None:
-        bias = as_array(bias)
         if bias.shape != (pixels.shape[1],):
             raise ValueError(f"{op} expects a bias for each filter, ({pixels.shape[1]},), got {bias.shape}")
         pixels = ops.add(pixels, ops.reshape(bias, shape=(-1, 1, 1)))
@@ -109,7 +108,7 @@ def unfold(input: Array, kernel_size: Size, dilation: Size = 1, padding: Size = 
     windows = _windows(input, grid, pair(padding, "padding", "unfold", 0))
     out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
     columns = ops.permute(windows, axes=(5, 2, 1, 3, 0, 4))
-    batch = (n,) if as_array(input).ndim == 4 else ()
+    batch = (n,) if input.ndim == 4 else ()
     return ops.reshape(columns, shape=(*batch, channels * kernel_h * kernel_w, out_h * out_w))
 
 
@@ -124,22 +123,21 @@ def fold(
     >>> fold(np.ones((1, 2, 2)), (1, 3), (1, 2))[0, 0]
     array([[1., 2., 1.]])
     """
-    columns = as_array(input)
-    if columns.ndim == 2:
-        one = fold(ops.reshape(columns, shape=(1, *columns.shape)), output_size, kernel_size, dilation, padding, stride)
+    if input.ndim == 2:
+        one = fold(ops.reshape(input, shape=(1, *input.shape)), output_size, kernel_size, dilation, padding, stride)
         return ops.reshape(one, shape=one.shape[1:])
     grid = _Grid.of("fold", kernel_size, stride, dilation)
     size, edges = pair(output_size, "output_size", "fold", 1), pair(padding, "padding", "fold", 0)
     padded = (size[0] + 2 * edges[0], size[1] + 2 * edges[1])
     out = [(padded[axis] - grid.extent(axis)) // grid.stride[axis] + 1 for axis in (0, 1)]
     each = grid.kernel[0] * grid.kernel[1]
-    if columns.ndim != 3 or columns.shape[1] % each or min(out) < 1 or columns.shape[2] != out[0] * out[1]:
+    if input.ndim != 3 or input.shape[1] % each or min(out) < 1 or input.shape[2] != out[0] * out[1]:
         raise ValueError(
             f"fold expects columns (N, C·{each}, {max(out[0], 0) * max(out[1], 0)}) for images of {size} with "
-            f"windows of {grid.kernel}, got {columns.shape}"
+            f"windows of {grid.kernel}, got {input.shape}"
         )
-    n, channels = columns.shape[0], columns.shape[1] // each
-    windows = ops.reshape(columns, shape=(n, channels, *grid.kernel, *out))
+    n, channels = input.shape[0], input.shape[1] // each
+    windows = ops.reshape(input, shape=(n, channels, *grid.kernel, *out))
     pixels = ops.col2im(
         ops.permute(windows, axes=(4, 2, 1, 3, 5, 0)), image=padded, stride=grid.stride, dilation=grid.dilation
     )

@@ -13,7 +13,7 @@ from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer, integers, one_of
-from ._arguments import as_array, one_dim
+from ._arguments import as_array, named, one_dim
 from .shapes import flat, permute, reshape, transpose
 
 
@@ -23,7 +23,6 @@ def expand(input: Array, *sizes: Any) -> Array:
     >>> expand(np.ones((3, 1)), -1, 4).shape, expand(np.ones(3), 2, 3).shape
     ((3, 4), (2, 3))
     """
-    input = as_array(input)
     given = flat(sizes, "sizes", "expand")
     new = len(given) - input.ndim
     wanted = tuple(input.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(given))
@@ -39,7 +38,7 @@ def expand_as(input: Array, other: Array) -> Array:
     >>> expand_as(np.ones(3), np.ones((2, 3))).shape
     (2, 3)
     """
-    return expand(input, as_array(other).shape)
+    return expand(input, other.shape)
 
 
 def view_as(input: Array, other: Array) -> Array:
@@ -48,7 +47,7 @@ def view_as(input: Array, other: Array) -> Array:
     >>> view_as(np.ones(6), np.ones((2, 3))).shape
     (2, 3)
     """
-    return reshape(input, as_array(other).shape)
+    return reshape(input, other.shape)
 
 
 @composition()
@@ -59,7 +58,6 @@ def repeat(input: Array, *repeats: Any) -> Array:
     array([[1, 2, 1, 2],
            [1, 2, 1, 2]])
     """
-    input = as_array(input)
     counts = flat(repeats, "repeats", "repeat")
     new = len(counts) - input.ndim
     if new < 0 or min(counts, default=0) < 0:
@@ -77,7 +75,6 @@ def repeat_interleave(input: Array, repeats: Any, dim: int | None = None, *, out
     >>> repeat_interleave(np.array([1, 2]), 2)
     array([1, 1, 2, 2])
     """
-    input = as_array(input)
     if dim is None or input.ndim == 0:
         input, dim = ops.reshape(input, shape=(-1,)), 0
     axis = one_dim(dim, input.ndim)
@@ -97,7 +94,6 @@ def narrow(input: Array, dim: int, start: int, length: int) -> Array:
     >>> narrow(np.arange(5), 0, 1, 3)
     array([1, 2, 3])
     """
-    input = as_array(input)
     axis = one_dim(dim, input.ndim)
     n = input.shape[axis]
     start, length = integer(start, "start", "narrow"), integer(length, "length", "narrow", least=0)
@@ -117,7 +113,6 @@ def select(input: Array, dim: int, index: int) -> Array:
     >>> select(np.array([[1, 2], [3, 4]]), 1, 0)
     array([1, 3])
     """
-    input = as_array(input)
     axis, index = one_dim(dim, input.ndim), integer(index, "index", "select")
     if not -input.shape[axis] <= index < input.shape[axis]:
         raise IndexError(f"select: index {index} is out of range for dim {dim} of {input.shape}")
@@ -130,7 +125,6 @@ def unbind(input: Array, dim: int = 0) -> tuple[Array, ...]:
     >>> unbind(np.array([[1, 2], [3, 4]]))
     (array([1, 2]), array([3, 4]))
     """
-    input = as_array(input)
     return tuple(select(input, dim, i) for i in range(input.shape[one_dim(dim, input.ndim)]))
 
 
@@ -140,7 +134,6 @@ def split(input: Array, split_size_or_sections: int | Sequence[int], dim: int = 
     >>> split(np.arange(5), 2)
     (array([0, 1]), array([2, 3]), array([4]))
     """
-    input = as_array(input)
     axis = one_dim(dim, input.ndim)
     n = input.shape[axis]
     if isinstance(split_size_or_sections, (list, tuple)):
@@ -160,7 +153,6 @@ def chunk(input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
     >>> [len(part) for part in chunk(np.arange(5), 2)]
     [3, 2]
     """
-    input = as_array(input)
     chunks = integer(chunks, "chunks", "chunk", least=1)
     n = input.shape[one_dim(dim, input.ndim)]
     return split(input, -(-n // chunks), dim) if n else split(input, [0] * chunks, dim)
@@ -172,7 +164,6 @@ def flip(input: Array, *given: Any, dims: Any = ()) -> Array:
     >>> flip(np.array([1, 2, 3]), 0)
     array([3, 2, 1])
     """
-    input = as_array(input)
     turned = [one_dim(d, input.ndim) for d in flat(given or (dims,), "dims", "flip")]
     if len(set(turned)) < len(turned):
         raise ValueError(f"flip expects each dimension once, got {given or dims}")
@@ -186,7 +177,6 @@ def roll(input: Array, shifts: int | Sequence[int], dims: int | Sequence[int] | 
     >>> roll(np.array([1, 2, 3]), 1)
     array([3, 1, 2])
     """
-    input = as_array(input)
     steps = integers(shifts, "shifts", "roll")
     if dims is None:
         return ops.reshape(roll(ops.reshape(input, shape=(-1,)), steps[0], 0), shape=input.shape)
@@ -208,7 +198,6 @@ def movedim(input: Array, source: int | Sequence[int], destination: int | Sequen
     >>> movedim(np.zeros((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
-    input = as_array(input)
     given, places = integers(source, "source", "movedim"), integers(destination, "destination", "movedim")
     old = [one_dim(d, input.ndim) for d in given]
     new = [one_dim(d, input.ndim) for d in places]
@@ -226,7 +215,6 @@ def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Array:
     >>> unflatten(np.zeros((2, 6)), 1, (3, -1)).shape
     (2, 3, 2)
     """
-    input = as_array(input)
     axis = one_dim(dim, input.ndim)
     wanted = list(integers(sizes, "sizes", "unflatten"))
     n, known = input.shape[axis], math.prod(size for size in wanted if size != -1)
@@ -245,7 +233,6 @@ def sliding(input: Array, dimension: int, size: int, step: int) -> Array:
     array([[0, 1, 2],
            [2, 3, 4]])
     """
-    input = as_array(input)
     axis = one_dim(dimension, input.ndim)
     size, step = integer(size, "size", "unfold", least=1), integer(step, "step", "unfold", least=1)
     if size > input.shape[axis]:
@@ -257,14 +244,11 @@ def sliding(input: Array, dimension: int, size: int, step: int) -> Array:
 
 def _triangle(name: str, how: str, text: str) -> Callable[..., Array]:
     def function(input: Array, diagonal: int = 0) -> Array:
-        input = as_array(input)
         rows, columns = (np.arange(n) for n in input.shape[-2:])
         kept = ops.compare(columns - rows[:, None], integer(diagonal, "diagonal", name), how=how)
         return ops.where(kept, input, np.zeros((), input.dtype))
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{text} a diagonal of matrices (..., M, N), which itself stays; zero elsewhere."
-    return function
+    return named(function, name, f"{text} a diagonal of matrices (..., M, N), which itself stays; zero elsewhere.")
 
 
 triu, tril = _triangle("triu", ">=", "What is above"), _triangle("tril", "<=", "What is below")
@@ -276,7 +260,6 @@ def diag(input: Array, diagonal: int = 0) -> Array:
     >>> diag(np.array([[1, 2], [3, 4]])), diag(np.array([1, 2])).tolist()
     (array([1, 4]), [[1, 0], [0, 2]])
     """
-    input = as_array(input)
     if input.ndim not in (1, 2):
         raise ValueError(f"diag expects a vector or a matrix, got {input.shape}")
     down, right = max(-integer(diagonal, "diagonal", "diag"), 0), max(diagonal, 0)
