@@ -39,7 +39,7 @@ for name, case in {
         {},
         0,
         "unknown",
-        "g forgotten",
+        "forget g",
     ),
     "relu by the sign of g": (ops.relu, lambda g, out, x: g * (g > 0), [normal(5)], {}, 0, "unknown", "not linear"),
     "the rule rounds to float32": (

@@ -30,12 +30,12 @@ class CheckedNode:
         op: the primitive's name.
         layer: the title of the module or function that recorded it.
         line: the user's line that asked for it, "file:12: text"; None if there is none.
+        not_run: the arguments whose rules were not run, as no gradient is wanted of them.
         difference: between <vjp(c), v> and <c, slope along v>, relative to the sum of the absolute terms.
         kinks: how many elements of its value are at a kink or a tie.
         note: what is to be said beside; why it was not checked, if it was not.
         argument: the name of the argument whose rule is wrong, or None.
         diagnosis: what kind of mistake it looks like, or None.
-        not_run: the arguments whose rules were not run, as no gradient is wanted of them.
     """
 
     op: str
@@ -110,10 +110,8 @@ class GraphReport(Printed):
         if self.failures:
             lines.append(Text(f"{len(self.failures)} of {rules} rules wrong:", "bold red"))
         for node in self.failures:
-            lines.append(Text(f"  {node.op}, {node.line or 'no line known'}"))
-            lines.append(
-                Text(f"    its rule for {node.argument}, {node.kind}: {node.diagnosis and node.diagnosis.reason}")
-            )
+            lines.append(Text(f"  the rule of {node.op} for {node.argument}, at {node.line or 'an unknown line'}"))
+            lines.append(Text(f"    {node.diagnosis}"))
         not_run = [f"{node.op} for {name} ({node.layer})" for node in operations.values() for name in node.not_run]
         if not_run:
             lines.append(Text(f"not run, as no gradient is wanted: {', '.join(dict.fromkeys(not_run))}", "dim"))
@@ -126,7 +124,7 @@ def check_graph(loss: Any) -> GraphReport:
     For each operation, on float64 copies of its inputs, <vjp(c), v> is compared with <c, s>, where s is how much the
     value changes along a random direction v, by differences. A wrong rule is thus found at its own operation and at no
     other. Where the function has a kink or a tie (relu at 0, equal maxima) the slopes to both sides are the bounds. Of
-    operations on a million numbers and more a part of the batch is checked.
+    operations on more than 100,000 numbers a part of the batch is checked.
 
     Args:
         loss: a Tensor whose graph has not been freed; of any shape.
@@ -145,9 +143,10 @@ def check_graph(loss: Any) -> GraphReport:
 
 def _check(view: GraphView, node: Node) -> list[CheckedNode]:
     primitive, args, line = node.primitive, view.args(node), node.call.line
-    constants = [i for i, arg in enumerate(args) if is_float(arg) and i not in node.argnums and _has_rule(node, i)]
-    not_run = tuple(argument_name(primitive, i) for i in constants if primitive is not compiled)
-    plain = CheckedNode(primitive.name, view.layer(node).title, None if line is None else str(line), not_run, node)
+    others = [i for i, arg in enumerate(args) if is_float(arg) and i not in node.argnums and primitive is not compiled]
+    not_run = [argument_name(primitive, i) for i in others if primitive.joint_rule or any(primitive.rules[i : i + 1])]
+    title = view.layer(node).title
+    plain = CheckedNode(primitive.name, title, None if line is None else str(line), tuple(not_run), node)
 
     def wrong(argnum: int, found: Diagnosis, **what: Any) -> CheckedNode:
         return replace(plain, argument=argument_name(primitive, argnum), diagnosis=found, **what)
@@ -167,29 +166,26 @@ def _check(view: GraphView, node: Node) -> list[CheckedNode]:
             return not_checked(verdict.note, **seen)
         hidden = verdict.hidden if len(node.argnums) > 1 else ()
         alone = {i: judge(claim, [i]) for i in (hidden if verdict.ok else node.argnums)}
-        if verdict.ok and all(one.ok for one in alone.values()):
-            lower = [(i, rounded(gradient, args[i])) for i, gradient in verdict.gradients.items()]
-            note = ", ".join(filter(None, (verdict.note, part)))
-            return [wrong(i, found, **seen) for i, found in lower if found] or [replace(plain, note=note, **seen)]
     except Exception as error:
-        said = f"it fails: {type(error).__name__}: {error}"
+        said = f"it raises {type(error).__name__}: {error}"
         failing = [wrong(i, Diagnosis("unknown", said)) for i in node.argnums if _fails(claim, i)]
         return failing or not_checked(f"next to its inputs {said}")
+    if verdict.ok and all(one.ok for one in alone.values()):
+        lower = [(i, rounded(gradient, args[i])) for i, gradient in verdict.gradients.items()]
+        note = ", ".join(filter(None, (verdict.note, part)))
+        return [wrong(i, found, **seen) for i, found in lower if found] or [replace(plain, note=note, **seen)]
     failing = [
         wrong(i, found, difference=one.difference, kinks=one.kinks, note=part)
         for i, one in alone.items()
         if one.ok is False and (found := diagnose(claim, i, one))
     ]
     if not failing and verdict.at_kinks:
-        many = f"{verdict.kinks} elements of its value, at a kink or a tie"
-        reason = f"each argument's part is valid and the sum is not for {many}: does each of equal winners receive all?"
+        reason = (
+            f"the gradients of its arguments are too large together, at {verdict.kinks} ties: do all winners get all?"
+        )
         failing = [wrong(node.argnums[-1], Diagnosis("tie", reason), note=part, **seen)]
-    return failing or not_checked("it differs by too little to tell", **seen)
-
-
-def _has_rule(node: Node, argnum: int) -> bool:
-    rules = node.primitive.rules
-    return node.primitive.joint_rule is not None or (argnum < len(rules) and rules[argnum] is not None)
+    untold = [f"for {argument_name(primitive, i)}, {one.note}" for i, one in alone.items() if one.ok is None]
+    return failing or not_checked(", ".join(untold) or "it differs by too little to tell", **seen)
 
 
 def _fails(claim: Claim, argnum: int) -> bool:

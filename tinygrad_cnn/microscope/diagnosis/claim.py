@@ -45,29 +45,33 @@ class Claim:
     arrays: tuple[Any, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_array(self, argnum: int, array: Array) -> Claim:
-        """The same with another array in the place of one."""
-        return replace(self, arrays=(*self.arrays[:argnum], array, *self.arrays[argnum + 1 :]))
+    def with_arrays(self, others: Mapping[int, Array]) -> Claim:
+        """The same with other arrays, by position."""
+        return replace(self, arrays=tuple(others.get(i, array) for i, array in enumerate(self.arrays)))
 
     def moved(self, argnums: Sequence[int], amount: float, seed: int) -> Claim:
         """The same nearby, without ties: each element changed by up to `amount` of its size, the signs kept."""
-        claim, generator = self, np.random.default_rng((seed, SEED))
-        for i in argnums:
-            x = np.asarray(claim.arrays[i], np.float64)
-            claim = claim.with_array(i, x + amount * generator.uniform(-1, 1, x.shape) * step_sizes(x))
-        return claim
+        generator, at = (
+            np.random.default_rng((seed, SEED)),
+            {i: np.asarray(self.arrays[i], np.float64) for i in argnums},
+        )
+        return self.with_arrays(
+            {i: x + amount * generator.uniform(-1, 1, x.shape) * step_sizes(x) for i, x in at.items()}
+        )
 
     def of_ordinary_size(self) -> Claim:
         """The same at numbers of about 1, each array scaled as a whole; this one if all are of ordinary size."""
-        claim = self
-        for i, x in enumerate(self.arrays):
-            if is_float(x) and (size := typical(x)) and not ORDINARY[0] <= size <= ORDINARY[1]:
-                claim = claim.with_array(i, x / size)
-        return claim
+        sizes = {i: typical(x) for i, x in enumerate(self.arrays) if is_float(x)}
+        extreme = {i: size for i, size in sizes.items() if size and not ORDINARY[0] <= size <= ORDINARY[1]}
+        return self.with_arrays({i: self.arrays[i] / size for i, size in extreme.items()}) if extreme else self
 
     def call(self) -> Array:
         """The function's value, as float64."""
         return np.asarray(self.function(*self.arrays, **self.settings), np.float64)
+
+    def gives(self, value: Array, times: int) -> bool:
+        """Whether the function gives this value each time that it is called: it is not random."""
+        return all(np.array_equal(value, self.call(), equal_nan=True) for _ in range(times))
 
     def pull_back(self, argnum: int, c: Array) -> Array:
         """The cotangent of one array that is claimed for the cotangent `c` of the output; zeros if there is none."""
@@ -76,17 +80,7 @@ class Claim:
 
     def along(self, directions: Mapping[int, Array]) -> Callable[[float], Array]:
         """The function's value at t times the directions from here, as a function of t."""
-
-        def value(t: float) -> Array:
-            moved = [a + t * directions[i] if t and i in directions else a for i, a in enumerate(self.arrays)]
-            return replace(self, arrays=tuple(moved)).call()
-
-        return value
-
-    def is_random(self, times: int) -> bool:
-        """Whether the function gives something else when it is called again."""
-        value = self.call()
-        return any(not np.array_equal(value, self.call(), equal_nan=True) for _ in range(times))
+        return lambda t: self.with_arrays({i: self.arrays[i] + t * v for i, v in directions.items() if t}).call()
 
 
 def is_float(array: Any) -> bool:
@@ -99,14 +93,16 @@ def step_sizes(x: Array) -> Array:
 
     So that steps of 1e-6 never leave the domain: of log, say, near 0.
     """
-    if x.all():
-        return np.asarray(np.abs(x))
-    return np.where(x == 0, typical(x) or 1.0, np.abs(x))
+    return np.asarray(np.abs(x)) if x.all() else np.where(x == 0, typical(x) or 1.0, np.abs(x))
 
 
 def typical(x: Array) -> float:
     """The size of the numbers of an array: the root of the mean of their squares."""
-    return float(np.sqrt(np.mean(np.square(x)))) if x.size else 0.0
+    return float(np.sqrt(_mean(np.square(x))))
+
+
+def _mean(numbers: Array) -> float:
+    return float(numbers.mean()) if numbers.size else 0.0
 
 
 # ---- slopes
@@ -146,9 +142,8 @@ class Slopes:
         rounded, off = ROUNDED / step * np.abs(here), np.abs(value - (longer[0] + longer[1]) / 2)
         if not (finite := np.isfinite(value + off)).all():
             value, off, rounded = (np.where(finite, array, 0) for array in (value, off, rounded))
-        room = 1e-5 * ((size := np.abs(value) + np.abs(bend) / 2) + _mean(size[finite])) + 10 * (
-            rounded + _mean(rounded)
-        )
+        size = np.abs(value) + np.abs(bend) / 2
+        room = 1e-5 * (size + _mean(size[finite])) + 10 * (rounded + _mean(rounded))
         kinked = finite & (np.abs(bend) > room)
         if kinked.any():
             kinked &= np.abs(bend - (longer[1] - longer[0])) <= 0.1 * np.abs(bend)
@@ -164,22 +159,13 @@ class Slopes:
         return float(off / size) if size else (np.inf if off else 0.0)
 
 
-def _mean(numbers: Array) -> float:
-    return float(numbers.mean()) if numbers.size else 0.0
+def slopes_by_error(along: Callable[[float], Array], steps: Sequence[float] = STEPS) -> list[Slopes]:
+    """The slopes of t ↦ along(t) at 0, for every output: for each of the steps but the last, the most exact first.
 
-
-def one_sided_slopes(along: Callable[[float], Array], steps: Sequence[float] = STEPS) -> Slopes:
-    """The slopes of t ↦ along(t) at 0, for every output.
-
-    >>> slopes = one_sided_slopes(lambda t: np.maximum([t, t + 1, t**2], 0))
+    >>> (slopes,) = slopes_by_error(lambda t: np.maximum([t, t + 1, t**2], 0))
     >>> slopes.before.round(3), slopes.after.round(3), slopes.kinked
     (array([ 0.,  1., -0.]), array([1., 1., 0.]), array([ True, False, False]))
     """
-    return steps_by_error(along, steps)[0]
-
-
-def steps_by_error(along: Callable[[float], Array], steps: Sequence[float] = ALL_STEPS) -> list[Slopes]:
-    """The slopes for each of the steps but the last, those first that are most exact."""
     here = along(0.0)
     ends = [((here - along(-step)) / step, (along(step) - here) / step) for step in steps]
     slopes = [Slopes.of(here, *ends[i], ends[i + 1], step) for i, step in enumerate(steps[:-1])]

@@ -13,70 +13,57 @@ import numpy as np
 from .claim import Array, Claim
 from .entries import Entries, by_entries, with_a_shift, with_another_stride
 from .probe import Probe
-from .repairs import (
-    Diagnosis,
-    with_a_factor,
-    with_another_order,
-    with_another_shape,
-    with_plain_settings,
-)
+from .repairs import Diagnosis, with_a_factor, with_another_order, with_another_shape, with_plain_settings
 from .verdict import LONG, Verdict, is_right, judge
 
 #: By how much the array is moved to where nothing is tied: far, or little, if the mistake does not show there.
 FAR, LITTLE = 0.1, 1e-3
 #: If so much depends on the length of the step, differences tell nothing.
-ROUGH = 1e-2
+NOISE = 1e-2
 
 
 def diagnose(claim: Claim, argnum: int, verdict: Verdict | None = None) -> Diagnosis | None:
     """Say what kind of mistake makes the gradient of one of the arrays wrong; None if it is not seen to be wrong.
 
     >>> square = Claim(lambda x: x**2, lambda g, x: [g * x], (np.array([1.0, -2.0, 3.0]),))
-    >>> print(diagnose(square, 0).reason)
-    the gradient is 0.5 times the right one: is a factor of 2 missing?
+    >>> print(diagnose(square, 0))
+    this looks like a wrong factor: the gradient is 0.5 times the right one: is a factor of 2 missing?
     """
     with np.errstate(all="ignore"):
         try:
             return _diagnose(claim, argnum, verdict or judge(claim, [argnum]))
         except Exception as error:  # the function's, or the rule's, which must not hide that the gradient is wrong
-            return Diagnosis("unknown", f"it could not be looked into: {type(error).__name__}: {error}")
+            return Diagnosis("unknown", f"what is wrong cannot be told: {type(error).__name__}: {error}")
 
 
 def _diagnose(claim: Claim, argnum: int, verdict: Verdict) -> Diagnosis | None:
     if verdict.ok is None:
         return Diagnosis("unknown", verdict.note)
+    if verdict.ok and verdict.step > LONG:
+        agree = (
+            f"finite differences agree with the gradient for steps of {verdict.step:g}, and are noise for shorter ones"
+        )
+        return Diagnosis("precision", f"{agree}: does the function compute in float32 somewhere?")
     if verdict.ok:
-        if verdict.step > LONG:
-            step = (
-                f"with steps of {verdict.step:g} differences agree with the gradient, with shorter ones they are noise"
-            )
-            return Diagnosis("precision", f"{step}: is the function computed in float32 somewhere?")
         return _not_finite(verdict.gradients[argnum]) or rounded(verdict.gradients[argnum])
     if verdict.at_kinks:
-        where = f"{verdict.kinks} elements of its value, at a kink or a tie"
-        return Diagnosis("tie", f"it is right but for {where}: do several equal winners receive all, or none any?")
+        where = f"the gradient is wrong at kinks or ties ({verdict.kinks} of them), and right elsewhere"
+        return Diagnosis("tie", f"{where}: does each of several equal winners get all of it, or none of them any?")
     near = [claim.of_ordinary_size().moved([argnum], FAR, 7), claim.moved([argnum], LITTLE, 7)]
     right = [is_right(there, [argnum]) for there in near]
     if False not in right and True in right:
-        reason = "the gradient is right next to this point and wrong exactly here: is a zero treated apart?"
+        reason = (
+            "the gradient is right next to this point and wrong exactly here: does the rule treat zeros differently?"
+        )
         return Diagnosis("unknown", reason)
     base = Probe(near[right.index(False)] if False in right else claim, argnum)
-    if found := _not_finite(base.claims):
+    if found := _not_finite(base.claims) or _not_a_rule(base):
         return found
-    if reason := _not_a_rule(base):
-        return Diagnosis("unknown", reason)
     if base.claims.shape[1:] != base.x.shape:
         return with_another_shape(base)
-    for repair in (
-        with_a_factor,
-        with_plain_settings,
-        with_another_order,
-        with_another_stride,
-        with_a_shift,
-        _precision,
-    ):
-        if found := repair(base):
-            return found
+    repairs = (with_a_factor, with_plain_settings, with_another_order, with_another_stride, with_a_shift, _precision)
+    if found := next(filter(None, (repair(base) for repair in repairs)), None):
+        return found
     entries = Entries(base)
     return by_entries(entries) or _unexplained(entries)
 
@@ -98,7 +85,7 @@ def _precision(base: Probe) -> Diagnosis | None:
         return None
     c = base.cotangents[0].astype(np.float16).astype(np.float64)
     same = np.array_equal(base.claim.pull_back(base.argnum, c), base.claims[0])
-    reason = "a cotangent rounded to float16 brings the same gradient to the last digit: is g rounded in the rule?"
+    reason = "for a g rounded to float16 the gradient is the same, to the last digit: does the rule round g?"
     return Diagnosis("precision", reason) if same else rounded(base.claims)
 
 
@@ -108,20 +95,21 @@ def _not_finite(gradient: Array) -> Diagnosis | None:
     return Diagnosis("unknown", reason) if bad.any() else None
 
 
-def _not_a_rule(base: Probe) -> str:
+def _not_a_rule(base: Probe) -> Diagnosis | None:
     """What no rule is: of a function that does not change, zero, or not linear in its cotangent."""
-    if not base.depends():
-        what = "is it a step (a rounding, a comparison, an argmax), or is something computed in it without the argument"
-        return f"the function does not change at small steps, and the gradient is not zero: {what}?"
-    if base.tolerance > ROUGH:
-        return "finite differences are noise, whatever their step: is it random, or a step (a rounding, a comparison)?"
-    if not base.claims.any():
-        return "backpropagation gives zero everywhere: is the path cut (.detach(), .data, .numpy(), Tensor(...))?"
     one, two, _ = base.cotangents
-    apart = base.claim.pull_back(base.argnum, one + 2 * two) - (base.claims[0] + 2 * base.claims[1])
-    if np.abs(apart).max() > 2e-2 * np.abs(base.claims).max():
-        return "the gradient is not linear in the cotangent: is g forgotten in the rule, or compared, squared, clipped?"
-    return ""
+    reason, steps = "", "a step function, as rounding and comparing are"
+    if not base.depends():
+        reason = f"small steps change nothing, but the gradient is not zero: is it {steps}, or the argument unused?"
+    elif base.tolerance > NOISE:
+        reason = f"finite differences are noise, however long their steps: is the function random, or {steps}?"
+    elif not base.claims.any():
+        reason = "backpropagation gives zero everywhere: is the path cut (.detach(), .data, .numpy(), Tensor(...))?"
+    else:
+        apart = base.claim.pull_back(base.argnum, one + 2 * two) - (base.claims[0] + 2 * base.claims[1])
+        if np.abs(apart).max() > 2e-2 * np.abs(base.claims).max():
+            reason = "the gradient is not linear in g: does the rule forget g, or compare, square or clip it?"
+    return Diagnosis("unknown", reason) if reason else None
 
 
 def _unexplained(entries: Entries) -> Diagnosis:

@@ -48,11 +48,9 @@ class GradcheckError(AssertionError):
         analytic: float = np.nan,
         numeric: float = np.nan,
     ) -> None:
-        lines = [message]
-        if found is not None:
-            lines.append(found.reason if found.kind == "unknown" else f"it looks like {found.kind}: {found.reason}")
+        lines = [message] if found is None else [message, str(found)]
         for node in {(one.op, one.line): one for one in blamed}.values():
-            lines.append(f"the rule of `{node.op}` for {node.argument} is wrong, asked for at {node.line}")
+            lines.append(f"the rule of `{node.op}` for {node.argument} is wrong: it was called at {node.line}")
         super().__init__("\n".join(lines))
         self.input, self.index, self.analytic, self.numeric = input, index, analytic, numeric
         self.kind = "unknown" if found is None else found.kind
@@ -106,13 +104,14 @@ def gradcheck(
         Tensor(np.array(arg, np.float64), requires_grad=True) if i in checked else arg for i, arg in enumerate(inputs)
     ]
     claim, outputs = _claim(fn, args), _outputs(fn(*args))
-    if claim.is_random(times=1):
+    value = claim.call()
+    if not claim.gives(value, times=1):
         raise ValueError(RANDOM)
     if not any(output.requires_grad for output in outputs):
         cuts = "was the path cut by .detach(), .data, .numpy() or Tensor(...)?"
         raise GradcheckError(f"{NOTHING}: {cuts}", checked[0])
     blamed = [one for output in outputs if isinstance(output.node, Node) for one in check_graph(output).failures]
-    c = np.random.default_rng((0, SEED)).standard_normal(claim.call().shape)
+    c = np.random.default_rng((0, SEED)).standard_normal(value.shape)
     try:
         analytic = claim.vjp(c, *claim.arrays)
     except Exception as error:
@@ -126,21 +125,20 @@ def gradcheck(
         _refuse_float32(outputs, checked[0])
 
     def contradicted(i: int, excess: Array, found: Diagnosis | None, failures: Sequence[CheckedNode]) -> GradcheckError:
-        backpropagated, numeric = both[i]
         index = tuple(int(n) for n in np.unravel_index(np.argmax(excess), excess.shape))
+        values = tuple(float(one[index]) for one in both[i])
         message = (
             f"the gradient of input {i} (shape {excess.shape}) is wrong in {int((excess > 0).sum())} of {excess.size} "
-            f"elements; the worst is at index {index}: backpropagation gives {backpropagated[index]:.9g}, finite "
-            f"differences give {numeric[index]:.9g}"
+            f"elements; the worst is at index {index}: backpropagation gives {values[0]:.9g}, finite differences give "
+            f"{values[1]:.9g}"
         )
-        values = float(backpropagated[index]), float(numeric[index])
         return GradcheckError(message, i, found, failures, index, *values)
 
     both = {}
     for i in checked:
         x = claim.arrays[i]
         backpropagated = np.zeros(x.shape) if (gradient := analytic[i]) is None else gradient
-        contracted = lambda array, i=i: np.sum(c * claim.with_array(i, array).call())  # noqa: E731
+        contracted = lambda array, i=i: np.sum(c * claim.with_arrays({i: array}).call())  # noqa: E731
         numeric, excess = np.zeros(x.shape), np.full(x.shape, np.inf)
         usual = eps * np.maximum(1, np.abs(x))
         for steps in (usual, 100 * usual, 1e-4 * step_sizes(x)):  # what differs has to do so for each of them
@@ -150,15 +148,15 @@ def gradcheck(
             over = np.abs(backpropagated - numeric) - (atol + rtol * np.abs(numeric))
             excess.flat[places] = np.where(np.isfinite(over), over, np.inf).flat[places]  # NaN agrees with nothing
         both[i] = backpropagated, numeric
-        if excess.size == 0 or excess.max() <= 0:
+        if excess.max(initial=0) <= 0:
             continue
-        if claim.is_random(times=8):
+        if not claim.gives(value, times=8):
             raise ValueError(RANDOM)
-        nearby = False if blamed else is_right_nearby(claim, [i])
-        if nearby:
-            continue  # at a kink or a tie, where every operation's own gradient is valid
-        if nearby is None and np.isfinite(excess).all():
-            raise ValueError(f"gradcheck cannot judge the gradient of input {i}: {INEXACT}. {STAIRS}")
+        if not blamed and (nearby := is_right_nearby(claim, [i])) is not False:
+            if nearby is None and np.isfinite(excess).all():
+                raise ValueError(f"gradcheck cannot judge the gradient of input {i}: {INEXACT}. {STAIRS}")
+            if nearby:
+                continue  # at a kink or a tie, where every operation's own gradient is valid
         found = blamed[0].diagnosis if len({one.op for one in blamed}) == 1 else diagnose(claim, i)
         raise contradicted(i, excess, found, blamed)
     hidden = [one for one in blamed if (one.kind in HIDDEN and rtol <= RTOL) or one.difference > 10 * rtol]
@@ -204,6 +202,5 @@ def _refuse_float32(outputs: Sequence[Tensor], position: int) -> None:
     for node in topological_order(output.node for output in outputs if output.node is not None):
         if isinstance(node, Node) and node.requires_grad and node.out.dtype.itemsize < 8:
             where = f"fn computes in {node.out.dtype}, in `{node.primitive.name}` at {node.call.line}"
-            way_out = "Check a model in float64, which model.double() makes it compute in"
-            reason = f"small steps of finite differences are lost in it. {way_out}"
+            reason = "small steps of finite differences are lost in it. To check a model, convert it by model.double()"
             raise GradcheckError(where, position, Diagnosis("precision", reason))

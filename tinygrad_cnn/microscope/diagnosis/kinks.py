@@ -29,8 +29,8 @@ SEEN, ROOM = 1e-3, 0.2
 class Bounds:
     """Between which numbers the slope of each output along a direction may be, and which are at a kink.
 
-    >>> from .claim import one_sided_slopes
-    >>> bounds = Bounds.of(one_sided_slopes(lambda t: np.array([abs(t), max(t, 3 * t), 5 * t])))
+    >>> from .claim import slopes_by_error
+    >>> bounds = Bounds.of(slopes_by_error(lambda t: np.array([abs(t), max(t, 3 * t), 5 * t]))[0])
     >>> bounds.low.round(3), bounds.high.round(3), bounds.kinked
     (array([-1.,  1.,  5.]), array([1., 3., 5.]), array([ True,  True, False]))
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .claim import ROUNDED, SEED, STEPS, Array, Claim, one_sided_slopes, step_sizes, steps_by_error
+from .claim import ALL_STEPS, ROUNDED, SEED, Array, Claim, slopes_by_error, step_sizes
 
 #: How many cotangents and how many directions are tried.
 COUNT = 3
@@ -32,8 +32,9 @@ class Probe:
         generator = np.random.default_rng((1, SEED))
         self.directions = np.asarray(generator.standard_normal((COUNT, *self.x.shape)) * step_sizes(self.x))
         lines = [claim.along({argnum: v}) for v in self.directions]
-        self.step = STEPS[0] if one_sided_slopes(lines[0]).error <= ROUGH else steps_by_error(lines[0])[0].step
-        slopes = [one_sided_slopes(line, (self.step, 10 * self.step)) for line in lines]
+        usual = slopes_by_error(lines[0])[0]
+        self.step = (usual if usual.error <= ROUGH else slopes_by_error(lines[0], ALL_STEPS)[0]).step
+        slopes = [slopes_by_error(line, (self.step, 10 * self.step))[0] for line in lines]
         self.value, self.slopes = slopes[0].here, np.stack([one.value for one in slopes])
         steady = np.logical_and.reduce([one.steady for one in slopes])
         self.cotangents = np.asarray(generator.standard_normal((COUNT, *self.value.shape)) * steady)

@@ -1,7 +1,7 @@
 """One thing changed: if the gradient is then right, that was the mistake.
 
-Tried are a factor, a setting, the shape of the gradient, and another order of the elements: of
-the gradient, of the cotangent, or of another array that the rule is given.
+Tried are a factor, a setting, the shape of the gradient, and another order of the elements: of the gradient, of the
+cotangent, or of another array that the rule is given.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,20 +22,29 @@ from .probe import COUNT, Probe, inner_products
 MANY = 3
 #: So many numbers are moved about, at most, for the orders of one array.
 WORK = 3e7
+#: What the kinds of mistakes are called in a sentence.
+KINDS = {
+    "factor": "a wrong factor",
+    "sign": "a wrong sign",
+    "transpose": "a transpose missing, or one too many",
+    "flip": "a reversal missing, or one too many",
+    "overlap": "a missing +=",
+    "tie": "a wrong gradient at ties",
+    "border": "a mistake at the border",
+    "stride": "a wrong stride",
+    "precision": "lost precision",
+}
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The kind of a mistake, and a sentence about it for a person.
-
-    Attributes:
-        kind: "factor", "sign", "transpose", "flip", "overlap" (a missing +=), "tie", "border", "stride", "precision" or
-            "unknown".
-        reason: what was found.
-    """
+    """The kind of a mistake, one of KINDS or "unknown", and a sentence about it for a person."""
 
     kind: str
     reason: str
+
+    def __str__(self) -> str:
+        return f"this looks like {KINDS[self.kind]}: {self.reason}" if self.kind in KINDS else self.reason
 
 
 # ---- a factor
@@ -44,19 +52,21 @@ class Diagnosis:
 
 def with_a_factor(base: Probe) -> Diagnosis | None:
     """A gradient that is k times the right one, everywhere, for every cotangent, and at other points as well."""
-    k, own, few = _proportion(base), [base.argnum], base.x.size < MANY
+    if not (k := _proportion(base)):
+        return None
+    own, few = [base.argnum], base.x.size < MANY
     # another array may have to be as it is, rows that sum to one, say: then nothing is in proportion any more
     others = base.claim.moved(_other_arrays(base), 0.1, 20), few
     points = [(base.claim.moved(own, 0.1, 11), True), (base.claim.moved(own, 0.3, 12), True), others]
     if few:  # near 0 a slope may be nearly constant, as that of a sigmoid
-        points.append((base.claim.with_array(base.argnum, base.x + 1), True))
-    for claim, strict in points if k else ():
+        points.append((base.claim.with_arrays({base.argnum: base.x + 1}), True))
+    for claim, strict in points:
         there = Probe.attempt(claim, base.argnum)
         elsewhere = None if there is None else _proportion(there)
-        if k and there and (strict or elsewhere) and not _is(k, elsewhere):
+        if there and (strict or elsewhere) and not _is(k, elsewhere):
             return None
-    if not k or _is(-1, k):
-        return Diagnosis("sign", "the gradient is the right one with the wrong sign") if k else None
+    if _is(-1, k):
+        return Diagnosis("sign", "the gradient is the right one with the wrong sign")
     times = f"the gradient is {abs(k):.6g} times the right one{' and of the wrong sign' if k < 0 else ''}"
     guess = next(filter(None, (_guess(abs(k), *number) for number in _numbers(base))), "")
     return Diagnosis("factor", f"{times}{guess or ', everywhere and for every cotangent'}")
@@ -84,11 +94,9 @@ def _guess(k: float, n: float, name: str) -> str:
     if n > 1 and (_is(k, n) or _is(k, 1 / n)):
         how = "missing" if _is(k, n) == bool(name) else "too much"
         return f": is {'1/' if name else 'a factor of '}{n:.6g} {how}{of}?"
-    return (
-        f": is {n:.6g} - 1 taken for {n:.6g}{of}, or the other way round?"
-        if _is(k * (n - 1), n) or _is(k * n, n - 1)
-        else ""
-    )
+    if _is(k * (n - 1), n) or _is(k * n, n - 1):
+        return f": is {n:.6g} - 1 taken for {n:.6g}{of}, or the other way round?"
+    return ""
 
 
 def _numbers(base: Probe) -> Iterator[tuple[float, str]]:
@@ -96,11 +104,14 @@ def _numbers(base: Probe) -> Iterator[tuple[float, str]]:
     yield 2.0, ""
     arrays = [(f"argument {i}", np.shape(array)) for i, array in enumerate(base.claim.arrays)]
     for what, shape in [arrays[base.argnum], ("the output", base.value.shape), *arrays]:
-        for count in range(1, len(shape) + 1):
-            for axes in itertools.combinations(range(len(shape)), count):
-                number = math.prod(shape[axis] for axis in axes)
-                along = f"the length of axis {axes[0]}" if count == 1 else f"the product of axes {axes}"
-                yield float(number), f"{along} of {what}"
+        for axes in _some(range(len(shape))):
+            along = f"the length of axis {axes[0]}" if len(axes) == 1 else f"the product of axes {axes}"
+            yield float(math.prod(shape[axis] for axis in axes)), f"{along} of {what}"
+
+
+def _some(axes: range) -> Iterator[tuple[int, ...]]:
+    """One axis, or several, or all."""
+    return itertools.chain.from_iterable(itertools.combinations(axes, count + 1) for count in axes)
 
 
 # ---- a setting
@@ -111,8 +122,7 @@ def with_plain_settings(base: Probe) -> Diagnosis | None:
     for name, value in base.claim.settings.items():
         if any(word in name.lower() for word in ("stride", "step", "dilation")) and np.any(np.asarray(value) != 1):
             plain = (1,) * len(value) if isinstance(value, tuple) else 1
-            claim = replace(base.claim, settings={**base.claim.settings, name: plain})
-            there = Probe.attempt(claim, base.argnum)
+            there = Probe.attempt(replace(base.claim, settings={**base.claim.settings, name: plain}), base.argnum)
             if there and there.agree(there.claimed, there.right):
                 why = f"with {name} = {plain} the gradient is right, with {name} = {value} it is wrong"
                 return Diagnosis("stride", why)
@@ -151,32 +161,23 @@ SHAPED: tuple[tuple[str, str, Callable[[Array, Array], Array]], ...] = (
 
 # ---- an order
 
-
-class Order(NamedTuple):
-    """An array's elements at other places, its shape kept; `how` with {} for the array."""
-
-    kind: str
-    how: str
-    apply: Callable[[Array], Array]
+#: An array's elements at other places, its shape kept: the kind, how (with {} for the array), and what does it.
+Order = tuple[str, str, Callable[[Array], Array]]
 
 
-def _orders(shape: tuple[int, ...], twice: bool) -> Iterator[Order]:
+def _orders(shape: tuple[int, ...], own: bool) -> Iterator[Order]:
     """Exchanges of axes, reversals, and what a reshape makes of axes that should have been exchanged."""
     axes = range(len(shape))
     same, *others = sorted(itertools.permutations(axes), key=lambda order: sum(i != j for i, j in enumerate(order)))
     for order in others:
         if tuple(shape[i] for i in order) == shape:
-            yield Order("transpose", f"the axes of {{}} in the order {order}", partial(np.transpose, axes=order))
-    for count in axes:
-        for some in itertools.combinations(axes, count + 1):
-            if twice and math.prod(shape[axis] for axis in some) <= 2:
-                continue  # of two results, a reversal is an exchange like any other
-            yield Order("flip", f"{{}} reversed along axis {' and '.join(map(str, some))}", partial(np.flip, axis=some))
+            yield "transpose", f"the axes of {{}} in the order {order}", partial(np.transpose, axes=order)
+    for some in _some(axes):
+        if not own or math.prod(shape[axis] for axis in some) > 2:  # of two, a reversal is an exchange like any other
+            yield "flip", f"{{}} reversed along axis {' and '.join(map(str, some))}", partial(np.flip, axis=some)
     once = [pair for order in others for pair in ((order, same), (same, order))]
-    for first, last in [*once, *(itertools.permutations(others, 2) if twice and len(shape) <= 4 else ())]:
-        yield Order(
-            "transpose", "the elements of {} in another order, as by a reshape", partial(_reshaped, first, last)
-        )
+    for first, last in [*once, *(itertools.permutations(others, 2) if own and len(shape) <= 4 else ())]:
+        yield "transpose", "the elements of {} in another order, as by a reshape", partial(_reshaped, first, last)
 
 
 def _reshaped(first: tuple[int, ...], last: tuple[int, ...], array: Array) -> Array:
@@ -188,11 +189,11 @@ def with_another_order(base: Probe) -> Diagnosis | None:
     """The order of one array with which the gradient is right: of its own elements, the cotangent's or another's."""
     arrays = [(f"argument {i}", i, base.claim.arrays[i].shape) for i in _other_arrays(base)]
     for what, i, shape in (("the result", None, base.x.shape), ("the cotangent", None, base.value.shape), *arrays):
-        for order in itertools.islice(_orders(shape, twice=i is None), int(WORK / (math.prod(shape) + 1))):
-            if all(_is_right_with(base, what, i, order.apply, count) for count in (1, COUNT)):  # one refutes nearly all
-                missing = "a reversal" if order.kind == "flip" else "a transpose"
-                how = f"{order.how.format(what)}: is {missing} missing, or one too many?"
-                return Diagnosis(order.kind, f"the gradient would be right with {how}")
+        for kind, how, apply in itertools.islice(_orders(shape, own=i is None), int(WORK / (math.prod(shape) + 1))):
+            if all(_is_right_with(base, what, i, apply, count) for count in (1, COUNT)):  # one refutes nearly all
+                missing = "a reversal" if kind == "flip" else "a transpose"
+                right = f"the gradient would be right with {how.format(what)}"
+                return Diagnosis(kind, f"{right}: is {missing} missing, or one too many?")
     return None
 
 
@@ -200,7 +201,7 @@ def _is_right_with(base: Probe, what: str, i: int | None, apply: Callable[[Array
     """Whether the gradient is right for some cotangents with another order of one array."""
     claims, cotangents = base.claims[:count], base.cotangents[:count]
     if i is not None:
-        claim = base.claim.with_array(i, np.array(apply(base.claim.arrays[i])))
+        claim = base.claim.with_arrays({i: np.array(apply(base.claim.arrays[i]))})
         try:
             claims = np.stack([claim.pull_back(base.argnum, c) for c in cotangents])
         except Exception:  # whatever a rule raises that is given what it does not expect
