@@ -46,7 +46,8 @@ def excerpt(view: GraphView, layer: Layer, gradient: np.ndarray | None = None) -
     >>> [place.value.shape for place in found.places if not place.op], found.places[-1].value.shape
     ([(1, 2, 5, 5), (2, 2, 3, 3)], (1, 2, 3, 3))
     """
-    if not all(view.values[one].size for one in [*view.inputs_of(layer), *layer.nodes]):
+    inputs = view.inputs_of(layer)
+    if not inputs or not all(view.values[one].size for one in [*inputs, *layer.nodes]):
         return None
     gradient = np.ones(view.values[layer.nodes[-1]].shape) if gradient is None else gradient
     for way in (*_as_a_smaller_layer(view, layer, gradient), *_on_a_part(view, layer, gradient)):
@@ -67,14 +68,15 @@ def _name(view: GraphView, origin: Origin) -> str:
     return view.name(origin) if isinstance(origin, Leaf) else "input"
 
 
-def _start(array: np.ndarray, names: Sequence[Any], lengths: Sequence[int]) -> list[int]:
-    """Where a crop begins: so that it has the largest number of the first image in its middle."""
+def _crop(array: np.ndarray, names: Sequence[Any], lengths: Sequence[int]) -> tuple[slice, ...]:
+    """The first elements along each axis; of images so that the largest number of the first is in the middle."""
     first = np.abs(array[:1] if names[:1] == ["N"] else array)
     middle = np.unravel_index(int(np.nan_to_num(first).argmax()), first.shape)
-    return [
+    starts = [
         max(0, min(int(at) - length // 2, size - length)) if name in ("H", "W", "L", "OH", "OW", "OL") else 0
         for at, length, size, name in zip(middle, lengths, array.shape, names, strict=True)
     ]
+    return tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
 
 
 # ---- a smaller layer of its kind
@@ -105,13 +107,11 @@ def _as_a_smaller_layer(view: GraphView, layer: Layer, gradient: np.ndarray) -> 
         array = view.values[origin]
         of_group = [groups > 1 and n * groups == widest[axis] for axis, n in zip(axes[key], array.shape, strict=True)]
         cut = [1 if one else lengths[axis] for one, axis in zip(of_group, axes[key], strict=True)]
-        ends = [slice(at, at + n) for at, n in zip(_start(array, axes[key], cut), cut, strict=True)]
-        filled[key] = names[_name(view, origin)] = _leaf(array[tuple(ends)])
+        filled[key] = names[_name(view, origin)] = _leaf(array[_crop(array, axes[key], cut)])
 
     def compute() -> Computed:
         out = in_textbook_order(composed)(**filled)
-        start = _start(gradient, view.axes.names(layer.nodes[-1], layer), out.shape)
-        return out, gradient[tuple(slice(at, at + n) for at, n in zip(start, out.shape, strict=True))], names
+        return out, gradient[_crop(gradient, view.axes.names(layer.nodes[-1], layer), out.shape)], names
 
     yield compute
 
@@ -124,9 +124,9 @@ def _on_a_part(view: GraphView, layer: Layer, gradient: np.ndarray) -> Iterator[
     largest = max(view.inputs_of(layer), key=lambda origin: view.values[origin].size)
     shape, names = view.values[largest].shape, view.axes.names(largest, layer)
     lengths = [min(n, LENGTHS.get(name, OTHER)) for name, n in zip(names, shape, strict=True)]
-    start = _start(view.values[largest], names, lengths)
+    crop = _crop(view.values[largest], names, lengths)
     for whole in (axes for n in range(len(shape) + 1) for axes in combinations(range(len(shape)), n)):
-        cut = [slice(0, n) if i in whole else slice(start[i], start[i] + lengths[i]) for i, n in enumerate(shape)]
+        cut = [slice(0, n) if i in whole else crop[i] for i, n in enumerate(shape)]
         if math.prod(one.stop - one.start for one in cut) <= ELEMENTS:
             yield partial(_part, view, layer, gradient, largest, cut)
 
@@ -148,6 +148,7 @@ def _part(view: GraphView, layer: Layer, gradient: np.ndarray, largest: Origin, 
     names: dict[str, Tensor] = {}
 
     def begun(origin: Origin, name: str) -> Tensor:
+        name = name if name not in names else f"{name} {len(names) + 1}"
         values[origin] = names[name] = (leaf := _leaf(part(view.values[origin])))
         return leaf
 
