@@ -155,3 +155,5 @@ def test_what_cannot_be_cut_is_left_out():
     view = GraphView(running(Tensor(np.ones(5000), requires_grad=True)).sum())
     assert excerpt(view, view.layers[0]) is None
     assert excerpt(view, view.layers[1]) is not None  # of a sum, a part
+    long = GraphView(Tensor(np.ones((8, 4, 9, 9)), requires_grad=True).flatten(1).sum())
+    assert excerpt(long, long.layers[0]) is None  # which only rearranges what is too much to look at

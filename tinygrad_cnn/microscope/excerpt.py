@@ -13,7 +13,7 @@ import numpy as np
 from ..engine.graph import Constant, Leaf, Node
 from ..engine.recording import enable_grad
 from ..tensor import Tensor
-from .links import ELEMENTS, Links, links
+from .links import Links, links
 from .reading.axis_names import Origin
 from .reading.graph_view import GraphView, Layer
 from .reading.textbook import in_textbook_order
@@ -21,6 +21,7 @@ from .reading.textbook import in_textbook_order
 #: How much of an axis an excerpt takes; all of a kernel, and of other axes a few elements.
 LENGTHS = {"N": 1, "H": 5, "W": 5, "L": 5, "C": 2, "F": 2, "in": 6, "out": 3, "KH": 11, "KW": 11, "K": 11}
 OTHER = 3
+MOST = 600  # elements of the largest array, where axes have to be left whole
 
 Computed: TypeAlias = tuple[Tensor, np.ndarray, dict[str, Any]]  # the value, its gradient, and the names of arrays
 Way: TypeAlias = Callable[[], Computed]
@@ -127,7 +128,7 @@ def _on_a_part(view: GraphView, layer: Layer, gradient: np.ndarray) -> Iterator[
     crop = _crop(view.values[largest], names, lengths)
     for whole in (axes for n in range(len(shape) + 1) for axes in combinations(range(len(shape)), n)):
         cut = [slice(0, n) if i in whole else crop[i] for i, n in enumerate(shape)]
-        if math.prod(one.stop - one.start for one in cut) <= ELEMENTS:
+        if math.prod(one.stop - one.start for one in cut) <= MOST:
             yield partial(_part, view, layer, gradient, largest, cut)
 
 
