@@ -68,8 +68,6 @@ class AxisNames:
             pattern = [*pattern[:at], *("" if name.isdecimal() else name for name in middle), *pattern[at + 1 :]]
         if len(pattern) == len(shape) + 1 and pattern[0] == "N":  # one image
             pattern = pattern[1:]
-        if (
-            1 < len(pattern) == len(shape) - 1 and shape[-2] == 1
-        ):  # constant lines, which come in as images of height one
+        if 1 < len(pattern) == len(shape) - 1 and shape[-2] == 1:  # constant lines, as images of height one
             pattern = [*pattern[:-1], "", pattern[-1]]
         return [((name, n),) for name, n in zip(pattern, shape, strict=True)] if len(pattern) == len(shape) else None

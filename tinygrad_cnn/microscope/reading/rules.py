@@ -66,7 +66,7 @@ class Draft:
 
     def _constant(self, arg: Any, as_number: bool) -> Term:
         """Two arrays have two letters."""
-        if (array := np.asarray(arg)).ndim and not as_number and array.min() == array.max():
+        if not as_number and (array := np.asarray(arg)).ndim and array.size and array.min() == array.max():
             return Term(f"full({array.shape}, {constant(array).text})", axes=unnamed(array.shape))
         if id(arg) not in self._constants:
             term = constant(arg)
