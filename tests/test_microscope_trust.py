@@ -282,7 +282,7 @@ READ = {
     "pad": (lambda x: x[1:], lambda g, out, x: np.pad(g, ((1, 0), (0, 0))), None),
     "einsum": (lambda x: x * 2, lambda g, out, x: 2 * np.einsum("ij->ij", g), None),
     "split": (lambda x: np.concatenate([x, x]), lambda g, out, x: sum(np.split(g, 2)), None),
-    "squares": (lambda x: (x**2).sum(1), lambda g, out, x: 2 * x * np.expand_dims(g, 1), None),
+    "squares": (lambda x: (x**2).sum(1), lambda g, out, x: 2 * x * np.expand_dims(g, 1), "dX = 2 × X ⊙ dY[:, None]"),
     "sign": (np.abs, lambda g, out, x: g * np.sign(x), None),
     "one number": (lambda x: x.mean(), lambda g, out, x: np.full_like(x, g / x.size), "dX = stretch(dY / 12)"),
     "norm": (lambda x: np.linalg.norm(x), lambda g, out, x: g * x / np.linalg.norm(x), "dX = dY ⊙ X / norm(X)"),

@@ -104,7 +104,9 @@ def windows(term: Term, hold: Hold) -> tuple[str, int]:
 
 
 def reshaped(term: Term, hold: Hold) -> tuple[str, int]:
-    """As a call; with the shape where axes are split into such as have no name."""
+    """As a call, with the shape where axes are split into such as have no name; axes of length one as X[:, None]."""
+    if [n for n in term.shape if n != 1] == [n for n in term.args[0].shape if n != 1] and 1 not in term.args[0].shape:
+        return f"{hold(term.args[0], ATOM)}[{', '.join('None' if n == 1 else ':' for n in term.shape)}]", ATOM
     to = f" to {'×'.join(map(str, term.shape))}" if splits(term) else ""
     return f"reshape({hold(term.args[0], SUM)}{to})", ATOM
 
