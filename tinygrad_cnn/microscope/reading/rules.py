@@ -20,7 +20,7 @@ from ...engine.observers import Event, observe
 from ...engine.recording import enable_grad
 from .carry import Axes, carried, key_of, unnamed
 from .primitives import letters, meaning, written
-from .spelling import splits
+from .spelling import is_column, splits
 from .stand_ins import PACKAGE, StandIn, readable, recorded
 from .terms import Term, constant, is_transposition, parts_of, rewritten, transposed
 
@@ -167,7 +167,7 @@ def is_unread(term: Term) -> bool:
 
 
 def simplified(term: Term) -> Term:
-    """Without transpositions that cancel, factors of 1, added zeros, and reshapes that broadcasting does alone."""
+    """Without transpositions that cancel, factors of 1, added zeros, and reshapes that only write axes of 1."""
     neutral = {ops.mul: 1, ops.add: 0, ops.sub: 0}.get(term.primitive)  # type: ignore[arg-type]
     for at in (1,) if term.primitive is ops.sub else (0, 1) if neutral is not None else ():
         if term.args[at].is_number and term.args[at].constant == neutral:
@@ -176,13 +176,12 @@ def simplified(term: Term) -> Term:
             return other if is_whole else replace(term, primitive=ops.broadcast_to, args=(other,), given=[other.axes])
     if is_transposition(term):
         return transposed(term.args[0])
-    if term.primitive is ops.reshape and _from_first(term.shape) == _from_first(term.args[0].shape):
+    if term.primitive is ops.reshape and not is_column(term) and _long(term.shape) == _long(term.args[0].shape):
         return term.args[0]
     if term.primitive is ops.broadcast_to and (inner := term.args[0]).primitive is ops.reshape and not splits(inner):
         return replace(term, args=inner.args, given=[inner.args[0].axes])
     return term
 
 
-def _from_first(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape from its first axis that is longer than one: what broadcasting goes by."""
-    return shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]
+def _long(shape: tuple[int, ...]) -> list[int]:
+    return [n for n in shape if n != 1]

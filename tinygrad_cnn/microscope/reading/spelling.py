@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container
 from typing import Any, TypeAlias
 
@@ -115,6 +116,12 @@ def splits(term: Term) -> bool:
     """Whether a reshape makes more axes, of which some have no name."""
     long, before = ([axis for axis in axes if length(axis) > 1] for axes in (term.axes, term.given[0]))
     return len(long) > len(before) and any(not axis[0][0] for axis in long)
+
+
+def is_column(term: Term) -> bool:
+    """Whether a reshape makes a column of a symbol, as in dY[:, None]; what Σ has added up keeps its axis anyway."""
+    before = term.args[0].shape
+    return bool(term.args[0].text) and 1 not in before and math.prod(before) > 1 and term.shape[-1:] == (1,)
 
 
 def picked(term: Term, hold: Hold) -> tuple[str, int]:
