@@ -10,7 +10,8 @@ from references import array_of, fixed, leaf
 
 from tinygrad_cnn import Tensor, grad, no_grad, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine.graph import observe, topological_order
+from tinygrad_cnn.engine.graph import topological_order
+from tinygrad_cnn.engine.observers import observe
 
 
 @pytest.fixture

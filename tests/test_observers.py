@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinygrad_cnn import Tensor, ops
-from tinygrad_cnn.engine.graph import observe
+from tinygrad_cnn.engine.observers import observe
 
 
 def test_an_observer_is_told_of_all_operations_and_vjps_and_may_give_another_result():

@@ -11,7 +11,8 @@ from test_functional import FLAT
 
 from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, no_grad, optim, summary
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine.graph import Node, observe
+from tinygrad_cnn.engine.graph import Node
+from tinygrad_cnn.engine.observers import observe
 from tinygrad_cnn.engine.random import get_rng_state
 from tinygrad_cnn.models import MODELS
 

@@ -18,8 +18,9 @@ from test_floors import is_program
 import tinygrad_cnn
 from tinygrad_cnn import Tensor, grad, gradcheck, ops
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine.graph import Node, recompute, topological_order
+from tinygrad_cnn.engine.graph import Node, topological_order
 from tinygrad_cnn.functional import windows
+from tinygrad_cnn.microscope.reading.graph_view import GraphView
 
 # (images, filters, settings)
 CONVOLUTIONS = {
@@ -195,9 +196,9 @@ def test_channels_by_themselves_are_no_products_of_matrices():
 def test_only_the_width_of_the_windows_is_copied(channels):
     """KW times the image, not KH·KW times: the windows over the height are views that overlap."""
     x, w, b = leaves_of((4, channels, 8, 7), (5, channels, 3, 3), (5,))
-    values = recompute([F.conv2d(x, w, b).node])
+    view = GraphView(F.conv2d(x, w, b))
     copied, overlapping = (
-        value for node, value in values.items() if node.primitive is ops.reshape and node.args[0].ndim == 6
+        view.values[node] for node in view.nodes if node.primitive is ops.reshape and node.args[0].ndim == 6
     )
     assert copied.size == 8 * channels * 3 * 5 * 4  # H · C · KW · OW · N
     assert np.shares_memory(copied, overlapping) and overlapping.size == 6 * 3 * channels * 3 * 5 * 4

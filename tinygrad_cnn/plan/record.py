@@ -10,9 +10,10 @@ import numpy as np
 
 from ..engine import memory, versions
 from ..engine.calls import current
-from ..engine.graph import Leaf, Node, ShapeDtype, backpropagate, topological_order
+from ..engine.graph import Leaf, Node, backpropagate, topological_order
 from ..engine.random import get_rng_state, set_rng_state
 from ..engine.recording import enable_grad, is_recording
+from ..engine.rules import ShapeDtype
 from ..functional._arguments import real_array
 from ..ops.replayed import compiled
 from ..tensor import Tensor

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...engine.calls import Call
-from ...engine.graph import Constant, Leaf, Node, Value, recompute, topological_order
+from ...engine.graph import Constant, Leaf, Node, Value, topological_order
+from ...engine.guards import check_still_valid
+from ...engine.rules import ShapeDtype
 from .axis_names import AxisNames, Origin
 from .rules import formulas
 
@@ -64,8 +66,12 @@ class GraphView:
         self.nodes = [origin for origin in order if isinstance(origin, Node)]
         self.leaves = [origin for origin in order if type(origin) is Leaf]
         inputs: list[Leaf] = []
-        self.values: dict[Origin, np.ndarray] = dict(recompute([output.node]).items())
+        self.values: dict[Origin, np.ndarray] = {}
+        check_still_valid(self.nodes)
         for node in self.nodes:
+            if isinstance(value := node.out, ShapeDtype):
+                value = np.asarray(node.primitive.function(*self.args(node), **node.settings))
+            self.values[node] = value
             for arg, parent in zip(node.args, node.parents, strict=True):
                 if isinstance(parent, Leaf):
                     self.values[parent] = arg

@@ -1,0 +1,80 @@
+"""The steps of `backpropagate`: which nodes lead where, the rules of one node, and the sums of cotangents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from . import guards
+from .memory import in_long_runs, output_buffer
+from .observers import Event, observed, observers
+
+
+def leading_to(wanted: set[Any] | None, order: list[Any]) -> dict[Any, list[int]]:
+    """The nodes on the way to the wanted ones (or to any leaf), with the positions of the arguments that lead there."""
+    if wanted is None:
+        return {node: node.argnums for node in order if node.argnums}
+    through: dict[Any, list[int]] = {}
+    for node in reversed(order):
+        if argnums := [i for i in node.argnums if node.parents[i] in wanted or node.parents[i] in through]:
+            through[node] = argnums
+    return through
+
+
+def early(wanted: set[Any], order: list[Any]) -> list[Any]:
+    """The same order, but each wanted node right after the last one that adds to its cotangent."""
+    last = {parent: node.order for node in order for parent in node.parents if parent in wanted}
+    return sorted(order, key=lambda node: last.get(node, node.order), reverse=True)
+
+
+def pull_back(node: Any, argnums: list[int], g: Any, totals: Totals, wrap: Callable[..., Any] | None) -> None:
+    """Apply the rules of a node for some of its arguments, and add the cotangents to the totals of its parents."""
+    primitive, args, out, settings = node.primitive, node.args, node.out, node.settings
+    if wrap is None:
+        g = g.view()  # others may receive the same array, so that no rule may write into it
+        g.setflags(write=False)
+    else:
+        out = wrap(out, node)
+        args = [arg if parent is None else wrap(arg, parent) for arg, parent in zip(args, node.parents, strict=True)]
+    joint, seen = None, bool(observers)  # asked once, as another thread may begin to observe
+    for argnum in argnums:
+        try:
+            if seen:
+                compute = partial(primitive.rule(argnum), g, out, *args, **settings)
+                gradient = observed(Event(primitive, args, settings, node, argnum, g), compute)
+            elif primitive.joint_rule is None:
+                gradient = primitive.rules[argnum](g, out, *args, **settings)
+            else:
+                joint = joint or iter(primitive.joint_rule(argnums, g, out, *args, **settings))
+                gradient = next(joint)
+        except Exception as error:
+            guards.explain_failed_rule(error, primitive, argnum)
+            raise
+        arg = args[argnum]
+        if wrap is not None or getattr(gradient, "shape", None) != arg.shape or gradient.dtype != arg.dtype:
+            gradient = guards.checked_gradient(gradient, node, argnum, arg, wrap is not None)
+        totals.add(node.parents[argnum], gradient)
+
+
+class Totals(dict[Any, Any]):
+    """The cotangents found so far; a value that is used several times gets the sum."""
+
+    def __init__(self, cotangents: Mapping[Any, Any]) -> None:
+        super().__init__(cotangents)
+        self._sums: set[Any] = set()  # arrays that were made here, and may be added to in place
+
+    def add(self, node: Any, g: Any) -> None:
+        """Add the cotangent from one more use of a value."""
+        if node not in self:
+            self[node] = g
+            return
+        total = self[node]
+        out = total if node in self._sums else output_buffer(total, g)
+        if out is None:
+            self[node] = total + g
+        else:
+            self[node] = np.add(in_long_runs(total, out), in_long_runs(g, out), out=out)
+            self._sums.add(node)
