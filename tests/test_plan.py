@@ -590,3 +590,11 @@ def test_a_compiled_module_is_a_module():
     next(copied.parameters()).data += 1
     assert (model[0].weight.numpy() == next(whole.parameters()).numpy()).all()
     assert (model[0].weight.numpy() != next(copied.parameters()).numpy()).all()
+
+
+def test_operators_of_booleans_are_replayed_on_other_numbers():
+    inside = compile(lambda x: F.where(~((x < 0) | (x > 2)) & (x != 1), x * 10, 0.0))
+    for numbers in ([-1.0, 1.0, 2.0, 3.0], [2.0, -1.0, 1.0, 0.5], [1.0, 1.0, 0.0, 2.0]):
+        x = np.array(numbers)
+        np.testing.assert_array_equal(inside(x), np.where((x >= 0) & (x <= 2) & (x != 1), x * 10, 0))
+    assert len(inside.plans) == 1

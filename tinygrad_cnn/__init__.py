@@ -42,9 +42,10 @@ from .engine.graph import primitive
 from .engine.random import get_rng_state, manual_seed, set_rng_state
 from .engine.recording import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .engine.recording import is_recording as is_grad_enabled
+from .functional.conversions import device
 from .plan import DataParallel, compile
 from .settings import absent
-from .tensor import Tensor, device
+from .tensor import Tensor
 from .utils import torch_names
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import numpy as np
 from .engine.random import generator as default_generator
 from .engine.random import manual_seed
 from .functional._arguments import new_array, real_array
+from .functional.conversions import device
 from .settings import flag, integer, integers, number, real_dtype
-from .tensor import Tensor, device
+from .tensor import Tensor
 
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
 uint8, int8, int16, int32, int64 = (np.dtype(f"{name}") for name in ("uint8", "int8", "int16", "int32", "int64"))

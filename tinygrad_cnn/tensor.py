@@ -22,85 +22,23 @@ from .engine.graph import Array, Leaf, Node, Value
 from .engine.hooks import Hook
 from .engine.recording import is_recording
 from .engine.versions import note_change, unchangeable
-from .functional import arithmetic, in_place, products
+from .functional import arithmetic, conversions, in_place, operators, products
 from .functional._arguments import new_array, one_dim, real_array
 from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
+from .functional.conversions import device
 from .functional.indexing import getitem
 from .functional.shapes import flat
-from .settings import absent, flag, passed_over, real_dtype
-
-
-def _comparison(how: str) -> Callable[..., Any]:
-    """A comparison: a Tensor of booleans, without a gradient."""
-
-    def operator(self: Tensor, other: Array) -> Any:
-        if other is None or isinstance(other, str):
-            return NotImplemented  # then == is False, and < an error, as of all objects that cannot be compared
-        other = Tensor.wrap(shared(other), None) if isinstance(other, Tensor) else np.asarray(other)
-        return ops.compare(Tensor.wrap(shared(self), None), other, how=how)
-
-    return operator
-
-
-def _logic(ufunc: np.ufunc) -> Callable[..., Any]:
-    """An operator of booleans or of integers."""
-
-    def operator(self: Tensor, *others: Array) -> Any:
-        if any(other is None or isinstance(other, str) for other in others):
-            return NotImplemented
-        touched("a logical operator is not recorded")
-        arrays = (other._array if isinstance(other, Tensor) else np.asarray(other) for other in others)
-        return Tensor.wrap(np.asarray(ufunc(self._array, *arrays)), None)
-
-    return operator
-
-
-def _reflected(function: Callable[..., Any]) -> Callable[[Any, Array], Any]:
-    """The operator for a Tensor on the right: 2 - x."""
-    return lambda self, other: function(other, self)
-
-
-def _floordiv(self: Tensor, other: Array) -> Array:
-    return F.div(self, other, rounding_mode="floor")
+from .settings import absent, flag, real_dtype
 
 
 def _new(fill: Callable[..., Any]) -> Callable[..., Any]:
     def new(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        _device(device or "cpu")
+        conversions.device(device or "cpu")
         made = fill(flat(size, "size", "the new Tensor"))
         return Tensor(made, self.dtype if dtype is None else dtype, requires_grad)
 
     new.__doc__ = f"{fill.__name__.capitalize()} of a size, of the dtype of this Tensor."
     return new
-
-
-def _cast(dtype: str) -> Callable[[Any], Any]:
-    def cast(self: Tensor) -> Array:
-        return self.astype(dtype)
-
-    cast.__doc__ = f"The same numbers as {dtype}."
-    return cast
-
-
-class device(str):
-    """Where a Tensor is: `device("cpu")`, and there is no other.
-
-    >>> str(device("cpu"))
-    'cpu'
-    """
-
-    type = "cpu"
-
-    def __new__(cls, type: Any = "cpu", index: int | None = None) -> device:
-        if str(type).partition(":")[0] != "cpu":
-            raise RuntimeError(f'NumPy computes on the CPU, there is no device {str(type)!r} here: use device("cpu")')
-        return super().__new__(cls, "cpu")
-
-    def __repr__(self) -> str:
-        return "device(type='cpu')"
-
-
-_device = device
 
 
 class Tensor(Value):
@@ -343,27 +281,22 @@ class Tensor(Value):
 
     __add__ = __radd__ = arithmetic.add
     __mul__ = __rmul__ = arithmetic.mul
-    __sub__, __rsub__ = arithmetic.sub, _reflected(arithmetic.sub)
-    __truediv__, __rtruediv__ = arithmetic.div, _reflected(arithmetic.div)
-    __pow__, __rpow__ = arithmetic.pow, _reflected(arithmetic.pow)
-    __matmul__, __rmatmul__ = products.matmul, _reflected(products.matmul)
-    __mod__, __rmod__ = arithmetic.remainder, _reflected(arithmetic.remainder)
-    __floordiv__, __rfloordiv__ = _floordiv, _reflected(_floordiv)
-    __neg__ = arithmetic.neg
-    __abs__ = arithmetic.abs
+    __sub__, __rsub__ = arithmetic.sub, operators.reflected(arithmetic.sub)
+    __truediv__, __rtruediv__ = arithmetic.div, operators.reflected(arithmetic.div)
+    __pow__, __rpow__ = arithmetic.pow, operators.reflected(arithmetic.pow)
+    __matmul__, __rmatmul__ = products.matmul, operators.reflected(products.matmul)
+    __mod__, __rmod__ = arithmetic.remainder, operators.reflected(arithmetic.remainder)
+    __floordiv__, __rfloordiv__ = operators.floordiv, operators.reflected(operators.floordiv)
+    __neg__, __abs__ = arithmetic.neg, arithmetic.abs
     __getitem__, __setitem__ = getitem, in_place.setitem
     __iadd__, __isub__ = in_place.iadd, in_place.isub
     __imul__, __itruediv__ = in_place.imul, in_place.itruediv
-    __lt__ = _comparison("<")
-    __le__ = _comparison("<=")
-    __gt__ = _comparison(">")
-    __ge__ = _comparison(">=")
-    __eq__ = _comparison("==")
-    __ne__ = _comparison("!=")
-    __and__ = __rand__ = _logic(np.bitwise_and)
-    __or__ = __ror__ = _logic(np.bitwise_or)
-    __xor__ = __rxor__ = _logic(np.bitwise_xor)
-    __invert__ = _logic(np.invert)
+    __lt__, __le__, __gt__, __ge__ = operators.lt, operators.le, operators.gt, operators.ge
+    __eq__, __ne__ = operators.eq, operators.ne
+    __and__ = __rand__ = operators.and_
+    __or__ = __ror__ = operators.or_
+    __xor__ = __rxor__ = operators.xor
+    __invert__ = operators.invert
     __hash__ = object.__hash__
 
     # ---- functions as methods
@@ -378,6 +311,9 @@ class Tensor(Value):
         repeat, repeat_interleave, reshape, roll, round, rsqrt, scatter, scatter_add, select, sigmoid, sign, sin,
         softmax, sort, split, sqrt, square, squeeze, std, sub, sum, tanh, topk, transpose, tril, triu, unbind,
         unflatten, unique, unsqueeze, var, view_as,
+    )
+    from .functional.conversions import (  # type: ignore[misc]
+        astype, bool, contiguous, cpu, cuda, double, float, int, long, to, type_as,
     )
     from .functional.in_place import (  # type: ignore[misc]
         bernoulli_, copy_, fill_, normal_, uniform_, zero_,
@@ -404,24 +340,6 @@ class Tensor(Value):
     def mT(self) -> Array:
         """The last two dimensions exchanged."""
         return F.transpose(self, -2, -1)
-
-    def astype(self, dtype: Any) -> Array:
-        """The same numbers in another dtype; floating-point ones keep their gradient."""
-        return ops.astype(self, dtype=real_dtype(dtype, "dtype", "astype"))
-
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Array:
-        """In another dtype, or on the device of another Tensor, all in one: `x.to("cpu")`, `x.to(np.float64)`."""
-        passed_over(ignored, "to", ignored=("non_blocking", "memory_format"))
-        for one in args:
-            if isinstance(one, Tensor):
-                dtype = one.dtype
-            elif isinstance(one, str) and not one.startswith(("float", "int", "uint", "bool")):
-                device = one
-            elif not isinstance(one, (bool, type(None))):
-                dtype = one
-        _device(device or "cpu")
-        wanted = self.dtype if dtype is None else real_dtype(dtype, "dtype", "to")
-        return self if wanted == self.dtype and not copy else self.astype(wanted)
 
     def type(self, dtype: Any = None) -> Any:
         """The same numbers in another dtype; without one, the name of the dtype."""
@@ -475,24 +393,7 @@ class Tensor(Value):
 
             self.register_hook(gather)
 
-    def type_as(self, other: Tensor) -> Array:
-        """The same numbers in the dtype of another Tensor."""
-        return self.astype(other.dtype)
-
-    def contiguous(self, **ignored: Any) -> Tensor:
-        """This Tensor: how it lies in memory makes no difference to any function."""
-        passed_over(ignored, "contiguous", ignored=("memory_format",))
-        return self
-
-    def cpu(self) -> Tensor:
-        """This Tensor, as it is where NumPy computes."""
-        return self
-
-    def cuda(self, *_: Any, **__: Any) -> Tensor:
-        """An error: NumPy computes on the CPU."""
-        raise RuntimeError("NumPy computes on the CPU: leave .cuda() out, or ask cuda.is_available() first")
-
-    device = _device("cpu")
+    device = device("cpu")
     is_cuda = False
 
     def is_floating_point(self) -> builtins.bool:
@@ -512,8 +413,6 @@ class Tensor(Value):
         return self.T
 
     new_zeros, new_ones, new_empty = _new(np.zeros), _new(np.ones), _new(np.empty)
-    long, int, bool = map(_cast, ("int64", "int32", "bool"))
-    float, double = map(_cast, ("float32", "float64"))
 
 
 @functools.cache  # as programs may ask again and again whether there is one

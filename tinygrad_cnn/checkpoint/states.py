@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import settings
-from ..tensor import Tensor, device
+from ..functional.conversions import device
+from ..tensor import Tensor
 from .files import CheckpointError, atomic_write, file_errors
 
 
