@@ -7,11 +7,10 @@ tuples of non-negative ints). On arrays a primitive is the NumPy function; on Te
 # fmt: off
 # ruff: noqa: I001  (the names in lines, rather than one a line)
 from .broadcasting import broadcast_to, sum, unbroadcast
+from .choices import compare, maximum, minimum, relu, rounded, where
 from .collective import all_reduce
-from .elementwise import (
-    add, astype, compare, cos, div, erf, exp, expm1, log, log1p, maximum, minimum, mul, normal_cdf, normal_pdf, pow,
-    relu, rounded, sigmoid, sin, sqrt, sub, tanh, where,
-)
+from .elementary import cos, erf, exp, expm1, log, log1p, normal_cdf, normal_pdf, pow, sigmoid, sin, sqrt, tanh
+from .elementwise import add, astype, div, mul, sub
 from .indexing import ARRAY, concatenate, index, pad, scatter
 from .linalg import matmul
 from .reductions import (

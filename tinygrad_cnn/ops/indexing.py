@@ -35,10 +35,7 @@ def scatter(x: Array, *arrays: Array, key: Any, shape: tuple[int, ...]) -> Array
     >>> scatter(np.array([1, 2, 3]), np.array([0, 0, 2]), key=ARRAY, shape=(3,))
     array([3, 0, 3])
     """
-    out = empty(shape, x.dtype)
-    for call in _scatter_calls(empty, out, x, *arrays, key=key, shape=shape):
-        call()
-    return out
+    return scatter.write(empty(shape, x.dtype), x, *arrays, key=key, shape=shape)
 
 
 def _scatter_calls(new: Any, out: Array, x: Array, *arrays: Array, key: Any, shape: Any) -> list[Callable[[], Any]]:
@@ -88,10 +85,7 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array
     array([0, 1, 2, 0, 0])
     """
     shape = tuple(before + n + after for n, (before, after) in zip(x.shape, widths, strict=True))
-    out = empty(shape, x.dtype)
-    for call in _pad_calls(empty, out, x, widths=widths, value=value):
-        call()
-    return out
+    return pad.write(empty(shape, x.dtype), x, widths=widths, value=value)
 
 
 def _pad_calls(

@@ -69,9 +69,7 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
     array([1., 2., 2., 1.])
     """
     out = empty((image[0], windows.shape[2], image[1], windows.shape[5]), windows.dtype)
-    for call in _col2im_calls(empty, out, windows, image=image, stride=stride, dilation=dilation):
-        call()
-    return out
+    return col2im.write(out, windows, image=image, stride=stride, dilation=dilation)
 
 
 def _col2im_calls(
@@ -153,9 +151,7 @@ def correlate(x: Array, filters: Array, *, stride: Pair, padding: Pairs, dilatio
     channels, each, *kernel = filters.shape
     out_h, out_w = _steps(_padded(x, padding), (kernel[0], kernel[1]), stride, dilation)
     out = empty((out_h, channels * each, out_w, x.shape[3]), x.dtype)
-    for call in _correlate_calls(empty, out, x, filters, stride=stride, padding=padding, dilation=dilation):
-        call()
-    return out
+    return correlate.write(out, x, filters, stride=stride, padding=padding, dilation=dilation)
 
 
 def _correlate_calls(
@@ -185,10 +181,7 @@ def correlations(x: Array, g: Array, *, kernel: Pair, stride: Pair, padding: Pai
     array([[[[3., 6.]]]])
     """
     out = np.empty((x.shape[1], g.shape[1] // max(1, x.shape[1]), *kernel), x.dtype)
-    settings: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
-    for call in _correlations_calls(empty, out, x, g, **settings):
-        call()
-    return out
+    return correlations.write(out, x, g, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
 
 
 def _correlations_calls(

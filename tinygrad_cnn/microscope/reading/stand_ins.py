@@ -17,12 +17,12 @@ from ... import functional as F
 from ... import ops
 from ...engine.graph import Constant, Primitive, Value
 from ...functional._numpy import UFUNCS
-from ...ops import elementwise
+from ...ops import choices
 from ...tensor import Tensor
 from .spelling import part_of_key
 
 PACKAGE = __name__.partition(".")[0]
-RELATIONS: dict[Any, str] = {ufunc: how for how, ufunc in elementwise.RELATIONS.items()}
+RELATIONS: dict[Any, str] = {ufunc: how for how, ufunc in choices.RELATIONS.items()}
 
 
 def _compares(how: str) -> Callable[[Any, Any], Any]:

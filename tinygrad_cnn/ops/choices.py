@@ -1,0 +1,152 @@
+"""Primitives that compare elements, and choose between them."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..engine.graph import Array, primitive
+from ..engine.memory import RUN, from_outermost, in_order_of, output_buffer
+from .broadcasting import unbroadcast
+from .elementwise import add, astype, elementwise, mul
+
+
+@primitive
+def compare(a: Array, b: Array, *, how: str) -> Array:
+    """Whether a < b, or another relation, element by element. A primitive without a VJP: a truth value has no slope.
+
+    >>> compare(np.array([1.0, 3.0]), 2.0, how="<")
+    array([ True, False])
+    """
+    return RELATIONS[how](a, b)
+
+
+RELATIONS: dict[str, Callable[..., Any]] = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+    "not <=": lambda a, b: ~np.asarray(a <= b),  # also where one of both is NaN
+}
+
+
+def _compare_calls(new: Any, out: Array, a: Array, b: Array, *, how: str) -> list[Callable[[], Any]]:
+    if how == "not <=":
+        return [partial(np.less_equal, a, b, out), partial(np.logical_not, out, out)]
+    return [partial(RELATIONS[how], a, b, out)]
+
+
+compare.defout(_compare_calls)
+
+
+@primitive
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """a where the condition holds, else b. A primitive because a · mask + b · (1 - mask) turns inf into NaN.
+
+    >>> where(np.array([True, False]), 1, 2)
+    array([1, 2])
+    """
+    return np.where(condition, a, b)
+
+
+where.defvjp(
+    None,
+    lambda g, out, condition, a, b: unbroadcast(where(condition, g, 0.0), a),
+    lambda g, out, condition, a, b: unbroadcast(where(condition, 0.0, g), b),
+    reads=("condition",),
+)
+where.defout(
+    lambda new, out, condition, a, b: [partial(np.copyto, out, b), partial(np.copyto, out, a, where=condition)]
+)
+
+
+@primitive
+def relu(x: Array) -> Array:
+    """max(x, 0). A primitive because its derivative at 0 is 0, by convention, where `maximum` gives 1/2.
+
+    >>> relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    out = output_buffer(x)
+    return np.maximum(x, 0 if out is None else _zeros_beside(x), out=out)
+
+
+relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
+relu.defout(lambda new, out, x: [partial(np.maximum, x, _zeros_beside(x), out=out)])
+
+
+def _zeros_beside(x: Array) -> Array:
+    """Zeros along the innermost axes in memory: NumPy compares arrays in half the time that a number takes."""
+    lengths = [1] * x.ndim
+    for axis in reversed(from_outermost(x.strides)):
+        if math.prod(lengths) < RUN:
+            lengths[axis] = x.shape[axis]
+    return in_order_of(x[tuple(map(slice, lengths))], np.zeros)
+
+
+@elementwise(np.maximum)
+def maximum(a: Array, b: Array, *, ties: str = "share") -> Array:
+    """The larger of a and b; NaN where either is. A primitive because a selection by comparison would lose NaNs.
+
+    Where both are equal each receives half of the cotangent, as in PyTorch's maximum, or a all of it with
+    ties="first", as in its clamp.
+
+    >>> maximum(np.array([1.0, 5.0]), 3.0)
+    array([3., 5.])
+    """
+
+
+@elementwise(np.minimum)
+def minimum(a: Array, b: Array, *, ties: str = "share") -> Array:
+    """The smaller of a and b; NaN where either is, and ties as in `maximum`.
+
+    A primitive because -maximum(-a, -b) would pass through memory four times.
+
+    >>> minimum(np.array([1.0, 5.0]), 3.0)
+    array([1., 3.])
+    """
+
+
+maximum.defvjp(
+    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(a, b, ">", ties, first=True, dtype=g.dtype)), a),
+    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, ">", ties, first=False, dtype=g.dtype)), b),
+    reads=("a", "b"),
+)
+minimum.defvjp(
+    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(a, b, "<", ties, first=True, dtype=g.dtype)), a),
+    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, "<", ties, first=False, dtype=g.dtype)), b),
+    reads=("a", "b"),
+)
+
+
+def _share(own: Array, other: Array, how: str, ties: str, first: bool, dtype: Any) -> Array:
+    """The share of one value in the extreme of both: 1 where it wins, 0 where it loses, and its part of a tie."""
+    if ties == "first":
+        return compare(own, other, how=f"{how}=" if first else how)
+    won, tied = compare(own, other, how=how), compare(own, other, how="==")
+    return add(astype(won, dtype=dtype), mul(astype(tied, dtype=dtype), 0.5))
+
+
+@primitive
+def rounded(x: Array, *, how: str) -> Array:
+    """x rounded down ("floor"), up ("ceil"), towards zero ("trunc") or to the nearest even ("rint"); or its "sign".
+
+    A primitive because no composition is constant between two steps. Its derivative is zero, at the steps too.
+
+    >>> rounded(np.array([-1.5, 2.5]), how="trunc")
+    array([-1.,  2.])
+    """
+    return ROUNDINGS[how](x)
+
+
+ROUNDINGS = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "sign": np.sign}
+
+rounded.defvjp(
+    lambda g, out, x, *, how: where(np.False_, g, 0.0),  # not 0 · g, which is NaN where g is infinite
+    reads=(),
+)
+rounded.defout(lambda new, out, x, *, how: [partial(ROUNDINGS[how], x, out)])

@@ -1,0 +1,178 @@
+"""Powers, exponentials and logarithms, and what is made of them, element by element."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..engine.graph import Array, Primitive, primitive
+from ..engine.memory import in_order_of
+from .broadcasting import unbroadcast
+from .choices import compare, where
+from .elementwise import elementwise, mul
+from .error_function import error_function, single_calls
+from .passes import in_passes
+
+
+def of_one(ufunc: np.ufunc, text: str, because: str, at: float, value: float) -> Primitive:
+    """A primitive that computes a ufunc of one array; the docstring shows its value at a number."""
+
+    def described(x: Array) -> Array:
+        pass
+
+    described.__name__ = name = ufunc.__name__
+    described.__doc__ = f"{text}. A primitive because {because}.\n\n    >>> float({name}({at}))\n    {value}\n    "
+    return elementwise(ufunc)(described)
+
+
+exp = of_one(np.exp, "e to the power x", "no finite composition of the others is exp", 0.0, 1.0)
+exp.defvjp(lambda g, out, x: mul(g, out), reads=("out",))
+
+expm1 = of_one(np.expm1, "eˣ - 1", "for small x the difference loses its digits", 1e-20, 1e-20)
+expm1.defvjp(lambda g, out, x: mul(g, out + 1), reads=("out",))
+
+log = of_one(np.log, "The natural logarithm", "it is the inverse of one", 1.0, 0.0)
+log.defvjp(lambda g, out, x: g / x, reads=("x",))
+
+log1p = of_one(np.log1p, "log(1 + x)", "for small x the sum loses the digits of x", 1e-20, 1e-20)
+log1p.defvjp(lambda g, out, x: g / (1 + x), reads=("x",))
+
+sqrt = of_one(np.sqrt, "The square root", "the hardware rounds it correctly, which a power does not promise", 9.0, 3.0)
+sqrt.defvjp(lambda g, out, x: g / (2 * out), reads=("out",))
+
+sin = of_one(np.sin, "The sine of an angle in radians", "no finite composition of the others is one", 0.0, 0.0)
+cos = of_one(
+    np.cos, "The cosine of an angle in radians", "sin(x + π/2) rounds the angle; it is the slope of `sin`", 0.0, 1.0
+)
+sin.defvjp(lambda g, out, x: mul(g, cos(x)), reads=("x",))
+cos.defvjp(lambda g, out, x: -mul(g, sin(x)), reads=("x",))
+
+tanh = of_one(np.tanh, "The hyperbolic tangent", "(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) overflows for large |x|", 0.0, 0.0)
+tanh.defvjp(lambda g, out, x: g * (1 - out * out), reads=("out",))
+
+
+@primitive
+def erf(x: Array) -> Array:
+    """The error function, 2/√π · ∫₀ˣ e^(-t²) dt. A primitive because that integral has no closed form.
+
+    >>> [round(float(y), 6) for y in erf(np.array([0.0, 1.0, -5.0]))]
+    [0.0, 0.842701, -1.0]
+    """
+    return in_passes(_erf_calls, x)
+
+
+def _erf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
+    if x.dtype == np.float32:
+        return single_calls(new, out, x)
+    return [lambda: np.copyto(out, error_function(x))]
+
+
+erf.defvjp(lambda g, out, x: mul(g, exp(-(x * x)) * (2 / math.sqrt(math.pi))), reads=("x",))
+erf.defout(_erf_calls)
+
+
+@primitive
+def normal_cdf(x: Array) -> Array:
+    """Φ(x), the normal distribution function. A primitive because ½ (1 + erf(x / √2)) would make five arrays of one.
+
+    >>> [round(float(y), 6) for y in normal_cdf(np.array([0.0, 1.0, -5.0]))]
+    [0.5, 0.841345, 0.0]
+    """
+    return in_passes(_normal_cdf_calls, x)
+
+
+@primitive
+def normal_pdf(x: Array) -> Array:
+    """φ(x) = e^(-x²/2) / √(2π), the normal density. A primitive because `normal_cdf` is one, whose slope it is.
+
+    >>> round(float(normal_pdf(np.array(0.0))), 6)
+    0.398942
+    """
+    return in_passes(_normal_pdf_calls, x)
+
+
+def _normal_cdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
+    scaled = in_order_of(x, new)
+    calls: list[Callable[[], Any]] = [partial(np.multiply, x, math.sqrt(0.5), scaled)]
+    calls += _erf_calls(new, out, scaled)
+    return [*calls, partial(np.multiply, out, 0.5, out), partial(np.add, out, 0.5, out)]
+
+
+def _normal_pdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
+    calls = [partial(np.multiply, x, x, out), partial(np.multiply, out, -0.5, out), partial(np.exp, out, out)]
+    return [*calls, partial(np.multiply, out, 1 / math.sqrt(2 * math.pi), out)]
+
+
+normal_cdf.defvjp(lambda g, out, x: mul(g, normal_pdf(x)), reads=("x",))
+normal_pdf.defvjp(lambda g, out, x: -mul(mul(g, x), out), reads=("x", "out"))
+normal_cdf.defout(_normal_cdf_calls)
+normal_pdf.defout(_normal_pdf_calls)
+
+
+@primitive
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e⁻ˣ). A primitive because the derivative of that composition is inf · 0 for very negative x.
+
+    >>> float(sigmoid(0.0))
+    0.5
+    """
+    return in_passes(_sigmoid_calls, x)
+
+
+sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
+
+
+def _sigmoid_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
+    return [
+        *(partial(np.negative, x, out), partial(_exp_or_infinity, out)),
+        *(partial(np.add, out, 1, out), partial(np.true_divide, 1, out, out)),
+    ]
+
+
+def _exp_or_infinity(x: np.ndarray) -> None:
+    with np.errstate(over="ignore"):  # 1 / inf is 0, which is the sigmoid there
+        np.exp(x, x)
+
+
+sigmoid.defout(_sigmoid_calls)
+
+
+@primitive
+def pow(a: Array, b: Array) -> Array:
+    """a to the power b. A primitive because exp(b · log a) is not defined for a ≤ 0.
+
+    Where a limit is needed it is the one PyTorch takes: a⁰ does not depend on a, and 0ᵇ (b ≥ 0) not on b.
+
+    >>> float(pow(2.0, 3.0))
+    8.0
+    """
+    # the operator, unlike np.power, computes squares and roots by their own fast instructions
+    return a**b if isinstance(a, np.ndarray) else np.power(a, b)
+
+
+pow.defvjp(
+    lambda g, out, a, b: unbroadcast(g * b * a ** _one_less(b), a),
+    lambda g, out, a, b: unbroadcast(g * out * log(where(_is_zero_power(a, b), out.dtype.type(1), a)), b),
+)
+
+
+# the operator computes these by instructions of their own
+POWERS = {-1: np.reciprocal, 0.5: np.sqrt, 1: np.positive, 2: np.square}
+pow.defout(
+    lambda new, out, a, b: [
+        partial(POWERS[b], a, out) if isinstance(b, (int, float)) and b in POWERS else partial(np.power, a, b, out)
+    ]
+)
+
+
+def _one_less(exponent: Array) -> Array:
+    """The exponent of the derivative; 1 in place of -1, as it is multiplied by an exponent of 0."""
+    if isinstance(exponent, (int, float)):
+        return exponent - 1 if exponent != 0 else 1
+    return where(compare(exponent, 0, how="=="), 1.0, exponent - 1.0)
+
+
+def _is_zero_power(a: Array, b: Array) -> Array:
+    return mul(compare(a, 0, how="=="), compare(b, 0, how=">="))
