@@ -301,7 +301,9 @@ def test_docstring_says_why_it_is_a_primitive_and_shows_it(name):
     text = PRIMITIVES[name].__doc__
     reason = "primitive without a vjp" if name in WITHOUT_VJP else "primitive because"
     assert reason in " ".join(text.lower().split())
-    assert doctest.DocTestParser().get_examples(text)
+    example = doctest.DocTestParser().get_doctest(text, {**vars(ops), "np": np}, name, None, 0)
+    assert example.examples
+    assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example).failed == 0
 
 
 # ---- what differences cannot see: kinks, ties, limits, special values
