@@ -5,19 +5,19 @@ tuples of non-negative ints). On arrays a primitive is the NumPy function; on Te
 """
 
 # fmt: off
-# ruff: noqa: I001  (the names in lines, rather than one a line)
+
 from .broadcasting import broadcast_to, sum, unbroadcast
 from .choices import compare, maximum, minimum, relu, rounded, where
 from .collective import all_reduce
+from .correlation import correlate, correlations
 from .elementary import cos, erf, exp, expm1, log, log1p, normal_cdf, normal_pdf, pow, sigmoid, sin, sqrt, tanh
 from .elementwise import add, astype, div, mul, sub
+from .extremes import argmax, argsort, max, winners
 from .indexing import ARRAY, concatenate, index, pad, scatter
 from .linalg import matmul
-from .reductions import (
-    argmax, argsort, cumsum, deviation, log_softmax, max, standardise, sum_of_squares, winners,
-)
+from .reductions import cumsum, deviation, log_softmax, standardise, sum_of_squares
 from .shapes import permute, reshape
-from .windows import col2im, correlate, correlations, im2col
+from .windows import col2im, im2col
 
 __all__ = [
     "ARRAY", "add", "all_reduce", "argmax", "argsort", "astype", "broadcast_to", "col2im", "compare", "concatenate",
