@@ -7,21 +7,12 @@ import numpy as np
 import pytest
 from references import fixed
 
-from tinygrad_cnn import compile, grad, manual_seed, nn, no_grad, optim
+from tinygrad_cnn import compile, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import Node, topological_order
 from tinygrad_cnn.ops import blas
-from tinygrad_cnn.plan import parts, program
 
 needs_control = pytest.mark.skipif(blas._thread_functions()[1] is None, reason="NumPy's BLAS is not OpenBLAS")
-
-
-@pytest.fixture(params=[2, 3])
-def threads(request, monkeypatch):
-    """That many, however many processors there are, for work of any size."""
-    monkeypatch.setattr(parts, "WORTH", 0)
-    monkeypatch.setattr(program, "number_of_threads", lambda: request.param)
-    return request.param
 
 
 def small():
@@ -36,7 +27,7 @@ def recorded(out):
     return [node.primitive.name for node in topological_order([out.node]) if isinstance(node, Node)]
 
 
-def test_training_is_that_of_the_module_with_batch_norm_and_dropout(threads):
+def test_training_is_that_of_the_module_with_batch_norm_and_dropout():
     batches = [(fixed((n, 2, 6, 6), n).astype(np.float32), np.arange(n) % 3) for n in (8, 8, 7, 8)]
 
     def train(wrap):
@@ -57,16 +48,6 @@ def test_training_is_that_of_the_module_with_batch_norm_and_dropout(threads):
     for one, other, third in zip(plain, cut, again, strict=True):
         np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(other.numpy(), third.numpy())  # the same bits each time
-
-
-def test_the_work_is_cut_into_parts(threads, monkeypatch):
-    made = []
-    monkeypatch.setattr(
-        parts, "run_parts", lambda works: made.append(len(works)) or [c() for one in works for c in one]
-    )
-    model, images = nn.DataParallel(small()), fixed((8, 2, 6, 6)).astype(np.float32)
-    grad(model(images).sum(), model.module[0].weight)
-    assert set(made) == {threads} and len(made) > 5
 
 
 def test_it_is_a_module_around_the_module():
