@@ -51,7 +51,7 @@ def test_the_results_are_those_in_fresh_memory_to_the_bit(name, monkeypatch):
 def test_a_step_like_the_one_before_makes_no_buffer():
     made = []
     for _ in train("complex", 5):
-        made.append(memory.buffers_made())
+        made.append(memory._buffers.made)
     assert made[1] == made[-1]
 
 
@@ -101,10 +101,10 @@ def test_a_layer_writes_its_images_no_more_often_than_it_did(own_buffers, monkey
 
 
 def test_switched_off_it_makes_none(fresh_memory):
-    before = memory.buffers_made()
+    before = memory._buffers.made
     for _ in train("simple", 2):
         pass
-    assert memory.buffers_made() == before
+    assert memory._buffers.made == before
 
 
 def test_what_is_held_is_never_written_again():

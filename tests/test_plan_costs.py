@@ -41,7 +41,7 @@ def test_a_step_allocates_next_to_nothing(name):
     manual_seed(0)
     _, (images, labels), plan = compiled_step(MODELS[name](), 16)
     bound, g = plan.bind(), np.ones((), np.float32)
-    made = memory.buffers_made()
+    made = memory._buffers.made
     for _ in range(2):
         tracemalloc.start()
         bound.forward([images, labels])
@@ -50,7 +50,7 @@ def test_a_step_allocates_next_to_nothing(name):
         tracemalloc.stop()
     # labels as keys, sums that are products with ones, and what NumPy needs to go through turned arrays
     assert peak < 120_000 < images.nbytes * 4, peak
-    assert memory.buffers_made() == made
+    assert memory._buffers.made == made
 
 
 @pytest.mark.parametrize(("name", "most"), [("simple", 105_000), ("lenet", 150_000), ("complex", 1_150_000)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -65,6 +65,14 @@ class Totals(dict[Any, Any]):
     def __init__(self, cotangents: Mapping[Any, Any]) -> None:
         super().__init__(cotangents)
         self._sums: set[Any] = set()  # arrays that were made here, and may be added to in place
+
+    def complete(self, order: list[Any]) -> Iterator[tuple[Any, Any]]:
+        """Each node with its cotangent, which is complete once the nodes before it have been dealt with."""
+        for node in order:
+            if (g := self.pop(node, None)) is not None:
+                for hook in node._hooks:
+                    g = hook(g)
+                yield node, g
 
     def add(self, node: Any, g: Any) -> None:
         """Add the cotangent from one more use of a value."""

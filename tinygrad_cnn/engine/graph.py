@@ -198,11 +198,7 @@ def backpropagate(
         order = early(wanted, order)
     totals, found = Totals(cotangents), {}
     with Recording(wrap is not None):
-        for node in order:
-            if (g := totals.pop(node, None)) is None:
-                continue
-            for hook in node._hooks:
-                g = hook(g)
+        for node, g in totals.complete(order):
             if node in wanted:
                 found[node] = g
                 if completed is not None:

@@ -212,18 +212,6 @@ def _run_lengths(
     return tuple(lengths) if math.prod(lengths) > least or own != sorted(own, reverse=True) else None
 
 
-def buffers_made() -> int:
-    """How many buffers have been made so far: a step like the one before makes none.
-
-    >>> before = buffers_made()
-    >>> for _ in range(3):
-    ...     _ = empty((1000, 1000), np.float64)
-    >>> buffers_made() - before <= 1
-    True
-    """
-    return _buffers.made
-
-
 def idle_bytes() -> int:
     """How much memory waits for its next use."""
     with _buffers.lock:
