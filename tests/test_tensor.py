@@ -209,6 +209,10 @@ def test_comparisons_are_tensors_of_booleans():
             assert type(result) is Tensor and result.dtype == bool and not result.requires_grad
             np.testing.assert_array_equal(result, expected)
     assert (Tensor([1.0, 2.0]) > 1).tolist() == [False, True]
+    assert (Tensor([0.1]) == 0.1).item() and (Tensor([0.1]) != np.array([0.1])).item()  # a number has no dtype
+    large = Tensor([2**24 + 1])
+    assert (large == 2.0**24 + 1).item() and F.eq(large, 2.0**24 + 1).item() and (large < 2**24 + 1.5).item()
+    assert (Tensor([1.0]) == object()) is False and (Tensor([1.0]) != "1") is True
 
 
 def test_tensors_are_hashed_by_identity():

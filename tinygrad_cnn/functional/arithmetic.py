@@ -12,9 +12,9 @@ import numpy as np
 from .. import ops
 from ..engine.aside import aside
 from ..engine.calls import composition
-from ..engine.graph import Array, Primitive
+from ..engine.graph import Array, Primitive, Value
 from ..settings import integer, one_of
-from ._arguments import Operand, as_array, as_float, detached, named, operands
+from ._arguments import Operand, as_array, as_float, detached, named, operands, real_array
 
 
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Array:
@@ -202,7 +202,9 @@ def where(condition: Array, input: Operand, other: Operand) -> Array:
 
 def _relation(name: str, how: str) -> Callable[[Operand, Operand], Array]:
     def relation(input: Operand, other: Operand) -> Array:
-        return detached(ops.compare(*operands(input, other), how=how))
+        kinds = (Value, int, float)  # numbers take the dtype of the other operand
+        values = (one if isinstance(one, kinds) else real_array(np.asarray(one)) for one in (input, other))
+        return ops.compare(*map(detached, values), how=how)
 
     return named(relation, name, f"Whether input {how} other, element by element, broadcast.")
 
