@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence
 from typing import Any
 
 from ..engine.graph import Array
@@ -32,7 +32,7 @@ class _Named(Module):
         return len(self._entries())
 
 
-class ModuleList(_Named):
+class ModuleList(_Named, MutableSequence[Any]):
     """Modules in a list, which are found as members: their names are their numbers.
 
     >>> from tinygrad_cnn import nn
@@ -76,7 +76,7 @@ class ModuleList(_Named):
             return type(self)(members[index])
         return members[integer(index, "index", type(self).__name__)]
 
-    def __setitem__(self, index: int, module: Any) -> None:
+    def __setitem__(self, index: Any, module: Any) -> None:
         name = list(self._entries())[integer(index, "index", type(self).__name__)]
         self._put(name, module)
 
@@ -103,7 +103,7 @@ class ParameterList(ModuleList):
         super()._put(name, member if isinstance(member, Parameter) else Parameter(member))
 
 
-class ModuleDict(_Named):
+class ModuleDict(_Named, MutableMapping[str, Any]):
     """Modules by name.
 
     >>> from tinygrad_cnn import nn
@@ -114,23 +114,6 @@ class ModuleDict(_Named):
 
     def __init__(self, modules: Any = ()) -> None:
         self.update(modules or {})
-
-    def update(self, modules: Any) -> None:
-        """Take over modules from a dictionary, or from pairs of a name and a module."""
-        for name, module in dict(modules).items():
-            self[name] = module
-
-    def keys(self) -> Any:
-        """The names."""
-        return self._entries().keys()
-
-    def values(self) -> Any:
-        """The modules."""
-        return self._entries().values()
-
-    def items(self) -> Any:
-        """Pairs of a name and a module."""
-        return self._entries().items()
 
     def __getitem__(self, name: str) -> Any:
         return self._entries()[name]
@@ -144,8 +127,7 @@ class ModuleDict(_Named):
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries())
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries()
+    __eq__, __hash__ = object.__eq__, object.__hash__
 
 
 class ParameterDict(ModuleDict):
@@ -171,7 +153,9 @@ class Sequential(ModuleList):
 
     def __init__(self, *modules: Any) -> None:
         first = modules[0] if len(modules) == 1 else None
-        named: Mapping[Any, Any] = first if isinstance(first, Mapping) else dict(enumerate(modules))
+        named: Mapping[Any, Any] = (
+            first if isinstance(first, Mapping) and not isinstance(first, Module) else dict(enumerate(modules))
+        )
         for key, module in named.items():
             self._put(str(key), module)
 

@@ -251,12 +251,19 @@ def _one_step(make: Any, **settings: Any) -> float:
     return float(round(w.item(), 6))
 
 
-def _kept(state: State, p: np.ndarray, *names: str, first: float = 0.0) -> list[np.ndarray]:
-    """The arrays of these names, of which each number is `first` before the first step."""
-    for name in names:
-        if name not in state:
-            state[name] = np.full_like(p, first)
-    return [state[name] for name in names]
+def _mean(
+    state: State, p: np.ndarray, name: str, rate: float, new: Any, share: float | None = None, first: float = 0.0
+) -> np.ndarray:
+    """A running mean, which the state keeps under a name: rate · before + share · new, the share being 1 - rate.
+
+    Before the first step each number is `first`.
+    """
+    if name not in state:
+        state[name] = np.full_like(p, first)
+    kept: np.ndarray = state[name]
+    kept *= rate
+    kept += (1 - rate if share is None else share) * new
+    return kept
 
 
 class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
@@ -273,12 +280,8 @@ class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nes
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         direction = grad
         if s.momentum:
-            velocity = state.get("momentum_buffer")
-            if velocity is None:
-                velocity = state["momentum_buffer"] = np.array(grad)  # a sum of 0-d arrays is not an array
-            else:
-                velocity *= s.momentum
-                velocity += (1 - s.dampening) * grad
+            share = 1 - s.dampening if "momentum_buffer" in state else 1.0
+            velocity = _mean(state, p, "momentum_buffer", s.momentum, grad, share)
             direction = grad + s.momentum * velocity if s.nesterov else velocity
         p -= s.lr * direction
 
@@ -288,12 +291,9 @@ class _Moments(Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.
 
     def moments(self, p: np.ndarray, grad: np.ndarray, state: State, betas: Any) -> tuple[int, np.ndarray, np.ndarray]:
         """The number of this step, and both means with its gradient."""
-        mean, square = _kept(state, p, "exp_avg", "exp_avg_sq")
-        mean += (1 - betas[0]) * (grad - mean)
-        square *= betas[1]
-        square += (1 - betas[1]) * grad * grad
         state["step"] = state.get("step", 0) + 1
-        return state["step"], mean, square
+        mean = _mean(state, p, "exp_avg", betas[0], grad)
+        return state["step"], mean, _mean(state, p, "exp_avg_sq", betas[1], grad * grad)
 
 
 class Adam(_Moments, amsgrad=False, decoupled_weight_decay=False):
@@ -311,7 +311,7 @@ class Adam(_Moments, amsgrad=False, decoupled_weight_decay=False):
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         if s.amsgrad:
-            (largest,) = _kept(state, p, "max_exp_avg_sq")
+            largest = state.setdefault("max_exp_avg_sq", np.zeros_like(p))
             square = np.maximum(largest, square, out=largest)
         scale = np.asarray(np.sqrt(square))
         scale /= math.sqrt(1 - s.betas[1] ** step)
@@ -383,19 +383,12 @@ class RMSprop(Optimizer, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, moment
     @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         state["step"] = state.get("step", 0) + 1
-        (square,) = _kept(state, p, "square_avg")
-        square *= s.alpha
-        square += (1 - s.alpha) * grad * grad
+        square = _mean(state, p, "square_avg", s.alpha, grad * grad)
         if s.centered:
-            (mean,) = _kept(state, p, "grad_avg")
-            mean += (1 - s.alpha) * (grad - mean)
-            square = square - mean * mean
+            square = square - _mean(state, p, "grad_avg", s.alpha, grad) ** 2
         direction = grad / (np.sqrt(square) + s.eps)
         if s.momentum:
-            (velocity,) = _kept(state, p, "momentum_buffer")
-            velocity *= s.momentum
-            velocity += direction
-            direction = velocity
+            direction = _mean(state, p, "momentum_buffer", s.momentum, direction, share=1.0)
         p -= s.lr * direction
 
 
@@ -410,8 +403,7 @@ class Adagrad(Optimizer, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumu
 
     @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
-        (total,) = _kept(state, p, "sum", first=s.initial_accumulator_value)
-        total += grad * grad
+        total = _mean(state, p, "sum", 1.0, grad * grad, share=1.0, first=s.initial_accumulator_value)
         before = state.get("step", 0)
         state["step"] = before + 1
         p -= s.lr / (1 + before * s.lr_decay) * grad / (np.sqrt(total) + s.eps)
@@ -430,10 +422,7 @@ class Adadelta(Optimizer, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
     @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         state["step"] = state.get("step", 0) + 1
-        square, moved = _kept(state, p, "square_avg", "acc_delta")
-        square *= s.rho
-        square += (1 - s.rho) * grad * grad
-        step = np.sqrt(moved + s.eps) / np.sqrt(square + s.eps) * grad
-        moved *= s.rho
-        moved += (1 - s.rho) * step * step
+        square = _mean(state, p, "square_avg", s.rho, grad * grad)
+        step = np.sqrt(state.setdefault("acc_delta", np.zeros_like(p)) + s.eps) / np.sqrt(square + s.eps) * grad
+        _mean(state, p, "acc_delta", s.rho, step * step)
         p -= s.lr * step
