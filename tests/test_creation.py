@@ -279,3 +279,12 @@ def test_no_name_of_pytorchs_hides_a_module_of_the_package():
     folder = Path(tinygrad_cnn.__file__).parent
     hidden = [path for path in MODULES if (folder / f"{path.replace('.', '/')}.py").exists()]
     assert hidden == []
+
+
+def test_methods_under_pytorchs_second_names():
+    x = Tensor([[1.0, -2.0]])
+    assert tinygrad_cnn.clamp_min(x, 0.0).tolist() == x.clamp_min(0.0).tolist() == [[1.0, 0.0]]
+    assert x.clamp_max(0.0).tolist() == [[0.0, -2.0]] and x.is_contiguous() and tinygrad_cnn.numel(x) == 2
+    assert x.new_full((2,), 3.0).tolist() == [3.0, 3.0] and x.new_tensor([1, 2]).dtype == np.float32
+    assert x.floor_divide(2).tolist() == [[0.0, -1.0]] and x.clone().addcmul_(x, x, value=2).tolist() == [[3.0, 6.0]]
+    assert x.clone().addcdiv_(x, x, value=0.5).tolist() == [[1.5, -1.5]]

@@ -147,6 +147,8 @@ BY_CALL = {  # how the module is made: the shape of its input
     ),
     **dict.fromkeys(("AdaptiveAvgPool2d((3, 1))", "AdaptiveMaxPool2d(2)", "ChannelShuffle(2)", "ZeroPad2d(1)"), IMAGES),
     **dict.fromkeys(("Upsample(scale_factor=2)", "Upsample(None, 2, 'bilinear')", "LocalResponseNorm(2)"), IMAGES),
+    **dict.fromkeys(("UpsamplingNearest2d(4)", "UpsamplingBilinear2d(4)", "ConstantPad2d(1, 2.0)"), IMAGES),
+    "CircularPad2d(1)": IMAGES,
     **dict.fromkeys(("PixelUnshuffle(2)", "ReflectionPad2d((1, 0, 2, 1))", "ReplicationPad2d(2)", "Unfold(2)"), IMAGES),
     **dict.fromkeys(
         (
@@ -1075,6 +1077,9 @@ def test_lists_and_dictionaries_of_modules():
     heads["two"] = b
     heads.update({"three": c})
     assert list(heads) == ["one", "two", "three"] and "two" in heads and dict(heads.items())["two"] is b
+    assert heads.pop("three") is c and heads != nn.ModuleDict(heads) and hash(heads) and c not in heads.values()
+    heads["three"] = c
+    assert layers.pop() is c and layers.pop() is c and c not in layers
     del heads["one"]
     assert list(heads.keys()) == ["two", "three"] and list(heads.values()) == [b, c]
     for wrong, error in ((lambda: layers.append(1), TypeError), (lambda: nn.ModuleDict({"a.b": a}), ValueError)):
@@ -1277,3 +1282,49 @@ def test_parameters_in_one_vector():
     assert vector.shape == (9,) and vector.requires_grad
     nn.utils.vector_to_parameters(vector.detach() * 2, layer.parameters())
     np.testing.assert_allclose(nn.utils.parameters_to_vector(layer.parameters()), 2 * vector.detach())
+
+
+def test_numpys_names_of_arguments_are_taken_too():
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(x.sum(axis=1, keepdims=True), x.sum(1, True))
+    np.testing.assert_array_equal(F.cat([x, x], axis=1), F.cat([x, x], 1))
+    with pytest.raises(TypeError, match="relu has no argument axis"):
+        F.relu(x, axis=1)
+
+
+def test_what_a_module_itself_holds():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    model.scale = nn.Parameter([1.0])
+    assert list(model._modules) == ["0", "1"] and list(model._parameters) == ["scale"]
+    assert list(model[1]._buffers) == ["running_mean", "running_var", "num_batches_tracked"]
+    assert [*model.parameters(recurse=False)] == [model.scale]
+    assert [name for name, _ in model.named_parameters("net")][:2] == ["net.scale", "net.0.weight"]
+    assert [name for name, _ in model.named_modules("net")] == ["net", "net.0", "net.1"]
+    with pytest.raises(TypeError):
+        model._modules["0"] = nn.ReLU()  # it would be lost
+    with pytest.raises(AttributeError, match="has no attribute 'half': numbers have 32 or 64 bits"):
+        model.half()
+
+
+def test_layers_begin_anew():
+    for layer in (nn.Linear(3, 2), nn.ConvTranspose2d(2, 3, 2), nn.BatchNorm2d(2), nn.LayerNorm(3), nn.GroupNorm(1, 2)):
+        manual_seed(0)
+        fresh = {name: value.numpy().copy() for name, value in layer.state_dict().items()}
+        for tensor in layer.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.fill_(5.0)
+        manual_seed(0)
+        layer.reset_parameters()
+        again = {name: value.numpy() for name, value in layer.state_dict().items()}
+        drawn = type(layer) in (nn.Linear, nn.ConvTranspose2d)
+        assert all(again[name].shape == value.shape for name, value in fresh.items())
+        assert all((again[name] < 2).all() if drawn else (again[name] == value).all() for name, value in fresh.items())
+
+
+def test_borders_and_sizes_under_second_names():
+    x = np.arange(4.0).reshape(1, 1, 2, 2)
+    np.testing.assert_array_equal(nn.ConstantPad2d((1, 0, 0, 0), 3.0)(x)[0, 0, :, 0], [3.0, 3.0])
+    np.testing.assert_array_equal(nn.CircularPad2d(1)(x), np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), "wrap"))
+    np.testing.assert_array_equal(nn.UpsamplingNearest2d(scale_factor=2)(x), x.repeat(2, 2).repeat(2, 3))
+    corners = nn.UpsamplingBilinear2d(5)(x)[..., ::4, ::4]
+    np.testing.assert_allclose(corners, x)

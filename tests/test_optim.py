@@ -1028,3 +1028,23 @@ def test_an_optimiser_written_for_pytorch_finds_an_empty_state():
     (w * 2).sum().backward()
     optimizer.step()
     assert w.item() == pytest.approx(0.9)
+
+
+def test_a_schedule_written_for_pytorch():
+    class WarmUpLR(schedules._LRScheduler):
+        def __init__(self, optimizer, total_iters, last_epoch=-1):
+            self.total_iters = total_iters
+            super().__init__(optimizer, last_epoch)
+
+        def get_lr(self):
+            return [base * self.last_epoch / self.total_iters for base in self.base_lrs]
+
+    w = Tensor([1.0], requires_grad=True)
+    optimizer = SGD([w], lr=0.5)
+    schedule = WarmUpLR(optimizer, 4)
+    rates = [optimizer.param_groups[0]["lr"]]
+    for _ in range(3):
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    assert rates == [0.0, 0.125, 0.25, 0.375] and schedule.get_lr() == [0.375]
+    assert schedules.StepLR(SGD([w], lr=0.5), 2).get_lr() == [0.5]

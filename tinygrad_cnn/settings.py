@@ -179,6 +179,7 @@ INSTEAD = {
     "scale_grad_by_freq": "divide the gradient yourself, before the optimiser's step",
     "sparse": "gradients are dense here, leave it out",
 }
+AS_IN_NUMPY = {"axis": "dim", "keepdims": "keepdim"}  # PyTorch takes these names too
 HARMLESS = ("inplace", "memory_format", "non_blocking", "foreach", "fused", "capturable", "only_inputs")
 
 
@@ -204,6 +205,10 @@ def advised(function: Callable[P, R]) -> Callable[P, R]:
             unknown = {name: settings[name] for name in settings if closed and name not in parameters}
             if not unknown:
                 raise
+            for name in AS_IN_NUMPY.keys() & unknown:
+                settings[AS_IN_NUMPY[name]] = unknown[name]
+                if AS_IN_NUMPY[name] in parameters:
+                    del unknown[name]
             owner = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
         if str(unknown.get("device")).startswith("cpu"):
             del unknown["device"]
@@ -223,11 +228,11 @@ ABSENT = {
     r"syncbatchnorm": "use BatchNorm2d, and for several processes functions of tinygrad_cnn.distributed",
     r"\w*alpha_?dropout": "use dropout",
     r"max_?unpool2d": "use functional.interpolate, or nn.Upsample",
-    r"upsample_bilinear|upsamplingbilinear2d": 'say mode="bilinear", align_corners=True for interpolate or Upsample',
-    r"upsample_nearest|upsamplingnearest2d": "use interpolate or Upsample",
+    r"upsample_bilinear": 'say interpolate(mode="bilinear", align_corners=True)',
     r"softmax2d": "use Softmax(dim=1)",
     r"softmin": "take the softmax of -x",
     r"data_ptr|\w*storage\w*|pin_memory|share_memory_": "an array of NumPy holds the numbers: .numpy()",
+    r"function": "write a @primitive, and its rules by defvjp",
     r"lbfgs": "it is for small problems without noise: use SGD or AdamW",
 }
 
@@ -242,7 +247,7 @@ def absent(owner: str, name: str, known: Iterable[str]) -> AttributeError:
     """
     names = {one.lower(): one for one in known}
     advice = [text for pattern, text in ABSENT.items() if re.fullmatch(pattern, name.lower())]
-    advice += [f"is it {names[one]}?" for one in difflib.get_close_matches(name.lower(), names, 1)]
+    advice += [f"is it {names[one]}?" for one in difflib.get_close_matches(name.lower(), names, 1, 0.66)]
     return AttributeError(f"{owner} has no attribute {name!r}: {[*advice, 'dir() names what there is'][0]}")
 
 

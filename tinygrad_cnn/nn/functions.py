@@ -120,10 +120,15 @@ def _unflatten(input: Array, dim: int, unflattened_size: Any) -> Array:
     return F.unflatten(input, dim, unflattened_size)
 
 
+def _bilinear(input: Array, size: Any = None, scale_factor: Any = None) -> Array:
+    """Images at another size, the middles of the corner pixels staying where they are."""
+    return F.interpolate(input, size, scale_factor, "bilinear", True)
+
+
 def _border(mode: str) -> Callable[..., Array]:
-    def border(input: Array, padding: Any) -> Array:
+    def border(input: Array, padding: Any, value: Any = None) -> Array:
         widths = padding if isinstance(padding, (list, tuple)) else (padding,) * 4
-        return F.pad(input, widths, mode)
+        return F.pad(input, widths, mode, value)
 
     border.__doc__ = f"A border around images, mode {mode!r}: one width, or (left, right, top, bottom)."
     return border
@@ -173,6 +178,8 @@ AdaptiveAvgPool2d = _of("AdaptiveAvgPool2d", F.adaptive_avg_pool2d)
 AdaptiveMaxPool2d = _of("AdaptiveMaxPool2d", F.adaptive_max_pool2d)
 LocalResponseNorm = _of("LocalResponseNorm", F.local_response_norm)
 Upsample = _of("Upsample", F.interpolate)
+UpsamplingNearest2d = _of("UpsamplingNearest2d", F.interpolate, settings="size scale_factor")
+UpsamplingBilinear2d = _of("UpsamplingBilinear2d", _bilinear)
 PixelShuffle = _of("PixelShuffle", F.pixel_shuffle)
 PixelUnshuffle = _of("PixelUnshuffle", F.pixel_unshuffle)
 ChannelShuffle = _of("ChannelShuffle", F.channel_shuffle)
@@ -180,9 +187,11 @@ Flatten = _of("Flatten", F.flatten, shown="start_dim end_dim", start_dim=1)
 Unflatten = _of("Unflatten", _unflatten)
 Fold = _of("Fold", F.fold)
 Unfold = _of("Unfold", F.unfold)
-ZeroPad2d = _of("ZeroPad2d", _border("constant"))
-ReflectionPad2d = _of("ReflectionPad2d", _border("reflect"))
-ReplicationPad2d = _of("ReplicationPad2d", _border("replicate"))
+ConstantPad2d = _of("ConstantPad2d", _border("constant"))
+ZeroPad2d = _of("ZeroPad2d", _border("constant"), settings="padding")
+CircularPad2d = _of("CircularPad2d", _border("circular"), settings="padding")
+ReflectionPad2d = _of("ReflectionPad2d", _border("reflect"), settings="padding")
+ReplicationPad2d = _of("ReplicationPad2d", _border("replicate"), settings="padding")
 CosineSimilarity = _of("CosineSimilarity", F.cosine_similarity, inputs=2)
 
 # ---- losses

@@ -14,19 +14,34 @@ from ..engine.random import generator
 from ..functional._arguments import as_array, pair
 from ..functional.windows import _Grid
 from ..settings import flag, integer, number, one_of
+from . import init
 from .module import Module, Parameter
 from .normalisation import BatchNorm1d, BatchNorm2d
 
 Size = int | tuple[int, ...]
 
 
-def _uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
-    """Between -1/√fan_in and 1/√fan_in, as PyTorch begins (He et al., 2015, with a = √5)."""
-    bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
-    return Parameter(generator().uniform(-bound, bound, shape).astype(np.float32))
+class _Weighted(Module):
+    """A layer with a weight (out, ...) and perhaps a bias, which begin as in PyTorch."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def _begin(self, shape: tuple[int, ...], outputs: int, bias: bool) -> None:
+        self.weight = Parameter(np.zeros(shape, np.float32))
+        self.bias = Parameter(np.zeros(outputs, np.float32)) if flag(bias, "bias", type(self).__name__) else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights between -1/√fan_in and 1/√fan_in (He et al., 2015, with a = √5)."""
+        fan_in = math.prod(self.weight.shape[1:])
+        bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                init.uniform_(parameter, -bound, bound)
 
 
-class Linear(Module):
+class Linear(_Weighted):
     """(..., in_features) -> (..., out_features): x @ weightᵀ + bias.
 
     >>> Linear(3, 2)(np.zeros((4, 3), np.float32)).shape
@@ -36,8 +51,7 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         self.in_features = integer(in_features, "in_features", "Linear", least=0)
         self.out_features = integer(out_features, "out_features", "Linear", least=0)
-        self.weight = _uniform((self.out_features, self.in_features), self.in_features)
-        self.bias = _uniform((self.out_features,), self.in_features) if flag(bias, "bias", "Linear") else None
+        self._begin((self.out_features, self.in_features), self.out_features, bias)
 
     def forward(self, input: Array) -> Array:
         return F.linear(input, self.weight, self.bias)
@@ -46,7 +60,7 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
-class Conv2d(Module):
+class Conv2d(_Weighted):
     """(N, in_channels, H, W) -> (N, out_channels, OH, OW): see `functional.conv2d`.
 
     The border that `padding` makes is of zeros, or as `padding_mode` says: "reflect", "replicate" or "circular".
@@ -85,10 +99,7 @@ class Conv2d(Module):
         )
         self.padding = padding if isinstance(padding, str) else tuple(p for p, _ in self._widths)[2 - self._dims :]
         self.padding_mode = one_of(padding_mode, "padding_mode", owner, ("zeros", "reflect", "replicate", "circular"))
-        shape = self._weight_shape()
-        fan_in = math.prod(shape[1:])
-        self.weight = _uniform(shape, fan_in)
-        self.bias = _uniform((self.out_channels,), fan_in) if flag(bias, "bias", owner) else None
+        self._begin(self._weight_shape(), self.out_channels, bias)
 
     def _sizes(self, value: Any, of_line: int = 1) -> Any:
         """A setting for height and width; of lines, which are images of height one, for the length alone."""

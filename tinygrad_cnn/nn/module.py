@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from ..engine.calls import run_module
 from ..engine.hooks import Hook
 from ..functional._arguments import real_array
-from ..settings import advised, array, flag, instance, mapping, refusal
+from ..settings import absent, advised, array, flag, instance, mapping, refusal
 from ..tensor import Tensor
 from .backward_hooks import WatchedCall
 
@@ -183,7 +184,7 @@ class Module:
         try:
             return vars(self)[name]
         except KeyError:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+            raise absent(f"{type(self).__name__!r} object", name, ()) from None
 
     # ---- what it holds
 
@@ -195,9 +196,14 @@ class Module:
         """Those of this module and of the modules below it, each once."""
         return _each_once((name, member) for name, member in _walk(self) if isinstance(member, kind))
 
-    def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """This module (its name is empty) and all modules below it, each once."""
-        return self._all_members(Module)
+    # those of this module itself, to be read; one is set as an attribute
+    _modules = property(lambda self: MappingProxyType(dict(self._members(Module))))
+    _parameters = property(lambda self: MappingProxyType(dict(self._members(Parameter))))
+    _buffers = property(lambda self: MappingProxyType(dict(self._members(Buffer))))
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module (its name is empty, or the prefix) and all modules below it, each once."""
+        return ((_joined(prefix, name).rstrip("."), one) for name, one in self._all_members(Module))
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules below it, each once."""
@@ -226,9 +232,13 @@ class Module:
             fn(module)
         return self
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their names, each once: one that is used in two places by its first name."""
-        return _each_once(self._found_parameters())
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their names, each once: one that is used in two places by its first name.
+
+        Without `recurse` only those of this module itself.
+        """
+        found = self._found_parameters() if recurse else self._members(Parameter)
+        return ((_joined(prefix, name), one) for name, one in _each_once(found))
 
     def _found_parameters(self) -> Iterator[tuple[str, Parameter]]:
         for name, member in _walk(self):
@@ -240,9 +250,9 @@ class Module:
                     "with an input of the right shape, before an optimiser is made"
                 )
 
-    def parameters(self) -> Iterator[Parameter]:
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, in the order of `named_parameters`."""
-        for name, parameter in self.named_parameters():
+        for name, parameter in self.named_parameters(recurse=recurse):
             parameter.name = name  # so that an optimiser, which sees nothing else, can say which one it means
             yield parameter
 

@@ -15,7 +15,24 @@ from ..settings import flag, integer, integers, number
 from .module import Buffer, Module, Parameter
 
 
-class _Normalisation(Module):
+class _Affine(Module):
+    """A layer that ends in a weight and a bias of one shape, or does without."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def _begin(self, shape: Any, weight: bool, bias: bool) -> None:
+        self.weight = Parameter(np.ones(shape, np.float32)) if weight else None
+        self.bias = Parameter(np.zeros(shape, np.float32)) if bias else None
+
+    def reset_parameters(self) -> None:
+        """Begin anew: with weights 1 and biases 0, and running statistics of nothing."""
+        for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+            if getattr(self, name, None) is not None:
+                getattr(self, name).data.fill_(value)
+
+
+class _Normalisation(_Affine):
     """What batch and instance normalisation share: weight and bias, and running statistics."""
 
     _shapes: dict[int, str]  # by their number of dimensions, the inputs that it takes
@@ -36,8 +53,7 @@ class _Normalisation(Module):
         self.momentum = None if momentum is None else number(momentum, "momentum", owner, least=0, most=1)
         self.affine = flag(affine, "affine", owner)
         self.track_running_stats = flag(track_running_stats, "track_running_stats", owner)
-        self.weight = Parameter(np.ones(num_features, np.float32)) if self.affine else None
-        self.bias = Parameter(np.zeros(num_features, np.float32)) if self.affine else None
+        self._begin(num_features, self.affine, self.affine)
         self.running_mean = Buffer(np.zeros(num_features, np.float32)) if self.track_running_stats else None
         self.running_var = Buffer(np.ones(num_features, np.float32)) if self.track_running_stats else None
         self.num_batches_tracked = Buffer(np.array(0)) if self.track_running_stats else None
@@ -127,7 +143,7 @@ class InstanceNorm1d(InstanceNorm2d):
     _shapes = {3: "lines (N, C, L)"}  # noqa: RUF012
 
 
-class LayerNorm(Module):
+class LayerNorm(_Affine):
     """The last dimensions, of the lengths `normalized_shape`, to mean 0 and variance 1: see `functional.layer_norm`.
 
     >>> LayerNorm(4)(np.zeros((2, 3, 4), np.float32)).shape
@@ -144,9 +160,8 @@ class LayerNorm(Module):
         self.normalized_shape = integers(normalized_shape, "normalized_shape", "LayerNorm", least=0)
         self.eps = number(eps, "eps", "LayerNorm", least=0)
         self.elementwise_affine = flag(elementwise_affine, "elementwise_affine", "LayerNorm")
-        shape, shifts = self.normalized_shape, flag(bias, "bias", "LayerNorm")
-        self.weight = Parameter(np.ones(shape, np.float32)) if self.elementwise_affine else None
-        self.bias = Parameter(np.zeros(shape, np.float32)) if self.elementwise_affine and shifts else None
+        shifts = self.elementwise_affine and flag(bias, "bias", "LayerNorm")
+        self._begin(self.normalized_shape, self.elementwise_affine, shifts)
 
     def forward(self, input: Array) -> Array:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -155,7 +170,7 @@ class LayerNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """(N, C, ...) -> (N, C, ...), groups of channels to mean 0 and variance 1: see `functional.group_norm`.
 
     >>> GroupNorm(2, 4)(np.zeros((2, 4, 3, 3), np.float32)).shape
@@ -168,8 +183,7 @@ class GroupNorm(Module):
         if self.num_channels % self.num_groups:
             raise ValueError(f"GroupNorm expects num_groups to divide the channels: {num_channels} / {num_groups}")
         self.eps, self.affine = number(eps, "eps", "GroupNorm", least=0), flag(affine, "affine", "GroupNorm")
-        self.weight = Parameter(np.ones(self.num_channels, np.float32)) if self.affine else None
-        self.bias = Parameter(np.zeros(self.num_channels, np.float32)) if self.affine else None
+        self._begin(self.num_channels, self.affine, self.affine)
 
     def forward(self, input: Array) -> Array:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

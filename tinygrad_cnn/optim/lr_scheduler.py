@@ -40,6 +40,10 @@ class LRScheduler:
     #: the names of what is saved, and how each is checked when it is loaded
     _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": partial(number, least=0)}
 
+    def __init__(self, optimizer: Optimizer, last_epoch: float = -1, *ignored: Any) -> None:
+        self.optimizer, self.last_epoch = optimizer, last_epoch
+        self.__post_init__()
+
     def __init_subclass__(cls, factor: Callable[[Any, float], float] | None = None) -> None:
         dataclass(eq=False)(cls)  # so that the settings of a schedule are its fields
         if factor is not None:
@@ -83,8 +87,19 @@ class LRScheduler:
 
     def _apply(self) -> None:
         # a group that was added later keeps its rate, as in PyTorch
-        for i, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=False)):
-            group["lr"] = self._lr(base, i)
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=False):
+            group["lr"] = rate
+
+    def get_lr(self) -> list[float]:
+        """The learning rate of each group after `last_epoch` steps: what a schedule of one's own can compute.
+
+        >>> class HalfAsMuch(LRScheduler):
+        ...     def get_lr(self):
+        ...         return [rate / 2**self.last_epoch for rate in self.base_lrs]
+        >>> _rates(HalfAsMuch, steps=2)
+        [1.0, 0.5, 0.25]
+        """
+        return [self._lr(base, i) for i, base in enumerate(self.base_lrs)]
 
     def _lr(self, base: float, group: int) -> float:
         return float(base * self._factor(self.last_epoch))
@@ -105,6 +120,9 @@ class LRScheduler:
         rates = numbers(state_dict["base_lrs"], "base_lrs", owner, count=len(self.base_lrs), least=0)
         vars(self).update(state, base_lrs=list(rates))
         self._apply()
+
+
+_LRScheduler = LRScheduler  # its name in older programs
 
 
 def _rates(make: Any, *settings: Any, steps: int) -> list[float]:

@@ -17,7 +17,7 @@ from .. import nn
 from ..creation import cuda
 from ..engine.autograd import grad
 from ..engine.recording import enable_grad, no_grad, set_grad_enabled
-from ..settings import advised
+from ..settings import absent, advised
 from ..tensor import Tensor
 from . import data
 
@@ -106,44 +106,64 @@ def _checkpoint(function: Any, *args: Any, use_reentrant: Any = None, **settings
     return function(*args, **settings)
 
 
-_amp = SimpleNamespace(autocast=Autocast, GradScaler=GradScaler)
-_mps = SimpleNamespace(is_available=lambda: False, is_built=lambda: False)
-_cudnn = SimpleNamespace(benchmark=False, deterministic=False, enabled=False, is_available=lambda: False)
-_download = SimpleNamespace(load_url=_no_download, load_state_dict_from_url=_no_download)
-_utils = SimpleNamespace(_pair=lambda x: tuple(x) if isinstance(x, (list, tuple)) else (x, x))
+class Names(SimpleNamespace):
+    """What PyTorch has in a module."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise absent("this module of PyTorch's names", name, vars(self))
+
+
+_amp = Names(autocast=Autocast, GradScaler=GradScaler)
+_mps = Names(is_available=lambda: False, is_built=lambda: False)
+_cudnn = Names(benchmark=False, deterministic=False, enabled=False, is_available=lambda: False)
+_download = Names(load_url=_no_download, load_state_dict_from_url=_no_download)
+_utils = Names(_pair=lambda x: tuple(x) if isinstance(x, (list, tuple)) else (x, x))
 _grads = {"grad": advised(grad), "no_grad": no_grad, "enable_grad": enable_grad, "set_grad_enabled": set_grad_enabled}
 
 #: What is imported by a path, `import tinygrad_cnn.backends.cudnn`, and found as an attribute, `torch.backends.cudnn`.
 MODULES: dict[str, Any] = {
     "amp": _amp,
-    "autograd": SimpleNamespace(Variable=variable, set_detect_anomaly=_itself, **_grads),
-    "autograd.variable": SimpleNamespace(Variable=variable),
-    "backends": SimpleNamespace(cudnn=_cudnn, mps=_mps),
+    "autograd": Names(Variable=variable, set_detect_anomaly=_itself, **_grads),
+    "autograd.variable": Names(Variable=variable),
+    "backends": Names(cudnn=_cudnn, mps=_mps),
     "backends.cudnn": _cudnn,
     "backends.mps": _mps,
     "cuda": cuda,
     "cuda.amp": _amp,
     "hub": _download,
-    "jit": SimpleNamespace(
+    "jit": Names(
         **dict.fromkeys(("script", "ignore", "unused", "export", "_overload_method"), _itself),
         **dict.fromkeys(("is_scripting", "is_tracing"), lambda: False),
     ),
     "nn.modules": nn,
-    "nn.modules.batchnorm": SimpleNamespace(
-        _BatchNorm=nn.BatchNorm2d, BatchNorm1d=nn.BatchNorm1d, BatchNorm2d=nn.BatchNorm2d
-    ),
+    "nn.modules.batchnorm": Names(_BatchNorm=nn.BatchNorm2d, BatchNorm1d=nn.BatchNorm1d, BatchNorm2d=nn.BatchNorm2d),
     "nn.modules.conv": nn,
-    "nn.modules.loss": SimpleNamespace(**{name: getattr(nn, name) for name in nn.__all__}, _Loss=nn.Module),
+    "nn.modules.loss": Names(**{name: getattr(nn, name) for name in nn.__all__}, _Loss=nn.Module),
     "nn.modules.module": nn,
     "nn.modules.utils": _utils,
     "nn.parallel": "plan",
     "nn.parameter": nn,
     "optim.optimizer": "optim",
-    "utils.checkpoint": SimpleNamespace(checkpoint=_checkpoint),
+    "utils.checkpoint": Names(checkpoint=_checkpoint),
     "utils.data.dataloader": data,
     "utils.data.dataset": data,
     "utils.data.sampler": data,
     "utils.model_zoo": _download,
+}
+
+#: Methods of a Tensor, which are at the top too: `x.clamp_min(0)`, `torch.clamp_min(x, 0)`.
+METHODS: dict[str, Any] = {
+    "addcdiv_": lambda x, a, b, *, value=1: x.add_(a / b, alpha=value),
+    "addcmul_": lambda x, a, b, *, value=1: x.add_(a * b, alpha=value),
+    "clamp_max": lambda x, max: x.clamp(None, max),
+    "clamp_min": lambda x, min: x.clamp(min),
+    "floor_divide": lambda x, other: x // other,
+    "is_contiguous": lambda x, **ignored: True,
+    "is_floating_point": Tensor.is_floating_point,
+    "new_full": lambda x, size, value, **settings: x.new_empty(size, **settings).fill_(value),
+    "new_tensor": lambda x, data, dtype=None, **settings: Tensor(data, dtype or x.dtype, **settings),
+    "numel": Tensor.numel,
+    "t": Tensor.t,
 }
 
 #: What is at the top, `torch.Generator()`.
@@ -163,7 +183,7 @@ TOP: dict[str, Any] = {
     "nan": np.nan,
     "pi": np.pi,
     "preserve_format": "preserve_format",
-    "t": lambda input: input.t(),
+    **METHODS,
     **dict.fromkeys(
         ("set_num_threads", "set_printoptions", "use_deterministic_algorithms", "set_float32_matmul_precision"), _itself
     ),
@@ -193,7 +213,9 @@ SECOND_NAMES = {
 
 
 def register(package: ModuleType) -> None:
-    """Let the modules be imported by their paths, and be found as attributes; give methods their second names."""
+    """Let the modules be imported by their paths, and be found as attributes; give Tensors the methods."""
+    for name, method in METHODS.items():
+        setattr(Tensor, name, method)
     for second, first in SECOND_NAMES.items():
         if hasattr(Tensor, first):
             setattr(Tensor, second, getattr(Tensor, first))
