@@ -9,6 +9,8 @@ Tensor([[[[0., 1.],
           [2., 3.]]]])
 """
 
+# fmt: off
+# ruff: noqa: I001  (the names in lines, rather than one a line)
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,25 +18,8 @@ from typing import TYPE_CHECKING, Any
 from . import creation, data, functional, nn, ops, optim, utils
 from .checkpoint import load, save
 from .creation import (
-    arange,
-    as_tensor,
-    cuda,
-    empty,
-    eye,
-    float32,
-    float64,
-    from_numpy,
-    full,
-    int64,
-    linspace,
-    normal,
-    ones,
-    rand,
-    randint,
-    randn,
-    randperm,
-    tensor,
-    zeros,
+    arange, as_tensor, cuda, empty, eye, float32, float64, from_numpy, full, int64, linspace, normal, ones, rand,
+    randint, randn, randperm, tensor, zeros,
 )
 from .engine import graph
 from .engine.autograd import grad
@@ -60,115 +45,40 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "AnomalyError",
-    "GradcheckError",
-    "Tensor",
-    "arange",
-    "as_tensor",
-    "check_graph",
-    "compile",
-    "creation",
-    "cuda",
-    "data",
-    "detect_anomaly",
-    "device",
-    "empty",
-    "enable_grad",
-    "explain",
-    "eye",
-    "float32",
-    "float64",
-    "from_numpy",
-    "full",
-    "functional",
-    "get_rng_state",
-    "grad",
-    "gradcheck",
-    "graph",
-    "inference_mode",
-    "int64",
-    "is_grad_enabled",
-    "linspace",
-    "load",
-    "manual_seed",
-    "nn",
-    "no_grad",
-    "normal",
-    "ones",
-    "ops",
-    "optim",
-    "primitive",
-    "profile",
-    "rand",
-    "randint",
-    "randn",
-    "randperm",
-    "save",
-    "set_grad_enabled",
-    "set_rng_state",
-    "show",
-    "summary",
-    "tensor",
-    "utils",
-    "zeros",
+    "AnomalyError", "GradcheckError", "Tensor", "arange", "as_tensor", "check_graph", "compile", "creation", "cuda",
+    "data", "detect_anomaly", "device", "empty", "enable_grad", "explain", "eye", "float32", "float64",
+    "from_numpy", "full", "functional", "get_rng_state", "grad", "gradcheck", "graph", "inference_mode", "int64",
+    "is_grad_enabled", "linspace", "load", "manual_seed", "nn", "no_grad", "normal", "ones", "ops", "optim",
+    "primitive", "profile", "rand", "randint", "randn", "randperm", "save", "set_grad_enabled", "set_rng_state",
+    "show", "summary", "tensor", "utils", "zeros",
 ]
+# fmt: on
 
 # they take as long to import as all the rest, and most programs use none of them
-_TOOLS = (
-    "AnomalyError",
-    "GradcheckError",
-    "check_graph",
-    "detect_anomaly",
-    "explain",
-    "gradcheck",
-    "profile",
-    "show",
-    "summary",
-)
+_TOOLS = ["AnomalyError", "GradcheckError", "check_graph", "detect_anomaly", "explain", "gradcheck", "profile"]
+_TOOLS += ["show", "summary"]
 
-_CREATED = (
-    "empty_like",
-    "full_like",
-    "int16",
-    "int32",
-    "int8",
-    "is_tensor",
-    "ones_like",
-    "rand_like",
-    "randn_like",
-    "uint8",
-    "zeros_like",
-)
+# not as variables, which would hide Python's own abs, float, int and bool here
+_MORE = {
+    **{name: getattr(functional, name) for name in functional.__all__},  # as in PyTorch: `tinygrad_cnn.cat`
+    **{name: getattr(creation, name) for name in ("empty_like", "full_like", "is_tensor", "ones_like", "rand_like")},
+    **{name: getattr(creation, name) for name in ("int8", "int16", "int32", "randn_like", "uint8", "zeros_like")},
+    **creation.DTYPES,
+    **{second: getattr(functional, first) for second, first in torch_names.SECOND_NAMES.items()},
+    **torch_names.TOP,
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _TOOLS:
         return getattr(importlib.import_module(".microscope", __name__), name)
-    if name in functional.__all__:
-        return getattr(functional, name)  # each function is here too, as in PyTorch: `tinygrad_cnn.cat`
-    if name in creation.DTYPES:
-        return creation.DTYPES[name]  # not as variables, which would hide Python's own float, int and bool here
-    if name in _CREATED:
-        return getattr(creation, name)
-    if name in torch_names.TOP:
-        return torch_names.TOP[name]
-    if name in torch_names.SECOND_NAMES:
-        return getattr(functional, torch_names.SECOND_NAMES[name])
+    if name in _MORE:
+        return _MORE[name]
     raise absent(f"module {__name__!r}", name, __dir__())
 
 
 def __dir__() -> list[str]:
-    return sorted(
-        {
-            *globals(),
-            *__all__,
-            *functional.__all__,
-            *creation.DTYPES,
-            *_CREATED,
-            *torch_names.TOP,
-            *torch_names.SECOND_NAMES,
-        }
-    )
+    return sorted({*globals(), *__all__, *_MORE})
 
 
 nn.DataParallel = DataParallel  # type: ignore[attr-defined]  # which is made by `compile`, above nn
