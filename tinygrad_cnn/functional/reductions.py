@@ -75,10 +75,9 @@ def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
     >>> argmax(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
     array([1, 0])
     """
-    if dim is None:
-        return detached(ops.argmax(ops.reshape(input, shape=(-1,)), axis=0, keepdims=False))
-    if input.ndim == 0:
-        return detached(ops.argmax(ops.reshape(input, shape=(1,)), axis=one_dim(dim, 0), keepdims=False))
+    if dim is None or input.ndim == 0:
+        one_dim(dim or 0, input.ndim)
+        input, dim, keepdim = ops.reshape(input, shape=(-1,)), 0, False
     return detached(ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "argmax")))
 
 
@@ -158,28 +157,25 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
     return input if flag(keepdim, "keepdim", "prod") else ops.reshape(input, shape=(*before, *after))
 
 
-@composition()
-def var(
-    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
-) -> Array:
-    """The variance over `dim`: Σ (input - mean)² / (n - correction), the correction being 1, or 0 if not unbiased.
+def _spread(name: str, text: str, of: Callable[[Array], Array], of_1_and_3: float) -> Callable[..., Array]:
+    """A function of the variance."""
 
-    >>> float(var(np.array([1.0, 3.0]))), float(var(np.array([1.0, 3.0]), correction=0))
-    (2.0, 1.0)
-    """
-    return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
+    def function(
+        input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    ) -> Array:
+        return of(var_mean(input, dim, unbiased, keepdim, correction=correction)[0])
+
+    text += f".\n\n    >>> float({name}(np.array([1.0, 3.0]), correction=0))\n    {of_1_and_3}\n    "
+    return composition()(named(function, name, text))
 
 
-@composition()
-def std(
-    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
-) -> Array:
-    """The square root of `var`.
-
-    >>> float(std(np.array([1.0, 3.0]), correction=0))
-    1.0
-    """
-    return ops.sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+var = _spread(
+    "var",
+    "The variance over `dim`: Σ (input - mean)² / (n - correction), the correction being 1, or 0 if not unbiased",
+    lambda variance: variance,
+    1.0,
+)
+std = _spread("std", "The square root of `var`", ops.sqrt, 1.0)
 
 
 @composition()

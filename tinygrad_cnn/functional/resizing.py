@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -122,9 +123,8 @@ def pixel_shuffle(input: Array, upscale_factor: int) -> Array:
     if input.ndim < 3 or input.shape[-3] % (r * r):
         raise ValueError(f"pixel_shuffle expects (..., C·{r * r}, H, W), got {input.shape}")
     *batch, channels, height, width = input.shape
-    b = len(batch)
-    parts = ops.reshape(input, shape=(*batch, channels // (r * r), r, r, height, width))
-    parts = ops.permute(parts, axes=(*range(b), b, b + 3, b + 1, b + 4, b + 2))
+    parts = ops.reshape(input, shape=(math.prod(input.shape[:-2]) // (r * r), r, r, height, width))
+    parts = ops.permute(parts, axes=(0, 3, 1, 4, 2))
     return ops.reshape(parts, shape=(*batch, channels // (r * r), height * r, width * r))
 
 
@@ -139,9 +139,8 @@ def pixel_unshuffle(input: Array, downscale_factor: int) -> Array:
     if input.ndim < 3 or input.shape[-1] % r or input.shape[-2] % r:
         raise ValueError(f"pixel_unshuffle expects (..., C, H·{r}, W·{r}), got {input.shape}")
     *batch, channels, height, width = input.shape
-    b = len(batch)
-    parts = ops.reshape(input, shape=(*batch, channels, height // r, r, width // r, r))
-    parts = ops.permute(parts, axes=(*range(b), b, b + 2, b + 4, b + 1, b + 3))
+    parts = ops.reshape(input, shape=(math.prod(input.shape[:-2]), height // r, r, width // r, r))
+    parts = ops.permute(parts, axes=(0, 2, 4, 1, 3))
     return ops.reshape(parts, shape=(*batch, channels * r * r, height // r, width // r))
 
 
