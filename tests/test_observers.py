@@ -42,3 +42,18 @@ def test_an_observer_that_fails_is_gone_afterwards():
     with pytest.raises(KeyError), observe(refuse):
         x.exp()
     assert x.exp().shape == (1,)
+
+
+def test_an_observer_is_told_of_each_argument_of_a_rule_for_all():
+    a, b = (Tensor([n, 1.0], requires_grad=True) for n in (2.0, 3.0))
+    seen = []
+
+    def watch(event, compute):
+        found = compute()
+        if event.argnum is not None and event.primitive is ops.concatenate:
+            seen.append((event.argnum, np.asarray(found).tolist()))
+        return found
+
+    with observe(watch):
+        (ops.concatenate(a, b, axis=0) * np.array([1.0, 2.0, 3.0, 4.0], np.float32)).sum().backward()
+    assert seen == [(0, [1, 2]), (1, [3, 4])]
