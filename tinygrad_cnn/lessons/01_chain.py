@@ -99,15 +99,11 @@ class Node:
     made = 0
 
     def __init__(self, value, inputs=(), rules=()):
-        self.value = value
+        self.value, self.shape = value, np.shape(value)
         self.inputs = inputs
         self.rules = rules  # one for each input: from g to what it receives
         Node.made += 1
         self.order = Node.made
-
-    @property
-    def shape(self):
-        return np.shape(self.value)
 
 
 # %% [markdown]
@@ -205,18 +201,17 @@ answer(f"dy/dx = {g[x]}; and dy/da = {g[a]}")
 # %% engine
 def backward(result, g=None):
     """The cotangents of all nodes that the result was computed from."""
-    reached, waiting = {result}, [result]
-    while waiting:
-        for source in waiting.pop().inputs:
-            if source not in reached:
-                reached.add(source)
-                waiting.append(source)
     cotangents = {result: np.ones_like(result.value) if g is None else g}
-    for node in sorted(reached, key=lambda node: -node.order):
+    waiting = {result}
+    while waiting:
+        node = sorted(waiting, key=lambda node: node.order)[-1]
+        waiting.remove(node)  # made last: all its uses have reported
         for source, rule in zip(node.inputs, node.rules, strict=True):
-            part = rule(cotangents[node])  # all its uses have reported
-            so_far = cotangents.get(source)
-            cotangents[source] = part if so_far is None else so_far + part
+            part = rule(cotangents[node])
+            if source in cotangents:
+                part = cotangents[source] + part
+            cotangents[source] = part
+            waiting.add(source)
     return cotangents
 
 

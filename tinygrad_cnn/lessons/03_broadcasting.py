@@ -94,22 +94,16 @@ show({"g": g, "Sᵀg": S.T @ g.ravel(), "g summed over n": g.sum(axis=0)})
 # %% engine
 def broadcast_to(x, shape):
     """Repeat x along new axes in front, and along axes of length 1."""
-    new = len(shape) - len(x.shape)
-    ones = [new + i for i, n in enumerate(x.shape) if n < shape[new + i]]
-    axis = (*range(new), *ones)  # those along which x is stretched
-
-    def rule(g):
-        return g.sum(axis=axis).reshape(x.shape)
-
-    return Node(np.broadcast_to(x.value, shape), [x], [rule])
+    old = (1,) * (len(shape) - len(x.shape)) + x.shape
+    axis = tuple(i for i, n in enumerate(shape) if n != old[i])  # stretched
+    rules = [lambda g: g.sum(axis=axis).reshape(x.shape)]
+    return Node(np.broadcast_to(x.value, shape), [x], rules)
 
 
 def sum(x, axis, keepdims=False):
-    def rule(g):
-        g = g if keepdims else np.expand_dims(g, axis)
-        return np.broadcast_to(g, x.shape)
-
-    return Node(x.value.sum(axis=axis, keepdims=keepdims), [x], [rule])
+    value = x.value.sum(axis=axis, keepdims=True)
+    rules = [lambda g: np.broadcast_to(g.reshape(value.shape), x.shape)]
+    return Node(value if keepdims else value.squeeze(axis), [x], rules)
 
 
 # %%

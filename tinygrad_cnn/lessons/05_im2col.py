@@ -173,33 +173,26 @@ print(f"<x, col2im(c)> = {(x * image_of(c, (7, 8), 3, 2)).sum()}")
 # %% engine
 def im2col(x, kernel, stride=(1, 1), dilation=(1, 1)):
     """Every window: (H, C, W, N) -> (OH, KH, C, KW, OW, N)."""
-    height, channels, width, n = x.shape
-    (kh, kw), (down, right), (dh, dw) = kernel, stride, dilation
-    oh = (height - dh * (kh - 1) - 1) // down + 1
-    ow = (width - dw * (kw - 1) - 1) // right + 1
-
-    def seen(image, p, q):
-        """The pixels that element (p, q) of the windows lies on."""
-        rows = slice(p * dh, p * dh + down * (oh - 1) + 1, down)
-        columns = slice(q * dw, q * dw + right * (ow - 1) + 1, right)
-        return image[rows, :, columns]
-
-    windows = np.zeros((oh, kh, channels, kw, ow, n), x.value.dtype)
-    for p, q in np.ndindex(kernel):
-        windows[:, p, :, q] = seen(x.value, p, q)
+    axes = zip(x.shape[::2], kernel, stride, dilation, strict=True)
+    rows, columns = (  # the pixels on which element (p, q) of windows lies
+        [slice(p * d, n - d * (k - 1 - p), s) for p in range(k)]
+        for n, k, s, d in axes
+    )
+    windows = [[x.value[r, :, c] for c in columns] for r in rows]
 
     def col2im(g):
         image = np.zeros(x.shape, g.dtype)
         for p, q in np.ndindex(kernel):
-            seen(image, p, q)[...] += g[:, p, :, q]
+            image[rows[p], :, columns[q]] += g[:, p, :, q]
         return image
 
-    return Node(windows, [x], [col2im])
+    value = np.array(windows).transpose(2, 0, 3, 1, 4, 5)
+    return Node(value, [x], [col2im])
 
 
 def reshape(x, shape):
-    value = x.value.reshape(shape)
-    return Node(value, [x], [lambda g: g.reshape(x.shape)])
+    rules = [lambda g: g.reshape(x.shape)]
+    return Node(x.value.reshape(shape), [x], rules)
 
 
 # %%

@@ -189,18 +189,17 @@ show(
 # %% engine
 def conv2d(ops, images, filters, bias):
     """(N, C, H, W), (F, C, KH, KW), (F,) -> (N, F, OH, OW)."""
-    f, _, *kernel = filters.shape
-    one = (1, 1)
     x = ops.permute(images, axes=(2, 1, 3, 0))  # (H, C, W, N)
-    x = ops.im2col(x, kernel=tuple(kernel), stride=one, dilation=one)
+    one, kernel = (1, 1), filters.shape[2:]
+    x = ops.im2col(x, kernel=kernel, stride=one, dilation=one)
     oh, _, _, _, ow, n = x.shape  # (OH, KH, C, KW, OW, N)
     x = ops.permute(x, axes=(2, 1, 3, 0, 4, 5))  # (C, KH, KW, OH, OW, N)
     columns = ops.reshape(x, shape=(-1, oh * ow * n))
-    rows = ops.reshape(filters, shape=(f, -1))  # (F, C·KH·KW)
+    rows = ops.reshape(filters, shape=(filters.shape[0], -1))
     y = ops.matmul(rows, columns)  # (F, OH·OW·N)
-    bias = ops.reshape(bias, shape=(f, 1))
+    bias = ops.reshape(bias, shape=(-1, 1))
     y = ops.add(y, ops.broadcast_to(bias, shape=y.shape))
-    y = ops.reshape(y, shape=(f, oh, ow, n))
+    y = ops.reshape(y, shape=(-1, oh, ow, n))
     return ops.permute(y, axes=(3, 0, 1, 2))
 
 

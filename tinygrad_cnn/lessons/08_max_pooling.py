@@ -43,29 +43,28 @@ answer((10 * np.array(slopes)).round(6).reshape(2, 2).tolist())
 
 # %% engine
 def relu(x):
-    value = np.maximum(x.value, 0)
-    return Node(value, [x], [lambda g: g * (value > 0)])
+    return Node(np.maximum(x.value, 0), [x], [lambda g: g * (x.value > 0)])
 
 
 def max(x, axis, keepdims=False, ties="first"):
-    """The largest over the axes; of equal ones the first takes all."""
-    last = range(-len(axis), 0)
-    rows = np.moveaxis(x.value, axis, last)  # a window's pixels last
-    flat = rows.reshape(*rows.shape[: -len(axis)], -1)  # and in a row
-    first = np.arange(flat.shape[-1]) == flat.argmax(-1, keepdims=True)
-    chosen = np.moveaxis(first.reshape(rows.shape), last, axis)
+    """The largest along one axis; of equal ones the first takes all."""
+    winner = x.value.argmax(*axis, keepdims=True)
+    value = x.value.max(axis=axis, keepdims=True)
 
     def rule(g):
-        return (g if keepdims else np.expand_dims(g, axis)) * chosen
+        received = np.zeros_like(x.value)
+        np.put_along_axis(received, winner, g.reshape(value.shape), *axis)
+        return received
 
-    return Node(x.value.max(axis=axis, keepdims=keepdims), [x], [rule])
+    return Node(value if keepdims else value.squeeze(axis), [x], [rule])
 
 
 def max_pool(ops, x):
     """The largest of each block of 2×2: (N, C, H, W)."""
     n, c, h, w = x.shape
     blocks = ops.reshape(x, shape=(n, c, h // 2, 2, w // 2, 2))
-    return ops.max(blocks, axis=(3, 5), keepdims=False, ties="first")
+    rows = ops.max(blocks, axis=(5,), keepdims=False, ties="first")
+    return ops.max(rows, axis=(3,), keepdims=False, ties="first")
 
 
 # %% [markdown]

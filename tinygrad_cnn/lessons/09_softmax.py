@@ -127,8 +127,7 @@ def cross_entropy(ops, scores, weights):
     shape = scores.shape
     shifted = ops.sub(scores, ops.broadcast_to(largest, shape=shape))
     total = ops.sum(ops.exp(shifted), axis=(1,), keepdims=True)
-    log_total = ops.broadcast_to(ops.log(total), shape=shape)
-    log_p = ops.sub(shifted, log_total)
+    log_p = ops.sub(shifted, ops.broadcast_to(ops.log(total), shape=shape))
     return ops.sum(ops.mul(log_p, weights), axis=(0, 1), keepdims=False)
 
 
