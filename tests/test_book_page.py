@@ -74,17 +74,17 @@ def test_every_figure_is_drawn(browser):
 
 
 def test_pointing_at_a_pixel_says_the_sum(browser):
-    said = browser.run(FOCUS, "convolution", "image", "value", 12)
+    said = browser.run(FOCUS, "conv2d", "image", "value", 12)
     assert "dimage[2, 2] = 5 + 4 + 4 + 0 + 3 + 3 + 2 + 5 + 9 = 35, added up over 9 uses" in said
-    copies = browser.run(LIT, "convolution", "columns", "value", "use")
+    copies = browser.run(LIT, "conv2d", "columns", "value", "use")
     assert sorted(copies) == [8 * i for i in range(1, 10)]  # the anti-diagonal of 9×9
-    assert len(browser.run(LIT, "convolution", "Y", "value", "far")) == 18
+    assert len(browser.run(LIT, "conv2d", "Y", "value", "far")) == 18
 
 
 def test_pointing_at_a_filters_gradient_lights_two_rows(browser):
-    browser.run(FOCUS, "convolution", "filters", "gradient", 13)  # filter 1, place 4
-    assert sorted(browser.run(LIT, "convolution", "product", "gradient", "use")) == list(range(9, 18))
-    assert sorted(browser.run(LIT, "convolution", "columns", "value", "factor")) == list(range(36, 45))
+    browser.run(FOCUS, "conv2d", "filters", "gradient", 13)  # filter 1, place 4
+    assert sorted(browser.run(LIT, "conv2d", "product", "gradient", "use")) == list(range(9, 18))
+    assert sorted(browser.run(LIT, "conv2d", "columns", "value", "factor")) == list(range(36, 45))
 
 
 def test_the_keyboard_moves_changes_and_steps(browser):
@@ -92,10 +92,10 @@ def test_the_keyboard_moves_changes_and_steps(browser):
     cell = "#max-pooling .cell:focus"
     browser.press(cell, "---")
     assert browser.text(cell) == "5"  # a tie with the 5 below
-    assert browser.run(GRADIENTS, "max-pooling", "image")[:6] == [0, 1, 0, 0, 0, 0]
-    assert "changes at the rate 0.5" in browser.text("#max-pooling .extra")
+    assert browser.run(GRADIENTS, "max-pooling", "image")[:6] == [0, 10, 0, 0, 0, 0]
+    assert "changes at the rate 5" in browser.text("#max-pooling .extra")
     browser.press(cell, "-")
-    assert browser.run(GRADIENTS, "max-pooling", "image")[:6] == [0, 0, 0, 0, 1, 0]
+    assert browser.run(GRADIENTS, "max-pooling", "image")[:6] == [0, 0, 0, 0, 10, 0]
     browser.press(cell, RIGHT)
     assert browser.run("return document.activeElement.getAttribute('aria-label')") == "image[0, 2] 3"
     for name in ("Back one step", "On one step"):
@@ -121,12 +121,12 @@ def test_a_pixel_is_dragged(browser, pointer):
     acts = [move(x, y), {"type": "pointerDown", "button": 0}, move(x, y + 60), {"type": "pointerUp", "button": 0}]
     finger = {"type": "pointer", "id": pointer, "parameters": {"pointerType": pointer}, "actions": acts}
     browser.call("POST", "/actions", actions=[finger])
-    assert browser.run(GRADIENTS, "max-pooling", "image")[:6] == [0, 0, 0, 0, 1, 0]  # from 8 down to 4
+    assert browser.run(GRADIENTS, "max-pooling", "image")[:6] == [0, 0, 0, 0, 10, 0]  # from 8 down to 4
     assert browser.run("return document.querySelector('#max-pooling figure.loom').loom.pinned.element") == 1
 
 
 def test_every_control_is_reached_and_pressed_by_keyboard(browser):
-    for chapter in ("convolution", "windows", "five-orders", "broadcasting", "softmax", "museum", "chain"):
+    for chapter in ("conv2d", "im2col", "five-convolutions", "broadcasting", "softmax", "museum", "chain"):
         controls = f"#{chapter} figure.loom .controls button"
         count = browser.run("return document.querySelectorAll(arguments[0]).length", controls)
         for i in range(count):
@@ -135,7 +135,7 @@ def test_every_control_is_reached_and_pressed_by_keyboard(browser):
             pressed = "return document.activeElement.getAttribute('aria-pressed')"
             assert browser.run(pressed) == "true", (chapter, i)
     assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
-    browser.run("document.querySelectorAll('#convolution .controls button[data-value=textbook]')[0].click()")
+    browser.run("document.querySelectorAll('#conv2d .controls button[data-value=textbook]')[0].click()")
 
 
 def test_playing_ends_with_the_gradients_of_the_engine(browser):
@@ -151,13 +151,17 @@ def test_playing_ends_with_the_gradients_of_the_engine(browser):
 
 
 def test_a_question_is_checked(browser):
-    form = "#convolution form.question"
-    browser.press(f"{form} input", "5\ue007")
-    assert browser.text(f"{form} [role=status]").startswith("Not that")
-    browser.run("document.querySelector(arguments[0]).value = ''", f"{form} input")
-    browser.press(f"{form} input", "9\ue007")
-    assert browser.text(f"{form} [role=status]") == "Yes."
-    assert browser.run("return document.querySelector(arguments[0]).open", f"{form} details")
+    for chapter, wrong, right in (
+        ("chain", "3", "36"),
+        ("jacobians", "1, 2, 3", "[10 −40 50]"),
+        ("training", "5", "2,3"),
+    ):
+        form = f"#{chapter} .question form"
+        for typed, said in (("?", "number"), (wrong, "Not that"), (right, "Yes.")):
+            browser.run("document.querySelector(arguments[0]).value = ''", f"{form} input")
+            browser.press(f"{form} input", f"{typed}\ue007")
+            assert said in browser.text(f"{form} [role=status]")
+        assert browser.run("return document.querySelector(arguments[0]).open", f"#{chapter} .question details")
 
 
 def test_a_digit_is_drawn_by_keyboard_and_an_example_is_read(browser):
@@ -199,7 +203,7 @@ def test_without_javascript_it_is_prose_with_tables(browser):
         browser.call("POST", "/refresh")
         assert browser.run("return document.querySelectorAll('noscript table').length") > 40
         assert browser.run("return document.querySelector('.question .answer').offsetHeight") == 0
-        assert "Y[f, i, j] = bias[f]" in browser.text("#convolution")
+        assert "dW = dY · colsᵀ" in browser.text("#conv2d")
     finally:
         browser.emulate("setScriptExecutionDisabled", value=False)
         browser.call("POST", "/refresh")

@@ -32,7 +32,8 @@ PRINTS = {
         "find 120 for x? If not, what?",
         "a has 30, hands 60 to x",
         "b has 6, hands 30 to a",
-        "ANSWER: dy/dx = 60; and dy/da = 60",
+        "ANSWER: 60",
+        "dy/da = 60",
         "b has 6, hands 30 to a",
         "a has 60, hands 120 to x",
         "dy/dx = 120",
@@ -49,7 +50,7 @@ PRINTS = {
         "ANSWER: [ 10 -40 50]",
         "Conv2d 25,088 150,528 0.6 15,106",
         "ReLU 150,528 150,528 0.6 90,635",
-        "ANSWER: 61,706 forwards, 1 backwards",
+        "ANSWER: 61706",
         "the library: x receives [ 10. -40. 50.]",
         "gradcheck of square: True",
     ],
@@ -131,6 +132,9 @@ PRINTS = {
         "dX (4, 4) dW (2, 4) db (2,)",
         "1 2 3 4 9 3 13 6 6 3",
         "0 3 2 -3 8 3 0 6",
+        "0 2 0 -3",
+        "ANSWER: 9",
+        "3 6 9 6 3",
         "0 -1 0 3 0 0 2 0 -3",
         "permute (1, 2, 3, 3) the axes back in their old order",
         "broadcast_to (2, 9) db: g summed (lesson 3)",
@@ -142,7 +146,7 @@ PRINTS = {
         "0 2 0 -3",
     ],
     "07_five_convolutions.py": [
-        "ANSWER: 4, 2, 2, 1",
+        "ANSWER: [4, 2, 2, 1]",
         "weights [0 2 6 8]",
         "im2col, one product 8 yes, yes, yes",
         "einsum on windows 3 yes, yes, yes",
@@ -166,7 +170,7 @@ PRINTS = {
         "ANSWER: 6",
         "5 6 99 8 9 99 99 99 0 0 6 0 0",
         "7 7 7 3 1 1 1 0 0 0 0 0 1 0 0 0",
-        "ANSWER: 1, 1, 4",
+        "ANSWER: [1, 1, 4]",
         "the largest is reached by 4 of 4 pixels: 76.8%",
         "each takes g: 3.38 times too much in the mean",
         "max_pool2d of [7, 7, 7, 3]: [1. 0. 0. 0.]",
@@ -185,13 +189,13 @@ PRINTS = {
         "emerged, times N (3, 4) p - onehot (3, 4)",
         "0.6439 -0.7631 0.0871 0.0321 0.6439 -0.7631 0.0871 0.0321",
         "0.0059 0.8705 0.0059 -0.8822 0.0059 0.8705 0.0059 -0.8822",
-        "ANSWER: near 0: -8.8e-19",
+        "ANSWER: -8.75651e-19",
         "20 20.0, -1 18.2, -0.17 20.0, -1",
         "60 60.0, -1 18.4, -8.8e-19 60.0, -1",
         "120 inf, nan 18.4, 0 120.0, -1",
     ],
     "10_training.py": [
-        "your engine: <digits> lines",
+        "your engine: 114 lines",
         "ANSWER: 2.303",
         "0 2.3103<digits> 2.3103<digits>",
         "losses that are equal to the last bit: 187 of 187",
@@ -214,7 +218,8 @@ PRINTS = {
         "third derivative 6",
         "cube 32, then 48",
         "broken_cube 32, then 24",
-        "ANSWER: 24, which is x · 6x",
+        "ANSWER: 24",
+        "which is x · 6x",
         "H, row by row (4, 4) 2 cols colsᵀ (4, 4)",
         "40 16 16 36 40 16 16 36",
         "36 18 12 40 36 18 12 40",
@@ -266,7 +271,7 @@ def test_a_lesson_opens_as_a_notebook(name):
     assert source.startswith("# %%") and source.count("\n# %%") == 1 + len(others)
     for cell in (first, second, *others):
         assert lines[cell.line - 1 :][: cell.source.count("\n") + 1] == cell.source.splitlines()
-        if cell.kind == "prose":
+        if cell.kind in ("prose", "figure"):
             assert all(line.startswith("#") for line in cell.source.splitlines()), cell.source
         else:
             assert ast.parse(cell.source).body  # it is whole by itself
@@ -277,8 +282,8 @@ def test_a_lesson_can_be_played_cell_by_cell(monkeypatch):
     assert [cell for cell, _, _ in played] == cells(1)
     printed = "".join(printed for _, printed, _ in played)
     assert printed.endswith("the library: dy/dx = 120.0\n")
-    assert all(not printed for cell, printed, _ in played if cell.kind == "prose")
-    assert [told for cell, _, told in played if cell.kind == "answer"] == [36, "dy/dx = 60; and dy/da = 60"]
+    assert all(not printed for cell, printed, _ in played if cell.kind in ("prose", "figure"))
+    assert [told for cell, _, told in played if cell.kind == "answer"] == [36, 60]
 
 
 @pytest.mark.parametrize("name", PRINTS)

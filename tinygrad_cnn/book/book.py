@@ -5,19 +5,18 @@ from __future__ import annotations
 from importlib.resources import files
 
 from ..microscope import loom
-from .chapters import CHAPTERS
+from . import draw, lessons, museum
 
 
 def book() -> str:
-    """The book as HTML."""
+    """The book as HTML. It runs the lessons, in some seconds."""
     page = files(__package__) / "page"
     sections, contents = [], []
-    for number, chapter in enumerate(CHAPTERS, 1):
-        slug = chapter.__name__.rpartition(".")[2].replace("_", "-")
-        contents.append(f'<li><a href="#{slug}">{chapter.TITLE}</a></li>')
+    for number, chapter in enumerate([*lessons.chapters(), museum.chapter(), draw.chapter()], 1):
+        contents.append(f'<li><a href="#{chapter.slug}">{chapter.title}</a></li>')
         sections.append(
-            f'<section class="chapter" id="{slug}"><header><p class="number">{number}</p>'
-            f"<h2>{chapter.TITLE}</h2></header>{''.join(chapter.blocks())}</section>"
+            f'<section class="chapter" id="{chapter.slug}"><header><p class="number">{number}</p>'
+            f"<h2>{chapter.title}</h2></header>{''.join(chapter.blocks)}</section>"
         )
     parts = {
         "STYLE": loom.style() + (page / "book.css").read_text("utf-8"),

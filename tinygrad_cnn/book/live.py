@@ -1,6 +1,6 @@
 """A recorded graph as a program for the page's small engine: every rearrangement is an index, read off the function.
 
-The page knows add, mul, matmul, max, relu, exp, log, sum, and how to gather by index. What windows, padding, axes and
+The page knows some elementwise functions, matmul, max, sum, and how to gather by index. What windows, padding, axes and
 broadcasting do is found here by passing the numbers 1, 2, 3, … through the operation, and confirmed on random ones.
 """
 
@@ -17,7 +17,11 @@ from ..engine.graph import Constant, Leaf, Node
 from ..microscope.loom import forms
 from ..microscope.reading.graph_view import GraphView
 
-ELEMENTWISE = {"add": "add", "mul": "mul", "relu": "relu", "exp": "exp", "log": "log"}
+ELEMENTWISE = ("add", "sub", "mul", "div", "relu", "exp", "log", "sqrt", "tanh", "sigmoid")
+
+
+class NotInThePage(ValueError):
+    """An operation that the page's engine does not have."""
 
 
 def program(output: Any, names: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -28,7 +32,7 @@ def program(output: Any, names: Mapping[str, Any] | None = None) -> dict[str, An
         names: what arrays are called: {"columns": the Tensor of the columns}.
 
     Raises:
-        ValueError: if the page does not have an operation of the graph.
+        NotInThePage: if the page does not have an operation of the graph.
 
     >>> from tinygrad_cnn import Tensor
     >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
@@ -134,7 +138,7 @@ def _step(node: Node, args: list[Any], value: np.ndarray, inputs: list[tuple[int
     if name in ELEMENTWISE:
         orders = [order.reshape(np.shape(arg)) for (_, order), arg in zip(inputs, args, strict=True)]
         return {
-            "op": ELEMENTWISE[name],
+            "op": name,
             "inputs": [
                 _input(panel, np.broadcast_to(order, value.shape))
                 for (panel, _), order in zip(inputs, orders, strict=True)
@@ -158,10 +162,7 @@ def _step(node: Node, args: list[Any], value: np.ndarray, inputs: list[tuple[int
     elif len(inputs) == 1:
         summed = _summed(node, args[0], value)
     if summed is None:
-        raise ValueError(
-            f"the page cannot compute {name}: it has {', '.join([*ELEMENTWISE, 'matmul', 'max'])}, sums, and what "
-            "copies elements; compose it of these"
-        )
+        raise NotInThePage(f"the page does not have the operation {name}")
     return {"op": "max" if name == "max" else "sum", "inputs": [_input(*inputs[0])], "into": summed.tolist()}
 
 

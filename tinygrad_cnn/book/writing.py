@@ -6,13 +6,22 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..microscope.links import links
 from ..microscope.loom import figure, woven
-from .live import program
+from .live import NotInThePage, program
+
+
+class Chapter(NamedTuple):
+    """What links call it, its title, and its HTML, a part after another."""
+
+    slug: str
+    title: str
+    blocks: list[str]
+
 
 Controls = Sequence[tuple[str, str, Sequence[tuple[Any, str]]]]
 
@@ -45,43 +54,48 @@ def _spans(text: str) -> str:
     return re.sub(r"(?<!\w)\*([^*\s][^*]*)\*(?!\w)", r"<em>\1</em>", text)
 
 
-def question(text: str, answer: float, why: str, within: float | None = None) -> str:
-    """A number to predict; the page checks it, and without JavaScript the answer folds out.
+def question(text: str, answer: Any, why: str) -> str:
+    """Something to predict. The page checks numbers; the answer folds out.
+
+    A whole number has to be met, another one to a hundredth.
 
     Args:
-        within: how far off still counts as right; by default a whole number has to be met, another one to a hundredth.
+        answer: a number, several, or words.
+        why: HTML that stands below the answer.
     """
-    if within is None:
-        within = 0 if answer == int(answer) else max(abs(answer), 0.1) / 100
-    shown = str(int(answer)) if answer == int(answer) else f"{answer:.4g}"
+    form, shown = "", str(answer)
+    if not isinstance(answer, str):
+        numbers = [float(x) for x in np.asarray(answer, float).reshape(-1)]
+        shown = ", ".join(f"{x:.4g}" if x != int(x) else str(int(x)) for x in numbers)
+        within = [0 if x == int(x) else max(abs(x), 0.1) / 100 for x in numbers]
+        form = (
+            f'<form class="answer" data-answer="{numbers}" data-within="{within}">'
+            '<input type="text" autocomplete="off" aria-label="your answer"><button>Check</button>'
+            '<span role="status"></span></form>'
+        )
     return (
-        f'<form class="question" data-answer="{answer!r}" data-within="{within:.3g}">'
-        f"<p><b>Before you look.</b> {_spans(text)}</p>"
-        '<p class="answer"><input type="text" inputmode="text" autocomplete="off" aria-label="your answer">'
-        '<button>Check</button><span role="status"></span></p>'
-        f"<details><summary>The answer</summary><p>{shown.replace('-', '−')}. {_spans(why)}</p></details></form>"
+        f'<div class="question"><p><b>Before you look.</b> {_spans(text)}</p>{form}'
+        f"<details><summary>The answer</summary><p>{html.escape(shown).replace('-', '−')}</p>{why}</details></div>"
     )
 
 
 def variant(output: Any, seed: Any, names: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
-    """A graph as a figure that the page computes: its numbers can be changed, and `settings` choose it.
+    """A graph as a figure; `settings` choose it among others.
+
+    Its numbers can be changed if the page's small engine has all its operations; else a note says which one it lacks.
 
     Args:
         output: a Tensor of small arrays.
         seed: the gradient that arrives at it.
         names: what arrays are called.
     """
-    return {
-        "settings": settings,
-        "program": program(output, names),
-        "seed": np.broadcast_to(np.asarray(seed, float), output.shape).reshape(-1).tolist(),
-        "figure": woven(links(output, seed, names)),
-    }
-
-
-def gradient(tensor: Any) -> np.ndarray:
-    """The gradient that a backward pass has left in a leaf."""
-    return np.asarray(tensor.grad.numpy())
+    try:
+        computed = program(output, names)
+    except NotInThePage as error:
+        made = still(output, seed, names, **settings)
+        return {**made, "note": f"The numbers of this figure cannot be changed: {error}."}
+    numbers = np.broadcast_to(np.asarray(seed, float), output.shape).reshape(-1).tolist()
+    return {"program": computed, "seed": numbers, **still(output, seed, names, **settings)}
 
 
 def still(output: Any, seed: Any, names: Mapping[str, Any], **settings: Any) -> dict[str, Any]:

@@ -53,7 +53,9 @@ def run_lesson(options: argparse.Namespace, console: Console) -> None:
 
 
 def show_cell(cell: Cell, console: Console) -> None:
-    """Print what is to be read of a cell before it is run; a question prints itself."""
+    """Print what is to be read of a cell before it is run; a question prints itself, and figures are in the book."""
+    if cell.kind == "figure":
+        return
     if not console.is_terminal:
         indented = textwrap.indent(cell.text, "    ")
         print({"prose": f"\n{cell.text}\n", "question": ""}.get(cell.kind, f"{indented}\n"))

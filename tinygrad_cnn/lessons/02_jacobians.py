@@ -86,7 +86,22 @@ answer(backward(y, np.array([1, 10]))[x])
 
 # %% [markdown]
 # One time row 0 and ten times row 1.
+
+# %% figure jacobians
+# Another layer: `u = W · x`, and then `y = relu(u)`, which keeps what is
+# positive and makes zeros of the rest. The Jacobians of its steps are
+# drawn below it. That of the product with respect to x is W itself. That
+# of the ReLU is diagonal, with a 1 where the number passed, and nothing
+# where it was cut off. Point at a number of `x`: its column in the
+# Jacobian shows which outputs it moves. Point at a number of `u`: its row
+# shows what it comes from.
 #
+# The figures of this book were made in this way. The rule of each
+# operation was run on a cotangent that is 1 for one element and 0 for all
+# others, once for every element. This gives the Jacobian row by row, and
+# so all the links that you see. It works because the arrays are small.
+
+# %% [markdown]
 # ## Why J is never built
 #
 # A *layer* is a step of a network, an operation or a few. Below are the
@@ -118,12 +133,13 @@ with no_grad():  # nothing is recorded in here: only sizes are wanted
 # %% question
 ask(
     "LeNet has 61,706 weights. How many passes does the gradient of the "
-    "loss take, forwards and backwards?"
+    "loss take, if it is asked for forwards?"
 )
 
 # %% answer
 count = sum(weight.numel() for weight in models.lenet().parameters())
-answer(f"{count:,} forwards, 1 backwards")
+answer(count)
+print("and one, if it is asked for backwards")
 
 # %% [markdown]
 # That is why networks are trained backwards, in *reverse mode*. It costs

@@ -154,6 +154,18 @@ for batch in (x, np.concatenate([x, x])):
         gradient = backward(loss)[bias]
         print(f"{len(batch)} rows, {kind:<4} of the losses: {gradient}")
 
+# %% figure broadcasting
+# Point at a number of `x`: one wire leads from it, and its gradient is
+# what arrives at y. Point at a number of `b`: four wires, and its
+# gradient is the sum of what arrives.
+#
+# Choose *Σ y²*: on the way back the single 1 at the end is stretched to
+# all the squares, as the rule of a sum is to stretch. Choose *Σ y² / 4*:
+# the factor is in the loss, and so in everything that arrives at y. The
+# addition still only adds up. If a layer divides by N once more, the
+# gradient of its bias is N times too small, and hardly a learning curve
+# shows it. That is one of the exhibits of the museum.
+
 # %% [markdown]
 # ## The library
 #

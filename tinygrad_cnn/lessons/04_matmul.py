@@ -71,6 +71,15 @@ show({"dY": dY, "Bᵀ": B.T, "dA = dY · Bᵀ": dY @ B.T})
 print()
 show({"Aᵀ": A.T, "dY": dY, "dB = Aᵀ · dY": A.T @ dY})
 
+# %% figure product
+# Point at a number of Y: a row of A and a column of B light up, and the
+# sum is written out. Point at a number of dA: a row of dY and a row of B.
+#
+# Play it backwards. The figure lets a column of Y report at a time. One
+# column of dY completes a column of dB, and adds to *all* of dA. After
+# the last column dA is complete, too. Both are the same sum, taken in
+# another order.
+
 # %% [markdown]
 # The shapes help to remember: of dY (2, 2) and B (3, 2), only dY Bᵀ has the
 # shape of A. But they prove nothing. If all matrices are square, dYᵀB fits
@@ -153,6 +162,15 @@ for step in range(41):
     W = W - 0.5 * received[weight]
     b = b - 0.5 * received[bias]
 show(hidden_W=hidden_W, W=W.round(3), hidden_b=hidden_b, b=b.round(3))
+
+# %% figure descent
+# Take a few steps yourself. This network has two weights, is given 3 and
+# 1, should answer 3, and answers 1. The loss is the square of its error.
+# dw is −12 and −4, so both weights have to grow, the first one three
+# times as much, because its input is three times as large. Press + on the
+# first weight, which makes it 1.5: the loss falls from 4 to 0.25, and the
+# gradient becomes smaller too. Press + again, and the step was too long:
+# the error has changed its sign.
 
 # %% [markdown]
 # ## The library

@@ -149,6 +149,22 @@ show(dict([*pictures.items()][:2]))
 print()
 show(dict([*pictures.items()][2:]))
 
+# %% figure windows
+# Here the image is 4×4. Open the matrices below the figure and point at a
+# pixel: its column of M is its row of Mᵀ. The ones in it say which
+# numbers of the columns are this pixel, and Mᵀ adds up what these
+# receive. With `=` in the place of `+=` the last window to be put back
+# would erase what the others brought.
+#
+# Let ones arrive: the gradient of each pixel then counts the windows that
+# see it. So col2im does not undo im2col. Together they multiply each
+# pixel by its count.
+#
+# With windows of 2×2 and a stride of 2 each pixel is in one window. With
+# windows of 3×3 and a stride of 2 only one window fits. The last row and
+# column of the image are in none: their rows of Mᵀ are empty, and their
+# gradient is 0.
+
 # %% [markdown]
 # For larger images the matrix is not built. That two functions are each
 # other's transpose is then seen from the sums <u, v> = Σ u·v: if <M x, c> =
@@ -167,7 +183,8 @@ print(f"<x, col2im(c)> = {(x * image_of(c, (7, 8), 3, 2)).sum()}")
 # The same for N images of C *channels* (numbers per pixel, such as red,
 # green and blue), in the order of axes of the library: (H, C, W, N) -> (OH,
 # KH, C, KW, OW, N). For each element (p, q) of the windows, all windows are
-# copied at once. The rule has the same loop, and += in the place of =.
+# copied at once: the pixels under it are every `stride`-th row and column.
+# The rule adds to the same pixels.
 
 
 # %% engine

@@ -218,7 +218,50 @@ show(
 # %% [markdown]
 # The same numbers, and db, the sum of each row of dY: the bias went down
 # nine wires (lesson 3).
+
+# %% question
+ask(
+    "A window of 3×3 slides over an image of 5×5 pixels. How many windows "
+    "see the pixel in the centre?"
+)
+
+# %% answer
+seen = np.zeros((5, 5), int)
+for i, j in np.ndindex(3, 3):
+    seen[i : i + 3, j : j + 3] += 1
+answer(seen[2, 2])
+show({"how many windows see each pixel": seen})
+
+# %% figure convolution
+# Two filters of 3×3 on an image of 5×5, in the steps of your engine. The
+# centre pixel is lit. Its nine copies lie on a diagonal of the columns:
+# the window that begins further right sees it further left. Each copy
+# receives a gradient of its own, and the pixel receives their sum. Press
+# *Play*, and watch the backward half. Each column of dcolumns is put back
+# where its window was, and where windows overlap the numbers grow. The
+# small figures count what has arrived.
 #
+# Now point at a number of dfilters. Two things light up: a row of
+# dproduct, and a row of the columns. A weight stands in one product for
+# every window, each time beside the number that this window has at its
+# place. So its gradient is the sum, over all windows, of what arrives
+# times that number. Row times row, for all pairs of rows: that *is* dW =
+# dY · colsᵀ. And a number of dcolumns is a column of the filters times a
+# column of dY.
+#
+# With a stride of 2 fewer windows remain. With a dilation of 2 they are
+# spread out, and some pixels are seen by none: their gradient is 0. With
+# padding the border is zeros, and nobody asks for their gradient. With
+# groups a filter sees only some of the channels. In each case the windows
+# are another list of copies. The product, and the rule for going back,
+# stay the same.
+#
+# Choose *the engine's* order. The library takes windows over the width
+# and over the height, one after the other, and sometimes the product
+# before the windows, as that copies less. The panels are others. The
+# gradients of image, filters and bias are the same.
+
+# %% [markdown]
 # ## The textbook
 #
 # There dX is written as a "full" convolution: dY with a border of zeros,

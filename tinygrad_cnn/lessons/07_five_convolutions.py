@@ -131,12 +131,13 @@ def by_einsum(x, w, stride):
 # %%
 def by_places(x, w, stride):
     oh, ow = out_size(x, w, stride)
-    y = 0
+    y = None
     for p, q in np.ndindex(w.shape[2:]):
         rows = slice(p, p + stride * (oh - 1) + 1, stride)
         columns = slice(q, q + stride * (ow - 1) + 1, stride)
         shifted = x[:, :, rows, columns].reshape(*x.shape[:2], oh * ow)
-        y = w[:, :, p, q] @ shifted + y  # (F, C) @ (N, C, OH·OW)
+        part = w[:, :, p, q] @ shifted  # (F, C) @ (N, C, OH·OW)
+        y = part if y is None else y + part
     return y.reshape(len(x), len(w), oh, ow)
 
 
@@ -162,7 +163,7 @@ ask(
 # %% answer
 weights = np.arange(9).reshape(3, 3)
 groups = [weights[a::2, b::2] for a in (0, 1) for b in (0, 1)]
-answer(", ".join(str(group.size) for group in groups))
+answer([group.size for group in groups])
 for group in groups:
     print(f"weights {group.ravel()}")
 
@@ -170,12 +171,13 @@ for group in groups:
 # %%
 def by_stride_groups(x, w, stride):
     oh, ow = out_size(x, w, stride)
-    y = 0
+    y = None
     for a, b in np.ndindex(stride, stride):
         group = w[:, :, a::stride, b::stride]
         if group.shape[2] and group.shape[3]:  # a small filter has fewer
             part = by_im2col(x[:, :, a::stride, b::stride], group, 1)
-            y = part[:, :, :oh, :ow] + y  # a small group fits more often
+            part = part[:, :, :oh, :ow]  # a small group fits more often
+            y = part if y is None else y + part
     return y
 
 
@@ -219,6 +221,15 @@ for name, way in WAYS.items():
     pairs = zip(results, expected, strict=True)
     equal = ["yes" if np.array_equal(*pair) else "NO" for pair in pairs]
     print(f"{name:<25}{nodes:>5}   {', '.join(equal):>34}")
+
+# %% figure orders
+# The same functions on an image of 4×4 and a filter of 2×2, with a stride
+# of 1. Choose one: the panels differ, and dfilter stays the same. In
+# *im2col, one product* the nine pixels that a weight meets stand in a row
+# of the columns. In *one place after another* they are a shifted image,
+# which is that very row, drawn as a square. There the image is used four
+# times. So four images with zeros around them are added up on the way
+# back: that is col2im again, and nobody has called it.
 
 # %% [markdown]
 # ## What it costs

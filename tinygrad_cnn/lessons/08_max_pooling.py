@@ -144,7 +144,7 @@ ask(
 
 # %% answer
 first, quarter, every = np.array([1, 0, 0, 0]), np.full(4, 0.25), np.ones(4)
-answer(", ".join(f"{rule.sum():g}" for rule in (first, quarter, every)))
+answer([int(rule.sum()) for rule in (first, quarter, every)])
 moved = (np.max(np.full(4, 7) + 0.001) - 7) / 0.001
 print(
     f"all four go up together: the maximum goes up {moved:g} times as much"
@@ -152,8 +152,23 @@ print(
 
 # %% [markdown]
 # "Each takes 1" hands out four times what arrived. It is a bug of several
-# published networks (see the museum).
+# published networks (see the museum). It comes from a comparison, `x ==
+# out`, which is shorter to write than remembering where the winner was.
+
+# %% figure pooling
+# Take the 8 in the first block, and lower it: drag it downwards, or press
+# the minus key. At 6 it still wins. At 5 there is a tie. At 4 the other
+# pixel has won, and the gradient has jumped over to it.
 #
+# Look at what is said below the figure while there is a tie. The rule
+# gives the whole gradient to the first of the equal ones. The finite
+# difference says half of it: upwards the maximum follows, downwards the
+# other pixel holds it.
+#
+# Choose *overlapping*: six windows choose the 99, and it receives the sum
+# of what they hand back.
+
+# %% [markdown]
 # ## Ties are common
 #
 # Pixels are seldom equal by chance. But images have large areas of the same

@@ -146,7 +146,20 @@ show({"emerged, times N": 3 * gradient, "p - onehot": p - onehot})
 # %% [markdown]
 # Each row adds up to zero: to raise all scores by the same amount changes
 # nothing.
+
+# %% figure cross-entropy
+# One row, step by step; class 1 is right. Change the scores, and watch
+# the bars: whatever happens in between, the gradient is p − onehot.
+# Nobody wrote that formula. Point at a number of dscores, and the sum
+# that gives it is written out. What comes back by way of the largest
+# score cancels exactly.
 #
+# When the network is sure and right, p is nearly onehot, and the gradient
+# is nearly nothing. When it is sure and wrong, the gradient of the right
+# class is nearly −1. It is never larger, so this gradient does not
+# explode.
+
+# %% [markdown]
 # ## A repair that loses the gradient
 #
 # Where softmax-then-log gives inf, a small number is often added: -log(p +
@@ -158,12 +171,12 @@ show({"emerged, times N": 3 * gradient, "p - onehot": p - onehot})
 ask(
     "The right class has the score 0, another one 60, so p is 9e-27. The "
     "gradient of the right score should be -1. What is it with -log(p + "
-    "1e-8)? Near -1, near -0.5 or near 0?"
+    "1e-8), to one decimal place?"
 )
 
 # %% answer
 p_right = 1 / (1 + np.exp(60))
-answer(f"near 0: {-p_right / (p_right + 1e-8):.1e}")
+answer(-p_right / (p_right + 1e-8))
 
 # %%
 FORMS = {
@@ -187,3 +200,11 @@ for score in (5.0, 20.0, 60.0, 120.0):
 # In each cell: the loss, and the gradient of the right score. The more
 # wrong the network is, the less the repaired form corrects it. The
 # library's `F.cross_entropy` is log-softmax, and the mean.
+
+# %% figure guard
+# Two scores, of which the first should win. Choose how the loss is
+# written and how far the wrong score is ahead, and look at dscores. With
+# the guard, the derivative of the logarithm is 1 / (p + 1e-8) in the
+# place of 1 / p. If p is much smaller than the guard, p · 1 / (p + 1e-8)
+# is nearly zero. So the network learns nothing from the very examples
+# that it gets most wrong.

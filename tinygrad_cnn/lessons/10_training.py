@@ -178,8 +178,12 @@ print(f"nn.Sequential: weights within {gap:.1e} of yours")
 
 
 # %%
+seen = {}  # of each training, by its learning rate: lists of what was seen
+
+
 def train_lenet(lr, steps, every):
     """Print what is seen `every` so many steps; return the model."""
+    seen[lr] = {"loss": [], "zeros": [], "filters": []}
     manual_seed(0)  # the same first weights each time
     model = models.lenet()
     optimizer = optim.SGD(model.parameters(), lr=lr, momentum=0.9)
@@ -198,6 +202,9 @@ def train_lenet(lr, steps, every):
         optimizer.zero_grad()
         loss = F.cross_entropy(x, labels)
         loss.backward()
+        seen[lr]["loss"].append(loss.item())
+        seen[lr]["zeros"].append(zeros)
+        seen[lr]["filters"].append(model[0].weight.numpy().reshape(6, 25))
         if step % every == 0:
             grads = [p.grad.numpy() for p in model.parameters()][::2]
             norms = "".join(f"{np.linalg.norm(g):>8.1g}" for g in grads)
@@ -234,6 +241,13 @@ for name, parameter in dead.named_parameters():
         least, most = parameter.data.min(), parameter.data.max()
         print(f"{name:<8} from {least:6.2f} to {most:6.2f}")
 print(f"test accuracy {test_accuracy(dead):.1%}")
+
+# %% figure training
+# Both trainings, step by step. Move the slider. The filters of the first
+# layer begin as noise and become edges. Behind each of the four ReLUs
+# some of the numbers are zero. Now choose the steps that are ten times as
+# long: a few of them throw the biases so far that a ReLU gives nothing
+# but zeros, for every image, and from then on the filters stand still.
 
 # %% [markdown]
 # A ReLU that gives only zeros lets nothing back, and the layers before it

@@ -102,7 +102,21 @@ print(f"its backward pass: {len(steps) - begun} steps more, at last")
 print("\n".join(steps[-3:]))
 
 # %% [markdown]
-# That is 6x. And once more: 6x has the derivative 6.
+# That is 6x.
+
+# %% figure cube
+# The first graph is the forward pass, and its gradient says dx = 48.
+# Choose *its slope, as recorded*: the result is this 48, and the panels
+# before it are what the rules of the two products computed to get there.
+# Nothing in this graph is new. There are products and sums, made by rules
+# that use products and sums.
+#
+# Point at `x`. It is used in several places, because the rules read it
+# again, and each of these uses sends something back. Its gradient is the
+# second derivative.
+
+# %% [markdown]
+# And once more: 6x has the derivative 6.
 
 # %%
 third = backward(second, one)[x]
@@ -147,7 +161,8 @@ for function in (cube, broken_cube):
     (second,) = grad(first, x)
     found[function.name] = second.item()
     print(f"{function.name:<12} {first.item():g}, then {second.item():g}")
-answer(f"{found['cube'] - found['broken_cube']:g}, which is x · 6x")
+answer(found["cube"] - found["broken_cube"])
+print("which is x · 6x")
 
 # %% [markdown]
 # ## The second derivative of a convolution

@@ -8,6 +8,7 @@ notebooks. A line above each cell says what it is:
     # %% engine       code that becomes part of the reader's own engine
     # %% question     one call, ask("..."): something to predict
     # %% answer       code that computes it, and tells it: answer(value)
+    # %% figure NAME  what is to be seen in a figure; only the book has it
 
 `cells(6)` reads the cells of lesson 6, and `play(6)` runs them one after
 another and says what each printed. `tinygrad_cnn.lessons.engine` is the

@@ -20,6 +20,7 @@ KINDS = {
     "engine": "engine",
     "question": "question",
     "answer": "answer",
+    "figure": "figure",
 }
 
 
@@ -27,17 +28,19 @@ class Cell(NamedTuple):
     """One cell of a lesson.
 
     Attributes:
-        kind: "prose", "code", "engine", "question" or "answer".
-        text: what a person reads: the Markdown of prose, the question
-            itself, or the code.
+        kind: "prose", "code", "engine", "question", "answer" or "figure".
+        text: what a person reads: the Markdown of prose and beside a
+            figure, the question itself, or the code.
         source: the lines of the file.
         line: the line of the file where `source` begins, from 1.
+        name: of a figure, what the book calls it.
     """
 
     kind: str
     text: str
     source: str
     line: int
+    name: str = ""
 
 
 class Played(NamedTuple):
@@ -73,17 +76,30 @@ class Lesson:
         self.variables: dict[str, Any] = {}
 
     @property
+    def slug(self) -> str:
+        """What links call it: "chain" of 01_chain.py."""
+        return self.path.stem[3:].replace("_", "-")
+
+    @property
     def title(self) -> str:
         return self.cells[0].text.partition("\n")[0].partition(". ")[2]
 
     def run(self, cell: Cell) -> None:
         """Run a cell; those before it must have been run."""
-        if cell.kind != "prose":
+        if cell.kind not in ("prose", "figure"):
             run_as_program(
                 self.path,
                 "\n" * (cell.line - 1) + cell.source,
                 self.variables,
             )
+
+    def played(self) -> Iterator[Played]:
+        """Run all cells one by one, without waiting for guesses."""
+        for cell in self.cells:
+            printed = io.StringIO()
+            with redirect_stdout(printed):
+                self.run(cell)
+            yield Played(cell, printed.getvalue(), take_answer())
 
 
 def run_as_program(
@@ -117,12 +133,7 @@ def cells(number: int) -> list[Cell]:
 
 def play(number: int) -> Iterator[Played]:
     """Run a lesson cell by cell, without waiting for guesses."""
-    lesson = Lesson(number)
-    for cell in lesson.cells:
-        printed = io.StringIO()
-        with redirect_stdout(printed):
-            lesson.run(cell)
-        yield Played(cell, printed.getvalue(), take_answer())
+    return Lesson(number).played()
 
 
 def titles() -> dict[int, str]:
@@ -142,7 +153,8 @@ def _read(text: str) -> Iterator[Cell]:
     for match in re.finditer(
         r"^# %% ?(.*)\n((?:(?!# %%).*\n?)*)", text, re.M
     ):
-        kind, body = KINDS[match[1]], match[2]
+        (head, _, name), body = match[1].partition(" "), match[2]
+        kind = KINDS[head]
         line = (
             text.count("\n", 0, match.start(2))
             + 1
@@ -150,11 +162,11 @@ def _read(text: str) -> Iterator[Cell]:
             - len(body.lstrip("\n"))
         )
         source = body.strip("\n")
-        yield Cell(kind, _as_read(kind, source), source, line)
+        yield Cell(kind, _as_read(kind, source), source, line, name)
 
 
 def _as_read(kind: str, source: str) -> str:
-    if kind == "prose":
+    if kind in ("prose", "figure"):
         return re.sub(r"^# ?", "", source, flags=re.M)
     if kind == "question":
         (statement,) = ast.parse(source).body

@@ -15,10 +15,10 @@ class Loom {
     const player = this.player();
     player.hidden = this.data.player === false;
     const body = make("div", null, this.stage, foot);
-    root.append(...[this.controls(), body, player, this.matrixView].filter(Boolean));
+    this.caption = make("figcaption");
+    root.append(...[this.controls(), body, player, this.matrixView, this.caption].filter(Boolean));
     this.choose();
     this.listen();
-    if (this.data.caption) root.append(make("figcaption", null, this.data.caption));
     addEventListener("resize", () => this.light());
   }
 
@@ -48,6 +48,7 @@ class Loom {
     }
     this.stop();
     this.variant = best;
+    this.caption.textContent = best.note ?? this.data.caption ?? "";
     this.live = best.program ? prepared(structuredClone(best.program)) : null;
     this.compute();
     this.build();

@@ -1,15 +1,21 @@
 // ---- the questions
 
-for (const form of document.querySelectorAll("form.question")) {
+for (const form of document.querySelectorAll(".question form")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const typed = form.querySelector("input").value.trim().replace(/[−–]/g, "-").replace(",", ".");
-    const status = form.querySelector("[role=status]"), answer = Number(form.dataset.answer);
-    if (typed === "" || Number.isNaN(Number(typed))) { status.textContent = "A number, please."; return; }
-    const right = Math.abs(Number(typed) - answer) <= Number(form.dataset.within);
-    status.textContent = right ? "Yes." : "Not that. Look at the figure, and try again.";
-    form.classList.toggle("right", right);
-    if (right) form.querySelector("details").open = true;
+    const [answer, within] = [form.dataset.answer, form.dataset.within].map((text) => JSON.parse(text));
+    let text = form.querySelector("input").value.replace(/[−–]/g, "-");
+    if (answer.length === 1) text = text.replace(",", ".");
+    const typed = (text.match(/-?\.?\d[\d.]*(e[-+]?\d+)?/gi) ?? []).map(Number);
+    const status = form.querySelector("[role=status]");
+    if (typed.length !== answer.length) {
+      status.textContent = answer.length > 1 ? `${answer.length} numbers, please.` : "A number, please.";
+      return;
+    }
+    const right = answer.every((x, i) => Math.abs(typed[i] - x) <= within[i]);
+    status.textContent = right ? "Yes." : "Not that. Try again, or look at the answer.";
+    form.parentElement.classList.toggle("right", right);
+    if (right) form.parentElement.querySelector("details").open = true;
   });
 }
 

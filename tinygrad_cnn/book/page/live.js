@@ -17,9 +17,20 @@ const OPS = {
   relu: each((x) => Math.max(x, 0), (x) => (x > 0 ? 1 : 0)),
   exp: each(Math.exp, (x, out) => out),
   log: each(Math.log, (x) => 1 / x),
+  sqrt: each(Math.sqrt, (x, out) => 1 / (2 * out)),
+  tanh: each(Math.tanh, (x, out) => 1 - out * out),
+  sigmoid: each((x) => 1 / (1 + Math.exp(-x)), (x, out) => out * (1 - out)),
   add: {
     value: ([a, b]) => zip(a, b, (a, b) => a + b),
     rule: (g) => [g, g],
+  },
+  sub: {
+    value: ([a, b]) => zip(a, b, (a, b) => a - b),
+    rule: (g) => [g, g.map((g) => -g)],
+  },
+  div: {
+    value: ([a, b]) => zip(a, b, (a, b) => a / b),
+    rule: (g, out, [a, b]) => [zip(g, b, (g, b) => g / b), zip(zip(g, out, (g, out) => -g * out), b, (x, b) => x / b)],
   },
   mul: {
     value: ([a, b]) => zip(a, b, (a, b) => a * b),

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import data, ops
-from ...engine.autograd import grad
-from ...tensor import Tensor
-from ..lenet import quantised, trained
-from ..live import packed, program
-from ..writing import prose, question, still, touchable, widget
-from .convolution import convolved
-
-TITLE = "Draw a digit"
+from .. import data, ops
+from ..tensor import Tensor
+from .figures.windows import convolved
+from .lenet import quantised, trained
+from .live import packed, program
+from .writing import Chapter, prose, question, touchable, variant, widget
 
 
 def lenet(image: Any, weights: dict[str, Any]) -> dict[str, Any]:
@@ -67,17 +64,12 @@ def small() -> dict[str, Any]:
     w = Tensor((weights[0][:3, :4] * weights[1]).astype(float), requires_grad=True)
     x = Tensor([[0.0], [2.0], [1.0], [3.0]], dtype=float, requires_grad=True)
     y = w @ x
-    return still(y, [[0.0], [0.0], [1.0]], {"weights": w, "dense2": x, "scores": y})
+    return variant(y, [[0.0], [0.0], [1.0]], {"weights": w, "dense2": x, "scores": y})
 
 
-def blocks() -> list[str]:
+def chapter() -> Chapter:
     """The chapter."""
-    digits = data.load("sample")
-    image = Tensor(digits.test_images[np.flatnonzero(digits.test_labels == 3)[3]][None], requires_grad=True)
-    scores = trained()(image)
-    (slope,) = grad(scores[0, 3], image)
-    dark = int(np.count_nonzero(slope.numpy()))
-    return [
+    parts = [
         prose("""
 Here is a whole network: LeNet, two convolutions with pooling and three dense layers, trained by this library on
 handwritten digits. Its 61,706 weights are in this page, each as one byte. Everything that you have seen runs below
@@ -85,35 +77,33 @@ while you draw: windows, products, maxima, and then the walk back, down to the p
 convolution. It gathers numbers by lists of indices, multiplies matrices, and on the way back adds up over the same
 lists.
 """),
-        question(
-            "The 3 of the examples: its score for 3 is differentiated with respect to the 784 pixels. How many of them "
-            "have a gradient that is not zero? (Within 50 counts as right.)",
-            dark,
-            "Also blank ones have one: ink on a blank pixel would change the score. It is zero where every path is cut "
-            "by a ReLU, or lost at a maximum.",
-            within=50,
-        ),
         widget("draw", {"network": network(), "examples": examples()}, _fallback()),
         prose("""
 The coloured image is the gradient of what you choose with respect to each pixel: where more ink would raise it, and
 where it would lower it. Choose *the loss*, and it tells how to change the drawing so that the network is more sure
 of the digit you name. Under each layer is the gradient that reached it.
-
-Look for the maxima: dconv2 is sparse, since pooling sends the gradient of a window to one pixel in four. And the
-first layer's gradient is blurred to the pixels by 5×5 windows that overlap: col2im, from the chapter on windows.
 """),
-        touchable(
-            [small()],
-            "Four inputs and three scores of the last layer",
-            point={"panel": "dense2", "element": 1},
-            player=False,
+        question(
+            "Pooling sends what arrives at a 2×2 window to one of its four pixels. conv2 has 16·10·10 = 1,600 numbers. "
+            "How many of them can have a gradient that is not zero, at most?",
+            400,
+            prose(
+                "One for each of the 16·5·5 windows. Look at dconv2: it is sparse. The ReLU before the pooling cuts "
+                "off some of these, too."
+            ),
         ),
+        prose("""
+The gradient of the pixels is blurred, because windows of 5×5 overlap: col2im, of lesson 5. Blank pixels have a gradient
+too: ink on a blank pixel would change the score.
+"""),
+        touchable([small()], "Four inputs and three scores of the last layer", point={"panel": "dense2", "element": 1}),
         prose("""
 The last figure is a corner of the last layer: three of the ten scores, four of its 84 inputs, and the trained
 weights between them. Even here, in a network that reads handwriting, the gradient of a number is the sum of weight
 times gradient over its uses. There is nothing else in it.
 """),
     ]
+    return Chapter("draw", "Draw a digit", parts)
 
 
 def _fallback() -> str:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ... import functional as F
-from ... import ops
-from ...engine.recording import no_grad
-from ...tensor import Tensor
-from ..exhibits import defined, line, outcome, told
-from ..writing import prose, question, still, touchable
+from .. import functional as F
+from .. import ops
+from ..engine.recording import no_grad
+from ..tensor import Tensor
+from .exhibits import defined, line, outcome, told
+from .writing import Chapter, prose, question, still, touchable
 
-TITLE = "A museum of mistakes"
+FIXED = "The numbers of this figure cannot be changed: the rule is a function in Python, which the page does not have."
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ TIED = np.array([[3, 3, 1, 5], [2, 3, 5, 4]])[None, None]
 IMAGE = np.arange(1, 17).reshape(1, 1, 4, 4)
 WEIGHTS = np.array([[1.0], [-2.0], [3.0], [1.0]])
 
+VERSIONS = {"published": "as published", "mended": "as meant"}
 EXHIBITS = {
     "overlap_overwritten": Exhibit(
         {"image": IMAGE},
@@ -209,7 +210,7 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def blocks() -> list[str]:
+def chapter() -> Chapter:
     """The chapter."""
     harmless = sum(abs(a - b) < 1 for a, b in (outcome(name)["accuracies"] for name in EXHIBITS))
     parts = [
@@ -222,15 +223,17 @@ both sides. Where the two disagree, a wavy line is drawn under the difference.
             "Each mistake was planted in a small network, which was then trained. In how many of the ten did the "
             "accuracy on test digits change by less than one percent?",
             harmless,
-            "A network learns around a wrong gradient, as long as it points roughly downhill. So a learning curve is "
-            "no test of a gradient; finite differences are.",
+            prose(
+                "A network learns around a wrong gradient, as long as it points roughly downhill. So a learning curve "
+                "is no test of a gradient; finite differences are."
+            ),
         ),
     ]
     for name in EXHIBITS:
-        label = [("version", "the rule", [("published", "as published"), ("mended", "as meant")])]
+        label = [("version", "the rule", [*VERSIONS.items()])]
         parts += [
             story(name),
-            touchable([one(name, "published"), one(name, "mended")], told(name)["title"], label, player=False),
+            touchable([one(name, way) for way in VERSIONS], told(name)["title"], label, player=False, caption=FIXED),
         ]
     parts.append(
         prose("""
@@ -240,4 +243,4 @@ takes a number that one knows beforehand: the loss of an untrained network, or o
 gradient of zero.
 """)
     )
-    return parts
+    return Chapter("museum", "A museum of mistakes", parts)
