@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 from test_examples import EXAMPLES, output_of
 
+from tinygrad_cnn.book import exhibits
 from tinygrad_cnn.museum import EXHIBITS
 
 MUSEUM = EXAMPLES / "museum"
@@ -164,6 +165,13 @@ def test_what_is_seen_of_the_bug_in_training(name, printed):
     right, wrong = map(float, re.search(r"accuracy on the 1,000 test digits (\S+)% (\S+)%", printed(name)).groups())
     assert right > 86
     assert (wrong > right - 3) == (name in LOOKS_FINE)
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_the_book_keeps_what_an_exhibit_prints(name, output):
+    found, kept = exhibits.found_in(output(name)), exhibits.outcome(name.removesuffix(".py"))
+    assert (found["check_graph"], found["gradcheck"]) == (kept["check_graph"], kept["gradcheck"])
+    assert found["accuracies"] == pytest.approx(kept["accuracies"], abs=1.5)  # of 1,000 digits; rounding differs
 
 
 @pytest.mark.parametrize("name", PRINTS)

@@ -16,7 +16,7 @@ def book() -> str:
         contents.append(f'<li><a href="#{chapter.slug}">{chapter.title}</a></li>')
         sections.append(
             f'<section class="chapter" id="{chapter.slug}"><header><p class="number">{number}</p>'
-            f"<h2>{chapter.title}</h2></header>{''.join(chapter.blocks)}</section>"
+            f"<h2>{chapter.title}</h2></header>{''.join(map(lessons.linked, chapter.blocks))}</section>"
         )
     parts = {
         "STYLE": loom.style() + (page / "book.css").read_text("utf-8"),

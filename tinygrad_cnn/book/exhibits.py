@@ -8,12 +8,15 @@ the checks in `exhibits.json`.
 from __future__ import annotations
 
 import ast
+import datetime
 import json
 import re
 import subprocess
 import sys
 from importlib.resources import files
 from typing import Any
+
+import numpy as np
 
 FILE = files(__package__) / "exhibits.json"
 SOURCES = files("tinygrad_cnn.museum")
@@ -62,13 +65,22 @@ def _defines(node: ast.stmt) -> bool:
 
 def outcome(name: str) -> dict[str, Any]:
     """What was kept of an exhibit: accuracies, and whether check_graph and gradcheck see the mistake."""
-    kept: dict[str, dict[str, Any]] = json.loads(FILE.read_text("utf-8"))
-    return kept[name]
+    found: dict[str, Any] = json.loads(FILE.read_text("utf-8"))[name]
+    return found
+
+
+def kept_from() -> str:
+    """When and with what the outcomes were found."""
+    return str(json.loads(FILE.read_text("utf-8"))["kept from"])
 
 
 def _run(name: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tinygrad_cnn", "museum", name]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return found_in(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def found_in(text: str) -> dict[str, Any]:
+    """The outcome that an exhibit has printed."""
     (accuracies,) = re.findall(r"accuracy on the [\d,]+ test digits +([\d.]+)% +([\d.]+)%", text)
     (checked,) = re.findall(r"check_graph: (\d+) of (\d+) operations", text)
     return {
@@ -81,5 +93,7 @@ def _run(name: str) -> dict[str, Any]:
 if __name__ == "__main__":
     names = [path.name[:-3] for path in SOURCES.iterdir() if path.name.endswith(".py")]
     ran = {name: _run(name) for name in sorted(names) if "The bug" in told(name)}
-    FILE.write_text(json.dumps(ran, indent=1) + "\n", "utf-8")  # type: ignore[attr-defined]
+    today = f"{datetime.date.today():%d %B %Y}, with NumPy {np.__version__}"
+    lines = [f"{json.dumps(name)}: {json.dumps(found)}" for name, found in {"kept from": today, **ran}.items()]
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")  # type: ignore[attr-defined]
     print(f"written to {FILE}")

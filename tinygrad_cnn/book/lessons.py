@@ -14,11 +14,10 @@ from .writing import Chapter, prose, question
 
 def chapters() -> Iterator[Chapter]:
     """A chapter for each lesson."""
-    slugs = {str(number): Lesson(number).slug for number in titles()}
     for number in titles():
         lesson = Lesson(number)
         with one_thread():  # the arrays are small
-            yield Chapter(lesson.slug, lesson.title, [_linked(block, slugs) for block in _blocks(lesson)])
+            yield Chapter(lesson.slug, lesson.title, [*_blocks(lesson)])
 
 
 def _blocks(lesson: Lesson) -> Iterator[str]:
@@ -48,10 +47,11 @@ def _code(played: Played) -> str:
     return f"<details><summary>Code</summary>{code}</details>{shown}"
 
 
-def _linked(block: str, slugs: dict[str, str]) -> str:
+def linked(block: str) -> str:
     """A block with links to the lessons that it mentions."""
-    if "<p>" not in block or block.startswith("<figure"):
+    if block.startswith("<figure"):
         return block
+    slugs = {str(number): Lesson(number).slug for number in titles()}
     return re.sub(
-        r"(?<!tinygrad_cnn )\b(lesson (\d+))", lambda found: f'<a href="#{slugs[found[2]]}">{found[1]}</a>', block
+        r"(?<!tinygrad_cnn )\blesson (\d+)", lambda found: f'<a href="#{slugs[found[1]]}">{found[0]}</a>', block
     )

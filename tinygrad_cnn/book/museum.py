@@ -12,7 +12,7 @@ from .. import functional as F
 from .. import ops
 from ..engine.recording import no_grad
 from ..tensor import Tensor
-from .exhibits import defined, line, outcome, told
+from .exhibits import defined, kept_from, line, outcome, told
 from .writing import Chapter, prose, question, still, touchable
 
 FIXED = "The numbers of this figure cannot be changed: the rule is a function in Python, which the page does not have."
@@ -195,7 +195,7 @@ def story(name: str) -> str:
 
     {line(name)}
 
-**Published** {parts["Published"]}
+**Published:** {parts["Published"]}
 
 **The bug.** {_sentence(parts["The bug"])} **Where it comes from.** {_sentence(parts["Where it comes from"])}
 
@@ -215,9 +215,9 @@ def chapter() -> Chapter:
     harmless = sum(abs(a - b) < 1 for a, b in (outcome(name)["accuracies"] for name in EXHIBITS))
     parts = [
         prose("""
-All of these were published in code that people learned from. Each stands here as it was, in a few lines, with a
-switch to what was meant. Under each gradient is another one, by finite differences: every number moved a little to
-both sides. Where the two disagree, a wavy line is drawn under the difference.
+Eight of these mistakes were published in code that people learned from, and two are common slips. Each stands here in
+a few lines, with a switch to what was meant. Under each gradient is another one, by finite differences: every number
+moved a little to both sides. Where the two disagree, a wavy line is drawn under the difference.
 """),
         question(
             "Each mistake was planted in a small network, which was then trained. In how many of the ten did the "
@@ -236,8 +236,9 @@ both sides. Where the two disagree, a wavy line is drawn under the difference.
             touchable([one(name, way) for way in VERSIONS], told(name)["title"], label, player=False, caption=FIXED),
         ]
     parts.append(
-        prose("""
-`python -m tinygrad_cnn museum` trains them all, and shows what each check says. Two of the ten are invisible to
+        prose(f"""
+`python -m tinygrad_cnn museum` trains them all, and shows what each check says. The accuracies above, and what the
+checks said, are kept from such a run of {kept_from()}. Two of the ten are invisible to
 every check of gradients, since their gradients are right: what was computed was not what was meant. For these it
 takes a number that one knows beforehand: the loss of an untrained network, or of a certain one; a step with a
 gradient of zero.

@@ -84,12 +84,12 @@ for name, factor in (("b", 1), ("a", 2 * a), ("x", 3)):
 #
 # - its value,
 # - its inputs, which are nodes themselves,
-# - for each input a *rule*: a function that makes, of the cotangent of the
-#   node, what this input receives.
+# - for each input a *rule*: a function from the cotangent of the node to
+#   what this input receives.
 #
 # A node without inputs is a *leaf*: a number that was given. All nodes
-# together are a *graph*. Nodes are numbered as they are made; what this is
-# good for shows below.
+# together are a *graph*. Nodes are numbered in the order in which they are
+# made; you will see why.
 
 
 # %% engine
@@ -189,7 +189,7 @@ print(f"dy/da = {g[a]}")
 #
 # Handing on each part as it arrives would be right, and slow: it follows
 # every path from the result by itself, and the number of paths can double
-# with every value that is used twice. Of sixteen doublings x + x one after
+# with every value that is used twice. In sixteen doublings x + x one after
 # another, it would follow 65,536 paths through 17 nodes.
 #
 # ## All of its uses first

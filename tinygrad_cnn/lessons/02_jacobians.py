@@ -66,10 +66,10 @@ for j in range(3):
 #     dL/dx[j] = Σ over i of g[i] · J[i, j]     that is, gᵀJ
 #
 # This is called the *vector-Jacobian product*, the VJP. With g = (1, 0) it
-# is row 0 of J, with g = (0, 1) it is row 1, and with any other g so much
-# of the one row and so much of the other. And it can be had without J. The
-# rule of the square is g · 2u; that of u = W x is gᵀW. Below, your engine:
-# W x is a node that we make by hand.
+# is row 0 of J, with g = (0, 1) it is row 1, and with any other g it is a
+# sum of the rows, each times its element of g. It can be computed without
+# J: the rule of the square is g · 2u, and that of u = W x is gᵀW. Below,
+# your engine does it. W x is a node that we make by hand.
 
 # %%
 x = Node(np.array([1, 1, 2]))

@@ -136,11 +136,11 @@ show({"g W": g @ W.value, "gᵀx": g.T @ x.value, "g summed": g.sum(axis=0)})
 # ## What a gradient is for
 #
 # The gradient tells in which direction the loss grows fastest. *Gradient
-# descent* takes small steps in the opposite direction: it takes off the
-# *parameters*, weights and biases, the gradient times a small number, the
-# *learning rate*. Here a layer begins with zeros and is shown inputs, and
-# the outputs of another layer, but not its weights. The loss is the mean of
-# the squared differences.
+# descent* takes small steps in the opposite direction: from the
+# *parameters*, which are the weights and biases, it subtracts the gradient
+# times a small number, the *learning rate*. Here a layer begins with zeros.
+# It is shown inputs, and what another layer makes of them, but not the
+# weights of that layer. The loss is the mean of the squared differences.
 
 # %%
 hidden_W = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]])

@@ -183,7 +183,7 @@ winners = (blocks == blocks.max(axis=1, keepdims=True)).sum(axis=1)
 for count in range(1, 5):
     share = np.mean(winners == count)
     print(f"the largest is reached by {count} of 4 pixels: {share:6.1%}")
-print(f"each takes g: {winners.mean():.2f} times too much in the mean")
+print(f"each takes g: {winners.mean():.2f} times too much on average")
 
 # %% [markdown]
 # ## The library

@@ -61,9 +61,10 @@ show({"dL/ds, by differences": slopes})
 
 # %% [markdown]
 # **dL/ds = p - onehot(t)**, where *onehot*(t) is 1 at the right class and 0
-# elsewhere. What the others have too much, and what the right class lacks.
-# By hand: L = log Σ over k of exp(s[k]) - s[t]. The derivative of the first
-# term is exp(s[c]) / Σ exp(s[k]) = p[c], that of the second is -1 at c = t.
+# elsewhere. It is the probability that the others have too much, and that
+# the right class lacks. By hand: L = log Σ over k of exp(s[k]) - s[t]. The
+# derivative of the first term is exp(s[c]) / Σ exp(s[k]) = p[c], that of
+# the second is -1 at c = t.
 #
 # ## Numbers that are too large
 #
@@ -102,9 +103,9 @@ print(f"loss by log-softmax:       {-log_p[0]}")
 # %% [markdown]
 # ## Your engine
 #
-# It needs two more operations, and composes the loss of them. The mean over
-# N images is a product with 1/N; written here into the weight that each log
-# p counts with, which is -1/N at the right class.
+# It needs three more operations, and composes the loss of them. The loss is
+# a mean over N images, so each log p gets a weight: -1/N at the right class
+# of its image, and 0 elsewhere.
 
 
 # %% engine
@@ -163,8 +164,8 @@ show({"emerged, times N": 3 * gradient, "p - onehot": p - onehot})
 # ## A repair that loses the gradient
 #
 # Where softmax-then-log gives inf, a small number is often added: -log(p +
-# 1e-8). The loss is finite then. The gradient is p - onehot no more: the
-# rules multiply 1 / (p + 1e-8) by the derivative of p, which has p as a
+# 1e-8). The loss is finite then. But the gradient is no longer p - onehot:
+# the rules multiply 1 / (p + 1e-8) by the derivative of p, which has p as a
 # factor.
 
 # %% question

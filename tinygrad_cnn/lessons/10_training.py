@@ -76,9 +76,9 @@ answer(round(float(np.log(10)), 3))
 # %% [markdown]
 # ## Training
 #
-# *Stochastic* gradient descent: each step takes 32 digits, and takes off
-# each weight its gradient times the learning rate. An *epoch* is a pass
-# over all 6,000 of them, in random order.
+# *Stochastic* gradient descent: each step takes 32 digits, and subtracts
+# from each weight its gradient times the learning rate. An *epoch* is a
+# pass over all 6,000 of them, in random order.
 #
 # The library adds up long rows by a product with ones, which is faster and
 # rounds in another order. For this comparison it is told not to.
@@ -226,8 +226,8 @@ print(f"test accuracy {test_accuracy(model):.1%}")
 # %% question
 ask(
     "Now with steps ten times as long. A few of them push the biases far "
-    "below zero. What will the norms of the gradients become, and how "
-    "many of the zeros?"
+    "below zero. What becomes of the norms of the gradients, and of the "
+    "shares of zeros?"
 )
 
 # %% answer

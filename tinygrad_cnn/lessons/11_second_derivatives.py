@@ -98,7 +98,7 @@ ask(
 begun = len(steps)
 second = backward(first, one)[x]
 answer(second.value)
-print(f"its backward pass: {len(steps) - begun} steps more, at last")
+print(f"its backward pass has {len(steps) - begun} more steps; the last:")
 print("\n".join(steps[-3:]))
 
 # %% [markdown]

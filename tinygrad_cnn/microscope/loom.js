@@ -205,7 +205,7 @@ class Loom {
           for (const cell of cells) {
             cell.className = "cell";
             cell.textContent = x == null ? "" : digits(x);
-            if (cell.textContent.length > 4 || cell.textContent.includes("e")) cell.classList.add("long");
+            if (cell.textContent.replace(".", "").length > 3) cell.classList.add("long");
             cell.dataset.count = shown[number].counts[element] > 1 && kind === "gradient" && playing
               ? shown[number].counts[element] : "";
             const name = this.weave.name([number, element], kind === "value" ? "" : "d");
