@@ -23,7 +23,7 @@ class Chapter(NamedTuple):
     blocks: list[str]
 
 
-Controls = Sequence[tuple[str, str, Sequence[tuple[Any, str]]]]
+Control = tuple[str, str, Sequence[tuple[Any, str]]]
 
 
 def prose(text: str) -> str:
@@ -103,7 +103,7 @@ def still(output: Any, seed: Any, names: Mapping[str, Any], **settings: Any) -> 
     return {"settings": settings, "figure": woven(links(output, seed, names))}
 
 
-def touchable(variants: Sequence[dict[str, Any]], label: str, controls: Controls = (), **options: Any) -> str:
+def touchable(variants: Sequence[dict[str, Any]], label: str, controls: Sequence[Control] = (), **options: Any) -> str:
     """A figure of such variants, with controls that choose among them.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import functional as F
 from ... import ops
-from ..writing import touchable, variant
+from ..writing import Control, touchable, variant
 from .numbers import leaf
 
 IMAGE = np.array(
@@ -26,9 +26,9 @@ FILTERS = np.array(
     ]
 )
 GRADIENTS = np.array([1, -2, 3, 2, -1, 1, -3, 2, 1, -1, 2, 1, 1, -2, 2, 3, 1, -1])
-KERNEL = ("kernel", "kernel", [(3, "3×3"), (2, "2×2")])
-STRIDE = ("stride", "stride", [(1, "1"), (2, "2")])
-DILATION = ("dilation", "dilation", [(1, "1"), (2, "2")])
+KERNEL: Control = ("kernel", "kernel", [(3, "3×3"), (2, "2×2")])
+STRIDE: Control = ("stride", "stride", [(1, "1"), (2, "2")])
+DILATION: Control = ("dilation", "dilation", [(1, "1"), (2, "2")])
 
 
 def columns_of(x: Any, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[Any, tuple[int, int]]:
@@ -50,7 +50,12 @@ def windows(lesson: Mapping[str, Any]) -> str:
         seed = np.resize(GRADIENTS[1:], columns.shape) if arrives == "numbers" else 1
         settings = {"kernel": kernel, "stride": stride, "dilation": dilation, "arrives": arrives}
         variants.append(variant(columns, seed, {"image": x, "columns": columns}, **settings))
-    controls = [KERNEL, STRIDE, DILATION, ("arrives", "what arrives", [("numbers", "some numbers"), ("ones", "ones")])]
+    controls: list[Control] = [
+        KERNEL,
+        STRIDE,
+        DILATION,
+        ("arrives", "what arrives", [("numbers", "some numbers"), ("ones", "ones")]),
+    ]
     label = "An image and its windows as columns, with the matrix M"
     return touchable(variants, label, controls, matrix="copies", point={"panel": "image", "element": 5})
 
@@ -95,7 +100,7 @@ def _convolutions() -> Iterator[dict[str, Any]]:
 
 def convolution(lesson: Mapping[str, Any]) -> str:
     """A 5×5 image and two filters, in the textbook's order and in the engine's."""
-    controls = [
+    controls: list[Control] = [
         ("channels", "channels", [("one", "1"), ("two", "2"), ("groups", "2 in groups")]),
         *(KERNEL, STRIDE, DILATION, ("padding", "padding", [(0, "0"), (1, "1")])),
         ("order", "order", [("textbook", "textbook"), ("engine", "the engine's")]),
