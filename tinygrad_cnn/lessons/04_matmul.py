@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 4. The matrix product and the dense layer
 #
-# Nearly all the arithmetic of a neural network is matrix products. Y = A B
-# has two rules, dA = dY Bᵀ and dB = Aᵀ dY. This lesson finds them by
-# looking at one number of A and asking where it goes. Then your engine
+# Nearly all the arithmetic of a neural network is matrix products. This
+# lesson finds the two rules of Y = A B, for A and for B, by looking at one
+# number of A and asking where it goes. Then your engine
 # learns them, builds a dense layer, and finds the weights that made some
 # data.
 #

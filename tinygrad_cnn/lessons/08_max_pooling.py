@@ -1,10 +1,11 @@
 # %% [markdown]
 # # 8. Max pooling: the choice carries the gradient
 #
-# Max pooling keeps the largest pixel of each window. Its rule gives g to
-# the pixel that was chosen, and nothing to the others. This lesson gives
-# your engine that rule, looks at what happens when several pixels are
-# equally large, and shows what goes wrong if all of them are given g.
+# Max pooling keeps the largest pixel of each window. There is nothing to
+# multiply and nothing to add, so where does a gradient come from? This
+# lesson finds the rule and gives it to your engine, looks at what happens
+# when several pixels are equally large, and shows what goes wrong if all of
+# them are given g.
 #
 # Next is lesson 9: the loss of a classifier.
 

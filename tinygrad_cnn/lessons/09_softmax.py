@@ -3,10 +3,9 @@
 #
 # A classifier gives a score for each class. Softmax makes probabilities of
 # the scores, and cross-entropy makes a loss of them. The gradient that
-# emerges is simple: the probabilities, minus 1 at the right class. Written
-# as in the textbook, both fail in floating point; this lesson shows where,
-# and repairs it. It also shows a repair that hides the failure and loses
-# the gradient.
+# emerges is simple. Written as in the textbook, both fail in floating
+# point; this lesson shows where, and repairs it. It also shows a common
+# repair that only hides the failure.
 #
 # Next, in lesson 10: your engine trains a network with this loss.
 
@@ -157,11 +156,11 @@ show({"emerged, times N": 3 * gradient, "p - onehot": p - onehot})
 #
 # When the network is sure and right, p is nearly onehot, and the gradient
 # is nearly nothing. When it is sure and wrong, the gradient of the right
-# class is nearly −1. It is never larger, so this gradient does not
+# class is nearly −1. Its size is never above 1, so this gradient does not
 # explode.
 
 # %% [markdown]
-# ## A repair that loses the gradient
+# ## A common repair
 #
 # Where softmax-then-log gives inf, a small number is often added: -log(p +
 # 1e-8). The loss is finite then. But the gradient is no longer p - onehot:
