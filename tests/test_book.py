@@ -231,7 +231,8 @@ def test_every_printed_sum_is_the_engines_number(written):
     for figure, said in zip(figures, run_in_page(SENTENCES, figures), strict=True):
         for panel, sentences in zip(figure["panels"], said, strict=True):
             for element, both in enumerate(sentences):
-                for kind, (_, text, *_) in zip(("value", "gradient"), both, strict=True):
+                for kind, (_, text, *rest) in zip(("value", "gradient"), both, strict=True):
+                    assert "which is wrong" not in "".join(rest), (panel["name"], text, rest)
                     parts = text.split(" = ")[1:]
                     if panel[kind] is None or not parts or "…" in text:
                         continue
