@@ -177,7 +177,7 @@ def as_set(panels, wires):
     for one in wires:
         if one["source"] in place:
             for s, t, w in zip(one["s"], one["t"], one["w"], strict=True):
-                found.add((place[one["source"]], s, place[one["target"]], t, round(float(w), 6) + 0.0))
+                found.add((place[one["source"]], s, place[one["target"]], t, float(f"{round(w, 6):.6g}") + 0.0))
     return found
 
 

@@ -19,6 +19,8 @@ from ..microscope.reading.graph_view import GraphView
 
 ELEMENTWISE = ("add", "sub", "mul", "div", "relu", "exp", "log", "sqrt", "tanh", "sigmoid")
 
+REDUCTIONS = ("max", "log_softmax")
+
 
 class NotInThePage(ValueError):
     """An operation that the page's engine does not have."""
@@ -153,17 +155,16 @@ def _step(node: Node, args: list[Any], value: np.ndarray, inputs: list[tuple[int
         ]
         steps = [_input(panel, index) for (panel, _), index in zip(inputs, indices, strict=True)]
         return {"op": "matmul", "inputs": steps, "m": m, "k": k, "n": n}
-    summed = None
-    if name == "max":
-        total = ops.sum(args[0], axis=node.settings["axis"], keepdims=node.settings["keepdims"])
-        numbers = np.arange(total.size).reshape(total.shape)
-        kept = {"axis": node.settings["axis"], "keepdims": node.settings["keepdims"]}
-        summed = np.asarray(ops.sum.rule(0)(numbers, total, args[0], **kept)).reshape(-1)
-    elif len(inputs) == 1:
-        summed = _summed(node, args[0], value)
+    if name in REDUCTIONS:
+        into = np.arange(args[0].size).reshape(args[0].shape)
+        axis = node.settings["axis"]
+        first = into.min(axis=axis, keepdims=True)  # of all that are taken together
+        _, groups = np.unique(np.broadcast_to(first, into.shape), return_inverse=True)
+        return {"op": name, "inputs": [_input(*inputs[0])], "into": groups.reshape(-1).tolist(), "groups": first.size}
+    summed = _summed(node, args[0], value) if len(inputs) == 1 else None
     if summed is None:
         raise NotInThePage(f"the page does not have the operation {name}")
-    return {"op": "max" if name == "max" else "sum", "inputs": [_input(*inputs[0])], "into": summed.tolist()}
+    return {"op": "sum", "inputs": [_input(*inputs[0])], "into": summed.tolist()}
 
 
 def packed(made: dict[str, Any]) -> dict[str, Any]:

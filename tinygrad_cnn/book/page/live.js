@@ -55,6 +55,17 @@ const OPS = {
       })];
     },
   },
+  log_softmax: {
+    value: ([x], { into, groups }) => {
+      const top = OPS.max.value([x], { into, size: groups });
+      const sums = scattered(x.map((x, i) => Math.exp(x - top[into[i]])), into, groups);
+      return x.map((x, i) => x - top[into[i]] - Math.log(sums[into[i]]));
+    },
+    rule: (g, out, [x], { into, groups }) => {
+      const sums = scattered(g, into, groups);
+      return [g.map((g, i) => g - Math.exp(out[i]) * sums[into[i]])];
+    },
+  },
   matmul: {  // as many products of (M, K) and (K, N) as there are
     value: ([a, b], { m, k, n }) => {
       const out = new Float64Array(a.length / k * n);
