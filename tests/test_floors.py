@@ -26,7 +26,7 @@ FLOORS = {
     "models": 6,
     "distributed": 6,
     "training": 7,
-    "lessons": 7,
+    "lessons": 6,
     "museum": 7,
     "book": 7,
     "commands": 8,
