@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from .exhibits import defined, kept_from, line, outcome, told
 from .writing import Chapter, prose, question, still, touchable
 
-FIXED = "The numbers of this figure cannot be changed: the rule is a function in Python, which the page does not have."
+FIXED = "The numbers of this figure cannot be changed: they were computed in Python, by the code of the exhibit."
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _differences(compute: Any, arrays: Mapping[str, np.ndarray], key: str, seed:
             with no_grad():
                 out = compute(*(Tensor(array) for array in moved.values()))
             sides.append(float((np.asarray(out.numpy(), float) * seed).sum()))
-        slopes.append(round((sides[0] - sides[1]) / 2e-5, 6) + 0.0)
+        slopes.append(round((sides[0] - sides[1]) / 2e-5, 9) + 0.0)
     return slopes
 
 
@@ -238,10 +238,10 @@ moved a little to both sides. Where the two disagree, a wavy line is drawn under
     parts.append(
         prose(f"""
 `python -m tinygrad_cnn museum` trains them all, and shows what each check says. The accuracies above, and what the
-checks said, are kept from such a run of {kept_from()}. Two of the ten are invisible to
-every check of gradients, since their gradients are right: what was computed was not what was meant. For these it
-takes a number that one knows beforehand: the loss of an untrained network, or of a certain one; a step with a
-gradient of zero.
+checks said, are kept from such a run of {kept_from()}. Two of the ten are invisible to every check of gradients,
+since their gradients are right: what was computed was not what was meant. To find them one needs a number that is
+known beforehand: the loss of an untrained network, the loss of a network that is certain and right, or what a step
+with a gradient of zero does.
 """)
     )
     return Chapter("museum", "A museum of mistakes", parts)

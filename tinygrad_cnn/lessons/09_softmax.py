@@ -20,11 +20,13 @@ from tinygrad_cnn.lessons.engine import Node, backward
 # %% [markdown]
 # ## Scores, probabilities, loss
 #
+# Softmax turns the scores s into positive numbers p that add up to one, and
+# the loss of an image of class t is
+#
 #     p[c] = exp(s[c]) / Σ over k of exp(s[k])        L = -log p[t]
 #
-# makes of scores s positive numbers that add up to one; the loss L of an
-# image of class t is zero if the right class has the probability 1, and
-# large if it has little.
+# It is zero if the right class has the probability 1, and large if it has
+# little.
 
 
 # %%

@@ -110,7 +110,7 @@ class Weave {
     if (gradient == null) return [this.name([panel, element]), " is a constant, nothing asks for its gradient"];
     if (panel === this.output) return [name, ` = ${digits(gradient, true)}`, ", what arrives from behind"];
     const links = this.uses(panel, element);
-    if (!links.length) return [name, " = 0", ", as nothing that it reaches depends on it"];
+    if (!links.length) return [name, " = 0", ", as nothing leads from it to the result"];
     const sum = total(links.map((link) => link.weight * this.gradient(link.target)));
     const terms = sumText(links.map((link) => [link.weight, this.gradient(link.target), link.factor]));
     const used = new Set(links.map((link) => String(link.target))).size;
