@@ -38,13 +38,14 @@ def _blocks(lesson: Lesson) -> Iterator[str]:
 
 
 def _code(played: Played) -> str:
-    """A cell's code, folded away unless it is part of the reader's engine; and what it printed."""
+    """A cell's code, and what it printed; folded away are imports, and code of which only the output is to be read."""
     code = f"<pre>{html.escape(played.cell.text)}</pre>"
     if played.cell.kind == "engine":
         return f'<div class="engine"><p>Your engine</p>{code}</div>'
     printed = re.sub(r"^ANSWER: .*\n", "", played.printed, flags=re.M).strip("\n")
     shown = f'<pre class="printed">{html.escape(printed)}</pre>' if printed else ""
-    return f"<details><summary>Code</summary>{code}</details>{shown}"
+    is_open = " open" if not printed and re.search(r"^(def|class) ", played.cell.text, re.M) else ""
+    return f"<details{is_open}><summary>Code</summary>{code}</details>{shown}"
 
 
 def linked(block: str) -> str:

@@ -112,13 +112,14 @@ show(
 # %% [markdown]
 # Read it in the image: row 0 of cols holds, for each place of the window,
 # the pixel under the filter's corner. Wherever the window lies, that pixel
-# is what the weight was multiplied by, and so what it gets of dY.
+# is what the weight was multiplied by. So it is also the factor with which
+# dY reaches the weight.
 #
 # ## Second step: dX = col2im(Wᵀ · dY)
 #
-# What a window sent forward is the sum over the filters, and so what comes
-# back to it: dcols. Then every window goes back to its place in the image,
-# and where windows overlap they add up.
+# Each filter has read every window. So what comes back to a window is a sum
+# over the filters: its column of dcols. Then every window goes back to its
+# place in the image, and where windows overlap they add up.
 
 # %%
 dcols = W.T @ dY  # (KH·KW, OH·OW)
