@@ -16,6 +16,7 @@ from tinygrad_cnn import Tensor, data
 from tinygrad_cnn.__main__ import main
 from tinygrad_cnn.book import draw, live, picture, writing
 from tinygrad_cnn.book.book import book
+from tinygrad_cnn.book.figures import FIGURES
 from tinygrad_cnn.book.lenet import trained
 from tinygrad_cnn.lessons import cells, titles
 
@@ -106,6 +107,11 @@ def test_the_lessons_are_the_chapters(written):
         for cell in cells(number):
             for paragraph in re.sub(r"\A# .*\n", "", cell.text).split("\n\n"):
                 assert words(paragraph) in there, (number, paragraph)
+
+
+def test_every_figure_is_in_a_lesson():
+    named = [cell.name for number in titles() for cell in cells(number) if cell.kind == "figure"]
+    assert sorted(named) == sorted(FIGURES)
 
 
 def test_a_figure_that_the_page_cannot_compute_says_so(written):
