@@ -8,10 +8,11 @@
 # they train a network.
 #
 # You need Python and calculus, and from lesson 2 on NumPy. A lesson asks
-# before it tells: guess first, then look. `python -m tinygrad_cnn lesson 1`
-# runs this one in the terminal; `python examples/lessons/01_chain.py`
-# prints what it prints; editors that know `# %%` run it cell by cell. Next
-# is lesson 2: vectors in the place of numbers.
+# before it tells: guess first, then look. `python -m tinygrad_cnn book`
+# shows the lessons as a book, with figures.
+# `python -m tinygrad_cnn lesson 1` runs this one in the terminal; editors
+# that know `# %%` run it cell by cell. Next is lesson 2: vectors in the
+# place of numbers.
 
 # %%
 import numpy as np
