@@ -121,16 +121,13 @@ def _check_size(view: GraphView) -> None:
     numbers = sum(sizes[node] * sizes[one] for node in view.nodes for one in view.parents(node) if one is not None)
     largest = max(sizes, key=sizes.__getitem__)
     if sizes[largest] > ELEMENTS or numbers > NUMBERS:
+        what = f"the value of {largest.primitive.name}" if isinstance(largest, Node) else "a leaf"
         raise ValueError(
-            f"links shows single elements, and this graph is too large for it: the largest array is {_what(largest)} "
+            f"links shows single elements, and this graph is too large for it: the largest array is {what}, "
             f"{view.values[largest].shape}, with {sizes[largest]:,} elements (at most {ELEMENTS:,}), and all Jacobians "
             f"together have {numbers:,} (at most {NUMBERS:,}): crop what goes in, images[:1, :, 10:18, 10:18], or "
             "take fewer channels"
         )
-
-
-def _what(origin: Node | Leaf) -> str:
-    return f"the value of {origin.primitive.name}," if isinstance(origin, Node) else "a leaf,"
 
 
 def _has_rule(node: Node, argnum: int) -> bool:

@@ -77,7 +77,7 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     cotangents, arriving = {}, []
     for i, node in enumerate(outputs, 1):
         value, dy = recorded[node], f"dY{i}" if several else "dY"
-        arriving += [f"{dy} arrives at the value of {node.primitive.name} {view.shape(node, node)}"] * several
+        arriving += [f"{dy} arrives at the value of {node.primitive.name} {view.shape(node)}"] * several
         if node is view.output and value.ndim == 0:
             cotangents[value.node] = draft.stand_in(constant(1), np.ones((), value.dtype))
         else:

@@ -102,9 +102,9 @@ class GraphView:
         """The names of the axes of all values; found when they are asked for, so that no check depends on them."""
         return AxisNames(self)
 
-    def layer(self, node: Node) -> Layer:
-        """The layer that recorded a node."""
-        return self._layer_of[node.call]
+    def layer(self, origin: Origin) -> Layer:
+        """The layer that recorded a node, or is the first to use a leaf."""
+        return self._layer_of[origin.call if isinstance(origin, Node) else self.users[origin][0].call]
 
     def inputs_of(self, layer: Layer) -> list[Origin]:
         """What enters a layer from outside."""
@@ -147,9 +147,9 @@ class GraphView:
         """The name of a leaf, or the operation that computed a value."""
         return self.name(origin) if isinstance(origin, Leaf) else origin.primitive.name
 
-    def shape(self, origin: Origin, node: Node) -> str:
-        """The shape of a value with the names that its axes have for the layer of a node."""
-        return self.axes.shape(origin, self.layer(node))
+    def shape(self, origin: Origin, node: Node | None = None) -> str:
+        """The shape of a value with the names that its axes have where it is computed, or for the layer of a node."""
+        return self.axes.shape(origin, self.layer(node or origin))
 
     def is_named(self, leaf: Leaf) -> bool:
         """Whether a leaf is a parameter of a model, or a variable of the user."""

@@ -105,7 +105,7 @@ TABLE: dict[Primitive, Meaning] = {
     ops.minimum: Meaning(carry.broadcast, spelling.call("min")),
     ops.where: Meaning(carry.broadcast),
     ops.compare: Meaning(carry.broadcast, spelling.compared),
-    ops.winners: Meaning(text=spelling.won),
+    ops.winners: Meaning(text=spelling.compared),
     ops.matmul: Meaning(
         carry.matmul,
         infix("·", PRODUCT, SIGN, SIGN, ("matmul",), ("matmul",)),

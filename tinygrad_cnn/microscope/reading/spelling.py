@@ -154,13 +154,8 @@ def part_of_key(part: Any) -> str:
 
 
 def compared(term: Term, hold: Hold) -> tuple[str, int]:
-    """[X > 0], which is 1 where it holds and 0 elsewhere."""
+    """[X > 0], which is 1 where it holds and 0 elsewhere; of winners [X = max X], or the first of them."""
     a, b = term.args
-    sign = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠", "not <=": ">"}.get(how := term.settings["how"], how)
-    return f"[{hold(a, SUM)} {sign} {hold(b, SUM)}]", ATOM
-
-
-def won(term: Term, hold: Hold) -> tuple[str, int]:
-    """[X = max X], which is 1 at each of the largest elements and 0 elsewhere; or only at the first of equal ones."""
-    x, largest = term.args
-    return f"{'first ' * (term.settings['ties'] == 'first')}[{hold(x, SUM)} = {hold(largest, SUM)}]", ATOM
+    how = term.settings.get("how", "==")
+    sign = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠", "not <=": ">"}.get(how, how)
+    return f"{'first ' * (term.settings.get('ties') == 'first')}[{hold(a, SUM)} {sign} {hold(b, SUM)}]", ATOM

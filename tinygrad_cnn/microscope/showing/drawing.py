@@ -34,7 +34,7 @@ def tree(view: GraphView, unfolded: Collection[Layer]) -> Tree:
 
 def _layer_label(view: GraphView, layer: Layer) -> Text:
     last = layer.nodes[-1]
-    label = Text(layer.title, "bold cyan") + Text(f"  {view.shape(last, last)}")
+    label = Text(layer.title, "bold cyan") + Text(f"  {view.shape(last)}")
     inputs = view.inputs_of(layer)
     if leaves := [f"{view.name(one)} {view.shape(one, last)}" for one in inputs if isinstance(one, Leaf)]:
         label.append(f"  with {', '.join(leaves)}", "green")
@@ -47,7 +47,7 @@ def _layer_label(view: GraphView, layer: Layer) -> Text:
 def _node_label(view: GraphView, node: Node, number: Mapping[Origin, int]) -> Text:
     parents = [one for one in view.parents(node) if one is not None]
     sources = [f"{view.origin_name(one)} {number.get(one, '')}".strip() for one in parents]
-    label = Text(f"{number[node]:>3} ", "dim") + Text(f"{node.primitive.name}  {view.shape(node, node)}")
+    label = Text(f"{number[node]:>3} ", "dim") + Text(f"{node.primitive.name}  {view.shape(node)}")
     label.append(f"  of {', '.join(sources)}", "dim")
     return label if node.requires_grad else label.append("  needs no gradient", "dim italic")
 
@@ -73,17 +73,17 @@ def drawing(view: GraphView, unfolded: Collection[Layer], language: tuple[str, .
 
     for i, origin in enumerate((one for one in (*view.inputs, *view.leaves) if one in view.users), 1):
         place[origin] = f"leaf{i}"
-        add(leaf, place[origin], f"{view.name(origin)} {view.shape(origin, view.users[origin][0])}")
+        add(leaf, place[origin], f"{view.name(origin)} {view.shape(origin)}")
     for number, layer in enumerate(view.layers, 1):
         name, last = f"layer{number}", layer.nodes[-1]
         if layer not in unfolded:
             place |= dict.fromkeys(layer.nodes, name)
-            add(box, name, f"{layer.title} {view.shape(last, last)}")
+            add(box, name, f"{layer.title} {view.shape(last)}")
             continue
         add(frame, name, layer.title)
         for i, node in enumerate(layer.nodes, 1):
             place[node] = f"{name}_{i}"
-            add(box, place[node], f"{node.primitive.name} {view.shape(node, node)}")
+            add(box, place[node], f"{node.primitive.name} {view.shape(node)}")
         lines.append(end.format())
     ends = [(place[one], place[node]) for node in view.nodes for one in view.parents(node) if one is not None]
     lines += [arrow.format(*pair) for pair in dict.fromkeys(ends) if pair[0] != pair[1]]

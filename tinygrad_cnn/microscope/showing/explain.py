@@ -44,7 +44,7 @@ class Explanation(Printed):
     details: bool
 
     name = property(lambda self: self._name(self.targets[0]))
-    shape = property(lambda self: self._shape(self.targets[0]))
+    shape = property(lambda self: self.view.shape(self.targets[0]))
     gradient = property(lambda self: self.gradients[self.targets[0]])
 
     @property
@@ -54,9 +54,6 @@ class Explanation(Printed):
 
     def _name(self, origin: Origin) -> str:
         return self.view.name(origin) if isinstance(origin, Leaf) else f"the value of {origin.primitive.name}"
-
-    def _shape(self, origin: Origin) -> str:
-        return self.view.shape(origin, origin if isinstance(origin, Node) else self.view.users[origin][0])
 
     def __rich__(self) -> RenderableType:
         return Group(*self._parts())
@@ -90,13 +87,13 @@ class Explanation(Printed):
         for form in self.forms:
             last = form.layer.nodes[-1]
             norm = f"dY of norm {_norm(self.gradients[last])}" if last in self.gradients else ""
-            yield form.layer.title, self._shape(last), norm
+            yield form.layer.title, self.view.shape(last), norm
 
     def _parameters(self) -> Iterator[tuple[str, ...]]:
         for target in self.targets:
             formulas = dict.fromkeys(form.formulas[target] for form in self.forms if target in form.formulas)
             norm = f"norm {_norm(self.gradients[target])}"
-            yield self._name(target), self._shape(target), "; ".join(formulas), norm
+            yield self._name(target), self.view.shape(target), "; ".join(formulas), norm
 
     def _operations(self) -> Iterator[RenderableType]:
         yield Text("\nOperation by operation", "bold")

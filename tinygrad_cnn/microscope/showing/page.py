@@ -63,8 +63,7 @@ def page_data(view: GraphView) -> dict[str, Any]:
     last = {layer.nodes[-1] for layer in view.layers}  # what is within a layer has no pictures
     nodes = []
     for origin in order:
-        user = origin if isinstance(origin, Node) else view.users[origin][0]
-        layer, gradient = view.layer(user), gradients.get(origin)
+        layer, arrays = view.layer(origin), {"value": view.values[origin], "gradient": gradients.get(origin)}
         names = view.axes.names(origin, layer) if isinstance(origin, Leaf) or origin in last else []
         nodes.append(
             _told(view, origin, place)
@@ -72,14 +71,10 @@ def page_data(view: GraphView) -> dict[str, Any]:
                 "id": place[origin],
                 "group": view.layers.index(layer),
                 "rules": rules.get(origin, []) if isinstance(origin, Node) else [],
-                "shape": view.shape(origin, user)[1:-1],
-                "value": _stats(view.values[origin]),
-                "gradient": None if gradient is None else _stats(gradient),
-                "images": {
-                    "value": _images(view.values[origin], names),
-                    "gradient": None if gradient is None else _images(gradient, names),
-                },
+                "shape": view.shape(origin)[1:-1],
+                "images": {kind: None if one is None else _images(one, names) for kind, one in arrays.items()},
             }
+            | {kind: None if one is None else _stats(one) for kind, one in arrays.items()}
         )
     title = f"loss {value.item():.4g}" if value.size == 1 else f"a value of shape {value.shape}"
     return {"title": f"{len(view.nodes)} operations, {title}{_guesses(view)}", "groups": groups, "nodes": nodes}
