@@ -383,6 +383,35 @@ def test_special_values_are_computed_as_numpy_does():
         np.testing.assert_array_equal(ops.where(x > 0, x, 0.0), np.where(x > 0, x, 0.0))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("how", ["value", "out"])
+def test_where_picks_the_very_bits(dtype, how):
+    random = np.random.default_rng(0)
+    bits = {4: np.uint32, 8: np.uint64}[np.dtype(dtype).itemsize]
+    a, b = (random.integers(0, np.iinfo(bits).max, (60, 700), bits).view(dtype) for _ in range(2))  # NaNs among them
+    condition = random.random((60, 700)) < 0.5
+    cases = [
+        (condition, a, b),
+        (condition[0], a, b),
+        (condition, a[:1], b[:, :1]),
+        (condition, a[0], b),
+        (condition.T, a.T, b.T),
+    ]
+    cases += [(condition, a, number) for number in (0.0, -0.0, 1.5, np.inf, 2)] + [
+        (condition, 0.0, b),
+        (condition, 1, 2.5),
+    ]
+    for given in cases:
+        wanted = np.where(*given)
+        found = ops.where(*given)
+        if how == "out":
+            found = np.empty_like(wanted)
+            for call in ops.where.out_calls(np.empty, found, *given):
+                call()
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found.view(f"u{found.itemsize}"), wanted.view(f"u{found.itemsize}"))
+
+
 def test_erf_to_the_last_digits():
     x = np.concatenate([np.linspace(-8, 8, 4001), [np.inf, -np.inf, np.nan, -0.0]])
     exact = np.array([math.erf(one) for one in x])

@@ -13,14 +13,19 @@ from .broadcasting import unbroadcast
 from .sums import sum_of_products
 
 
-def elementwise(ufunc: np.ufunc) -> Callable[[Callable[..., Any]], Primitive]:
-    """Make a primitive that computes a ufunc; the function under it gives the name, the arguments and the docstring."""
+def elementwise(
+    ufunc: np.ufunc, operand: Callable[[Any, np.ndarray], Any] = in_long_runs
+) -> Callable[[Callable[..., Any]], Primitive]:
+    """Make a primitive that computes a ufunc; the function under it gives the name, the arguments and the docstring.
+
+    `operand(arg, out)` is what is computed with beside a large result, in place of an argument.
+    """
 
     def decorate(described: Callable[..., Any]) -> Primitive:
         @functools.wraps(described)
         def compute(*args: Any, **settings: Any) -> Any:
             out = output_buffer(*args)
-            return ufunc(*args) if out is None else ufunc(*[in_long_runs(arg, out) for arg in args], out=out)
+            return ufunc(*args) if out is None else ufunc(*[operand(arg, out) for arg in args], out=out)
 
         made = primitive(compute)
         made.defout(ufunc)
