@@ -288,3 +288,10 @@ def test_methods_under_pytorchs_second_names():
     assert x.new_full((2,), 3.0).tolist() == [3.0, 3.0] and x.new_tensor([1, 2]).dtype == np.float32
     assert x.floor_divide(2).tolist() == [[0.0, -1.0]] and x.clone().addcmul_(x, x, value=2).tolist() == [[3.0, 6.0]]
     assert x.clone().addcdiv_(x, x, value=0.5).tolist() == [[1.5, -1.5]]
+
+
+def test_new_tensors_take_a_size_by_name_and_pass_over_what_is_harmless():
+    assert torch.ones(size=(2, 3)).shape == torch.randn(size=(2, 3)).shape == (2, 3) and torch.zeros(()).shape == ()
+    assert torch.zeros_like(torch.ones(2), memory_format=torch.preserve_format).tolist() == [0.0, 0.0]
+    with pytest.raises(TypeError, match="zeros has no argument shape"):
+        torch.zeros(shape=(2, 3))

@@ -1048,3 +1048,25 @@ def test_a_schedule_written_for_pytorch():
         rates.append(schedule.get_last_lr()[0])
     assert rates == [0.0, 0.125, 0.25, 0.375] and schedule.get_lr() == [0.375]
     assert schedules.StepLR(SGD([w], lr=0.5), 2).get_lr() == [0.5]
+
+
+def test_two_schedules_of_one_optimiser_multiply():
+    def rates(*makes):
+        optimizer = SGD([Tensor([1.0], requires_grad=True)], lr=1.0)
+        made, found = [make(optimizer) for make in makes], []
+        for _ in range(5):
+            for schedule in made:
+                schedule.step()
+            found.append(optimizer.param_groups[0]["lr"])
+        return np.array(found)
+
+    decay, steps = partial(schedules.ExponentialLR, gamma=0.5), partial(schedules.StepLR, step_size=2)
+    cosine = partial(schedules.CosineAnnealingLR, T_max=5, eta_min=0.0)
+    np.testing.assert_allclose(rates(decay, steps), rates(decay) * rates(steps))
+    np.testing.assert_allclose(rates(cosine, decay), rates(cosine) * rates(decay), atol=1e-12)
+    optimizer = SGD([Tensor([1.0], requires_grad=True)], lr=1.0)
+    first, second = decay(optimizer), steps(optimizer)
+    first.step()
+    second.step()
+    second.step()
+    assert first.get_last_lr() == [0.5] and second.get_last_lr() == [0.05]

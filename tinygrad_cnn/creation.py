@@ -12,7 +12,7 @@ from .engine.random import generator as default_generator
 from .engine.random import manual_seed
 from .functional._arguments import new_array, real_array
 from .functional.conversions import device
-from .settings import flag, integer, integers, number, real_dtype
+from .settings import advised, flag, integer, integers, number, real_dtype
 from .tensor import Tensor
 
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -87,8 +87,9 @@ def _filled(
 ) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     """A function that makes Tensors of a size, and its twin that takes the size of another Tensor."""
 
-    def make(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        return _made(name, fill(_size(name, size)).astype(np.float32), dtype, requires_grad, device)
+    def make(*given: Any, size: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        array = fill(_size(name, given or (size,))).astype(np.float32)
+        return _made(name, array, dtype, requires_grad, device)
 
     def like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
         return _made(f"{name}_like", fill(np.shape(input)), dtype or input.dtype, requires_grad, device)
@@ -98,7 +99,7 @@ def _filled(
         f"{what}, of a size: `{name}(2, 3)`.",
         f"{what}, of the shape and dtype of another Tensor.",
     )
-    return make, like
+    return advised(make), advised(like)
 
 
 zeros, zeros_like = _filled("zeros", np.zeros, "Zeros")

@@ -180,7 +180,17 @@ INSTEAD = {
     "sparse": "gradients are dense here, leave it out",
 }
 AS_IN_NUMPY = {"axis": "dim", "keepdims": "keepdim"}  # PyTorch takes these names too
-HARMLESS = ("inplace", "memory_format", "non_blocking", "foreach", "fused", "capturable", "only_inputs")
+HARMLESS = (
+    "inplace",
+    "memory_format",
+    "layout",
+    "pin_memory",
+    "non_blocking",
+    "foreach",
+    "fused",
+    "capturable",
+    "only_inputs",
+)
 
 
 def advised(function: Callable[P, R]) -> Callable[P, R]:

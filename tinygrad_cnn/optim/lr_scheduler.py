@@ -37,6 +37,10 @@ class LRScheduler:
     optimizer: Annotated[Optimizer, partial(instance, kind=Optimizer)]
     last_epoch: Annotated[float, partial(integer, least=-1)] = field(default=-1, kw_only=True)
 
+    #: whether it multiplies the rate as it finds it, which another schedule may have changed
+    _chained: ClassVar[bool] = False
+    _lowest: ClassVar[str] = ""  # the name of the setting that is the end of the way
+
     #: the names of what is saved, and how each is checked when it is loaded
     _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": partial(number, least=0)}
 
@@ -47,7 +51,7 @@ class LRScheduler:
     def __init_subclass__(cls, factor: Callable[[Any, float], float] | None = None) -> None:
         dataclass(eq=False)(cls)  # so that the settings of a schedule are its fields
         if factor is not None:
-            cls._factor = factor  # type: ignore[assignment, method-assign]
+            cls._factor, cls._chained = factor, True  # type: ignore[assignment, method-assign]
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self), include_extras=True).items():
@@ -60,7 +64,7 @@ class LRScheduler:
             group.setdefault("initial_lr", group["lr"])
         self.base_lrs = self._initial_lrs()
         self.last_epoch += 1
-        self._apply()
+        self._set(self.base_lrs if self._chained and self.last_epoch == 0 else [])
 
     @property
     def _name(self) -> str:
@@ -78,12 +82,23 @@ class LRScheduler:
 
     def step(self, epoch: float | None = None) -> None:
         """Advance by one step, or to `epoch`, which may be a fraction."""
+        expected = self.get_lr() if self._chained and epoch is None else []
         self.last_epoch = self.last_epoch + 1 if epoch is None else number(epoch, "epoch", self._name, least=0)
+        self._set(expected)
+
+    def _set(self, expected: Sequence[float] = ()) -> None:
+        """Set the rates; where one was not as expected, another schedule has changed it too, and that stays in it."""
+        groups, end = self.optimizer.param_groups, getattr(self, self._lowest, 0.0)
+        found = [group["lr"] for group in groups]
         self._apply()
+        for group, rate, mine in zip(groups, found, expected, strict=False):
+            if rate != mine != end:
+                group["lr"] = end + (group["lr"] - end) * (rate - end) / (mine - end)
+        self._last_lr = [group["lr"] for group in groups]
 
     def get_last_lr(self) -> list[float]:
-        """The learning rate of each group now."""
-        return [group["lr"] for group in self.optimizer.param_groups]
+        """The learning rate of each group as this schedule has set it last."""
+        return self._last_lr
 
     def _apply(self) -> None:
         # a group that was added later keeps its rate, as in PyTorch
@@ -119,7 +134,7 @@ class LRScheduler:
         state = {name: check(state_dict[name], name, owner) for name, check in self._saved.items()}
         rates = numbers(state_dict["base_lrs"], "base_lrs", owner, count=len(self.base_lrs), least=0)
         vars(self).update(state, base_lrs=list(rates))
-        self._apply()
+        self._set()
 
 
 _LRScheduler = LRScheduler  # its name in older programs
@@ -184,6 +199,7 @@ class LinearLR(LRScheduler):
     start_factor: Part = 1 / 3
     end_factor: Part = 1.0
     total_iters: Steps = 5
+    _chained: ClassVar[bool] = True
 
     def _factor(self, n: float) -> float:
         return self.start_factor + (self.end_factor - self.start_factor) * min(n, self.total_iters) / self.total_iters
@@ -209,6 +225,8 @@ class CosineAnnealingLR(LRScheduler):
 
     T_max: Steps
     eta_min: Factor = 0.0
+    _chained: ClassVar[bool] = True
+    _lowest: ClassVar[str] = "eta_min"
 
     def _lr(self, base: float, group: int) -> float:
         return _cosine(base, self.eta_min, self.last_epoch / self.T_max)
@@ -336,7 +354,11 @@ class SWALR(LRScheduler):
     anneal_strategy: Annotated[str, partial(one_of, choices=("cos", "linear"))] = "cos"
 
     def _lr(self, base: float, group: int) -> float:
-        lr, now, before = self.get_last_lr()[group], self._part(self.last_epoch), self._part(self.last_epoch - 1)
+        lr, now, before = (
+            self.optimizer.param_groups[group]["lr"],
+            self._part(self.last_epoch),
+            self._part(self.last_epoch - 1),
+        )
         start = self.swa_lr if before == 1 else (lr - before * self.swa_lr) / (1 - before)
         return start + (self.swa_lr - start) * now
 
@@ -428,6 +450,7 @@ class ReduceLROnPlateau(LRScheduler):
                 rate = max(group["lr"] * self.factor, lowest)
                 if group["lr"] - rate > self.eps:
                     group["lr"] = rate
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def _apply(self) -> None:
         """The rate is what the optimiser's groups say."""
