@@ -10,6 +10,7 @@ import numpy as np
 from ..engine.graph import Array, primitive
 from ..engine.memory import empty
 from .broadcasting import sum
+from .copies import copies
 from .indexing import index
 from .shapes import reshape
 from .windows import Pair, Pairs, col2im, steps
@@ -49,7 +50,7 @@ def _correlate_calls(
         if i > 0:
             calls.append(partial(np.add, so_far, total, so_far))
     by_rows = out.reshape(out_h, channels, each, out_w, n, copy=False)
-    return [*calls, partial(np.copyto, by_rows, sums[:, :, :, :out_w].transpose(2, 0, 1, 3, 4))]
+    return [*calls, *copies(by_rows, sums[:, :, :, :out_w].transpose(2, 0, 1, 3, 4))]
 
 
 @primitive
@@ -75,7 +76,7 @@ def _correlations_calls(
     if columns > out_w:
         calls.append(partial(factors[:, :, :, out_w:].fill, 0))
     by_channels = g.reshape(out_h, channels, each, out_w, n).transpose(1, 2, 0, 3, 4)
-    calls.append(partial(np.copyto, factors[:, :, :, :out_w], by_channels))
+    calls += copies(factors[:, :, :, :out_w], by_channels)
     for taps, places in runs:
         run = factors.reshape(channels, each, -1)[:, :, : taps.shape[-1]]
         sums = out[:, :, *places]
@@ -116,7 +117,7 @@ def _runs(
         lines = new((channels, rows, columns, n), x.dtype)
         if lines.shape != seen.shape:
             calls.append(partial(lines.fill, 0))
-        calls.append(partial(np.copyto, lines[:, top : top + seen.shape[1], left : left + seen.shape[2]], seen))
+        calls += copies(lines[:, top : top + seen.shape[1], left : left + seen.shape[2]], seen)
         apart = [places[1] - places[0] if len(places) > 1 else 1 for places in reached]
         down, right = (times * by // step for times, by, step in zip(apart, dilation, stride, strict=True))
         first_down, first_right = (p[0] * by // step for p, by, step in zip(reached, dilation, stride, strict=True))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine.graph import Array, primitive
 from ..engine.memory import empty
+from .copies import copies
 
 #: Stands in a key where an array belongs: arrays go by position, so that they take part in the graph.
 ARRAY = "array"
@@ -45,8 +46,8 @@ def _scatter_calls(new: Any, out: Array, x: Array, *arrays: Array, key: Any, sha
     place = out[key]
     if not np.may_share_memory(place, out):  # of a mask
         return [partial(out.fill, 0), partial(out.__setitem__, key, x)]
-    put = partial(np.copyto, place, x)
-    return [put] if place.size == out.size else [partial(out.fill, 0), put]
+    put = copies(place, x)
+    return put if place.size == out.size else [partial(out.fill, 0), *put]
 
 
 index.views = True
@@ -97,7 +98,7 @@ def _pad_calls(
         for start, end in ((0, before), (before + n, out.shape[axis])):
             if start < end:
                 calls.append(partial(out[(*whole[:axis], slice(start, end))].fill, value))
-    return [*calls, partial(np.copyto, out[_inside(x, widths)], x)]
+    return [*calls, *copies(out[_inside(x, widths)], x)]
 
 
 pad.defout(_pad_calls)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine.graph import Array, primitive
 from ..engine.memory import empty
+from .copies import copies
 
 Pair = tuple[int, int]
 Pairs = tuple[Pair, Pair]
@@ -79,7 +80,7 @@ def _col2im_calls(
             calls.append(partial(out.fill, 0))
         if out.size:
             places = _windows(out, (kernel_h, kernel_w), stride, dilation, writeable=True)
-            calls.append(partial(np.copyto, places, windows))
+            calls += copies(places, windows)
         return calls
     # the elements that lie a step apart, which the same taps reach: side by side, so that they are added in long runs
     for down, right in itertools.product(*map(range, stride)):
@@ -93,7 +94,7 @@ def _col2im_calls(
             calls += _calls_that_add(taps, place)
         else:
             together = new(place.shape, out.dtype)
-            calls += [*_calls_that_add(taps, together), partial(np.copyto, place, together)]
+            calls += [*_calls_that_add(taps, together), *copies(place, together)]
     return calls
 
 

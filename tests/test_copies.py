@@ -1,0 +1,53 @@
+"""Copies in several calls, and of several elements as one, move the same bits as one copy of all."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn.ops import copies as module
+from tinygrad_cnn.ops.copies import copies
+
+SHAPES = [(3, 5, 2, 4), (1, 4, 3), (6, 2), (7, 4), (5, 1, 3, 1), (2, 2, 2), (4,), (1, 1)]
+
+
+def arrays(shape, axes, dtype):
+    """Arrays of random bits in this order of memory; some with gaps, one the other way round."""
+    random = np.random.default_rng(0)
+    size = np.dtype(dtype).itemsize
+    whole = random.integers(0, 256, (*(shape[axis] + 2 for axis in axes), size), np.uint8).view(dtype)[..., 0]
+    if dtype == "bool":
+        whole = whole.view(np.uint8) % 2 == 1
+    for cut in (slice(1, -1), slice(2, None)):
+        yield whole[(slice(1, -1),) * (len(axes) - 1) + (cut,)].transpose(np.argsort(axes))
+    yield np.ascontiguousarray(whole[tuple(slice(n) for n in (shape[a] for a in axes))]).transpose(np.argsort(axes))
+    yield whole[tuple(slice(n - 1, None, -1) for n in (shape[a] for a in axes))].transpose(np.argsort(axes))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "bool", "uint8"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_copy_is_the_same_bits(shape, dtype, monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 2)
+    orders = [*itertools.permutations(range(len(shape)))][:8]
+    for mine, theirs in itertools.product(orders, orders):
+        for out, x in itertools.product(arrays(shape, mine, dtype), arrays(shape, theirs, dtype)):
+            out = out.copy("K")[...] if out.flags.c_contiguous else out
+            for copy in copies(out, x):
+                copy()
+            assert out.tobytes() == x.tobytes()
+
+
+def test_only_what_is_copied_changes():
+    whole = np.zeros((80, 80, 4), np.float32)
+    for copy in copies(whole[:, 1:79, 1:3], np.ones((80, 78, 2), np.float32)):
+        copy()
+    assert whole.sum() == 80 * 78 * 2 == whole[:, 1:79, 1:3].sum()
+
+
+def test_neighbours_are_copied_as_one():
+    pairs = np.zeros((128, 64, 2), np.float32)
+    (copy,) = copies(pairs, np.ones((64, 128, 2), np.float32).transpose(1, 0, 2))
+    assert copy.args[0].dtype == np.float64 and copy.args[0].shape == (128, 64)
+    assert len(copies(pairs, np.ones((128, 64, 2), np.float64))) == 1  # another dtype
+    assert len(copies(pairs, np.ones((128, 64, 2), np.float32))) == 1  # one run of memory
+    assert len(copies(pairs, np.ones((2, 64, 128), np.float32).T)) == 2
