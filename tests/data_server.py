@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from tinygrad_cnn.data.catalog import MNIST, DatasetSpec, IdxFile
+from tinygrad_cnn.data.catalog import MNIST, DataFile, DatasetSpec
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -32,7 +32,7 @@ def made_up(train: int = 400, test: int = 30) -> tuple[DatasetSpec, list[np.ndar
         arrays.append(rng.integers(0, 10, count, np.uint8))
     contents = [idx_bytes(array) for array in arrays]
     files = tuple(
-        IdxFile(usual.name, hashlib.sha256(content).hexdigest())
+        DataFile(usual.name, hashlib.sha256(content).hexdigest())
         for usual, content in zip(MNIST.files, contents, strict=True)
     )
     packed = {f"{file.name}.gz": gzip.compress(content) for file, content in zip(files, contents, strict=True)}

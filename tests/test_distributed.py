@@ -81,10 +81,10 @@ def test_ranks_that_do_not_fit_together_end_with_one_line(program, line):
 
 @needs_mpi
 def test_a_rank_that_never_joins_ends_all():
-    """MPI holds the interpreter while it waits for all to join, so that Python's own watchdog has to tell of it."""
     status, printed = run(2, "tests/ranks.py", "one_never_joins", limit=5)
     assert status != 0
-    assert "Timeout (0:00:05)!" in printed
+    line = "rank 0 waited 5 seconds for the others to begin: one has ended, or hangs; "
+    assert printed.count(line) == 1 and "Traceback" not in printed and "Timeout" not in printed
 
 
 @needs_mpi
@@ -148,7 +148,10 @@ def test_the_command_trains_on_several_processes_and_continues_on_others(tmp_pat
     [
         (["--load", "missing.npz"], "tinygrad_cnn: cannot read missing.npz: No such file or directory"),
         ([*SHORT[:4], "--batch-size", "1"], "tinygrad_cnn: --batch-size 1 has no image for some of 2 processes"),
-        (["--epochs", "many"], "argument --epochs: invalid int value: 'many'; --help lists the options"),
+        (
+            ["--epochs", "many"],
+            "argument --epochs: expected an integer of at least 0, got 'many'; --help lists the options",
+        ),
     ],
 )
 def test_a_mistake_is_told_by_one_rank(options, line):

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..distributed.world import THREADS
 from ..engine import memory
 from . import machine
 from .machine import Blas, Processor
@@ -25,7 +26,6 @@ LARGE, IN_CACHE = 1 << 26, 1 << 17  # bytes: more than the caches hold, and what
 SECONDS = 0.3  # per measurement
 
 CORETYPE = "OPENBLAS_CORETYPE"
-THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")  # the first one that is set counts
 
 
 def show_info(console: Console) -> None:

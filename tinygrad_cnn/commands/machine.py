@@ -6,7 +6,6 @@ What cannot be found out is None, and shown as "unknown".
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..distributed.world import allowed_processors
 from ..ops.blas import openblas
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -23,13 +23,8 @@ CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 AVX512 = frozenset({"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
 AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 
-SETTINGS = (
-    "OPENBLAS_",
-    "GOTO_",
-    "OMP_",
-    "MKL_",
-    "VECLIB_",
-)  # prefixes of the variables that BLAS libraries read
+# prefixes of the variables that BLAS libraries read
+SETTINGS = ("OPENBLAS_", "GOTO_", "OMP_", "MKL_", "VECLIB_")
 
 
 @dataclass(frozen=True)
@@ -87,11 +82,10 @@ NO_BLAS = Blas("none", "")
 
 def processor() -> Processor:
     """The processor that this process runs on."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     name, flags = parse_cpuinfo(_text(CPUINFO))
     return Processor(
         name or platform.processor() or platform.machine() or "unknown",
-        len(affinity(0)) if affinity else os.cpu_count() or 1,
+        len(allowed_processors()),
         flags,
         caches(CACHES),
     )

@@ -19,7 +19,7 @@ import requests
 from numpy.typing import NDArray
 
 from .cache import cache_errors, folder_lock
-from .catalog import CifarArchive, DatasetSpec, IdxFile
+from .catalog import DataFile, DatasetSpec
 from .errors import DataError, Unavailable
 from .files import decode, find, largest, shown
 from .mirrors import Reachable, in_background, mirrors_to_ask
@@ -30,8 +30,6 @@ READ_SECONDS = 10.0
 #: A mirror that sends fewer bytes than this per second, over READ_SECONDS, is given up on.
 LOWEST_RATE = 2**10
 CHUNK_BYTES = 2**16
-
-File = IdxFile | CifarArchive
 
 
 def fetch(spec: DatasetSpec, folder: Path, mirrors: Sequence[str] = ()) -> list[NDArray[np.uint8]]:
@@ -46,7 +44,7 @@ def fetch(spec: DatasetSpec, folder: Path, mirrors: Sequence[str] = ()) -> list[
         arrays = {file: _cached(file, folder, progress) for file in spec.files}
         if any(found is None for found in arrays.values()):
             folder.mkdir(parents=True, exist_ok=True)
-            with folder_lock(folder, progress.say), progress.drawn(), requests.Session() as session:
+            with folder_lock(folder, progress.say), progress.bars, requests.Session() as session:
                 download = _Download(folder, bases, session, progress)
                 for file, found in arrays.items():
                     if found is None and (found := _cached(file, folder, progress)) is None:
@@ -55,7 +53,7 @@ def fetch(spec: DatasetSpec, folder: Path, mirrors: Sequence[str] = ()) -> list[
         return [array for found in arrays.values() for array in found or []]
 
 
-def _cached(file: File, folder: Path, progress: DownloadProgress) -> list[NDArray[np.uint8]] | None:
+def _cached(file: DataFile, folder: Path, progress: DownloadProgress) -> list[NDArray[np.uint8]] | None:
     path = find(folder, file)
     if path is None:
         return None
@@ -98,7 +96,7 @@ class _Download:
         self._dead: set[str] = set()
         self._untold: list[str] = []
 
-    def file(self, file: File) -> list[NDArray[np.uint8]]:
+    def file(self, file: DataFile) -> list[NDArray[np.uint8]]:
         """Download one file into the folder, from the first mirror that serves the right one."""
         for mirror in [mirror for mirror in self._mirrors if mirror not in self._dead]:
             try:
@@ -121,7 +119,7 @@ class _Download:
             else "no mirror served the right files",
         )
 
-    def _file_from(self, mirror: str, file: File) -> list[NDArray[np.uint8]]:
+    def _file_from(self, mirror: str, file: DataFile) -> list[NDArray[np.uint8]]:
         if complaint := self._reachable.complaint(mirror):
             raise _DeadMirror(complaint)
         part = self._folder / f"{file.served}.part"
@@ -130,7 +128,7 @@ class _Download:
                 return self._attempt(mirror, file, part, part.stat().st_size)
         return self._attempt(mirror, file, part, 0)
 
-    def _attempt(self, mirror: str, file: File, part: Path, present: int) -> list[NDArray[np.uint8]]:
+    def _attempt(self, mirror: str, file: DataFile, part: Path, present: int) -> list[NDArray[np.uint8]]:
         """Download the file, continuing after the `present` bytes of its part if the mirror can."""
         packed_name = file.served
         with self._ask(mirror + packed_name, present) as response:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalog import CifarArchive, IdxFile
+from .catalog import DataFile
 from .errors import DataError
 from .idx import parse_idx
 
@@ -21,15 +21,15 @@ LARGEST_BYTES = 64 * 2**20
 LARGEST_ARCHIVE = 192 * 2**20
 
 
-def largest(file: IdxFile | CifarArchive) -> int:
+def largest(file: DataFile) -> int:
     """More bytes than this the file cannot have."""
-    return LARGEST_BYTES if isinstance(file, IdxFile) else LARGEST_ARCHIVE
+    return LARGEST_ARCHIVE if file.is_archive else LARGEST_BYTES
 
 
-def find(folder: Path, file: IdxFile | CifarArchive) -> Path | None:
+def find(folder: Path, file: DataFile) -> Path | None:
     """The path of the file in the folder, gzipped or, if it can be verified then, not; under either spelling."""
     for name in (file.name, file.name.replace("-idx", ".idx")):
-        unpacked = [] if isinstance(file, IdxFile) and file.packed_md5 else [folder / name]
+        unpacked = [] if file.packed_md5 else [folder / name]
         for path in (*unpacked, folder / f"{name}.gz"):
             if os.path.isfile(path):  # unlike Path.is_file, False where the folder may not be entered
                 return path
@@ -42,13 +42,13 @@ def shown(path: Path) -> str:
     return str(Path("~", path.relative_to(home))) if path.is_relative_to(home) else str(path)
 
 
-def decode(content: bytes, file: IdxFile | CifarArchive, where: str) -> list[NDArray[np.uint8]]:
+def decode(content: bytes, file: DataFile, where: str) -> list[NDArray[np.uint8]]:
     """The arrays in the bytes of a file, gzipped or not: one in an IDX file, all four in the archive.
 
     Raises a `DataError` that begins with `where` if they cannot be unpacked, are not valid IDX, or do not
     have the expected checksum.
     """
-    if isinstance(file, CifarArchive):
+    if file.is_archive:
         _verify("SHA-256", hashlib.sha256(content), file.sha256, "bytes", where)
         return _cifar(content, where)
     if file.packed_md5:

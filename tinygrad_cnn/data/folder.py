@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalog import CifarArchive, DatasetSpec, IdxFile
+from .catalog import DataFile, DatasetSpec
 from .errors import DataError
 from .files import decode, find, shown
 
@@ -22,8 +22,9 @@ def read_folder(spec: DatasetSpec, folder: Path) -> tuple[Path, list[NDArray[np.
     paths = {file: find(place, file) for file in spec.files}
     missing = [file.name for file, path in paths.items() if path is None]
     if missing:
-        problem = "lacks" if os.path.isdir(place) else "is not a folder that can be read; expected one with"
-        gz = "" if isinstance(spec.files[0], CifarArchive) else " (or the same with .gz)"
+        readable = os.path.isdir(place) and os.access(place, os.R_OK | os.X_OK)
+        problem = "lacks" if readable else "is not a folder that can be read; expected one with"
+        gz = "" if spec.files[0].is_archive else " (or the same with .gz)"
         raise DataError(
             f"{shown(place)} {problem} {', '.join(missing)}{gz}. Put the files of "
             f"{spec.title} there, or name no folder, and they are downloaded into the cache."
@@ -31,7 +32,7 @@ def read_folder(spec: DatasetSpec, folder: Path) -> tuple[Path, list[NDArray[np.
     return place, [array for file, path in paths.items() if path is not None for array in _read(path, file)]
 
 
-def _read(path: Path, file: IdxFile | CifarArchive) -> list[NDArray[np.uint8]]:
+def _read(path: Path, file: DataFile) -> list[NDArray[np.uint8]]:
     way_out = "Replace the file, or name no folder, and the cache is used."
     try:
         return decode(path.read_bytes(), file, shown(path))

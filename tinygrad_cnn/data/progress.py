@@ -1,18 +1,8 @@
 """The progress of a download on stderr: a bar per file on a terminal, a line per file elsewhere."""
 
-from contextlib import AbstractContextManager, nullcontext
-
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
 
 class DownloadProgress:
@@ -20,19 +10,10 @@ class DownloadProgress:
         self._console = Console(stderr=True)
         # Not Console.is_terminal, which $FORCE_COLOR makes true in a pipe.
         self._animated = self._console.file.isatty()
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
+        columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+        #: a context in which the bars are shown, if stderr is a terminal
+        self.bars = Progress(*columns, console=self._console, disable=not self._animated)
         self._tasks: dict[str, TaskID] = {}
-
-    def drawn(self) -> AbstractContextManager[object]:
-        """A context in which the bars are shown, if stderr is a terminal."""
-        return self._bars if self._animated else nullcontext()
 
     def say(self, line: str) -> None:
         """Print a line, above the bars if they are there."""
@@ -44,8 +25,8 @@ class DownloadProgress:
             size = "" if total is None else f" ({decimal(total)})"
             self.say(f"downloading {name}{size} from {mirror}")
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=None)
-        self._bars.reset(self._tasks[name], total=total, completed=present)
+            self._tasks[name] = self.bars.add_task(name, total=None)
+        self.bars.reset(self._tasks[name], total=total, completed=present)
 
     def advance(self, name: str, count: int) -> None:
-        self._bars.advance(self._tasks[name], count)
+        self.bars.advance(self._tasks[name], count)

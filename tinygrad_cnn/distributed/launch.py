@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import faulthandler
+import ctypes
 import importlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 TIME_LIMIT = "TINYGRAD_CNN_MPI_TIMEOUT"
 SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+LET_SPEAK = 2.0  # seconds in which rank 0 can say what is wrong, and mpiexec end the others
 
 
 class RankError(RuntimeError):
@@ -35,15 +37,15 @@ def time_limit() -> float:
 def mpi() -> Any:
     """mpi4py's module MPI, in a process that mpiexec started."""
     sys.excepthook = _end_all
-    # until all processes have come this far, MPI keeps even Python's other threads from running
-    faulthandler.dump_traceback_later(time_limit(), exit=True)
     try:
+        settings = importlib.import_module("mpi4py").rc
+        settings.initialize, settings.finalize = False, True
         MPI = importlib.import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as error:  # the latter if there is no MPI library
         way_out = "pip install 'tinygrad_cnn[mpi]'"
         raise RankError(f"several processes need mpi4py and MPI: {way_out} ({error})".replace("\n", " ")) from None
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+    if not MPI.Is_initialized():
+        _join(MPI)
     started = told(SIZE) or MPI.COMM_WORLD.size
     if started != MPI.COMM_WORLD.size:
         raise RankError(
@@ -53,14 +55,38 @@ def mpi() -> Any:
     return MPI
 
 
+def _join(MPI: Any) -> None:
+    """Wait until all processes have come this far; mpi4py's own call would keep Python's other threads from running."""
+    watchdog = threading.Timer(time_limit(), _end_in_vain)
+    watchdog.daemon = True
+    watchdog.start()
+    ctypes.CDLL(MPI.__file__).MPI_Init_thread(None, None, MPI.THREAD_MULTIPLE, ctypes.byref(ctypes.c_int()))
+    watchdog.cancel()
+    MPI.COMM_WORLD.Set_errhandler(MPI.ERRORS_RETURN)  # which mpi4py makes exceptions of
+
+
+def _end_in_vain() -> None:
+    _after_rank_0()
+    line = f"rank {told(RANK)} waited {time_limit():g} seconds for the others to begin: one has ended, or hangs"
+    print(f"{line}; {TIME_LIMIT} sets how many seconds are waited", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _after_rank_0() -> None:
+    if told(RANK):
+        time.sleep(LET_SPEAK)
+
+
 @contextmanager
 def last_words() -> Iterator[None]:
     """After what this process says in the block, all ranks end. What fails on all of them alike is said by rank 0."""
-    rank = told(RANK)
-    if rank:
-        time.sleep(0.5)
+    _after_rank_0()
     yield
-    if rank is not None and (MPI := sys.modules.get("mpi4py.MPI")) is not None and not MPI.Is_finalized():
+    if (
+        told(RANK) is not None
+        and (MPI := sys.modules.get("mpi4py.MPI")) is not None
+        and MPI.Is_initialized() > MPI.Is_finalized()
+    ):
         sys.stdout.flush()
         sys.stderr.flush()
         MPI.COMM_WORLD.Abort(1)

@@ -22,7 +22,7 @@ from ..ops.blas import openblas
 from .launch import RANK, TIME_LIMIT, RankError, mpi, time_limit, told
 
 GRACE = 5.0  # seconds that messages may take whose sender has ended
-THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")  # the first one that is set counts
 ENDED = 1  # the tag of a rank's last message
 
 let_others_run = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
@@ -148,12 +148,17 @@ class Ranks(World):
     def _share_processors(self) -> None:
         """Divide the processors among the ranks that may run on the same ones, unless the environment says how."""
         set_threads = openblas("set_num_threads", None, ctypes.c_int)
-        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+        allowed = allowed_processors()
         where = np.zeros(self.size, np.int64)
         where[self.rank] = zlib.crc32(repr((platform.node(), sorted(allowed))).encode())
         together = int((self.sum(where) == where[self.rank]).sum())
         if set_threads is not None and not any(name in os.environ for name in THREADS):
             set_threads(max(1, len(allowed) // together))
+
+
+def allowed_processors() -> set[int]:
+    """The processors that this process may run on."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 @functools.cache
