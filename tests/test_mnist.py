@@ -207,7 +207,7 @@ def test_what_is_wrong_is_said_in_one_line(two_epochs, tmp_path):
         (("--load", two_epochs, "--model", "lenet"), 1, "--model simple, not --model lenet"),
         (("--load", two_epochs, "--batch-size", 7), 1, "--batch-size 32, not --batch-size 7"),
         (("--load", two_epochs, "--no-augment"), 1, "--augment, not --no-augment"),
-        (("--save", tmp_path / "nowhere" / "run.npz"), 1, "no folder"),
+        (("--save", tmp_path / "nowhere" / "run.npz"), 1, "run.npz: No such file or directory"),
         (("--save", tmp_path / "run.txt"), 1, ".npz"),
         (("--save", ""), 2, "--save: expected the name"),
         (("--save", "/proc/run.npz"), 1, "/proc/run.npz"),

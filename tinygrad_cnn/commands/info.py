@@ -22,7 +22,7 @@ from . import machine
 from .machine import Blas, Processor
 
 PRODUCT = 1024  # rows and columns
-LARGE, IN_CACHE = 1 << 26, 1 << 17  # bytes: more than the caches hold, and what fits twice into a core's own cache
+LARGE = 1 << 26  # bytes: more than the caches hold
 SECONDS = 0.3  # per measurement
 
 CORETYPE = "OPENBLAS_CORETYPE"
@@ -37,10 +37,9 @@ def show_info(console: Console) -> None:
         "NumPy": np.__version__,
         "BLAS": str(blas),
         "processor": str(processor),
-        "caches": ", ".join(f"{level} {size}" for level, size in processor.caches.items()) or "unknown",
         **({"settings": ", ".join(f"{k}={v}" for k, v in settings.items())} if settings else {}),
         "product": f"{product:.0f} GFLOP/s (float32, {PRODUCT} × {PRODUCT})",
-        "copy": f"{copy_speed(LARGE):.1f} GB/s of {LARGE >> 20} MB, {copy_speed(IN_CACHE):.1f} GB/s within the cache",
+        "copy": f"{copy_speed(LARGE):.1f} GB/s of {LARGE >> 20} MB",
         "large results": "go into memory that is used again" if memory.enabled else "go into fresh memory each time",
     }
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -99,7 +98,7 @@ def kernel_advice(processor: Processor, blas: Blas, product: float, settings: Ma
     Args:
         product: GFLOP/s with the kernel as it is.
     """
-    if blas.kernel is None or blas.uses_avx512 or not processor.has_avx512:
+    if blas.kernel is None or blas.kernel in machine.AVX512_KERNELS or not processor.has_avx512:
         return []
     chosen = settings.get(CORETYPE)
     picked = f"{CORETYPE}={chosen} in the environment chose" if chosen else "OpenBLAS picked"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import optim
-from ..checkpoint import load_checkpoint
+from ..checkpoint import file_errors, load_checkpoint
 from ..models import MODELS
 from .errors import UserError
 from .options import at_least, filename
@@ -97,15 +97,7 @@ def fits(path: str) -> Iterator[None]:
 
 def check_writable(path: str) -> None:
     """Raise before training, not after it, if the file cannot be written."""
-    folder = Path(path).resolve().parent
-    if not path.endswith(".npz"):
+    if not path.endswith(".npz") or Path(path).is_dir():
         raise UserError(f"--save takes a file whose name ends in .npz, got {path}")
-    if not folder.is_dir():
-        raise UserError(f"cannot write {path}: there is no folder {folder}")
-    if Path(path).is_dir():
-        raise UserError(f"cannot write {path}: it is a folder")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    with file_errors("write", Path(path)), tempfile.TemporaryFile(dir=Path(path).resolve().parent):
+        pass

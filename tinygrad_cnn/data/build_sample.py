@@ -12,7 +12,6 @@ nothing but the number of digits.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from .catalog import MNIST
 from .datasets import SAMPLE_PARTS
-from .folder import read_folder
+from .files import read_folder
 
 TRAIN_PER_CLASS = 600
 TEST_PER_CLASS = 100
@@ -37,13 +36,6 @@ def build(data_dir: Path) -> dict[str, NDArray[np.uint8]]:
     return dict(zip(SAMPLE_PARTS, chosen, strict=True))
 
 
-def write(arrays: dict[str, NDArray[np.uint8]], path: Path) -> None:
-    """Write the arrays atomically: the path holds all of them, or what it held before."""
-    part = path.with_suffix(".part.npz")
-    np.savez_compressed(part, allow_pickle=False, **arrays)
-    os.replace(part, path)
-
-
 def _choose(labels: NDArray[np.uint8], per_class: int, rng: np.random.Generator) -> NDArray[np.intp]:
     chosen = [rng.choice(np.flatnonzero(labels == digit), per_class, replace=False) for digit in range(10)]
     return np.sort(np.concatenate(chosen))
@@ -53,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the sample of MNIST that comes with the package.")
     parser.add_argument("--data-dir", type=Path, required=True, help="the folder of MNIST's four files")
     path = Path(__file__).with_name("mnist_sample.npz")
-    write(build(parser.parse_args().data_dir), path)
+    np.savez_compressed(path, allow_pickle=False, **build(parser.parse_args().data_dir))
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 

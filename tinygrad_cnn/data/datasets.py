@@ -14,8 +14,7 @@ from ..settings import one_of, path
 from .cache import cache_folder
 from .catalog import CIFAR10, FASHION, KMNIST, MNIST, DatasetSpec
 from .errors import DataError, Unavailable
-from .files import shown
-from .folder import read_folder
+from .files import read_folder, shown
 from .idx import check_pair
 
 #: The arrays in the file of the sample.

@@ -12,9 +12,7 @@ from .. import ops
 from ..engine.aside import aside
 from ..engine.calls import composition
 from ..engine.graph import Array
-from ..engine.versions import note_change
-from ..functional._arguments import constant
-from ..functional.normalisation import _scaled
+from ..functional.normalisation import _affine, _running, _scaled, _update
 from ..nn import BatchNorm1d, BatchNorm2d, Module
 from .world import all_reduce
 
@@ -40,11 +38,9 @@ def sync_batch_norm(
     """
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    channels = input.shape[1]
-    for name, one in (("weight", weight), ("bias", bias), ("running_mean", running_mean), ("running_var", running_var)):
-        if one is not None and one.shape != (channels,):
-            raise ValueError(f"sync_batch_norm expects {name} of shape {(channels,)}, got {one.shape}")
-    input = constant(constant(input, weight), bias)
+    owner, channels = "sync_batch_norm", input.shape[1]
+    running_mean, running_var = _running(owner, running_mean, running_var, input, True)
+    input, weight, bias = _affine(owner, input, weight, bias, (channels,), "one per channel")
     axis = (0, *range(2, input.ndim))
     own_count = np.full((1, 1, *[1] * len(axis[1:])), math.prod(input.shape[i] for i in axis), input.dtype)
     sums = all_reduce(ops.concatenate(ops.sum(input, axis=axis, keepdims=True), own_count, axis=1))
@@ -52,22 +48,15 @@ def sync_batch_norm(
     aside(_check_count, count)
     mean = ops.div(ops.index(sums, key=(slice(None), slice(channels))), count)
     centred = ops.sub(input, mean)
-    var = ops.div(all_reduce(ops.sum_of_squares(centred, axis=axis, keepdims=True)), count)
-    for running, batch, lost in ((running_mean, mean, 0), (running_var, var, 1)):
-        if running is not None:
-            aside(_take_in, running, batch, count, lost, momentum)
-    return _scaled(centred, var, eps, weight, bias, mean.shape)
+    squares = all_reduce(ops.sum_of_squares(centred, axis=axis, keepdims=True))
+    _update(running_mean, mean, momentum)
+    _update(running_var, ops.div(squares, ops.sub(count, 1)), momentum)
+    return _scaled(centred, ops.div(squares, count), eps, weight, bias, mean.shape)
 
 
 def _check_count(count: np.ndarray) -> None:
     if count.item() < 2:
         raise ValueError("sync_batch_norm needs more than one value per channel in training, on all ranks together")
-
-
-def _take_in(running: np.ndarray, batch: np.ndarray, count: np.ndarray, lost: int, momentum: float) -> None:
-    """An effect, which no graph holds: running statistics take in those of the batch, the variance as unbiased."""
-    note_change(running)
-    running += momentum * ((batch * count / (count - lost)).reshape(running.shape) - running)
 
 
 class SyncBatchNorm(BatchNorm2d):
