@@ -88,7 +88,7 @@ def show(
             path = Path(tempfile.mkdtemp()) / "graph.html"
             path.write_text(page(view), "utf-8")
             if webbrowser.open(path.as_uri()):
-                print(f'opened {path} in the browser; show(loss, format="tree") prints the layers')
+                print(f'opened {path} in the browser; the format "tree" prints the layers')
                 return None
     suffix = Path(file or "graph.txt").suffix
     if format is None and suffix not in ENDINGS:
