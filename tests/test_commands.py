@@ -84,6 +84,11 @@ def test_errors_say_what_to_do_in_one_line(capsys, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["train", "--epoch=1", "--learning-rate=1"],
+            "train: there is no option or argument --learning-rate=1; --help",
+        ),
+        (["lesson", "1", "2"], "lesson: there is no option or argument 2; --help"),
         (["explain", "--digits", "0"], "argument --digits: expected an integer of at least 1, got '0'"),
         (["show", "--format=x"], "argument --format: invalid choice: 'x'"),
         (["show", "--file="], "argument --file: expected the name of a file or a folder, got ''"),

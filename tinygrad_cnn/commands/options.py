@@ -17,6 +17,13 @@ class Parser(argparse.ArgumentParser):
         with last_words():
             self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """A command says itself what it does not know: its --help lists its options, that of the whole does not."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"there is no option or argument {' '.join(unknown)}")
+        return found, unknown
+
 
 def at_least(kind: type[int | float], least: int) -> Callable[[str], Any]:
     """A finite number from the text of an option."""
