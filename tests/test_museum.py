@@ -151,7 +151,8 @@ def test_check_graph_names_operation_line_and_kind(name, printed):
 def test_gradcheck_names_operation_line_and_kind(name, printed):
     wrong = CAUGHT[name]
     _, said = printed(name).rsplit("gradcheck: ", 1)
-    assert ("this looks like " in said) == (wrong.kind != "unknown")
+    named = f"it looks like a mistake of the kind '{wrong.kind}': "
+    assert ("it looks like " in said) == (wrong.kind != "unknown") == (named in said)
     assert f"the rule of `{wrong.op}` for {wrong.argument} is wrong: it was called at " in said
     assert place(name, wrong.gradcheck_line) in said
 

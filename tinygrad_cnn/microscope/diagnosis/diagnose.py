@@ -27,7 +27,7 @@ def diagnose(claim: Claim, argnum: int, verdict: Verdict | None = None) -> Diagn
 
     >>> square = Claim(lambda x: x**2, lambda g, x: [g * x], (np.array([1.0, -2.0, 3.0]),))
     >>> print(diagnose(square, 0))
-    this looks like a wrong factor: the gradient is 0.5 times the right one: is a factor of 2 missing?
+    it looks like a mistake of the kind 'factor': the gradient is 0.5 times the right one: is a factor of 2 missing?
     """
     with np.errstate(all="ignore"):
         try:

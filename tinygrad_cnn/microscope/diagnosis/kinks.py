@@ -11,7 +11,8 @@ of them need not lie between the slopes of the whole: so a composition is not ju
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,19 +61,12 @@ class Bounds:
 
     def allow(self, outputs: Array, pulled: Callable[[Array], float], alone: int = ALONE) -> bool:
         """Whether <vjp(c), v>, which `pulled` gives, lies between the bounds for some outputs: alone, and together."""
-        for c in _cotangents(outputs, alone):
-            asked = c > 0
-            if not np.sum((c * self.low)[asked]) <= pulled(c) <= np.sum((c * self.high)[asked]):
-                return False
-        return True
-
-
-def _cotangents(outputs: Array, alone: int) -> Iterator[Array]:
-    """Positive ones."""
-    generator, places = np.random.default_rng(11), np.flatnonzero(outputs)
-    for place in generator.permutation(places)[:alone]:
-        one = np.zeros(outputs.size)
-        one[place] = 1
-        yield one.reshape(outputs.shape)
-    if len(places) > 0:
-        yield outputs * generator.uniform(0.5, 1.5, outputs.shape)
+        generator = np.random.default_rng(11)
+        places = generator.permutation(np.flatnonzero(outputs))[:alone]
+        single = (np.eye(1, outputs.size, place).reshape(outputs.shape) for place in places)
+        together = outputs * generator.uniform(0.5, 1.5, outputs.shape)
+        return all(
+            np.sum((c * self.low)[c > 0]) <= pulled(c) <= np.sum((c * self.high)[c > 0])
+            for c in itertools.chain(single, [together])
+            if c.any()
+        )

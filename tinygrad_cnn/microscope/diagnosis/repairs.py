@@ -22,29 +22,21 @@ from .probe import COUNT, Probe, inner_products
 MANY = 3
 #: So many numbers are moved about, at most, for the orders of one array.
 WORK = 3e7
-#: What the kinds of mistakes are called in a sentence.
-KINDS = {
-    "factor": "a wrong factor",
-    "sign": "a wrong sign",
-    "transpose": "a transpose missing, or one too many",
-    "flip": "a reversal missing, or one too many",
-    "overlap": "a missing +=",
-    "tie": "a wrong gradient at ties",
-    "border": "a mistake at the border",
-    "stride": "a wrong stride",
-    "precision": "lost precision",
-}
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The kind of a mistake, one of KINDS or "unknown", and a sentence about it for a person."""
+    """The kind of a mistake, one of those of `GradcheckError` or "unknown", and a sentence about it for a person."""
 
     kind: str
     reason: str
 
     def __str__(self) -> str:
-        return f"this looks like {KINDS[self.kind]}: {self.reason}" if self.kind in KINDS else self.reason
+        return (
+            self.reason
+            if self.kind == "unknown"
+            else f"it looks like a mistake of the kind '{self.kind}': {self.reason}"
+        )
 
 
 # ---- a factor

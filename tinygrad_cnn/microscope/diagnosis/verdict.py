@@ -13,14 +13,15 @@ from .kinks import ALONE, Bounds
 
 #: What a rule may be off by, relative to the sum of absolute terms, beside what is uncertain about the slopes.
 EXACT = 2e-7
-#: If the slopes are less certain than this, relative to their size, nothing is decided; and if more, no more is tried.
-VAGUE, CERTAIN = 0.02, 1e-5
+#: If the slopes are less certain than this, relative to their size, a gradient is not called right, nor wrong; and if
+#: more, no more is tried.
+VAGUE, NOISE, CERTAIN = 0.02, 0.1, 1e-5
 #: Up to so many numbers further directions cost nothing; from so many on, a part of the batch is checked.
 CHEAP, LARGE = 3_000, 100_000
 #: An argument that makes less than this share of the change could hide its mistake beside the others.
 HIDDEN = 0.01
 #: A step that is longer is of no use to a function that computes in float64; one that is shorter, of no use to any.
-LONG, SHORT = 1e-4, 1e-9
+LONG, SHORT = 1e-4, 1e-13
 INEXACT = "finite differences are too inexact to tell"
 #: So many points next to one at a tie are looked at.
 NEIGHBOURS = 24
@@ -131,7 +132,7 @@ class _Comparison:
             again = self._compare(second, which)
             error, bound, size, parts, gradients = self._compare(self.slopes, which)
             ok = error <= bound or (None if again[0] <= again[1] else False)
-            ok = None if ok and bound > VAGUE * size and error > 0 else ok
+            ok = None if bound > (VAGUE if ok else NOISE) * size and error > 0 and (ok or size) else ok
         if np.isnan(error) and not self.slopes.finite.all():  # 0 · inf
             return Verdict(None, "its value holds NaN or infinity")
         kinks, step, note = int(self.slopes.kinked.sum()), self.slopes.step, ""

@@ -84,9 +84,8 @@ def _inspect(event: Event, result: Any) -> None:
     known = _inputs(event)
     sources = [name for name, array in known.items() if wrong(array).any()]
     by_setting = not backward and not np.isfinite([s for s in event.settings.values() if isinstance(s, float)]).all()
-    if has_nan and sources and backward:
-        return
-    if ((sources and not has_nan) or by_setting) and (backward or values.ndim) and not _makes_infinities(event):
+    passed_on = by_setting or (sources and not has_nan and not _makes_infinities(event))
+    if (has_nan and sources and backward) or (passed_on and (backward or values.ndim)):
         return
     made = "NaN" if has_nan else "-inf" if np.isneginf(values).any() else "inf"
     op, many = event.primitive.name, f"{made} in {int(wrong(values).sum())} of {values.size} elements"
@@ -128,9 +127,7 @@ def _makes_infinities(event: Event) -> bool:
         result = compute(*args, **event.settings)
     except Exception:  # it does not take such numbers
         return False
-    return not any(np.isinf(s) for s in event.settings.values() if isinstance(s, float)) and bool(
-        np.isinf(result).any()
-    )
+    return bool(np.isinf(result).any())
 
 
 def _add_up(totals: dict[Any, Any], event: Event, result: np.ndarray) -> None:
