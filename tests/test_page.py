@@ -230,7 +230,9 @@ def marks(browser):
 
 def test_errors_would_be_seen(chromium):
     chromium.open(page().replace("makeRows();", "makeRows(); nothing();", 1))
-    (entry,) = chromium.log("browser")
+    entries = []
+    wait_for(lambda: entries.extend(chromium.log("browser")) or entries)  # they arrive when the page is open already
+    (entry,) = entries
     assert entry["level"] == "SEVERE"
     assert "nothing is not defined" in entry["message"]
 
