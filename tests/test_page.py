@@ -44,6 +44,7 @@ class Browser:
         self.url = f"http://127.0.0.1:{port}/session"
         chrome = {"binary": CHROMIUM, "args": [*FLAGS, f"--user-data-dir={self.folder / 'profile'}"]}
         wanted = {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+        wanted["timeouts"] = {"script": 150_000}  # on a busy machine a page may stand still for long
         self.session = "/" + self.call("POST", "", capabilities={"alwaysMatch": wanted})["sessionId"]
 
     def close(self):
@@ -55,7 +56,7 @@ class Browser:
 
     def call(self, method, path, **body):
         sent = body if method == "POST" else None
-        answer = self.http.request(method, self.url + self.session + path, json=sent, timeout=60)
+        answer = self.http.request(method, self.url + self.session + path, json=sent, timeout=180)
         value = answer.json()["value"]
         assert answer.ok, value
         return value
