@@ -3,15 +3,11 @@
 This is why the gradient of a bias is a sum: the bias was stretched over the batch.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 import numpy as np
 
 from ..engine.graph import Array, primitive
 from .shapes import reshape
-from .sums import LARGE, sum_over, with_products
+from .sums import LARGE, sum_calls, sum_over
 
 
 @primitive
@@ -45,14 +41,9 @@ def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(x, shape)
 
 
-def _sum_calls(new: Any, out: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> list[Callable[[], Any]]:
-    out = out.reshape(with_ones(x.shape, axis))
-    if with_products(x, axis):
-        return [lambda: np.copyto(out, sum_over(x, axis))]
-    return [partial(np.add.reduce, x, axis, None, out, True)]
-
-
-sum.defout(_sum_calls)
+sum.defout(
+    lambda new, out, x, *, axis, keepdims: sum_calls(new, out.reshape(with_ones(x.shape, axis), copy=False), x, axis)
+)
 sum.defvjp(
     lambda g, out, x, *, axis, keepdims: broadcast_to(
         g if keepdims else reshape(g, shape=with_ones(x.shape, axis)), shape=x.shape

@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,11 +57,6 @@ def _layout_if_large(x: np.ndarray, axis: tuple[int, ...]) -> _Layout | None:
     return layout if layout.added and x.transpose(layout.order).flags.c_contiguous else None
 
 
-def with_products(x: np.ndarray, axis: tuple[int, ...]) -> bool:
-    """Whether `sum_over` takes products with ones."""
-    return _layout_if_large(x, axis) is not None
-
-
 def sum_over(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
     """The sum over the axes `axis`, which stay with length one.
 
@@ -69,16 +66,36 @@ def sum_over(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
     layout = _layout_if_large(x, axis)
     if layout is None:
         return np.asarray(np.add.reduce(x, axis=axis, keepdims=True))
+    product, total = _product_with_ones(np.empty, x, layout)
+    product()
+    return _add_up(total, layout)
+
+
+def sum_calls(new: Any, out: np.ndarray, x: np.ndarray, axis: tuple[int, ...]) -> list[Callable[[], Any]]:
+    """The calls that write `sum_over` into `out`."""
+    layout = _layout_if_large(x, axis)
+    if layout is None:
+        return [partial(np.add.reduce, x, axis, None, out, True)]
+    product, total = _product_with_ones(new, x, layout)
+    return [product, lambda: np.copyto(out, _add_up(total, layout))]
+
+
+def _product_with_ones(new: Any, x: np.ndarray, layout: _Layout) -> tuple[Callable[[], Any], np.ndarray]:
+    """The call that adds up most of x, and where it writes what is left: a few numbers of each block."""
     *outer, last = layout.blocks
     x = x.transpose(layout.order)
     if len(outer) in layout.added:
         rows, run = _rows(last)
-        total = x.reshape(-1, run) @ _ones(run, x.dtype)
-        return _add_up(total.reshape(*outer, rows), layout)
+        x = x.reshape(-1, run)
+        total = new((len(x), 1), x.dtype)
+        return partial(np.matmul, x, _ones(run, x.dtype)[:, None], total), total.reshape(*outer, rows)
     rows, run = _rows(outer[-1])
     x = x.reshape(-1, run, last)
-    total = _ones(run, x.dtype) @ x if run > FEW else np.einsum("ijk->ik", x)
-    return _add_up(total.reshape(*outer[:-1], rows, last), layout)
+    total = new((len(x), 1, last), x.dtype)
+    add_up: partial[Any] = partial(np.matmul, _ones(run, x.dtype)[None], x, total)
+    if run <= FEW:
+        add_up = partial(np.einsum, "ijk->ik", x, out=total[:, 0])
+    return add_up, total.reshape(*outer[:-1], rows, last)
 
 
 def sum_of_products(a: np.ndarray, b: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:

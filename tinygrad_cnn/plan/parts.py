@@ -165,7 +165,7 @@ def _in_blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[np.ndarra
     and of the product must be runs of memory, else it copies small ones as well.
     """
     (*_, rows, between), columns = a.shape, b.shape[-1]
-    if b.strides[-1] != b.itemsize or out.strides[-1] != out.itemsize:
+    if rows == 1 or b.strides[-1] != b.itemsize or out.strides[-1] != out.itemsize:
         return a, b, out
     for width in (64, 32, 16):
         height = _divisor(rows, SMALL // (between * width))
@@ -215,7 +215,8 @@ def _microseconds(call: Any) -> float:
     if not isinstance(call, partial):
         return 0.0
     arrays = [one for one in (*call.args, *call.keywords.values()) if isinstance(one, np.ndarray)]
-    if call.func is np.matmul:
-        a, _, out = arrays
-        return float(2 * out.size * a.shape[-1] / FLOPS)
-    return float(sum(one.nbytes for one in arrays) / BYTES)
+    passes = sum(one.nbytes for one in arrays) / BYTES
+    if call.func is not np.matmul:
+        return passes
+    a, _, out = arrays
+    return float(max(passes, 2 * out.size * a.shape[-1] / FLOPS))
