@@ -91,6 +91,16 @@ def test_one_number_a_channel_is_written_out_along_its_rows_and_no_further():
     assert memory.in_long_runs(channels, x[:1, :, :4, :4]) is channels
 
 
+def test_numbers_that_are_compared_with_are_written_out_and_change_nothing():
+    for order in itertools.permutations(range(4)):
+        x = laid_out((8, 16, 5, 64), order)
+        for number in (0, 0.25, -np.inf):
+            for op, ufunc in ((ops.maximum, np.maximum), (ops.minimum, np.minimum)):
+                for found, wanted in ((op(x, number), ufunc(x, number)), (op(number, x), ufunc(number, x))):
+                    assert found.dtype == np.float32
+                    np.testing.assert_array_equal(found, wanted)
+
+
 def test_operands_lie_in_memory_as_what_they_meet_does():
     x, weight = laid_out((32, 16, 32, 32), (2, 1, 3, 0)), random.standard_normal((16, 32, 32), np.float32)
     runs = memory.in_long_runs(weight, x)
