@@ -11,6 +11,7 @@ import pytest
 
 from tinygrad_cnn import Tensor, arange, check_graph, compile, explain, full, manual_seed, nn, ones, primitive, show
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.microscope.reading.graph_view import COMPILED
 
 
 def numbers(call):
@@ -148,15 +149,57 @@ def test_containers_that_are_given_and_returned():
     assert len(compiled.plans) == 1
 
 
-def test_tools_take_what_a_plan_gives(tmp_path):
-    model = nn.Linear(3, 2)
-    loss_of = compile(lambda x: F.tanh(model(x)).sum())
-    for call in range(3):
-        loss = loss_of(numbers(call))
-        assert "compiled" in str(explain(loss))
-        show(loss, file=tmp_path / "graph.html")
-        assert "compiled" in str(check_graph(loss))
-        loss.backward()
+def printed(loss, capsys):
+    """What explain, show and check_graph say about a loss."""
+    show(loss, format="tree", unfold=True)
+    tree = capsys.readouterr().out
+    report = check_graph(loss)
+    return str(explain(loss, details=True)), tree, [(one.op, one.layer, one.line, one.ok) for one in report.nodes]
+
+
+@pytest.mark.parametrize("wrapped", ["module", "function", "DataParallel"])
+def test_explain_show_and_check_graph_look_at_the_function_itself(wrapped, capsys):
+    parts = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(8, 3)
+    models = [nn.Sequential(*copy.deepcopy(parts)) for _ in range(2)]
+    images, labels = np.random.default_rng(0).random((4, 1, 4, 4), np.float32), np.array([0, 1, 2, 0])
+
+    def losses(model, compiled=lambda function: function, module=lambda model: model):
+        replayed = module(model)
+        loss_of = compiled(lambda model, x, y: F.cross_entropy(model(x), y) * 2)
+        for call in range(3):
+            manual_seed(call)
+            yield loss_of(replayed, images, labels)
+
+    given = {
+        "module": dict(module=compile),
+        "function": dict(compiled=compile),
+        "DataParallel": dict(module=nn.DataParallel),
+    }
+    for plain, compiled in zip(losses(models[0]), losses(models[1], **given[wrapped]), strict=True):
+        state = models[1].state_dict()
+        text, tree, checked = printed(compiled, capsys)
+        first, note, *rest = tree.splitlines(keepends=True)
+        assert COMPILED in note
+        assert (text, first + "".join(rest), checked) == printed(plain, capsys)
+        plain.backward()
+        compiled.backward()
+        for one, other in zip(*(model.parameters() for model in models), strict=True):
+            np.testing.assert_allclose(one.grad.numpy(), other.grad.numpy(), rtol=1e-5, atol=1e-6)
+        for name, one in models[0].state_dict().items():
+            np.testing.assert_allclose(state[name].numpy(), one.numpy(), rtol=1e-5)
+
+
+def test_what_cannot_be_looked_at_any_more():
+    model = nn.Dropout(0.5)
+    compiled = compile(lambda x: model(x * weight).sum())
+    weight = nn.Parameter(np.ones(3, np.float32))
+    loss = compiled(numbers(0))
+    model.eval()
+    with pytest.raises(RuntimeError, match="has changed since it was called"):
+        explain(loss)
+    loss.backward()
+    with pytest.raises(RuntimeError, match="was freed"):
+        explain(loss)
 
 
 def test_what_is_created_inside_is_a_constant():

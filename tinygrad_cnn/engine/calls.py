@@ -45,9 +45,10 @@ class Call:
         kind: the class of the module, or the name of the function; None if neither was called.
         outer: the call that it was made within.
         composed: the outermost composition within that declares its axes.
+        place: where in the user's code.
     """
 
-    __slots__ = ("_closed", "_module", "_place", "composed", "kind", "outer")
+    __slots__ = ("_closed", "_module", "composed", "kind", "outer", "place")
 
     def __init__(self, kind: str | None = None, module: Any = None, closed: bool = True) -> None:
         self.kind = kind
@@ -55,7 +56,7 @@ class Call:
         self.composed: Composed | None = None
         self._module = None if module is None else weakref.ref(module)  # a module may keep what it computes
         self._closed = closed  # no code of the user runs within it: its place is the place of all that it records
-        self._place: Place | None = outer._place if outer is not None and outer._closed else _users_place()
+        self.place: Place | None = outer.place if outer is not None and outer._closed else _users_place()
 
     @property
     def module(self) -> Any:
@@ -65,7 +66,7 @@ class Call:
     @property
     def line(self) -> Line | None:
         """The innermost line outside of this package that led here; None if there was none."""
-        return line_at(self._place)
+        return line_at(self.place)
 
     def chain(self) -> list[Call]:
         """This call and those that it was made within, the outermost first."""

@@ -38,7 +38,7 @@ class Node:
     out: Any  # its value, a read-only array, or `ShapeDtype`
     requires_grad: bool  # whether there are any argnums
     call: Any  # where it was recorded: in which module, function and line
-    order: int  # the moment of recording. Inputs exist before outputs, so this is a topological order
+    order: float  # the moment of recording. Inputs exist before outputs, so this is a topological order
     _hooks: Sequence[Callable[[Array], Array]] = ()  # what is done with its cotangent, once that is complete
 
     def free(self) -> None:
@@ -65,7 +65,7 @@ class Leaf:
 
     def __init__(self) -> None:
         self.grad: Any = None
-        self.order = now()
+        self.order: float = now()
         self._hooks: Sequence[Callable[[Array], Array]] = ()
 
 

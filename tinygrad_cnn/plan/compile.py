@@ -169,7 +169,9 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
     with the line. Variables that its code names are seen when they become other objects, and so are attributes, what is
     in lists and dictionaries, and the numbers in arrays (of more than 1 MB: make them read-only, or arguments). What it
     prints, or reads in other ways (a file, the time), is that of the first call: give it as an argument.
-    `explain`, `show` and `check_graph` see one operation; give them the results of the function itself.
+
+    `explain`, `show` and `check_graph` look at the operations of the function itself, which runs once more for them;
+    while `summary`, `profile` or `detect_anomaly` look, it runs in the plain way.
 
     Args:
         function: of Tensors and arrays, also in lists, tuples and dictionaries; other arguments have to be

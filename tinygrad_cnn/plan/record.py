@@ -17,6 +17,7 @@ from ..engine.rules import ShapeDtype
 from ..functional._arguments import real_array
 from ..ops.replayed import compiled
 from ..tensor import Tensor
+from .again import Function
 from .checking import run_beside
 from .program import Bound, Different, Key, Program
 from .recorder import Recorder
@@ -32,7 +33,8 @@ MOST_PASSES = 4  # backward passes that are planned for one function
 class Record:
     """What was recorded of a call. `why` says why it cannot be replayed, and where; it is None if it can."""
 
-    def __init__(self, recorder: Recorder, given: Sequence[Tensor], result: Any) -> None:
+    def __init__(self, recorder: Recorder, given: Sequence[Tensor], result: Any, function: Function) -> None:
+        self.function = function
         self.state = recorder.state
         self.tape, self.why = _tape(recorder, given, result), recorder.broken
         self._count = len(recorder.values)  # of numbered values
@@ -212,11 +214,15 @@ def record(
         tensors.append(Tensor.wrap(array, one.node if isinstance(one, Tensor) else None))
         recorder.add(array, Argument(position))
     before = versions.latest_change
-    args, settings = put_together(structure, iter(tensors))
+
+    def call(tensors: Sequence[Tensor]) -> Any:
+        args, settings = put_together(structure, iter(tensors))
+        return function(*args, **settings)
+
     recorder.state.follow(function)
     mode = is_recording()
     with recorder.watching():
-        result = function(*args, **settings)
+        result = call(tensors)
     if is_recording() is not mode:
         recorder.broken = "it leaves set_grad_enabled other than it was", None
     for one, tensor in zip(given, tensors, strict=True):
@@ -225,7 +231,7 @@ def record(
         recorder.broken = f"{what} {CHANGES}", None
     if recorder.state.unknown is not None:
         recorder.broken = recorder.state.unknown, None
-    new = Record(recorder, tensors, result)
+    new = Record(recorder, tensors, result, call)
     if new.why is None:
         result = None  # with its graph
         new.record_likely_backward(recorder.values)
@@ -233,7 +239,7 @@ def record(
         for slot, numbers in recorder.before.items():
             recorder.values[slot][...] = numbers
         if new.why is not None:  # it cannot be replayed, as its backward pass could not be recorded
-            result = function(*args, **settings)
+            result = call(tensors)
     return result, new, recorder.values
 
 

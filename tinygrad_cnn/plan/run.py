@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..engine.aside import here
-from ..engine.graph import Leaf, Value, backpropagate
+from ..engine.graph import Leaf, Node, Value, backpropagate
 from ..engine.observers import observers
 from ..engine.recording import enable_grad
 from ..tensor import Tensor
+from .again import graph
 from .checking import run_beside
 from .program import Bound, Program
 
@@ -67,6 +68,15 @@ class Run:
         """An output, computed again in the plain way."""
         found: Tensor = self.record.tape.play(self._values(), output)
         return found._array
+
+    def graph(self, output: int, leaves: Sequence[Any]) -> Node:
+        """The node of an output in a graph of the function itself, which is run again."""
+        if not self.record.state.holds():
+            raise RuntimeError(
+                "what a compiled function reads (a mode, a setting, a variable) has changed since it was called, so "
+                "that its operations cannot be looked at: call it again"
+            )
+        return graph(self.record.function, self.record.tape, self._values(), output, leaves)
 
     def _values(self) -> dict[int, Any]:
         """What was given and drawn, in arrays that nobody writes to."""

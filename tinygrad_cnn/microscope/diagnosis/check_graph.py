@@ -12,9 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ...engine.graph import Node
-from ...ops.replayed import compiled
 from ..printing import Printed, number
-from ..reading.graph_view import GraphView
+from ..reading.graph_view import COMPILED, GraphView
 from ..reading.primitives import argument_name
 from .claim import Array, Claim, is_float
 from .diagnose import diagnose, rounded
@@ -71,9 +70,11 @@ class GraphReport(Printed):
 
     Attributes:
         nodes: one entry for each recorded operation, the first first; one for each of its wrong rules.
+        compiled: whether something was compiled, of which these are the operations of the function itself.
     """
 
     nodes: list[CheckedNode]
+    compiled: bool = False
 
     @property
     def failures(self) -> list[CheckedNode]:
@@ -104,7 +105,8 @@ class GraphReport(Printed):
     def _summary(self) -> list[Text]:
         operations = {node.node: node for node in self.nodes}
         rules = sum(len(node.argnums) for node in operations)
-        lines = [Text(f"all {rules} rules are right", "green")] if self.ok else []
+        lines = [Text(COMPILED, "dim")] if self.compiled else []
+        lines += [Text(f"all {rules} rules are right", "green")] if self.ok else []
         if unchecked := sum(not node.checked for node in self.nodes):
             lines.append(Text(f"{unchecked} of {len(operations)} operations not checked"))
         if self.failures:
@@ -138,12 +140,13 @@ def check_graph(loss: Any) -> GraphReport:
     """
     view = GraphView(loss)
     with np.errstate(all="ignore"):
-        return GraphReport([one for node in view.nodes if node.requires_grad for one in _check(view, node)])
+        checked = [one for node in view.nodes if node.requires_grad for one in _check(view, node)]
+    return GraphReport(checked, view.compiled)
 
 
 def _check(view: GraphView, node: Node) -> list[CheckedNode]:
     primitive, args, line = node.primitive, view.args(node), node.call.line
-    others = [i for i, arg in enumerate(args) if is_float(arg) and i not in node.argnums and primitive is not compiled]
+    others = [i for i, arg in enumerate(args) if is_float(arg) and i not in node.argnums]
     not_run = [argument_name(primitive, i) for i in others if primitive.joint_rule or any(primitive.rules[i : i + 1])]
     title = view.layer(node).title
     plain = CheckedNode(primitive.name, title, None if line is None else str(line), tuple(not_run), node)
@@ -154,8 +157,6 @@ def _check(view: GraphView, node: Node) -> list[CheckedNode]:
     def not_checked(why: str, **what: Any) -> list[CheckedNode]:
         return [replace(plain, note=f"not checked: {why}", **what)]
 
-    if primitive is compiled:
-        return not_checked("a plan computes it; check what was compiled")
     if any(np.isnan(args[i]).any() for i in node.argnums):
         return not_checked("its inputs hold NaN")
     claim, part = claim_of(node, args)

@@ -16,8 +16,11 @@ from ...engine.calls import Call
 from ...engine.graph import Constant, Leaf, Node, Value, topological_order
 from ...engine.guards import check_still_valid
 from ...engine.rules import ShapeDtype
+from ...ops.replayed import unfold
 from .axis_names import AxisNames, Origin
 from .rules import formulas
+
+COMPILED = "of what was compiled, these are the operations of the function itself"
 
 
 @dataclass(eq=False)
@@ -42,9 +45,10 @@ class Layer:
 
 
 class GraphView:
-    """Everything that the graph under `output` holds.
+    """Everything that the graph under `output` holds; of what was compiled, the operations of the function itself.
 
     Attributes:
+        compiled: whether something was.
         nodes: the operations, layer by layer, the first first.
         leaves: where the graph begins, and a gradient is wanted.
         values: the value of each of them, computed again where it was not kept.
@@ -61,6 +65,7 @@ class GraphView:
                 "there is no graph to read: the Tensor was not computed by recorded operations, that is from one that "
                 "requires a gradient, and outside of no_grad()"
             )
+        self.compiled = unfold(output.node)
         order = topological_order([output.node])[::-1]
         self.output = output.node
         self.nodes = [origin for origin in order if isinstance(origin, Node)]

@@ -10,7 +10,7 @@ from rich.tree import Tree
 from ...engine.calls import Call
 from ...engine.graph import Leaf, Node
 from ..reading.axis_names import Origin
-from ..reading.graph_view import GraphView, Layer
+from ..reading.graph_view import COMPILED, GraphView, Layer
 
 
 def tree(view: GraphView, unfolded: Collection[Layer]) -> Tree:
@@ -18,6 +18,8 @@ def tree(view: GraphView, unfolded: Collection[Layer]) -> Tree:
     value = view.values[view.output]
     what = f"{value.item():.6g}" if value.size == 1 else f"a value of shape {value.shape}"
     root = Tree(Text(f"the graph of {what}, in the order of the forward pass", "bold"))
+    if view.compiled:
+        root.add(Text(COMPILED, "dim"))
     branches: dict[Call, Tree] = {}
     number: dict[Origin, int] = {node: i for i, node in enumerate(view.nodes, 1)}
     for layer in view.layers:

@@ -18,7 +18,7 @@ from ...engine.graph import Leaf, Node, Value
 from ..printing import Printed, number
 from ..reading.axis_names import Origin
 from ..reading.closed_form import ClosedForm, closed_form
-from ..reading.graph_view import GraphView, variables
+from ..reading.graph_view import COMPILED, GraphView, variables
 from .step import Step, steps_back
 
 
@@ -62,6 +62,8 @@ class Explanation(Printed):
         one = len(self.targets) == 1
         whose = f"{self.name} {self.shape}, {_range(self.gradient)}" if one else "all parameters"
         yield Text(f"The gradient of the loss with respect to {whose}\n", "bold")
+        if self.view.compiled:
+            yield Text(f"{COMPILED}\n", "dim")
         blocks: dict[tuple[str, ...], list[ClosedForm]] = {}
         for form in self.forms:
             blocks.setdefault((form.layer.kind, *(re.sub(r"\d+", "#", line) for line in form.lines())), []).append(form)
