@@ -208,7 +208,7 @@ def test_what_is_given_is_told_from_what_is_read():
         (lambda x: x * x.tolist()[0], "tolist"),
         (lambda x: x * x.data.max(), r".data is read"),
         (lambda x: x * Tensor(np.ones(3)).normal_(), "random numbers are drawn"),
-        (lambda x: x, "no operation has computed"),
+        (lambda x: x.detach(), "no operation has computed"),
         (lambda x: x * grad((x * x).sum(), x)[0], "create_graph=True"),
         (lambda x: x * F.max_pool2d(x.reshape(1, 1, 3), 1, return_indices=True)[1].max(), "becomes an array"),
     ],

@@ -207,3 +207,24 @@ def test_what_is_created_inside_is_a_constant():
     for call in range(3):
         np.testing.assert_array_equal(compiled(numbers(call)).numpy(), numbers(call) * 2 + [4.0, 6.0, 8.0])
     assert len(compiled.plans) == 1
+
+
+def test_what_is_given_is_given_back():
+    for module in (nn.Identity(), nn.Dropout(0.5).eval(), nn.Sequential(nn.Flatten(0), nn.Identity())):
+        compiled = compile(module)
+        for call in range(3):
+            x = Tensor(numbers(call), requires_grad=True)
+            found = compiled(x)
+            assert (found is x) == (module(x) is x)
+            found.sum().backward()
+            assert (x.grad.numpy() == 1).all()
+            np.testing.assert_array_equal(compiled(numbers(call)).numpy(), module(Tensor(numbers(call))).numpy())
+        assert len(compiled.plans) == 2
+    weight = nn.Parameter(np.ones(3, np.float32))
+    compiled = compile(lambda x, y: (y, [x * weight, x]))
+    for call in range(3):
+        x, y = Tensor(numbers(call)), Tensor(numbers(call + 1), requires_grad=True)
+        found, (product, other) = compiled(x, y)
+        assert found is y and other is x
+        product.sum().backward()
+    assert len(compiled.plans) == 1

@@ -98,7 +98,9 @@ class Record:
             raise
         leaves = [self._leaf(slot, given) for slot in self.tape.leaves]
         results = [
-            self._result(i, output, array, leaves, run)
+            given[output.given]
+            if output.given is not None and isinstance(given[output.given], Tensor)
+            else self._result(i, output, array, leaves, run)
             for i, (output, array) in enumerate(zip(self.tape.outputs, outputs, strict=True))
         ]
         return put_together(self.tape.structure, iter(results))
@@ -267,6 +269,10 @@ def _tape(recorder: Recorder, given: Sequence[Tensor], result: Any) -> Tape:
     for one in returned:
         is_tensor = isinstance(one, Tensor)
         slot = recorder.slot(one)
+        argument = next((i for i, tensor in enumerate(given) if tensor is one), None)
+        if argument is not None:
+            outputs.append(Output(slot, is_tensor, (), argument))
+            continue
         if slot in recorder.sources:
             recorder.broken = recorder.broken or ("it returns something that no operation has computed", None)
         reached = set(topological_order([one.node], constants=False)) if is_tensor and one.requires_grad else set()

@@ -87,6 +87,7 @@ class Output(NamedTuple):
     slot: int
     is_tensor: bool
     leaves: tuple[int, ...]
+    given: int | None = None  # the position of the argument that it is
 
 
 class Tape(NamedTuple):
