@@ -6,6 +6,7 @@
     python examples/results.py --validate            the same on held-out training images: how settings are chosen
     python examples/results.py --naive               the layers against nested loops: same numbers, other times
 
+Steps are compiled, and so computed on all processors: one of `best` takes 0.55 times as long on two as plainly on one.
 The rows are in results_rows.py, what came out in examples/results.md. Ctrl-C stops after the current batch; the same
 command continues from there. The folder `results` gets results.md, results.json, curves.svg, and in `runs` the state of
 each run.

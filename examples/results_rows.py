@@ -58,7 +58,6 @@ class Row:
         images: how many of the training images are used, drawn by the seed; None for all.
         pixels: a name in PIXELS: how the pixels of all images are changed; None if they stay from 0 to 1.
         augment: the settings of `data.augment`; None if images are not moved.
-        parallel: each processor takes a part of the batch (nn.DataParallel).
     """
 
     name: str
@@ -78,7 +77,6 @@ class Row:
     images: int | None = None
     pixels: str | None = None
     augment: dict[str, Any] | None = None
-    parallel: bool = False
 
     def prepared(self, images: np.ndarray) -> np.ndarray:
         """The images with their pixels as this row wants them."""
@@ -95,7 +93,6 @@ class Row:
         parts += [f"weight decay {self.weight_decay:g}"] if self.weight_decay else []
         parts += [MOVES[name].format(amount) for name, amount in (self.augment or {}).items() if amount]
         parts += [f"weights averaged by {self.averaged:g}"] if self.averaged else []
-        parts += ["in parts on all processors"] if self.parallel else []
         return ", ".join(parts)
 
 
@@ -242,7 +239,7 @@ TODAY = [
         averaged=0.9998,
         augment={**DIGITS, "shift": 1.0},
     ),
-    today("complex", epochs=10, batch_size=64, lr=0.002, parallel=True),
+    today("complex", epochs=10, batch_size=64, lr=0.002),
     today("cnn-numpy", epochs=15, batch_size=64, lr=0.005),
     today("flat", epochs=30, batch_size=64, lr=0.005),
     today("nnet", epochs=60, batch_size=32, lr=0.005),
@@ -282,7 +279,7 @@ ROWS = {row.name: row for row in [*THEIRS, *TODAY, BEST, FASHION]}
 def trainer_of(row: Row, images: np.ndarray, labels: np.ndarray, seed: int) -> Trainer:
     """A trainer at the beginning of the row; seed the package's random numbers first."""
     chosen = np.random.default_rng(seed).permutation(len(images))[: row.images]
-    model: nn.Module = nn.DataParallel(row.network()) if row.parallel else row.network()
+    model = row.network()
     optimizer = OPTIMIZERS[row.optimizer](model.parameters(), lr=row.lr, weight_decay=row.weight_decay)
     loader = data.DataLoader(
         (row.prepared(images[chosen]), labels[chosen]),

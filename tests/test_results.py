@@ -47,7 +47,6 @@ def results(monkeypatch):
             one_cycle=True,
             averaged=0.9,
             augment=rows.DIGITS,
-            parallel=True,
         ),
     }
     for one in (module, rows):
@@ -212,12 +211,12 @@ def test_what_is_tested_is_the_average(results, monkeypatch, tmp_path):
     trainer.load_state_dict(saved["trainer"])
     average, latest = (results.error(model, row, *test_set) for model in (trainer.averaged, trainer.model))
     assert saved["record"]["errors"][-1] == average != latest
-    normalised, latest = (model.module[2].running_mean.numpy() for model in (trainer.averaged.module, trainer.model))
+    normalised, latest = (model[2].running_mean.numpy() for model in (trainer.averaged.module, trainer.model))
     assert (normalised != latest).all()
 
 
 def test_the_initial_weights_do_not_count_for_long(results):
-    row = replace(results.ROWS["quick-today"], averaged=0.999, parallel=False)
+    row = replace(results.ROWS["quick-today"], averaged=0.999)
     trainer = results.trainer_of(row, np.zeros((100, 1, 28, 28), np.float32), np.zeros(100, int), 0)
     trainer.averaged.update_parameters(trainer.model)
     bias = trainer.model[-1].bias
@@ -250,7 +249,6 @@ CHANGES = {
     "images": 200,
     "pixels": "binarised",
     "augment": {"shift": 1.0},
-    "parallel": True,
 }
 
 
