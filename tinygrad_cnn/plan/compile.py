@@ -15,10 +15,12 @@ from ..engine.observers import observers
 from ..engine.recording import is_recording
 from ..nn import Module
 from ..settings import flag, refusal
+from ..tensor import Tensor
 from .checking import compare_tapes
 from .program import Different, Program
-from .record import CHANGES, Record, record
-from .structure import CONSTANTS, FUNCTIONS, Unknown, take_apart, with_tensors
+from .record import CHANGES, record
+from .replay import Replay
+from .structure import CONSTANTS, FUNCTIONS, Unknown, put_together, take_apart
 
 MOST = 32  # recorded functions that one compiled function keeps
 OFTEN = 3  # times
@@ -29,7 +31,7 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], check: bool) -> None:
         self._function, self._check = function, check
-        self._kept: OrderedDict[Any, list[Record]] = OrderedDict()  # what was used last at the end
+        self._kept: OrderedDict[Any, list[Replay]] = OrderedDict()  # what was used last at the end
         self._dropped = 0
         self._changing: dict[Any, int] = {}
         self._warned: set[Any] = set()
@@ -83,10 +85,13 @@ class Compiled:
 
     def _plain(self, args: Any, settings: Any) -> Any:
         if here.watcher is None:  # an outer function that is recorded knows its arrays by identity
-            args, settings = with_tensors(args), with_tensors(settings)
+            given: list[Any] = []
+            structure = take_apart((args, settings), given, (object,))
+            tensors = [Tensor(one) if type(one) is np.ndarray else one for one in given]
+            args, settings = put_together(structure, iter(tensors))
         return self._function(*args, **settings)
 
-    def _checked(self, kept: Record, structure: Any, given: list[Any]) -> Any:
+    def _checked(self, kept: Replay, structure: Any, given: list[Any]) -> Any:
         """The function itself, and after it the plan, from where the function began."""
         _, new, values = record(self._function, structure, given, keep=True)
         compare_tapes(kept.tape, new.tape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,12 +14,14 @@ from ..engine import versions
 from ..engine.aside import here
 from ..engine.calls import Line as SourceLine
 from ..engine.calls import current
-from ..engine.graph import Value
+from ..engine.graph import Leaf, Value, backpropagate
 from ..engine.observers import Event, observe
-from ..engine.recording import is_recording
+from ..engine.recording import enable_grad, is_recording
 from ..engine.versions import unchangeable
+from ..tensor import Tensor
+from .program import Key
 from .state import State
-from .tape import Aside, Constant, External, Line, Source, Spec, Step
+from .tape import Aside, Backward, Constant, Cotangent, External, Line, Source, Spec, Step, Tape
 
 
 class Recorder:
@@ -154,3 +156,29 @@ class Recorder:
 
 def _takes_gradient(given: Any) -> bool:
     return isinstance(given, Value) and given.node is not None and given.node.requires_grad
+
+
+def record_backward(
+    tape: Tape, key: Key, values: Mapping[int, Any], first: int, g: np.ndarray | None = None
+) -> tuple[Backward, Recorder]:
+    """Write down a backward pass of a recorded call.
+
+    Args:
+        key: from which output, and to which of the leaves that it depends on.
+        values: those of the sources and of the draws.
+        first: the number of its first own value.
+        g: the cotangent to begin with, if the values are to be kept; else it is 1 everywhere.
+    """
+    output, wanted = key
+    recorder = Recorder(keep=g is not None, first=first)
+    slots = [tape.leaves[tape.outputs[output].leaves[i]] for i in wanted]
+    nodes = {slot: Leaf() for slot in slots}
+    leaves = {slot: Tensor.wrap(values[slot].view(), node) for slot, node in nodes.items()}
+    with enable_grad():
+        out = tape.play({**values, **leaves}, output, recorder.know)
+    seed = Tensor.wrap(np.ones(out.shape, out.dtype) if g is None else g.copy(), None)
+    recorder.add(seed._array, Cotangent(output))
+    with recorder.watching():  # the rules are to be given Tensors, but their graph is of no use
+        found = backpropagate({out.node: seed}, set(nodes.values()), wrap=lambda array, _: Tensor.wrap(array, None))
+    results = [recorder.slot(found[nodes[slot]]) if nodes[slot] in found else None for slot in slots]
+    return Backward(recorder.lines, recorder.sources, recorder.specs, results, first), recorder

@@ -27,13 +27,10 @@ class State:
     Also what is in lists and dictionaries there, and the numbers in NumPy's arrays. Of a function these are the
     variables that its code names, and the attributes that it names of what is in them.
 
-    Args:
-        modules: those that were called; `add` adds others.
-        variables: whether functions are looked at, or modules alone.
-
     >>> from tinygrad_cnn import nn
     >>> layer = nn.Dropout(0.5)
-    >>> state = State([layer])
+    >>> state = State()
+    >>> state.add(layer)
     >>> state.holds()
     True
     >>> _ = layer.eval()
@@ -41,15 +38,13 @@ class State:
     False
     """
 
-    def __init__(self, modules: Iterable[Module] = (), variables: bool = True) -> None:
-        self._variables = variables
+    def __init__(self, variables: bool = True) -> None:
+        self._variables = variables  # or modules alone
         # for each container a function that gives what is in it now, what was in it, that by identity, and what it is
         self._kept: list[tuple[Callable[[], Iterable[Any]], list[Any], list[int], str]] = []
         self._generators: list[tuple[Any, bytes]] = []  # of random numbers, with their states
         self._seen: dict[tuple[int, str], Any] = {}  # with what was seen, so that nothing else gets its identity
         self.unknown: str | None = None  # something that is read, and that may have changed without anybody seeing it
-        for module in modules:
-            self.add(module)
 
     def holds(self) -> bool:
         """Whether everything is the same object as it was, or the same number."""

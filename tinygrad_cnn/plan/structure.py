@@ -66,15 +66,3 @@ def put_together(structure: Any, arrays: Iterator[Any]) -> Any:
     if keys is not None:
         return kind(zip(put_together(keys, arrays), values, strict=True))
     return kind(*values) if hasattr(kind, "_fields") else kind(values)  # a named tuple takes them one by one
-
-
-def with_tensors(value: Any) -> Any:
-    """The value with a Tensor in place of each array in it, as a function that is recorded gets it."""
-    kind = type(value)
-    if kind is np.ndarray:
-        return Tensor(value)
-    if kind is dict or kind is OrderedDict:
-        return kind((key, with_tensors(one)) for key, one in value.items())
-    if kind is tuple or kind is list:
-        return kind(map(with_tensors, value))
-    return value
