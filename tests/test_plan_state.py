@@ -127,6 +127,19 @@ def test_a_large_array_is_an_argument_or_read_only():
     assert follows(lambda x: x * held[:2], lambda: None) == 1
 
 
+def test_an_array_that_is_written_into_before_each_call():
+    held, weight = np.ones(3, np.float32), nn.Parameter(np.ones(3, np.float32))
+    compiled = compile(lambda x: x * weight + held)
+    with pytest.warns(UserWarning, match="changes at each call, and had better be an argument") as caught:
+        for call in range(12):
+            held[:] = call
+            assert (compiled(X).numpy() == call + 1).all()
+    assert len(caught) == 1 and len(compiled.plans) == 8
+    for _ in range(3):
+        held[:] = 3.0  # as in an earlier call
+        assert (compiled(X).numpy() == 4).all()
+
+
 def test_random_numbers_and_iterators():
     own, draws, lists = np.random.default_rng(0), itertools.count(), iter(range(100))
 

@@ -23,7 +23,7 @@ from .replay import Replay
 from .structure import CONSTANTS, FUNCTIONS, Unknown, put_together, take_apart
 
 MOST = 32  # recorded functions that one compiled function keeps
-OFTEN = 3  # times
+OFTEN, VERY_OFTEN = 3, 8  # times in a row that a call is recorded in vain, if nothing could be kept of it, or something
 
 
 class Compiled:
@@ -33,7 +33,7 @@ class Compiled:
         self._function, self._check = function, check
         self._kept: OrderedDict[Any, list[Replay]] = OrderedDict()  # what was used last at the end
         self._dropped = 0
-        self._changing: dict[Any, int] = {}
+        self._in_vain: dict[Any, int] = {}  # how often calls of a kind were recorded since the last one was replayed
         self._warned: set[Any] = set()
         functools.update_wrapper(self, function, assigned=("__name__", "__qualname__", "__doc__"), updated=())
 
@@ -65,8 +65,6 @@ class Compiled:
         key = structure, is_recording(), tuple([_kind(one) for one in given])
         try:
             records = self._kept.get(key, ())
-            if self._changing.get(key, 0) == OFTEN:
-                return self._plain(args, settings)
         except TypeError:  # something that is not hashable, of which nobody can tell whether it is the same
             self._warn("it is given something that is not hashable", None)
             return self._plain(args, settings)
@@ -80,7 +78,11 @@ class Compiled:
                 except Different:
                     continue
                 self._kept.move_to_end(key)
+                if self._in_vain:
+                    self._in_vain.pop(key, None)
                 return result
+        if self._in_vain.get(key, 0) >= (VERY_OFTEN if records else OFTEN):
+            return self._plain(args, settings)
         return self._record(key, structure, given)
 
     def _plain(self, args: Any, settings: Any) -> Any:
@@ -99,15 +101,16 @@ class Compiled:
 
     def _record(self, key: Any, structure: Any, given: list[Any]) -> Any:
         result, new, values = record(self._function, structure, given, self._check)
+        times = self._in_vain[key] = self._in_vain.get(key, 0) + 1
         if new.why is not None:
             how, line = new.why
+            # the first call of a layer sets attributes, and only a function that always does cannot be replayed
+            if not how.endswith(CHANGES) or times == OFTEN:
+                self._warn(how, line)
             if how.endswith(CHANGES):
-                # the first call of a layer sets attributes, and only a function that always does cannot be replayed
-                self._changing[key] = self._changing.get(key, 0) + 1
-                if self._changing[key] == OFTEN:
-                    self._warn(how, line)
                 return result
-            self._warn(how, line)
+        elif times == VERY_OFTEN:
+            self._warn("what it reads from outside changes at each call, and had better be an argument", None)
         self._kept.setdefault(key, []).append(new)
         self._drop_least_used()
         return result if new.why is not None else new.run(given, values if self._check else None)
@@ -118,6 +121,7 @@ class Compiled:
             self._kept[oldest].pop(0)
             if not self._kept[oldest]:
                 del self._kept[oldest]
+                self._in_vain.pop(oldest, None)
             self._dropped += 1
             if self._dropped == MOST:
                 self._warn(
