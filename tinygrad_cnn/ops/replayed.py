@@ -56,6 +56,6 @@ def unfold(output: Node) -> bool:
             if isinstance(one, Node) and one.call.place == asked:  # no line of the user's is within the function
                 one.call.place = node.call.place
         for field in fields(Node):
-            if field.name != "order":
+            if field.name not in ("order", "_hooks"):
                 setattr(node, field.name, getattr(new, field.name))
     return bool(found)
