@@ -36,8 +36,9 @@ from tinygrad_cnn import data, manual_seed, nn
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.commands import machine
 from tinygrad_cnn.commands.errors import UserError, exit_status
+from tinygrad_cnn.commands.options import at_least
 from tinygrad_cnn.commands.progress import RunningAverage, train_with_progress
-from tinygrad_cnn.commands.train import at_least, plainly
+from tinygrad_cnn.commands.report import plainly
 from tinygrad_cnn.training import predict
 
 

@@ -266,7 +266,7 @@ def test_another_row_of_the_same_name_is_not_continued(results, monkeypatch, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--seeds", "-1"], "-1 is not a number of at least 0"),
+        (["--seeds", "-1"], "expected an integer of at least 0, got"),
         (["--only", "quickly"], "invalid choice: 'quickly'"),
     ],
 )
