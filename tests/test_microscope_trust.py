@@ -155,6 +155,13 @@ def test_a_small_argument_hides_no_mistake_beside_a_large_one():
     assert not node.ok  # it may be that it cannot be told, then
 
 
+def test_a_gradient_of_another_shape_is_wrong_however_small_its_argument():
+    wrong = made(lambda x, b: 1e-14 * x + b, lambda g, out, x, b: g.T, lambda g, out, x, b: g)
+    x, b = np.random.default_rng(1).standard_normal((2, 3, 4))
+    (failure,) = check_graph(wrong(leaf(x), leaf(b))).failures
+    assert failure.argument == "x"
+
+
 def test_outputs_that_do_not_change_are_judged_beside_those_that_do():
     def softmax(x):
         e = np.exp(x - x.max(1, keepdims=True))

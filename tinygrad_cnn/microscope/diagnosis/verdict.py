@@ -136,7 +136,7 @@ class _Comparison:
         if np.isnan(error) and not self.slopes.finite.all():  # 0 · inf
             return Verdict(None, "its value holds NaN or infinity")
         kinks, step, note = int(self.slopes.kinked.sum()), self.slopes.step, ""
-        if ok is False and not any(g.any() for g in gradients.values()) and self._is_a_staircase():
+        if ok is False and gradients and not any(g.any() for g in gradients.values()) and self._is_a_staircase():
             ok = None  # whose slope is zero, until a step is so long that it leads to the next stair
         if ok is None:
             note = INEXACT
