@@ -20,6 +20,8 @@ from .parts import ANYTHING, Access, in_parts
 from .passes import drop_unneeded, in_order, merge_equal
 from .tape import Argument, Aside, Backward, Constant, Cotangent, External, Line, Source, Spec, Step, Tape
 
+MOST = 4  # threads; more of them that wait would stand in each other's way at Python's lock
+
 Key = tuple[int, tuple[int, ...]]  # of a backward pass: the output, and the leaves whose gradients are wanted
 Call = Callable[[], Any]
 
@@ -112,7 +114,7 @@ class Program:
             return block[begin : begin + size]
 
         bound = Bound(self, allocate)
-        bound.use_threads(number_of_threads())
+        bound.use_threads(min(number_of_threads(), MOST))
         return bound
 
 
