@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -48,7 +47,7 @@ def run_backward(
     with _adding:
         for leaf, new in found.items():
             if leaf.grad is None:
-                leaf.grad = _taken(new, output)
+                leaf.grad = _own(new, output)
             elif create_graph or leaf.grad.node is not None:
                 leaf.grad = leaf.grad + new
             else:  # a plain addition, so that observers are not told of it
@@ -128,39 +127,6 @@ def _own(gradient: Array, like: Value) -> Array:
     """A recorded gradient as it is, any other copied, as a rule may hand one array to several leaves."""
     recorded = isinstance(gradient, Value) and gradient.node is not None
     return gradient if recorded else like.wrap(np.array(gradient), None)
-
-
-def _taken(gradient: Array, like: Value) -> Array:
-    """As `_own`, but no copy of an array of which only `found` and the loop of `backward` know."""
-    if not isinstance(gradient, np.ndarray) or _references(gradient) not in _ALONE:
-        return _own(gradient, like)
-    owner = gradient.base if isinstance(gradient.base, np.ndarray) else gradient
-    if owner.size != gradient.size or not owner.flags.writeable:  # stretched, or a part
-        return _own(gradient, like)
-    gradient.setflags(write=True)
-    return like.wrap(gradient, None)
-
-
-def _references(array: np.ndarray) -> tuple[int, int]:
-    """How many references there are to an array, and to the one that it is a view of."""
-    owner = array.base
-    return sys.getrefcount(array), sys.getrefcount(owner) if isinstance(owner, np.ndarray) else 0
-
-
-def _references_when_alone(make: Callable[[], np.ndarray]) -> tuple[int, int]:
-    """What `_references` finds, called as from `backward`: this differs from one Python to another."""
-
-    def taken(gradient: np.ndarray) -> tuple[int, int]:
-        return _references(gradient)
-
-    found = {None: make()}
-    counts = (0, 0)
-    for _, new in found.items():
-        counts = taken(new)
-    return counts
-
-
-_ALONE = {_references_when_alone(make) for make in (lambda: np.empty(1), lambda: np.empty((1, 1)).T)}
 
 
 def _seed(output: Array, gradient: Any, create_graph: bool) -> tuple[Node | Leaf, Array]:
