@@ -66,8 +66,6 @@ MODELS: dict[str, Layers] = {
 
 
 OURS = ("tinygrad_cnn", "compiled")  # the package without and with `compile`
-# the batch from which nn.DataParallel pays, see its docstring; PyTorch and JAX use all cores by themselves
-PARALLEL = {"wide": 64, "complex": 64}
 
 
 def equal_layers(depth: int, side: int) -> Layers:
@@ -136,8 +134,6 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     for model, size, framework in in_turns(list(results), options.rounds):
         arguments = compared[model, size]
         what = f"{model} at {size}"
-        if framework == "tinygrad_cnn" and arguments.get("batch", 0) >= PARALLEL.get(model, math.inf):
-            arguments = {**arguments, "parallel": True}
         run = measured(what, framework, seconds=options.seconds, **arguments)
         results[model, size, framework].append(run)
         check_agreement(what, {ours: results[model, size, ours][0]["losses"], framework: run["losses"]})
@@ -192,9 +188,6 @@ def show_comparison(results: dict[str, Any], console: Console) -> None:
         table.add_section()
         table.add_row("geometric mean", "", *map(both, results["geometric_means"].values()))
         console.print(table)
-    in_parts = [f"{model} from batch {batch} on" for model, batch in PARALLEL.items()]
-    if "tinygrad_cnn" in frameworks and any(row["model"] in PARALLEL for row in results["rows"]):
-        console.print(f"tinygrad_cnn runs {', '.join(in_parts)} in nn.DataParallel\n", highlight=False)
     table = new_table("memory of training at its peak, compiling included, MB", "model", "size", *frameworks)
     for model, group in groupby(by_case(results["rows"]), key=lambda case: case[0]):
         *_, (_, size, rows) = group
@@ -267,10 +260,8 @@ def show_scaling(results: dict[str, Any], console: Console) -> None:
 
 def surroundings(frameworks: Iterable[str]) -> dict[str, Any]:
     """The machine and the versions that were measured."""
-    processor = machine.processor()
     return {
-        "processor": str(processor),
-        "caches": processor.caches,
+        "processor": str(machine.processor()),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": asdict(machine.blas()),

@@ -28,14 +28,12 @@ Layers = list[tuple[Any, ...]]  # ("conv", in, out, kernel, padding), ("linear",
 Work = tuple[Callable[[], Any], Callable[[], Any]]  # a training step, which returns its loss, and an inference
 
 
-def tinygrad_cnn(layers: Layers, images: np.ndarray, labels: np.ndarray, parallel: bool = False) -> Work:
+def tinygrad_cnn(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
     from tinygrad_cnn import functional as F
     from tinygrad_cnn import nn, no_grad, optim
 
     model = sequential(nn, layers)
     model.load_state_dict(dict(zip(model.state_dict(), weights(layers), strict=True)))
-    if parallel:
-        model = nn.DataParallel(model)
     return training_step(model, optim, F, images, labels), no_grad()(lambda: model(images))
 
 
@@ -220,16 +218,13 @@ def weights(layers: Layers) -> Iterator[np.ndarray]:
 FRAMEWORKS = {f.__name__: f for f in (tinygrad_cnn, compiled, torch, jax, tinygrad, mygrad)}
 
 
-def measure(
-    framework: str, layers: Layers, batch: int, side: int = 28, seconds: float = 1.0, **options: Any
-) -> dict[str, Any]:
+def measure(framework: str, layers: Layers, batch: int, side: int = 28, seconds: float = 1.0) -> dict[str, Any]:
     """In this process: the times of all steps and inferences, the memory they took, and the first losses.
 
     Args:
         framework: one of FRAMEWORKS.
         batch, side: images of shape (batch, 1, side, side), the same random numbers each time.
         seconds: how long training steps are timed; inferences half as long.
-        options: further arguments of the framework's program: `parallel` of tinygrad_cnn.
 
     Returns:
         `train` and `infer`, seconds of each; `peak`, the bytes by which training raised the peak of memory,
@@ -237,7 +232,7 @@ def measure(
     """
     random = np.random.default_rng(1)
     images, labels = random.random((batch, 1, side, side), np.float32), random.integers(0, 10, batch)
-    train, infer = FRAMEWORKS[framework](layers, images, labels, **options)
+    train, infer = FRAMEWORKS[framework](layers, images, labels)
     before = memory("VmRSS")
     losses = [train().item() for _ in range(WARM_UP)]
     times = {"train": timed(train, seconds)}
