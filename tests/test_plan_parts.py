@@ -10,6 +10,7 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.ops import threads
 from tinygrad_cnn.ops.threads import Turn, run_parts, run_together
 from tinygrad_cnn.plan import parts as plan_parts
 from tinygrad_cnn.plan import program
@@ -131,6 +132,18 @@ def test_lists_run_at_the_same_time_with_the_errors_of_the_caller():
         run_together([[Turn(partial(made.append, 1), ((1, 1),))], [Turn(overflow)]])
     assert not made
     assert run_together(lists(together.wait, together.wait, together.wait))  # nothing is left behind
+
+
+def test_an_interrupt_before_the_first_call_stops_all(monkeypatch):
+    def interrupted(self, thread):
+        if thread == 0:
+            raise KeyboardInterrupt
+        run(self, thread)
+
+    run = threads._Work.run
+    monkeypatch.setattr(threads._Work, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_together([[Turn(len)], [Turn(len, ((0, 1),))]])
 
 
 def test_a_thread_goes_on_when_what_it_waits_for_is_made():

@@ -58,9 +58,11 @@ class _Work:
 
     def wait(self) -> None:
         """Until all have ended, whatever happens: their arrays are not free before."""
-        while min(self.made) < _ALL:
+        while True:
             try:
-                _look_away()
+                while min(self.made) < _ALL:
+                    _look_away()
+                return
             except KeyboardInterrupt as interrupt:
                 self.errors.append(interrupt)
 
@@ -112,7 +114,10 @@ def run_together(lists: Sequence[Sequence[Turn]]) -> bool:
             for i, helper in enumerate(_helpers(len(lists) - 1), 1):
                 helper.begin(functools.partial(work.run, i))
             work.run(0)
+        except BaseException as error:  # an interrupt before this thread's first call: the others must not wait for it
+            work.errors.append(error)
         finally:
+            work.made[0] = _ALL
             work.wait()
     finally:
         _busy.release()
