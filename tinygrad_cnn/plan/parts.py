@@ -161,21 +161,30 @@ def _cut_product(count: int, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> l
 def _in_blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same product as many ones of some rows and columns, so small that OpenBLAS reads their factors in place.
 
-    It copies the factors of a larger product side by side first, which can take as long as the product. The rows of b
-    and of the product must be runs of memory, else it copies small ones as well.
+    It copies the factors of a larger product side by side first, which can take as long as the product.
     """
     (*_, rows, between), columns = a.shape, b.shape[-1]
-    if rows == 1 or b.strides[-1] != b.itemsize or out.strides[-1] != out.itemsize:
+    height, width = _block(rows, between, columns, b.strides[-1] == b.itemsize)
+    if height in (0, 1) or out.strides[-1] != out.itemsize or (height, width) == (rows, columns):
         return a, b, out
+    across, down = columns // width, rows // height
+    a = a.reshape(*a.shape[:-2], down, 1, height, between, copy=False)
+    b = b.reshape(*b.shape[:-2], 1, between, across, width, copy=False).swapaxes(-2, -3)
+    out = out.reshape(*out.shape[:-2], down, height, across, width, copy=False).swapaxes(-2, -3)
+    return a, b, out
+
+
+def _block(rows: int, between: int, columns: int, runs: bool) -> tuple[int, int]:
+    """How many rows and columns; 0 if no such block is worth it. `runs` tells if the rows of b are runs of memory."""
+    if not runs:  # those of its transpose are: OpenBLAS counts only blocks of some 1,200 numbers as small
+        width = _divisor(columns, 32)
+        height = _divisor(rows, min(1200, SMALL // between) // width)
+        return (height, width) if between >= 200 and height * width >= 256 else (0, 0)
     for width in (64, 32, 16):
         height = _divisor(rows, SMALL // (between * width))
         if columns % width == 0 and height >= min(16, rows):
-            across, down = columns // width, rows // height
-            a = a.reshape(*a.shape[:-2], down, 1, height, between, copy=False)
-            b = b.reshape(*b.shape[:-2], 1, between, across, width, copy=False).swapaxes(-2, -3)
-            out = out.reshape(*out.shape[:-2], down, height, across, width, copy=False).swapaxes(-2, -3)
-            return a, b, out
-    return a, b, out
+            return height, width
+    return 0, 0
 
 
 def _divisor(number: int, limit: int) -> int:
