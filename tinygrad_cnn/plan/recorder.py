@@ -176,7 +176,9 @@ def record_backward(
     leaves = {slot: Tensor.wrap(values[slot].view(), node) for slot, node in nodes.items()}
     with enable_grad():
         out = tape.play({**values, **leaves}, output, recorder.know)
-    seed = Tensor.wrap(np.ones(out.shape, out.dtype) if g is None else g.copy(), None)
+    seed = Tensor.wrap(np.ones_like(out._array), None)  # in memory as the output, whose elements it meets
+    if g is not None:
+        seed._array[...] = g
     recorder.add(seed._array, Cotangent(output))
     with recorder.watching():  # the rules are to be given Tensors, but their graph is of no use
         found = backpropagate({out.node: seed}, set(nodes.values()), wrap=lambda array, _: Tensor.wrap(array, None))
