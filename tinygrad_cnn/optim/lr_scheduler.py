@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, dataclass_transform, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from ..settings import absences, flag, instance, integer, integers, mapping, number, numbers, one_of, refusal
+from ..settings import absences, flag, instance, integer, integers, number, numbers, one_of, refusal
 from ..tensor import Tensor
-from .optimizers import SGD, Optimizer
+from .optimizers import SGD
+from .schedule import Check
+from .schedule import LRScheduler as LRScheduler
 
-Check = Callable[[Any, str, str], Any]
 Count = partial(integer, least=0)
 
 # what a setting is, and how it is checked
@@ -24,117 +24,6 @@ Factor = Annotated[float, partial(number, least=0)]
 Part = Annotated[float, partial(number, least=0, most=1)]
 Momentum = Annotated[float, partial(number, least=0, below=1)]
 Divisor = Annotated[float, partial(number, above=0)]
-
-
-@dataclass(eq=False)
-@dataclass_transform(eq_default=False, field_specifiers=(field,))
-class LRScheduler:
-    """Sets the settings of an optimiser's groups as a function of the number of steps taken, `last_epoch`.
-
-    Made with another `last_epoch` than -1, it goes on after that step; the groups then know their `initial_lr`.
-    """
-
-    optimizer: Annotated[Optimizer, partial(instance, kind=Optimizer)]
-    last_epoch: Annotated[float, partial(integer, least=-1)] = field(default=-1, kw_only=True)
-
-    #: whether it multiplies the rate as it finds it, which another schedule may have changed
-    _chained: ClassVar[bool] = False
-    _lowest: ClassVar[str] = ""  # the name of the setting that is the end of the way
-
-    #: the names of what is saved, and how each is checked when it is loaded
-    _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": partial(number, least=0)}
-
-    def __init__(self, optimizer: Optimizer, last_epoch: float = -1, *ignored: Any) -> None:
-        self.optimizer, self.last_epoch = optimizer, last_epoch
-        self.__post_init__()
-
-    def __init_subclass__(cls, factor: Callable[[Any, float], float] | None = None) -> None:
-        dataclass(eq=False)(cls)  # so that the settings of a schedule are its fields
-        if factor is not None:
-            cls._factor, cls._chained = factor, True  # type: ignore[assignment, method-assign]
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            for check in getattr(hint, "__metadata__", ()):
-                setattr(self, name, check(getattr(self, name), name, self._name))
-        self._prepare()
-        for group in self.optimizer.param_groups:
-            if self.last_epoch >= 0:
-                mapping(group, "each of the param_groups", self._name, ["initial_lr"])
-            group.setdefault("initial_lr", group["lr"])
-        self.base_lrs = self._initial_lrs()
-        self.last_epoch += 1
-        self._set(self.base_lrs if self._chained and self.last_epoch == 0 else [])
-
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
-
-    def _prepare(self) -> None:
-        """Find what follows from the settings, which have been checked."""
-
-    def _initial_lrs(self) -> list[float]:
-        return [group["initial_lr"] for group in self.optimizer.param_groups]
-
-    def _each_group(self, value: Any) -> list[Any]:
-        """One for all groups, or a list with one for each."""
-        return list(value) if isinstance(value, list | tuple) else [value] * len(self.optimizer.param_groups)
-
-    def step(self, epoch: float | None = None) -> None:
-        """Advance by one step, or to `epoch`, which may be a fraction."""
-        expected = self.get_lr() if self._chained and epoch is None else []
-        self.last_epoch = self.last_epoch + 1 if epoch is None else number(epoch, "epoch", self._name, least=0)
-        self._set(expected)
-
-    def _set(self, expected: Sequence[float] = ()) -> None:
-        """Set the rates; where one was not as expected, another schedule has changed it too, and that stays in it."""
-        groups, end = self.optimizer.param_groups, getattr(self, self._lowest, 0.0)
-        found = [group["lr"] for group in groups]
-        self._apply()
-        for group, rate, mine in zip(groups, found, expected, strict=False):
-            if rate != mine != end:
-                group["lr"] = end + (group["lr"] - end) * (rate - end) / (mine - end)
-        self._last_lr = [group["lr"] for group in groups]
-
-    def get_last_lr(self) -> list[float]:
-        """The learning rate of each group as this schedule has set it last."""
-        return self._last_lr
-
-    def _apply(self) -> None:
-        # a group that was added later keeps its rate, as in PyTorch
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=False):
-            group["lr"] = rate
-
-    def get_lr(self) -> list[float]:
-        """The learning rate of each group after `last_epoch` steps: what a schedule of one's own can compute.
-
-        >>> class HalfAsMuch(LRScheduler):
-        ...     def get_lr(self):
-        ...         return [rate / 2**self.last_epoch for rate in self.base_lrs]
-        >>> _rates(HalfAsMuch, steps=2)
-        [1.0, 0.5, 0.25]
-        """
-        return [self._lr(base, i) for i, base in enumerate(self.base_lrs)]
-
-    def _lr(self, base: float, group: int) -> float:
-        return float(base * self._factor(self.last_epoch))
-
-    def _factor(self, n: float) -> float:
-        """By what the rate at the start is multiplied after n steps, in schedules where this is all."""
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        """The number of steps taken, and the rates at the start."""
-        return {**{name: getattr(self, name) for name in self._saved}, "base_lrs": list(self.base_lrs)}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from a state that `state_dict` returned; nothing is changed if it does not fit."""
-        owner = f"{self._name}.load_state_dict"
-        state_dict = mapping(state_dict, "state_dict", owner, [*self._saved, "base_lrs"])
-        state = {name: check(state_dict[name], name, owner) for name, check in self._saved.items()}
-        rates = numbers(state_dict["base_lrs"], "base_lrs", owner, count=len(self.base_lrs), least=0)
-        vars(self).update(state, base_lrs=list(rates))
-        self._set()
 
 
 _LRScheduler = LRScheduler  # its name in older programs
