@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from tinygrad_cnn.ops import copies as module
-from tinygrad_cnn.ops.copies import copies
+from tinygrad_cnn.kernels import copies as module
+from tinygrad_cnn.kernels.copies import copies
 
 SHAPES = [(3, 5, 2, 4), (1, 4, 3), (6, 2), (7, 4), (5, 1, 3, 1), (2, 2, 2), (4,), (1, 1)]
 

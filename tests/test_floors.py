@@ -11,6 +11,7 @@ import tinygrad_cnn
 # a new module needs a place here
 FLOORS = {
     "settings": 0,
+    "kernels": 0,
     "engine": 1,
     "ops": 2,
     "functional": 3,

@@ -15,7 +15,7 @@ from rich.console import Console
 from tinygrad_cnn import __main__ as command_line
 from tinygrad_cnn.commands import info, machine
 from tinygrad_cnn.commands.machine import AVX512, NO_BLAS, Blas, Processor
-from tinygrad_cnn.ops import blas as openblas_library
+from tinygrad_cnn.kernels import blas as openblas_library
 
 PLAIN = Processor("a processor", 4, has_avx512=False)
 WIDE = replace(PLAIN, has_avx512=True)

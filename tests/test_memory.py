@@ -9,7 +9,7 @@ import pytest
 
 from tinygrad_cnn import Tensor, manual_seed, nn, ops, optim
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine import memory
+from tinygrad_cnn.kernels import memory
 from tinygrad_cnn.models import MODELS
 
 SHAPE = (300, 300)  # 360 kB in float32: large
@@ -176,7 +176,7 @@ def look_at_locals(frame, event, argument):
     frame.f_locals
     return look_at_locals
 sys.settrace(look_at_locals)
-from tinygrad_cnn.engine import memory
+from tinygrad_cnn.kernels import memory
 sys.settrace(None)
 first = memory.empty((300, 300), "f4")
 first[...] = 1

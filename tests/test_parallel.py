@@ -10,7 +10,7 @@ from references import fixed
 from tinygrad_cnn import compile, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import Node, topological_order
-from tinygrad_cnn.ops import blas
+from tinygrad_cnn.kernels import blas
 
 needs_control = pytest.mark.skipif(blas._thread_functions()[1] is None, reason="NumPy's BLAS is not OpenBLAS")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tinygrad_cnn import compile, manual_seed, nn
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine import memory
+from tinygrad_cnn.kernels import memory
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.plan.layout import Need, places
 

@@ -10,8 +10,8 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.ops import threads
-from tinygrad_cnn.ops.threads import Turn, run_parts, run_together
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.threads import Turn, run_parts, run_together
 from tinygrad_cnn.plan import parts as plan_parts
 from tinygrad_cnn.plan import program
 from tinygrad_cnn.plan.parts import Access, cut, in_parts

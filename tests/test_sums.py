@@ -10,8 +10,7 @@ import pytest
 
 from tinygrad_cnn import Tensor, ops
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine import memory
-from tinygrad_cnn.ops import passes, sums
+from tinygrad_cnn.kernels import layout, passes, sums
 
 random = np.random.default_rng(0)
 SHAPES = [(8, 16, 9, 32), (1, 70, 1, 64), (5000,), (2, 1, 2050), (4099, 3)]
@@ -86,9 +85,9 @@ def test_small_operands_are_written_out_and_change_nothing():
 
 def test_one_number_a_channel_is_written_out_along_its_rows_and_no_further():
     x, channels = laid_out((32, 16, 32, 32), (2, 1, 3, 0)), np.ones((16, 1, 1), np.float32)
-    assert memory.in_long_runs(channels, x).shape == (32, 16, 1, 32)
-    assert memory.in_long_runs(x, x) is x
-    assert memory.in_long_runs(channels, x[:1, :, :4, :4]) is channels
+    assert layout.in_long_runs(channels, x).shape == (32, 16, 1, 32)
+    assert layout.in_long_runs(x, x) is x
+    assert layout.in_long_runs(channels, x[:1, :, :4, :4]) is channels
 
 
 def test_numbers_that_are_compared_with_are_written_out_and_change_nothing():
@@ -103,10 +102,10 @@ def test_numbers_that_are_compared_with_are_written_out_and_change_nothing():
 
 def test_operands_lie_in_memory_as_what_they_meet_does():
     x, weight = laid_out((32, 16, 32, 32), (2, 1, 3, 0)), random.standard_normal((16, 32, 32), np.float32)
-    runs = memory.in_long_runs(weight, x)
+    runs = layout.in_long_runs(weight, x)
     assert runs.shape == (1, 16, 32, 32) and runs.strides[2] > runs.strides[1] > runs.strides[3]
     np.testing.assert_array_equal(runs[0], weight)
-    assert memory.in_long_runs(runs, x) is runs
+    assert layout.in_long_runs(runs, x) is runs
     np.testing.assert_array_equal(ops.mul(x, weight), np.multiply(x, weight))
 
 

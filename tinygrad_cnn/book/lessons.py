@@ -6,8 +6,8 @@ import html
 import re
 from collections.abc import Iterator
 
+from ..kernels.blas import one_thread
 from ..lessons import Lesson, Played, titles
-from ..ops.blas import one_thread
 from .figures import FIGURES
 from .writing import Chapter, prose, question
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..distributed.world import THREADS
-from ..engine import memory
+from ..kernels import memory
 from . import machine
 from .machine import Blas, Processor
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..distributed.world import allowed_processors
-from ..ops.blas import openblas
+from ..kernels.blas import openblas
 
 CPUINFO = Path("/proc/cpuinfo")
 

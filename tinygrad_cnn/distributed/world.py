@@ -18,7 +18,7 @@ from .. import ops
 from ..engine.aside import touched
 from ..engine.graph import Array
 from ..functional._arguments import as_array
-from ..ops.blas import openblas
+from ..kernels.blas import openblas
 from .launch import RANK, TIME_LIMIT, RankError, mpi, time_limit, told
 
 GRACE = 5.0  # seconds that messages may take whose sender has ended

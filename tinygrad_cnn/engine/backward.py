@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.layout import in_long_runs
+from ..kernels.memory import output_buffer
 from . import guards
-from .memory import in_long_runs, output_buffer
 from .observers import Event, observed, observers
 
 

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..kernels.memory import empty
 from . import guards
-from .memory import empty
 
 #: An array, or a value that records: rules and compositions are written once and run on both.
 Array: TypeAlias = Any

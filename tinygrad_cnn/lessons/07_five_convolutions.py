@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygrad_cnn import Tensor, graph, ops, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine import memory
+from tinygrad_cnn.kernels import memory
 from tinygrad_cnn.lessons import answer, ask
 
 

@@ -26,9 +26,9 @@ from tinygrad_cnn import (
 )
 from tinygrad_cnn import functional as F
 from tinygrad_cnn import ops as library
+from tinygrad_cnn.kernels import sums
 from tinygrad_cnn.lessons import answer, ask, engine
 from tinygrad_cnn.lessons.engine import Node, backward
-from tinygrad_cnn.ops import sums
 
 digits = data.load("sample")  # part of the package
 print(f"training images {digits.train_images.shape}")  # (N, C, H, W)

@@ -6,8 +6,9 @@ This is why the gradient of a bias is a sum: the bias was stretched over the bat
 import numpy as np
 
 from ..engine.graph import Array, primitive
+from ..kernels.layout import with_ones
+from ..kernels.sums import LARGE, sum_calls, sum_over
 from .shapes import reshape
-from .sums import LARGE, sum_calls, sum_over
 
 
 @primitive
@@ -67,12 +68,3 @@ def unbroadcast(g: Array, like: Array) -> Array:
     axis = (*range(added), *stretched)
     total = sum(g, axis=axis, keepdims=False)
     return total if not stretched else reshape(total, shape=like.shape)
-
-
-def with_ones(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape after a reduction over `axis` that keeps the reduced axes, with length one.
-
-    >>> with_ones((2, 3, 4), (0, 2))
-    (1, 3, 1)
-    """
-    return tuple(1 if i in axis else n for i, n in enumerate(shape))

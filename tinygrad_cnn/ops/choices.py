@@ -1,6 +1,5 @@
 """Primitives that compare elements, and choose between them."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from ..engine.memory import RUN, empty, from_outermost, in_long_runs, in_order_of, output_buffer
+from ..kernels.choices import where_calls
+from ..kernels.layout import repeated
+from ..kernels.memory import empty, output_buffer
 from .broadcasting import unbroadcast
 from .elementwise import add, astype, elementwise, mul
 
@@ -53,7 +54,7 @@ def where(condition: Array, a: Array, b: Array) -> Array:
     out = output_buffer(condition, a, b)
     if out is None:
         return np.where(condition, a, b)
-    for call in _where_calls(empty, out, condition, a, b):
+    for call in where_calls(empty, out, condition, a, b):
         call()
     return out
 
@@ -66,25 +67,7 @@ where.defvjp(
 )
 
 
-def _where_calls(new: Any, out: np.ndarray, condition: Any, a: Any, b: Any) -> list[Callable[[], Any]]:
-    """b + (a - b) · condition in integers of the numbers' bits: exact, whatever they are, and without a branch.
-
-    NumPy's `where` and `copyto` branch at each element, which takes ten times as long where the condition looks random.
-    """
-    a, b = (x if isinstance(x, np.ndarray) else np.asarray(x, out.dtype) for x in (a, b))
-    if np.asarray(condition).dtype != bool or not a.dtype == b.dtype == out.dtype or out.dtype.char not in "fd":
-        return [partial(np.copyto, out, b), partial(np.copyto, out, a, where=condition)]
-    integer = np.dtype(f"i{out.itemsize}")
-    a, b, bits, chosen = a.view(integer), b.view(integer), out.view(integer), in_order_of(out, new, integer)
-    if not b.ndim and not b:
-        return [partial(np.copyto, chosen, condition), partial(np.multiply, a, chosen, bits)]
-    return [
-        *(partial(np.copyto, chosen, condition), partial(np.subtract, a, b, bits)),
-        *(partial(np.multiply, bits, chosen, bits), partial(np.add, bits, b, bits)),
-    ]
-
-
-where.defout(_where_calls)
+where.defout(where_calls)
 
 
 @primitive
@@ -95,28 +78,14 @@ def relu(x: Array) -> Array:
     array([0., 2.])
     """
     out = output_buffer(x)
-    return np.maximum(x, 0 if out is None else _repeated(0, out), out=out)
+    return np.maximum(x, 0 if out is None else repeated(0, out), out=out)
 
 
 relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
-relu.defout(lambda new, out, x: [partial(np.maximum, x, _repeated(0, out), out=out)])
+relu.defout(lambda new, out, x: [partial(np.maximum, x, repeated(0, out), out=out)])
 
 
-def _repeated(x: Any, beside: np.ndarray) -> Any:
-    """A number, many times along the innermost axes: NumPy compares arrays in half the time that a number takes."""
-    if not isinstance(x, (int, float)):
-        return in_long_runs(x, beside)
-    lengths = [1] * beside.ndim
-    for axis in reversed(from_outermost(beside.strides)):
-        if math.prod(lengths) < RUN:
-            lengths[axis] = beside.shape[axis]
-    key: Any = (*map(slice, lengths), ...)
-    numbers = in_order_of(beside[key], np.empty)
-    numbers.fill(x)
-    return numbers
-
-
-@elementwise(np.maximum, _repeated)
+@elementwise(np.maximum, repeated)
 def maximum(a: Array, b: Array, *, ties: str = "share") -> Array:
     """The larger of a and b; NaN where either is. A primitive because a selection by comparison would lose NaNs.
 
@@ -128,7 +97,7 @@ def maximum(a: Array, b: Array, *, ties: str = "share") -> Array:
     """
 
 
-@elementwise(np.minimum, _repeated)
+@elementwise(np.minimum, repeated)
 def minimum(a: Array, b: Array, *, ties: str = "share") -> Array:
     """The smaller of a and b; NaN where either is, and ties as in `maximum`.
 

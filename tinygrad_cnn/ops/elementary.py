@@ -1,19 +1,17 @@
 """Powers, exponentials and logarithms, and what is made of them, element by element."""
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from ..engine.graph import Array, Primitive, primitive
-from ..engine.memory import in_order_of
+from ..kernels.curves import normal_cdf_calls, normal_pdf_calls, sigmoid_calls
+from ..kernels.error_function import erf_calls
+from ..kernels.passes import in_passes
 from .broadcasting import unbroadcast
 from .choices import compare, where
 from .elementwise import elementwise, mul
-from .error_function import error_function, single_calls
-from .passes import in_passes
 
 
 def of_one(ufunc: np.ufunc, text: str, because: str, at: float, value: float) -> Primitive:
@@ -60,17 +58,11 @@ def erf(x: Array) -> Array:
     >>> [round(float(y), 6) for y in erf(np.array([0.0, 1.0, -5.0]))]
     [0.0, 0.842701, -1.0]
     """
-    return in_passes(_erf_calls, x)
-
-
-def _erf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
-    if x.dtype == np.float32:
-        return single_calls(new, out, x)
-    return [lambda: np.copyto(out, error_function(x))]
+    return in_passes(erf_calls, x)
 
 
 erf.defvjp(lambda g, out, x: mul(g, exp(-(x * x)) * (2 / math.sqrt(math.pi))), reads=("x",))
-erf.defout(_erf_calls)
+erf.defout(erf_calls)
 
 
 @primitive
@@ -80,7 +72,7 @@ def normal_cdf(x: Array) -> Array:
     >>> [round(float(y), 6) for y in normal_cdf(np.array([0.0, 1.0, -5.0]))]
     [0.5, 0.841345, 0.0]
     """
-    return in_passes(_normal_cdf_calls, x)
+    return in_passes(normal_cdf_calls, x)
 
 
 @primitive
@@ -90,25 +82,13 @@ def normal_pdf(x: Array) -> Array:
     >>> round(float(normal_pdf(np.array(0.0))), 6)
     0.398942
     """
-    return in_passes(_normal_pdf_calls, x)
-
-
-def _normal_cdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
-    scaled = in_order_of(x, new)
-    calls: list[Callable[[], Any]] = [partial(np.multiply, x, math.sqrt(0.5), scaled)]
-    calls += _erf_calls(new, out, scaled)
-    return [*calls, partial(np.multiply, out, 0.5, out), partial(np.add, out, 0.5, out)]
-
-
-def _normal_pdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
-    calls = [partial(np.multiply, x, x, out), partial(np.multiply, out, -0.5, out), partial(np.exp, out, out)]
-    return [*calls, partial(np.multiply, out, 1 / math.sqrt(2 * math.pi), out)]
+    return in_passes(normal_pdf_calls, x)
 
 
 normal_cdf.defvjp(lambda g, out, x: mul(g, normal_pdf(x)), reads=("x",))
 normal_pdf.defvjp(lambda g, out, x: -mul(mul(g, x), out), reads=("x", "out"))
-normal_cdf.defout(_normal_cdf_calls)
-normal_pdf.defout(_normal_pdf_calls)
+normal_cdf.defout(normal_cdf_calls)
+normal_pdf.defout(normal_pdf_calls)
 
 
 @primitive
@@ -118,25 +98,13 @@ def sigmoid(x: Array) -> Array:
     >>> float(sigmoid(0.0))
     0.5
     """
-    return in_passes(_sigmoid_calls, x)
+    return in_passes(sigmoid_calls, x)
 
 
 sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
 
 
-def _sigmoid_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
-    return [
-        *(partial(np.negative, x, out), partial(_exp_or_infinity, out)),
-        *(partial(np.add, out, 1, out), partial(np.true_divide, 1, out, out)),
-    ]
-
-
-def _exp_or_infinity(x: np.ndarray) -> None:
-    with np.errstate(over="ignore"):  # 1 / inf is 0, which is the sigmoid there
-        np.exp(x, x)
-
-
-sigmoid.defout(_sigmoid_calls)
+sigmoid.defout(sigmoid_calls)
 
 
 @primitive

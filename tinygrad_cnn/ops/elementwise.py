@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, Primitive, primitive
-from ..engine.memory import in_long_runs, output_buffer
+from ..kernels.layout import in_long_runs
+from ..kernels.memory import output_buffer
+from ..kernels.sums import sum_of_products
 from .broadcasting import unbroadcast
-from .sums import sum_of_products
 
 
 def elementwise(

@@ -1,15 +1,15 @@
 """Primitives that pick elements out of an array or put them into a larger one."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from ..engine.memory import empty
-from .copies import copies
+from ..kernels.memory import empty
+from ..kernels.places import filled, inside, pad_calls, scatter_calls
 
 #: Stands in a key where an array belongs: arrays go by position, so that they take part in the graph.
 ARRAY = "array"
@@ -24,7 +24,7 @@ def index(x: Array, *arrays: Array, key: Any) -> Array:
     >>> index(np.array([10, 20, 30]), np.array([0, 0, 2]), key=ARRAY)
     array([10, 10, 30])
     """
-    return x[_filled(key, arrays)]
+    return x[filled(key, arrays)]
 
 
 @primitive
@@ -39,40 +39,10 @@ def scatter(x: Array, *arrays: Array, key: Any, shape: tuple[int, ...]) -> Array
     return scatter.write(empty(shape, x.dtype), x, *arrays, key=key, shape=shape)
 
 
-def _scatter_calls(new: Any, out: Array, x: Array, *arrays: Array, key: Any, shape: Any) -> list[Callable[[], Any]]:
-    key = _filled(key, arrays)
-    if not _never_repeats(key):
-        return [partial(out.fill, 0), partial(np.add.at, out, key, x)]
-    place = out[key]
-    if not np.may_share_memory(place, out):  # of a mask
-        return [partial(out.fill, 0), partial(out.__setitem__, key, x)]
-    put = copies(place, x)
-    return put if place.size == out.size else [partial(out.fill, 0), *put]
-
-
 index.views = True
-scatter.defout(_scatter_calls)
+scatter.defout(scatter_calls)
 index.defvjp(lambda g, out, x, *arrays, key: scatter(g, *arrays, key=key, shape=x.shape), reads=("arrays",))
 scatter.defvjp(lambda g, out, x, *arrays, key, shape: index(g, *arrays, key=key), reads=("arrays",))
-
-
-def _filled(key: Any, arrays: Sequence[Any]) -> Any:
-    """The key with the arrays in the places that are kept for them."""
-    if not arrays:
-        return key
-    if not isinstance(key, tuple):
-        return arrays[0]
-    rest = iter(arrays)
-    return tuple(next(rest) if isinstance(part, str) else part for part in key)
-
-
-def _never_repeats(key: Any) -> bool:
-    """Whether the key picks no element twice: slices, integers and masks do not, integer arrays may."""
-    parts = key if isinstance(key, tuple) else (key,)
-    return all(
-        part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) or np.asarray(part).dtype == bool
-        for part in parts
-    )
 
 
 @primitive
@@ -89,24 +59,8 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array
     return pad.write(empty(shape, x.dtype), x, widths=widths, value=value)
 
 
-def _pad_calls(
-    new: Any, out: Array, x: Array, *, widths: tuple[tuple[int, int], ...], value: float
-) -> list[Callable[[], Any]]:
-    calls = []
-    whole = [slice(None)] * x.ndim
-    for axis, (n, (before, _)) in enumerate(zip(x.shape, widths, strict=True)):
-        for start, end in ((0, before), (before + n, out.shape[axis])):
-            if start < end:
-                calls.append(partial(out[(*whole[:axis], slice(start, end))].fill, value))
-    return [*calls, *copies(out[_inside(x, widths)], x)]
-
-
-pad.defout(_pad_calls)
-pad.defvjp(lambda g, out, x, *, widths, value: index(g, key=_inside(x, widths)), reads=())
-
-
-def _inside(x: Array, widths: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
-    return tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, widths, strict=True))
+pad.defout(pad_calls)
+pad.defvjp(lambda g, out, x, *, widths, value: index(g, key=inside(x, widths)), reads=())
 
 
 @primitive

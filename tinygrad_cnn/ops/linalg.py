@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from ..engine.memory import empty
+from ..kernels.memory import empty
 from .broadcasting import unbroadcast
 from .shapes import permute, reshape
 

@@ -1,20 +1,19 @@
 """Primitives that add up along axes, and do more than that."""
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from ..engine.memory import in_order_of
-from .broadcasting import sum, with_ones
+from ..kernels.curves import log_softmax_calls
+from ..kernels.layout import with_ones
+from ..kernels.sums import sum_of_products, sum_over
+from .broadcasting import sum
 from .elementary import exp
 from .elementwise import mul
 from .indexing import index
 from .shapes import reshape
-from .sums import sum_of_products, sum_over
 
 
 @primitive
@@ -121,16 +120,4 @@ def log_softmax(x: Array, *, axis: int) -> Array:
 log_softmax.defvjp(lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True), reads=("out",))
 
 
-def _log_softmax_calls(new: Any, out: Array, x: Array, *, axis: int) -> list[Callable[[], Any]]:
-    powers, total = in_order_of(x, new), new(with_ones(x.shape, (axis,)), x.dtype)
-    return [
-        partial(np.maximum.reduce, x, axis, None, total, True, -np.inf),
-        partial(np.subtract, x, total, out),
-        partial(np.exp, out, powers),
-        partial(np.add.reduce, powers, axis, None, total, True),
-        partial(np.log, total, total),
-        partial(np.subtract, out, total, out),
-    ]
-
-
-log_softmax.defout(_log_softmax_calls)
+log_softmax.defout(log_softmax_calls)

@@ -1,10 +1,9 @@
 """Primitives that only rearrange: no number is computed."""
 
-import numpy as np
-
 from ..engine.graph import Array, primitive
-from ..engine.memory import empty, inverse
-from .copies import copies
+from ..kernels.copies import copies
+from ..kernels.layout import inverse
+from ..kernels.places import reshaped_copy
 
 
 @primitive
@@ -20,24 +19,12 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     try:
         return x.reshape(shape, copy=False)
     except ValueError:  # no strides would do
-        return _copied(x, shape)
+        return reshaped_copy(x, shape)
 
 
 reshape.views = True
 reshape.defout(lambda new, out, x, *, shape: copies(out.reshape(x.shape, copy=False), x))
 reshape.defvjp(lambda g, out, x, *, shape: reshape(g, shape=x.shape), reads=())
-
-
-def _copied(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A reshaped copy; a batch that lies side by side in memory, and is kept by the reshape, still does so."""
-    batch_last = x.ndim > 1 and x.shape[0] == shape[0] and abs(x.strides[0]) < min(map(abs, x.strides[1:]))
-    if batch_last:
-        x, shape = np.moveaxis(x, 0, -1), (*shape[1:], shape[0])
-    out = empty(x.shape, x.dtype)
-    for copy in copies(out, x):
-        copy()
-    out = out.reshape(shape)
-    return np.moveaxis(out, -1, 0) if batch_last else out
 
 
 @primitive

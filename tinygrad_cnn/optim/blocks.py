@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.blas import number_of_threads
-from ..ops.threads import run_parts
+from ..kernels.blas import number_of_threads
+from ..kernels.threads import run_parts
 
 BLOCK = 1 << 17  # numbers of a block: what is computed from them on the way stays in the cache
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.memory import from_outermost
-from ..ops.threads import Turn
+from ..kernels.layout import from_outermost
+from ..kernels.threads import Turn
 
 Call = Callable[[], Any]
 Bytes = tuple[int, int]  # the first address and the one after the last

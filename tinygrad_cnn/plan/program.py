@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.memory import empty, inverse
-from ..ops.blas import number_of_threads, one_thread
-from ..ops.threads import Turn, run_together
+from ..kernels.blas import number_of_threads, one_thread
+from ..kernels.layout import inverse
+from ..kernels.memory import empty
+from ..kernels.threads import Turn, run_together
 from .layout import Need, places
 from .parts import ANYTHING, Access, in_parts
 from .passes import drop_unneeded, in_order, merge_equal

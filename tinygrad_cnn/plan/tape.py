@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ..engine.graph import Primitive
-from ..engine.memory import from_outermost
 from ..engine.recording import Recording
+from ..kernels.layout import from_outermost
 from ..tensor import Tensor
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.graph import Array
-from ..engine.memory import empty, empty_like, from_outermost
+from . import Calls
 from .blas import number_of_threads
+from .layout import from_outermost
+from .memory import empty, empty_like
 from .threads import run_parts
 
 enabled = True  #: Whether passes are shared out.
@@ -26,7 +27,7 @@ enabled = True  #: Whether passes are shared out.
 WORTH = 1 << 18  # elements from which on that pays
 
 
-def in_passes(calls: Callable[..., list[Callable[[], Any]]], x: Array) -> np.ndarray:
+def in_passes(calls: Callable[..., Calls], x: Any) -> np.ndarray:
     """A new array with the shape of x, written by the calls that `calls(new, out, x)` lists, as for `defout`.
 
     They work element by element, and may overflow.

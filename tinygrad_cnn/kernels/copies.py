@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from ..engine.memory import from_outermost
+from . import Calls
+from .layout import from_outermost
 
 LARGE = 1 << 13  # elements; below, one call is as fast as any
 FEW = 4  # elements of an axis that is not worth a loop of its own
 WIDER = {8: np.dtype(np.float64), 16: np.dtype(np.complex128)}  # by their bytes; only copied, never computed with
 
 
-def copies(out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
+def copies(out: np.ndarray, x: np.ndarray) -> Calls:
     """The calls that copy x into `out`, of the same shape.
 
     NumPy loops over the axis along which the elements of `out` lie closest together. If there are only few of them,

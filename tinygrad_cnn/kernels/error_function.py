@@ -1,13 +1,13 @@
 """The error function, which NumPy lacks: to the last digits of float64, and in float32 to 3e-7 of it."""
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..engine.memory import in_order_of
+from . import Calls
+from .layout import in_order_of
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of Computation 23 (1969):
 # numerators and denominators of erf(x) / x for |x| < 0.47, of e^(x²) erfc(x) up to 4, and of its remainder beyond
@@ -58,7 +58,7 @@ def error_function(x: np.ndarray) -> np.ndarray:
     return np.reshape(out, x.shape)
 
 
-def single_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], Any]]:
+def single_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
     """What writes erf(x) in float32 into `out`; it overflows for |x| from 1e6 on, and is right there.
 
     >>> x = np.linspace(-7, 7, 1000, dtype=np.float32)
@@ -73,6 +73,12 @@ def single_calls(new: Any, out: np.ndarray, x: np.ndarray) -> list[Callable[[], 
     for coefficient in between:
         calls += [partial(np.add, out, coefficient, out), partial(np.multiply, out, squares, out)]
     return [*calls, partial(np.add, out, last, out), partial(np.multiply, out, x, out), partial(np.tanh, out, out)]
+
+
+def erf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
+    if x.dtype == np.float32:
+        return single_calls(new, out, x)
+    return [lambda: np.copyto(out, error_function(x))]
 
 
 def _small(size: Any) -> Any:

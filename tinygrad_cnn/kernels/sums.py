@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.memory import from_outermost, inverse
+from . import Calls
+from .layout import from_outermost, inverse
 
 products_with_ones = True
 
@@ -71,7 +72,7 @@ def sum_over(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
     return _add_up(total, layout)
 
 
-def sum_calls(new: Any, out: np.ndarray, x: np.ndarray, axis: tuple[int, ...]) -> list[Callable[[], Any]]:
+def sum_calls(new: Any, out: np.ndarray, x: np.ndarray, axis: tuple[int, ...]) -> Calls:
     """The calls that write `sum_over` into `out`."""
     layout = _layout_if_large(x, axis)
     if layout is None:

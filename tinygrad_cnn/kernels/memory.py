@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from .layout import in_order_of
+
 enabled = True  #: Whether buffers are used again.
 
 LARGE = 1 << 16  # bytes; smaller memory the allocator itself uses again
 MOST = 1 << 29  # bytes of all buffers, in use or not; what goes beyond is fresh memory
-RUN = 1 << 13  # elements of a run along which NumPy computes without a pause; shorter ones its iterator copies
 LINE = 64  # bytes of a cache line; every buffer begins with one
 
 
@@ -115,29 +116,6 @@ def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
     return in_order_of(x, empty, dtype)
 
 
-def in_order_of(x: np.ndarray, new: Any, dtype: Any = None) -> np.ndarray:
-    """What new(shape, dtype) gives, with the shape of x and its order of axes in memory."""
-    order = from_outermost(x.strides)
-    made: np.ndarray = new(tuple([x.shape[axis] for axis in order]), np.dtype(dtype or x.dtype))
-    return made.transpose(inverse(order))
-
-
-@functools.lru_cache(1024)
-def from_outermost(strides: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes in their order in memory: along the last one the elements lie closest together."""
-    return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
-
-
-@functools.lru_cache(1024)
-def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The permutation that undoes `axes`.
-
-    >>> inverse((2, 0, 1))
-    (1, 2, 0)
-    """
-    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
-
-
 def output_buffer(*operands: Any) -> np.ndarray | None:
     """Where to put an elementwise result, as `out=`; None if it is small, or not simply of the operands' dtype."""
     for operand in operands:
@@ -168,48 +146,6 @@ def output_buffer(*operands: Any) -> np.ndarray | None:
 def _reaches(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether the one, stretched to meet the other, is as the other."""
     return np.broadcast_shapes(shape, other) == other
-
-
-def in_long_runs(x: Any, beside: np.ndarray) -> Any:
-    """A small operand, stretched as an elementwise operation on a large array stretches it, but not over all of it.
-
-    NumPy computes in runs of memory along which each operand is either repeated or passed through, and pays for each
-    run. So x is written out along the axes that are innermost in the memory of the other, in their order there.
-
-    >>> in_long_runs(np.ones((64, 1, 1)), np.ones((32, 64, 16, 16))).shape
-    (1, 64, 16, 16)
-    """
-    if not isinstance(x, np.ndarray) or beside.nbytes < 8 * LARGE:
-        return x
-    if 0 in x.strides:
-        x = x[tuple([slice(1) if stride == 0 else slice(None) for stride in x.strides])]
-    if 8 * x.size > beside.size:
-        return x
-    lengths = _run_lengths(x.shape, x.strides, beside.shape, beside.strides)
-    if lengths is None:
-        return x
-    order = from_outermost(beside.strides)
-    runs = np.empty([lengths[axis] for axis in order], x.dtype).transpose(inverse(order))
-    runs[...] = x
-    return runs
-
-
-@functools.lru_cache(1024)
-def _run_lengths(
-    shape: tuple[int, ...], own_strides: tuple[int, ...], beside: tuple[int, ...], strides: tuple[int, ...]
-) -> tuple[int, ...] | None:
-    """The shape in which the operand is written out; None if that is not worthwhile."""
-    added = len(beside) - len(shape)
-    lengths = [1] * added + list(shape)
-    least, most, run = math.prod(shape), math.prod(beside) // 8, 1
-    for axis in reversed(from_outermost(strides)):
-        longer = [*lengths[:axis], beside[axis], *lengths[axis + 1 :]]
-        if run >= RUN or math.prod(longer) > most:
-            break
-        lengths = longer
-        run *= beside[axis]
-    own = [own_strides[i - added] for i in from_outermost(strides) if i >= added and shape[i - added] > 1]
-    return tuple(lengths) if math.prod(lengths) > least or own != sorted(own, reverse=True) else None
 
 
 def idle_bytes() -> int:

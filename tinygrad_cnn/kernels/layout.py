@@ -1,0 +1,100 @@
+"""In which order the axes of an array lie in memory, and operands that NumPy passes through in long runs of it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+RUN = 1 << 13  # elements of a run along which NumPy computes without a pause; shorter ones its iterator copies
+WORTH = 1 << 19  # bytes of an array beside which it pays to write out an operand
+
+
+def in_order_of(x: np.ndarray, new: Any, dtype: Any = None) -> np.ndarray:
+    """What new(shape, dtype) gives, with the shape of x and its order of axes in memory."""
+    order = from_outermost(x.strides)
+    made: np.ndarray = new(tuple([x.shape[axis] for axis in order]), np.dtype(dtype or x.dtype))
+    return made.transpose(inverse(order))
+
+
+@functools.lru_cache(1024)
+def from_outermost(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes in their order in memory: along the last one the elements lie closest together."""
+    return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+
+
+@functools.lru_cache(1024)
+def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes `axes`.
+
+    >>> inverse((2, 0, 1))
+    (1, 2, 0)
+    """
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+def in_long_runs(x: Any, beside: np.ndarray) -> Any:
+    """A small operand, stretched as an elementwise operation on a large array stretches it, but not over all of it.
+
+    NumPy computes in runs of memory along which each operand is either repeated or passed through, and pays for each
+    run. So x is written out along the axes that are innermost in the memory of the other, in their order there.
+
+    >>> in_long_runs(np.ones((64, 1, 1)), np.ones((32, 64, 16, 16))).shape
+    (1, 64, 16, 16)
+    """
+    if not isinstance(x, np.ndarray) or beside.nbytes < WORTH:
+        return x
+    if 0 in x.strides:
+        x = x[tuple([slice(1) if stride == 0 else slice(None) for stride in x.strides])]
+    if 8 * x.size > beside.size:
+        return x
+    lengths = _run_lengths(x.shape, x.strides, beside.shape, beside.strides)
+    if lengths is None:
+        return x
+    order = from_outermost(beside.strides)
+    runs = np.empty([lengths[axis] for axis in order], x.dtype).transpose(inverse(order))
+    runs[...] = x
+    return runs
+
+
+@functools.lru_cache(1024)
+def _run_lengths(
+    shape: tuple[int, ...], own_strides: tuple[int, ...], beside: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The shape in which the operand is written out; None if that is not worthwhile."""
+    added = len(beside) - len(shape)
+    lengths = [1] * added + list(shape)
+    least, most, run = math.prod(shape), math.prod(beside) // 8, 1
+    for axis in reversed(from_outermost(strides)):
+        longer = [*lengths[:axis], beside[axis], *lengths[axis + 1 :]]
+        if run >= RUN or math.prod(longer) > most:
+            break
+        lengths = longer
+        run *= beside[axis]
+    own = [own_strides[i - added] for i in from_outermost(strides) if i >= added and shape[i - added] > 1]
+    return tuple(lengths) if math.prod(lengths) > least or own != sorted(own, reverse=True) else None
+
+
+def repeated(x: Any, beside: np.ndarray) -> Any:
+    """A number, many times along the innermost axes: NumPy compares arrays in half the time that a number takes."""
+    if not isinstance(x, (int, float)):
+        return in_long_runs(x, beside)
+    lengths = [1] * beside.ndim
+    for axis in reversed(from_outermost(beside.strides)):
+        if math.prod(lengths) < RUN:
+            lengths[axis] = beside.shape[axis]
+    key: Any = (*map(slice, lengths), ...)
+    numbers = in_order_of(beside[key], np.empty)
+    numbers.fill(x)
+    return numbers
+
+
+def with_ones(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape after a reduction over `axis` that keeps the reduced axes, with length one.
+
+    >>> with_ones((2, 3, 4), (0, 2))
+    (1, 3, 1)
+    """
+    return tuple(1 if i in axis else n for i, n in enumerate(shape))
