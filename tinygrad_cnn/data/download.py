@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import requests
@@ -192,7 +193,7 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
     """The bytes of the body, as they arrive."""
     # iter_content would decompress what a server marks as compressed, and would wait for a whole chunk: for hours on a
     # slow mirror, as its timeout starts again at every byte.
-    body = response.raw._original_response
+    body: Any = response.raw._original_response
     since, arrived = time.monotonic(), 0
     while True:
         try:

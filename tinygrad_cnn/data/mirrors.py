@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+from requests.utils import get_environ_proxies, select_proxy
 
 from ..settings import instance
 
@@ -77,6 +77,6 @@ class Reachable:
 
     def _connect(self, mirror: str) -> None:
         proxy = select_proxy(mirror, get_environ_proxies(mirror))
-        url = urlsplit(prepend_scheme_if_needed(proxy, "http") if proxy else mirror)
+        url = urlsplit(proxy if "//" in proxy else f"//{proxy}") if proxy else urlsplit(mirror)
         port = url.port or (443 if url.scheme == "https" else 80)
         socket.create_connection((url.hostname or "", port), self._seconds).close()
