@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import ops
 from ..engine.aside import shared
+from ..engine.calls import composition
 from ..engine.graph import Array, Constant, Value
 from ..engine.guards import check_dtype
 from ..engine.recording import is_recording
@@ -20,6 +21,7 @@ from ..settings import integer, integers, one_of, refusal
 
 Dims = int | Sequence[int] | None
 Operand: TypeAlias = Any  # a Tensor, an array, or a number, which takes the dtype of what it meets
+Floats: TypeAlias = Array  # of floating-point numbers: integers and booleans become float32
 REDUCTIONS = ("mean", "sum", "none")
 
 P = ParamSpec("P")
@@ -27,28 +29,38 @@ R = TypeVar("R")
 
 
 def with_arrays(function: Callable[P, R]) -> Callable[P, R]:
-    """The function as users call it: what its signature calls an Array is one, or a Tensor, when it begins."""
-    parameters = inspect.signature(function).parameters
-    arrays = [(i, one.name, one.default) for i, one in enumerate(parameters.values()) if _is_array(one)]
+    """The function as users call it: what its signature calls an Array or Floats is that when it begins."""
+    arrays = [
+        (i, one.name, one.default, "Floats" in one.annotation)
+        for i, one in enumerate(inspect.signature(function).parameters.values())
+        if one.annotation in ("Array", "Array | None", "Floats", "Floats | None") and one.kind is not one.VAR_POSITIONAL
+    ]
 
     @functools.wraps(function)
     def call(*args: P.args, **settings: P.kwargs) -> R:
         given: Any = args
-        for i, name, default in arrays:
+        for i, name, default, floats in arrays:
             value = args[i] if i < len(args) else settings.get(name, default)
-            if isinstance(value, Value) or value is default:
+            if value is default or (isinstance(value, Value) and not floats):
                 continue
+            value = as_float(value) if floats else as_array(value)
             if i < len(args):
-                given = (*given[:i], as_array(value), *given[i + 1 :])
+                given = (*given[:i], value, *given[i + 1 :])
             else:
-                settings[name] = as_array(value)
+                settings[name] = value
         return function(*given, **settings)
 
     return call
 
 
-def _is_array(parameter: inspect.Parameter) -> bool:
-    return parameter.annotation in ("Array", "Array | None") and parameter.kind is not parameter.VAR_POSITIONAL
+def composed(example: str, result: str, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A `composition` whose docstring ends in an example, which is tested as any other."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        function.__doc__ = f"{function.__doc__}\n\n    >>> {example}\n    {result}\n    "
+        return composition(axes=axes)(function)
+
+    return decorate
 
 
 def named(function: Callable[P, R], name: str, text: str) -> Callable[P, R]:
