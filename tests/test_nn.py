@@ -1,6 +1,7 @@
 """Modules: what is found in them, what they compute, and that every layer's gradients are right twice over."""
 
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
@@ -1029,7 +1030,7 @@ def test_settings_are_told_and_refused():
         "GELU(approximate='none')",
         "Softmax(dim=1)",
     )
-    assert nn.LeakyReLU.__name__ == "LeakyReLU" and "negative_slope" in str(nn.LeakyReLU.__signature__)
+    assert nn.LeakyReLU.__name__ == "LeakyReLU" and "negative_slope" in str(inspect.signature(nn.LeakyReLU))
     for call, error, message in (
         (lambda: nn.LeakyReLU("x"), TypeError, "LeakyReLU expects negative_slope as a finite number, got 'x'"),
         (lambda: nn.ReLU(1, 2), TypeError, "ReLU.*too many positional arguments"),

@@ -15,13 +15,15 @@ import os
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Check = Callable[[Any, str, str], Any]
 
 # what a refusal shows as it is; of anything else it names the type
 SHOWN = (str, bytes, int, float, complex, list, tuple, dict, set, np.generic, type(None))
@@ -136,6 +138,14 @@ def instance(value: Any, name: str, owner: str, kind: Any) -> Any:
     return value
 
 
+def optional(value: Any, name: str, owner: str, *, check: Check) -> Any:
+    """None, or what passes another check.
+
+    >>> optional(None, "momentum", "BatchNorm2d", check=number)
+    """
+    return None if value is None else check(value, name, owner)
+
+
 def mapping(value: Any, name: str, owner: str, keys: Sequence[str] = ()) -> Mapping[Any, Any]:
     """A dictionary that has these keys.
 
@@ -147,6 +157,15 @@ def mapping(value: Any, name: str, owner: str, keys: Sequence[str] = ()) -> Mapp
     if not value.keys() >= set(keys):
         raise refusal(ValueError, list(value), name, owner, f"a dictionary with the keys {', '.join(keys)}")
     return value
+
+
+# what a setting is, and how it is checked
+Flag = Annotated[bool, flag]
+Count = Annotated[int, partial(integer, least=0)]
+Positive = Annotated[int, partial(integer, least=1)]
+Number = Annotated[float, number]
+NotNegative = Annotated[float, partial(number, least=0)]
+Part = Annotated[float, partial(number, least=0, most=1)]
 
 
 def passed_over(

@@ -4,71 +4,44 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
 from .. import functional as F
 from ..engine.graph import Array
 from ..functional._arguments import REDUCTIONS
 from ..functional.windows import _Grid
-from ..settings import HARMLESS, INSTEAD, flag, integer, number, one_of, passed_over
-from .module import Buffer, Module
+from ..settings import flag, integer, number, one_of, optional
+from .layer import Layer
+from .module import Buffer
 
 NOT_SETTINGS = {"generator", "dtype", "training", "antialias"}
 
+CHECKS: dict[Any, Any] = {  # of one setting of a function, of a name, or of those whose default is of a kind
+    (F.kl_div, "reduction"): partial(one_of, choices=(*REDUCTIONS, "batchmean")),
+    **dict.fromkeys(((F.dropout, "p"), (F.dropout2d, "p"), "label_smoothing"), partial(number, least=0, most=1)),
+    **dict.fromkeys(("weight", "pos_weight"), partial(optional, check=lambda value, *_: Buffer(value))),
+    **dict.fromkeys(("kernel_size", "stride", "padding", "dilation"), None),  # which are checked together
+    "reduction": partial(one_of, choices=REDUCTIONS),
+    "divisor_override": partial(optional, check=partial(integer, least=1)),
+    **{bool: flag, int: integer, float: number},
+}
 
-class FunctionModule(Module):
-    """A function of one or more inputs; the settings that follow them are given to the module, and are attributes."""
 
-    function: ClassVar[Callable[..., Any]]
-    signature: ClassVar[inspect.Signature]  # of the settings
-    trains: ClassVar[bool]  # whether the function asks for the mode
-    shown: ClassVar[list[str]]  # what `repr` shows: by default whatever is neither None nor False
+class FunctionModule(Layer):
+    """A function of one or more inputs, with the settings that follow them."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        unknown = {name: settings.pop(name) for name in [*settings] if name not in self.signature.parameters}
-        passed_over(unknown, type(self).__name__, HARMLESS, INSTEAD)
-        try:
-            given = self.signature.bind(*args, **settings)
-        except TypeError as error:
-            raise TypeError(f"{type(self).__name__}{self.signature}: {error}") from None
-        given.apply_defaults()
-        for name, value in given.arguments.items():
-            setattr(self, name, self._checked(name, value))
-        self._check()
-
-    def _checked(self, name: str, value: Any) -> Any:
-        """A setting of the kind that its default is."""
-        owner, default = type(self).__name__, self.signature.parameters[name].default
-        if name == "reduction":
-            more = ("batchmean",) if self.function is F.kl_div else ()
-            return one_of(value, name, owner, (*REDUCTIONS, *more))
-        if name in ("weight", "pos_weight"):
-            return None if value is None else Buffer(value)
-        if name == "label_smoothing" or (name == "p" and self.trains):
-            return number(value, name, owner, least=0, most=1)
-        if name == "divisor_override" and value is not None:
-            return integer(value, name, owner, least=1)
-        for kind, check in ((bool, flag), (int, integer), (float, number)):
-            if type(default) is kind:
-                return check(value, name, owner)
-        return value
+    _function: ClassVar[Callable[..., Any]]
+    _trains: ClassVar[bool]  # whether the function asks for the mode
 
     def _check(self) -> None:
         """Refuse settings that do not go together."""
 
     def forward(self, *inputs: Array) -> Any:
-        settings = {name: getattr(self, name) for name in self.signature.parameters}
-        if self.trains:
+        settings = {name: getattr(self, name) for name in self._settings}
+        if self._trains:
             settings["training"] = self.training
-        return type(self).function(*inputs, **settings)
-
-    def extra_repr(self) -> str:
-        values = {name: getattr(self, name) for name in self.shown or self.signature.parameters}
-        return ", ".join(
-            f"{name}={value!r}"
-            for name, value in values.items()
-            if self.shown or not (isinstance(value, Buffer) or value in (None, False))
-        )
+        return type(self)._function(*inputs, **settings)
 
 
 class _Pool(FunctionModule):
@@ -77,9 +50,6 @@ class _Pool(FunctionModule):
     kernel_size: Any
     stride: Any
     padding: Any
-
-    def _checked(self, name: str, value: Any) -> Any:
-        return value if name in ("kernel_size", "stride", "padding", "dilation") else super()._checked(name, value)
 
     def _check(self) -> None:
         if self.stride in (None, ()):
@@ -99,20 +69,27 @@ def _of(
     """A class of modules that apply a function; `settings` names those that it takes, if not all in their order."""
     known = {one.name: one for one in list(inspect.signature(function).parameters.values())[inputs:]}
     names = settings.split() or [one for one in known if one not in NOT_SETTINGS]
-    parameters = [known[one].replace(default=defaults.get(one, known[one].default)) for one in names]
-    signature = inspect.Signature(parameters)
+
+    def __init__(self: FunctionModule, **settings: Any) -> None:
+        self._check()
+
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    __init__.__signature__ = inspect.Signature([own, *map(known.__getitem__, names)])  # type: ignore[attr-defined]
+    for one in names:
+        kinds = (kind for kind in ((function, one), one, type(known[one].default)) if kind in CHECKS)
+        if check := CHECKS.get(next(kinds, None)):
+            __init__.__annotations__[one] = Annotated[Any, check]
     text = (function.__doc__ or "").partition("\n")[0]
     members = {
-        "function": staticmethod(function),
-        "signature": signature,
-        "__signature__": signature,
-        "trains": "training" in known,
-        "shown": shown.split(),
+        "_function": staticmethod(function),
+        "_trains": "training" in known,
+        "_shown": shown,
+        "__init__": __init__,
         "__module__": __name__,
         "__qualname__": name,
         "__doc__": f"{text}\n\nSee `functional.{function.__name__}`.",
     }
-    return type(name, (kind,), members)
+    return type(name, (kind,), members, **defaults)
 
 
 def _unflatten(input: Array, dim: int, unflattened_size: Any) -> Array:
@@ -166,9 +143,9 @@ Dropout2d = _of("Dropout2d", F.dropout2d)
 
 POOL = "kernel_size stride padding dilation return_indices ceil_mode"
 MaxPool2d = _of(
-    "MaxPool2d", F.max_pool2d, settings=POOL, shown="kernel_size stride padding dilation ceil_mode", kind=_Pool
+    "MaxPool2d", F.max_pool2d, settings=POOL, shown="kernel_size= stride= padding= dilation= ceil_mode=", kind=_Pool
 )
-AvgPool2d = _of("AvgPool2d", F.avg_pool2d, shown="kernel_size stride padding", kind=_Pool)
+AvgPool2d = _of("AvgPool2d", F.avg_pool2d, shown="kernel_size= stride= padding=", kind=_Pool)
 MaxPool1d = _of("MaxPool1d", F.max_pool1d, settings=POOL)
 AvgPool1d = _of("AvgPool1d", F.avg_pool1d)
 LPPool2d = _of("LPPool2d", F.lp_pool2d)
@@ -183,7 +160,7 @@ UpsamplingBilinear2d = _of("UpsamplingBilinear2d", _bilinear)
 PixelShuffle = _of("PixelShuffle", F.pixel_shuffle)
 PixelUnshuffle = _of("PixelUnshuffle", F.pixel_unshuffle)
 ChannelShuffle = _of("ChannelShuffle", F.channel_shuffle)
-Flatten = _of("Flatten", F.flatten, shown="start_dim end_dim", start_dim=1)
+Flatten = _of("Flatten", F.flatten, shown="start_dim= end_dim=", start_dim=1)
 Unflatten = _of("Unflatten", _unflatten)
 Fold = _of("Fold", F.fold)
 Unfold = _of("Unfold", F.unfold)

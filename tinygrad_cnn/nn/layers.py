@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -13,23 +14,26 @@ from ..engine.graph import Array
 from ..engine.random import generator
 from ..functional._arguments import as_array, pair
 from ..functional.windows import _Grid
-from ..settings import flag, integer, number, one_of
+from ..settings import Count, Flag, Number, Positive, integer, one_of
 from . import init
+from .layer import Layer
 from .module import Module, Parameter
 from .normalisation import BatchNorm1d, BatchNorm2d
 
 Size = int | tuple[int, ...]
+Border = Annotated[str, partial(one_of, choices=("zeros", "reflect", "replicate", "circular"))]
 
 
-class _Weighted(Module):
+class _Weighted(Layer):
     """A layer with a weight (out, ...) and perhaps a bias, which begin as in PyTorch."""
 
     weight: Parameter
     bias: Parameter | None
 
-    def _begin(self, shape: tuple[int, ...], outputs: int, bias: bool) -> None:
+    def _begin(self, shape: tuple[int, ...], outputs: int) -> None:
+        has_bias = vars(self).pop("bias")  # the setting; the parameters come in this order
         self.weight = Parameter(np.zeros(shape, np.float32))
-        self.bias = Parameter(np.zeros(outputs, np.float32)) if flag(bias, "bias", type(self).__name__) else None
+        self.bias = Parameter(np.zeros(outputs, np.float32)) if has_bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -48,10 +52,8 @@ class Linear(_Weighted):
     (4, 2)
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        self.in_features = integer(in_features, "in_features", "Linear", least=0)
-        self.out_features = integer(out_features, "out_features", "Linear", least=0)
-        self._begin((self.out_features, self.in_features), self.out_features, bias)
+    def __init__(self, in_features: Count, out_features: Count, bias: Flag = True) -> None:
+        self._begin((out_features, in_features), out_features)
 
     def forward(self, input: Array) -> Array:
         return F.linear(input, self.weight, self.bias)
@@ -73,21 +75,18 @@ class Conv2d(_Weighted):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: Count,
+        out_channels: Count,
         kernel_size: Size,
         stride: Size = 1,
         padding: Size | str = 0,
         dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
+        groups: Positive = 1,
+        bias: Flag = True,
+        padding_mode: Border = "zeros",
     ) -> None:
         owner = type(self).__name__
-        self.in_channels = integer(in_channels, "in_channels", owner, least=0)
-        self.out_channels = integer(out_channels, "out_channels", owner, least=0)
-        self.groups = integer(groups, "groups", owner, least=1)
-        if self.in_channels % self.groups or self.out_channels % self.groups:
+        if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{owner} expects groups that divide both channels: {in_channels} and {out_channels} / {groups}"
             )
@@ -98,8 +97,7 @@ class Conv2d(_Weighted):
             pair[2 - self._dims :] for pair in (grid.kernel, grid.stride, grid.dilation)
         )
         self.padding = padding if isinstance(padding, str) else tuple(p for p, _ in self._widths)[2 - self._dims :]
-        self.padding_mode = one_of(padding_mode, "padding_mode", owner, ("zeros", "reflect", "replicate", "circular"))
-        self._begin(self._weight_shape(), self.out_channels, bias)
+        self._begin(self._weight_shape(), out_channels)
 
     def _sizes(self, value: Any, of_line: int = 1) -> Any:
         """A setting for height and width; of lines, which are images of height one, for the length alone."""
@@ -146,14 +144,14 @@ class ConvTranspose2d(Conv2d):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: Count,
+        out_channels: Count,
         kernel_size: Size,
         stride: Size = 1,
         padding: Size = 0,
         output_padding: Size = 0,
-        groups: int = 1,
-        bias: bool = True,
+        groups: Positive = 1,
+        bias: Flag = True,
         dilation: Size = 1,
     ) -> None:
         self.output_padding = pair(self._sizes(output_padding, 0), "output_padding", type(self).__name__, 0)[
@@ -187,18 +185,17 @@ class ConvTranspose1d(ConvTranspose2d):
     _dims = 1
 
 
-class Embedding(Module):
+class Embedding(Layer):
     """Integers (...) -> (..., embedding_dim), rows of its weight; the row `padding_idx` begins as 0 and stays so.
 
     >>> Embedding(10, 3)(np.array([[1, 2]])).shape
     (1, 2, 3)
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
-        self.num_embeddings = integer(num_embeddings, "num_embeddings", "Embedding", least=0)
-        self.embedding_dim = integer(embedding_dim, "embedding_dim", "Embedding", least=0)
-        values = generator().standard_normal((self.num_embeddings, self.embedding_dim), np.float32)
-        self.padding_idx = padding_idx
+    _shown = "num_embeddings embedding_dim"
+
+    def __init__(self, num_embeddings: Count, embedding_dim: Count, padding_idx: int | None = None) -> None:
+        values = generator().standard_normal((num_embeddings, embedding_dim), np.float32)
         if padding_idx is not None:
             values[integer(padding_idx, "padding_idx", "Embedding")] = 0
         self.weight = Parameter(values)
@@ -206,26 +203,21 @@ class Embedding(Module):
     def forward(self, input: Array) -> Array:
         return F.embedding(input, self.weight, self.padding_idx)
 
-    def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}"
 
-
-class PReLU(Module):
+class PReLU(Layer):
     """x where it is positive, else weight · x, with one weight or one for each channel: see `functional.prelu`.
 
     >>> PReLU()(np.array([[-1.0, 2.0]], np.float32)).tolist()
     [[-0.25, 2.0]]
     """
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
-        self.num_parameters = integer(num_parameters, "num_parameters", "PReLU", least=1)
-        self.weight = Parameter(np.full(self.num_parameters, number(init, "init", "PReLU"), np.float32))
+    _shown = "num_parameters="
+
+    def __init__(self, num_parameters: Positive = 1, init: Number = 0.25) -> None:
+        self.weight = Parameter(np.full(num_parameters, init, np.float32))
 
     def forward(self, input: Array) -> Array:
         return F.prelu(input, self.weight)
-
-    def extra_repr(self) -> str:
-        return f"num_parameters={self.num_parameters}"
 
 
 class Identity(Module):

@@ -13,7 +13,7 @@ import numpy as np
 from ..engine.calls import run_module
 from ..engine.hooks import Hook
 from ..functional._arguments import real_array
-from ..settings import absent, advised, array, flag, instance, mapping, refusal
+from ..settings import absent, array, flag, instance, mapping, refusal
 from ..tensor import Tensor
 from .backward_hooks import WatchedCall
 
@@ -92,11 +92,6 @@ class Module:
     unbuilt = False  # whether it waits for its first input, from which it will know its sizes
     _hooks: list[tuple[str, Callable[..., Any]]] = []  # noqa: RUF012 (of an instance once it has some)
     _not_saved: frozenset[str] = frozenset()
-
-    def __init_subclass__(cls, **settings: Any) -> None:
-        super().__init_subclass__(**settings)
-        if cls.__module__.startswith(__package__) and "__init__" in vars(cls):
-            cls.__init__ = advised(cls.__init__)  # type: ignore[method-assign]
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if not self._hooks:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -11,17 +12,21 @@ from ..engine.aside import aside
 from ..engine.graph import Array
 from ..engine.versions import note_change
 from ..functional._arguments import as_array
-from ..settings import flag, integer, integers, number
-from .module import Buffer, Module, Parameter
+from ..settings import Count, Flag, NotNegative, Positive, integers, number, optional
+from .layer import Layer
+from .module import Buffer, Parameter
+
+Momentum = Annotated[float | None, partial(optional, check=partial(number, least=0, most=1))]
 
 
-class _Affine(Module):
+class _Affine(Layer):
     """A layer that ends in a weight and a bias of one shape, or does without."""
 
     weight: Parameter | None
     bias: Parameter | None
 
     def _begin(self, shape: Any, weight: bool, bias: bool) -> None:
+        vars(self).pop("bias", None)  # the setting; the parameters come in this order
         self.weight = Parameter(np.ones(shape, np.float32)) if weight else None
         self.bias = Parameter(np.zeros(shape, np.float32)) if bias else None
 
@@ -38,25 +43,20 @@ class _Normalisation(_Affine):
     _shapes: dict[int, str]  # by their number of dimensions, the inputs that it takes
     _function: Any
     _counts = True  # whether it counts the batches
+    _shown = "num_features eps= momentum= affine= track_running_stats="
 
     def __init__(
         self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
+        num_features: Count,
+        eps: NotNegative = 1e-5,
+        momentum: Momentum = 0.1,
+        affine: Flag = True,
+        track_running_stats: Flag = True,
     ) -> None:
-        owner = type(self).__name__
-        self.num_features = integer(num_features, "num_features", owner, least=0)
-        self.eps = number(eps, "eps", owner, least=0)
-        self.momentum = None if momentum is None else number(momentum, "momentum", owner, least=0, most=1)
-        self.affine = flag(affine, "affine", owner)
-        self.track_running_stats = flag(track_running_stats, "track_running_stats", owner)
-        self._begin(num_features, self.affine, self.affine)
-        self.running_mean = Buffer(np.zeros(num_features, np.float32)) if self.track_running_stats else None
-        self.running_var = Buffer(np.ones(num_features, np.float32)) if self.track_running_stats else None
-        self.num_batches_tracked = Buffer(np.array(0)) if self.track_running_stats else None
+        self._begin(num_features, affine, affine)
+        self.running_mean = Buffer(np.zeros(num_features, np.float32)) if track_running_stats else None
+        self.running_var = Buffer(np.ones(num_features, np.float32)) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.array(0)) if track_running_stats else None
 
     def forward(self, input: Array) -> Array:
         input = as_array(input)
@@ -73,12 +73,6 @@ class _Normalisation(_Affine):
         state = self.running_mean, self.running_var, self.weight, self.bias
         own = self.training or self.running_mean is None  # whether by its own mean and variance
         return self._function(input, *state, own, momentum or 0.0, self.eps)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
 
 
 def _count(batches: np.ndarray) -> None:
@@ -111,7 +105,7 @@ class BatchNorm1d(BatchNorm2d):
     _shapes = {2: "features (N, C)", 3: "lines (N, C, L)"}  # noqa: RUF012
 
 
-class InstanceNorm2d(_Normalisation):
+class InstanceNorm2d(_Normalisation, affine=False, track_running_stats=False):
     """(N, C, H, W) -> (N, C, H, W), each channel of each image to mean 0 and variance 1.
 
     >>> InstanceNorm2d(3)(np.zeros((2, 3, 4, 4), np.float32)).shape
@@ -121,16 +115,6 @@ class InstanceNorm2d(_Normalisation):
     _shapes = {4: "images (N, C, H, W)"}  # noqa: RUF012
     _function = staticmethod(F.instance_norm)
     _counts = False
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats)
 
 
 class InstanceNorm1d(InstanceNorm2d):
@@ -150,24 +134,19 @@ class LayerNorm(_Affine):
     (2, 3, 4)
     """
 
+    _shown = "normalized_shape eps= elementwise_affine="
+
     def __init__(
         self,
-        normalized_shape: int | tuple[int, ...],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
+        normalized_shape: Annotated[int | tuple[int, ...], partial(integers, least=0)],
+        eps: NotNegative = 1e-5,
+        elementwise_affine: Flag = True,
+        bias: Flag = True,
     ) -> None:
-        self.normalized_shape = integers(normalized_shape, "normalized_shape", "LayerNorm", least=0)
-        self.eps = number(eps, "eps", "LayerNorm", least=0)
-        self.elementwise_affine = flag(elementwise_affine, "elementwise_affine", "LayerNorm")
-        shifts = self.elementwise_affine and flag(bias, "bias", "LayerNorm")
-        self._begin(self.normalized_shape, self.elementwise_affine, shifts)
+        self._begin(normalized_shape, elementwise_affine, elementwise_affine and bias)
 
     def forward(self, input: Array) -> Array:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
 class GroupNorm(_Affine):
@@ -177,16 +156,12 @@ class GroupNorm(_Affine):
     (2, 4, 3, 3)
     """
 
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
-        self.num_groups = integer(num_groups, "num_groups", "GroupNorm", least=1)
-        self.num_channels = integer(num_channels, "num_channels", "GroupNorm", least=0)
-        if self.num_channels % self.num_groups:
+    _shown = "num_groups num_channels eps= affine="
+
+    def __init__(self, num_groups: Positive, num_channels: Count, eps: NotNegative = 1e-5, affine: Flag = True) -> None:
+        if num_channels % num_groups:
             raise ValueError(f"GroupNorm expects num_groups to divide the channels: {num_channels} / {num_groups}")
-        self.eps, self.affine = number(eps, "eps", "GroupNorm", least=0), flag(affine, "affine", "GroupNorm")
-        self._begin(self.num_channels, self.affine, self.affine)
+        self._begin(num_channels, affine, affine)
 
     def forward(self, input: Array) -> Array:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
