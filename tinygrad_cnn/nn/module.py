@@ -96,19 +96,19 @@ class Module:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if not self._hooks:
             return run_module(self, args, settings)
-        for when, hook in list(self._hooks):
-            if when == "before" and (changed := hook(self, args)) is not None:
+        hooks: dict[str, list[Any]] = {when: [] for when in ("before", "after", "backward")}
+        for when, hook in self._hooks:
+            hooks[when].append(hook)
+        for hook in hooks["before"]:
+            if (changed := hook(self, args)) is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-        calls: list[WatchedCall] = []
-        for hook in [hook for when, hook in self._hooks if when == "backward"][::-1]:  # the first lies innermost
-            calls.insert(0, WatchedCall(self, hook, args))
-            args = calls[0].args
-        result = run_module(self, args, settings)
-        for when, hook in list(self._hooks):
-            if when == "after" and (changed := hook(self, args, result)) is not None:
+        watched = WatchedCall(self, hooks["backward"], args) if hooks["backward"] else None
+        result = run_module(self, args if watched is None else watched.args, settings)
+        for hook in hooks["after"]:
+            if (changed := hook(self, args, result)) is not None:
                 result = changed
-        for call in calls:
-            call.returns(result)
+        if watched is not None:
+            watched.returns(result)
         return result
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> Hook:
@@ -187,9 +187,9 @@ class Module:
         """Attributes of this type, and what of it is in lists, tuples and dictionaries, with their names."""
         return (member for name, value in vars(self).items() for member in _found(kind, name, value))
 
-    def _all_members(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+    def _all_members(self, kind: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
         """Those of this module and of the modules below it, each once."""
-        return _each_once((name, member) for name, member in _walk(self) if isinstance(member, kind))
+        return _each_once((name, member) for name, member in _walk(self, prefix) if isinstance(member, kind))
 
     # those of this module itself, to be read; one is set as an attribute
     _modules = property(lambda self: MappingProxyType(dict(self._members(Module))))
@@ -198,7 +198,7 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module (its name is empty, or the prefix) and all modules below it, each once."""
-        return ((_joined(prefix, name).rstrip("."), one) for name, one in self._all_members(Module))
+        return self._all_members(Module, prefix)
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules below it, each once."""
@@ -214,12 +214,10 @@ class Module:
 
     def get_submodule(self, target: str) -> Module:
         """The module of this name: `"layers.0"`; this one for the empty name."""
-        for name, module in self.named_modules():
-            if name == target:
-                return module
-        raise AttributeError(
-            f"{type(self).__name__} has no module {target!r}, but {[n for n, _ in self.named_modules()][1:]}"
-        )
+        found = {name: one for name, one in _walk(self) if isinstance(one, Module)}
+        if target not in found:
+            raise AttributeError(f"{type(self).__name__} has no module {target!r}, but {[*found][1:]}")
+        return found[target]
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call fn with each module, those inside first, this one last: to set initial weights, say."""
@@ -232,16 +230,13 @@ class Module:
 
         Without `recurse` only those of this module itself.
         """
-        found = self._found_parameters() if recurse else self._members(Parameter)
-        return ((_joined(prefix, name), one) for name, one in _each_once(found))
-
-    def _found_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        for name, member in _walk(self):
-            if isinstance(member, Parameter):
-                yield name, member
-            elif isinstance(member, Module) and member.unbuilt:
+        own = ((_joined(prefix, name), one) for name, one in self._members(Parameter))
+        for name, one in _each_once(_walk(self, prefix) if recurse else own):
+            if isinstance(one, Parameter):
+                yield name, one
+            elif isinstance(one, Module) and one.unbuilt:
                 raise RuntimeError(
-                    f"{type(member).__name__} {name!r} has no parameters before its first call: call the model once, "
+                    f"{type(one).__name__} {name!r} has no parameters before its first call: call the model once, "
                     "with an input of the right shape, before an optimiser is made"
                 )
 
@@ -334,41 +329,29 @@ class Module:
             RuntimeError: naming the keys that are missing, unexpected (both unless strict=False) or of another
                 shape or kind of numbers. Nothing has been changed then.
         """
-        own = self._state()
-        owner = f"{type(self).__name__}.load_state_dict"
+        own, owner = self._state(), f"{type(self).__name__}.load_state_dict"
         given = {
             name: real_array(value if isinstance(value, np.ndarray) else array(value, name, owner, real=False), name)
             for name, value in mapping(state_dict, "state_dict", owner).items()
         }
         keys = Keys([name for name in own if name not in given], [name for name in given if name not in own])
-        common = [name for name in own if name in given]
-        problems = [
-            f"{name} has shape {given[name].shape}, expected {own[name].shape}"
-            for name in common
-            if given[name].shape != own[name].shape
-        ]
-        problems += [
-            f"{name} has dtype {given[name].dtype}, expected {own[name].dtype}"
-            for name in common
-            if not np.can_cast(given[name].dtype, own[name].dtype, "same_kind")
-        ]
-        if strict:
-            problems += [f"missing: {name}" for name in keys.missing_keys]
-            problems += [f"unexpected: {name}" for name in keys.unexpected_keys]
+        problems = [f"missing: {name}" for name in keys.missing_keys if strict]
+        problems += [f"unexpected: {name}" for name in keys.unexpected_keys if strict]
+        pairs = [(name, old, given[name]) for name, old in own.items() if name in given]
+        for name, old, new in pairs:
+            if new.shape != old.shape:
+                problems.append(f"{name} has shape {new.shape}, expected {old.shape}")
+            if not np.can_cast(new.dtype, old.dtype, "same_kind"):
+                problems.append(f"{name} has dtype {new.dtype}, expected {old.dtype}")
         if problems:
             raise RuntimeError("\n  ".join([f"the state does not fit {type(self).__name__}:", *problems]))
-        for name in common:
-            own[name].data.copy_(given[name])
+        for _, old, new in pairs:
+            old.data.copy_(new)
         return keys
 
     def _state(self) -> dict[str, Tensor]:
         members = dict(_walk(self))
-        hidden = {
-            _joined(path, name)
-            for path, module in members.items()
-            if isinstance(module, Module)
-            for name in module._not_saved
-        }
+        hidden = {_joined(path, name) for path, one in members.items() for name in getattr(one, "_not_saved", ())}
         return {n: one for n, one in members.items() if not isinstance(one, Module) and n not in hidden}
 
     # ---- showing it
@@ -396,9 +379,9 @@ def _found(kind: type[Any], name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _found(kind, f"{name}.{key}", part)
 
 
-def _walk(module: Module) -> Iterator[tuple[str, Any]]:
+def _walk(module: Module, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The module and all modules, parameters and buffers below it, under every name they have."""
-    return _distinct(_below(module, "", ()))
+    return _distinct(_below(module, prefix, ()))
 
 
 def _below(module: Module, path: str, above: tuple[Module, ...]) -> Iterator[tuple[str, Any]]:
@@ -406,8 +389,7 @@ def _below(module: Module, path: str, above: tuple[Module, ...]) -> Iterator[tup
         return
     yield path, module
     for kind in (Parameter, Buffer):
-        for name, tensor in module._members(kind):
-            yield _joined(path, name), tensor
+        yield from ((_joined(path, name), tensor) for name, tensor in module._members(kind))
     for name, child in module._members(Module):
         yield from _below(child, _joined(path, name), (*above, module))
 
@@ -417,16 +399,15 @@ def _distinct(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     seen: dict[str, Any] = {}
     for name, member in named:
         if seen.setdefault(name, member) is not member:
+            first, second = (
+                f"{type(one).__name__}({one.extra_repr() if isinstance(one, Module) else f'shape={one.shape}'})"
+                for one in (seen[name], member)
+            )
             raise ValueError(
-                f"two members have the name {name!r}: {_described(seen[name])} and {_described(member)}; rename an "
-                "attribute, or a key of a dictionary (1 and '1' make the same name)"
+                f"two members have the name {name!r}: {first} and {second}; rename an attribute, or a key of a "
+                "dictionary (1 and '1' make the same name)"
             )
         yield name, member
-
-
-def _described(member: Module | Tensor) -> str:
-    settings = member.extra_repr() if isinstance(member, Module) else f"shape={member.shape}"
-    return f"{type(member).__name__}({settings})"
 
 
 def _each_once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
