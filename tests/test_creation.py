@@ -188,16 +188,17 @@ def test_recording_is_switched_as_scripts_do():
 
 
 def test_modules_under_pytorchs_names():
-    import tinygrad_cnn.autograd as autograd
     import tinygrad_cnn.backends.cudnn as cudnn
     import tinygrad_cnn.nn.parallel as parallel
     import tinygrad_cnn.utils.model_zoo as model_zoo
-    from tinygrad_cnn.autograd import Variable
     from tinygrad_cnn.cuda.amp import GradScaler, autocast
     from tinygrad_cnn.nn.modules.batchnorm import _BatchNorm
     from tinygrad_cnn.nn.modules.utils import _pair
     from tinygrad_cnn.nn.parameter import Parameter
     from tinygrad_cnn.optim.optimizer import Optimizer
+
+    import tinygrad_cnn.autograd as autograd
+    from tinygrad_cnn.autograd import Variable
 
     cudnn.benchmark = True
     assert (

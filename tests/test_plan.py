@@ -13,8 +13,8 @@ from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, no_grad, optim,
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import Node
 from tinygrad_cnn.engine.observers import observe
-from tinygrad_cnn.engine.random import get_rng_state
 from tinygrad_cnn.models import MODELS
+from tinygrad_cnn.random import get_rng_state
 
 
 def records(compiled):

@@ -10,7 +10,7 @@ from test_nn import BY_CALL, distinct
 import tinygrad_cnn
 from tinygrad_cnn import Tensor, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.engine.random import generator
+from tinygrad_cnn.random import generator
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # more only get in each other's way in work as small as this

@@ -13,9 +13,9 @@ from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.commands.curve import HEIGHT, LossCurve
 from tinygrad_cnn.commands.report import confusion_table, drawing, first_filters, worst_mistakes
 from tinygrad_cnn.data.catalog import FASHION
-from tinygrad_cnn.engine.random import get_rng_state
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from tinygrad_cnn.random import get_rng_state
 from tinygrad_cnn.training import Trainer, predict
 
 OPTIMIZERS = {

@@ -16,19 +16,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import creation, data, functional, nn, ops, optim, utils
+from .autograd import enable_grad, grad, inference_mode, no_grad, set_grad_enabled
 from .checkpoint import load, save
 from .creation import (
     arange, as_tensor, cuda, empty, eye, float32, float64, from_numpy, full, int64, linspace, normal, ones, rand,
     randint, randn, randperm, tensor, zeros,
 )
 from .engine import graph
-from .engine.autograd import grad
 from .engine.graph import primitive
-from .engine.random import get_rng_state, manual_seed, set_rng_state
-from .engine.recording import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .engine.recording import is_recording as is_grad_enabled
 from .functional.conversions import device
 from .plan import DataParallel, compile
+from .random import get_rng_state, manual_seed, set_rng_state
 from .settings import absent
 from .tensor import Tensor
 from .utils import torch_names

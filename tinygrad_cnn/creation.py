@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .engine.random import generator as default_generator
-from .engine.random import manual_seed
 from .functional._arguments import new_array, real_array
 from .functional.conversions import device
+from .random import generator as default_generator
+from .random import manual_seed
 from .settings import advised, flag, integer, integers, number, real_dtype
 from .tensor import Tensor
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from . import functional as F
 from . import ops
+from .autograd.detached import note_cut
+from .autograd.gradients import run_backward
+from .autograd.hooks import Hook
 from .engine.aside import shared, touched
-from .engine.autograd import run_backward
-from .engine.detached import note_cut
 from .engine.graph import Array, Leaf, Node, Value
-from .engine.hooks import Hook
 from .engine.recording import is_recording
 from .engine.versions import note_change, unchangeable
 from .functional import arithmetic, conversions, in_place, operators, products

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import functional as F
+from .autograd import no_grad
 from .data import DataLoader
 from .engine.graph import Array
-from .engine.random import get_rng_state, set_rng_state
-from .engine.recording import no_grad
 from .nn import Module
 from .nn.module import evaluating
 from .optim import Optimizer
 from .optim.lr_scheduler import LRScheduler
 from .optim.swa_utils import AveragedModel
 from .plan import compile
+from .random import get_rng_state, set_rng_state
 from .settings import array, instance, integer
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import data, models, nn, optim
 from .. import functional as F
-from ..engine.random import manual_seed
-from ..engine.recording import no_grad
+from ..autograd import no_grad
+from ..random import manual_seed
 
 WEIGHTS = files(__package__) / "lenet.npz"
 

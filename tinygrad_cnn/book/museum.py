@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import ops
-from ..engine.recording import no_grad
+from ..autograd import no_grad
 from ..tensor import Tensor
 from .exhibits import defined, kept_from, line, outcome, told
 from .writing import Chapter, prose, question, still, touchable

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from .. import data
 from .. import functional as F
-from ..engine.random import manual_seed
 from ..microscope.showing.explain import explain
 from ..microscope.showing.show import FORMATS, show
 from ..models import MODELS
 from ..nn import Module
+from ..random import manual_seed
 from .errors import UserError
 from .options import at_least, filename
 from .runs import fits, load_run

@@ -14,10 +14,10 @@ from rich.console import Console
 from .. import data, distributed, optim
 from ..checkpoint import CheckpointError, save_checkpoint
 from ..distributed.world import world
-from ..engine.random import manual_seed
 from ..microscope.watching.summary import summary
 from ..models import MODELS
 from ..nn import Module
+from ..random import manual_seed
 from ..training import Trainer, predict
 from .errors import UserError
 from .options import filename

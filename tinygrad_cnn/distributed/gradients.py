@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.autograd import run_backward
+from ..autograd.gradients import run_backward
 from ..engine.graph import Array, Leaf
 from ..nn import Module
 from ..settings import number, refusal

@@ -6,9 +6,10 @@ rest as well, and is told of it here. Usually nobody listens.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
+
+from .recording import here
 
 T = TypeVar("T")
 
@@ -27,13 +28,6 @@ class Watcher(Protocol):
 
     def touched(self, how: str) -> None:
         """Numbers are read, drawn or changed in a way that nobody can repeat."""
-
-
-class _Here(threading.local):
-    watcher: Watcher | None = None
-
-
-here = _Here()
 
 
 def aside(function: Callable[..., T], *args: Any) -> T:

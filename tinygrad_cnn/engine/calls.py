@@ -11,13 +11,12 @@ import itertools
 import linecache
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-from .aside import here
+from .recording import here
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,7 +51,7 @@ class Call:
 
     def __init__(self, kind: str | None = None, module: Any = None, closed: bool = True) -> None:
         self.kind = kind
-        self.outer = outer = _running.call
+        self.outer = outer = here.call
         self.composed: Composed | None = None
         self._module = None if module is None else weakref.ref(module)  # a module may keep what it computes
         self._closed = closed  # no code of the user runs within it: its place is the place of all that it records
@@ -73,16 +72,9 @@ class Call:
         return [*(self.outer.chain() if self.outer is not None else ()), self]
 
 
-class _Running(threading.local):
-    call: Call | None = None
-
-
-_running = _Running()
-
-
 def current() -> Call:
     """The call that an operation recorded now belongs to."""
-    call = _running.call
+    call = here.call
     return call if call is not None and call._closed else Call()
 
 
@@ -91,11 +83,11 @@ def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> 
     if here.watcher is not None:
         here.watcher.module(module)
     kind = type(module)
-    outer, _running.call = _running.call, Call(kind.__name__, module, closed=kind.__module__.startswith(NAME))
+    outer, here.call = here.call, Call(kind.__name__, module, closed=kind.__module__.startswith(NAME))
     try:
         return module.forward(*args, **settings)
     finally:
-        _running.call = outer
+        here.call = outer
 
 
 def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -113,17 +105,17 @@ def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callab
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def composed(*args: P.args, **settings: P.kwargs) -> R:
-            outer = _running.call
+            outer = here.call
             is_part = outer is not None and outer._closed
             call: Any = outer if is_part else Call(function.__name__)
             if axes is not None and call.composed is None:
                 given = {name: _given(value) for name, value in settings.items()}
                 call.composed = Composed(function, axes, tuple(map(_given, args)), given)
-            _running.call = call
+            here.call = call
             try:
                 return function(*args, **settings)
             finally:
-                _running.call = outer
+                here.call = outer
 
         # doctest passes over functions whose globals are of another module, as those of this wrapper are
         function.__globals__.setdefault("__test__", {})[function.__name__] = function

@@ -20,7 +20,7 @@ from . import guards
 from .backward import Totals, early, leading_to, pull_back
 from .calls import current as current_call
 from .observers import Event, observed, observers
-from .recording import Recording, mode
+from .recording import Recording, here
 from .rules import Array as Array
 from .rules import Rules, ShapeDtype
 from .versions import now, unchangeable
@@ -117,7 +117,7 @@ class Primitive(Rules):
             return out
         if type(out) is not np.ndarray or out.dtype.char not in "fd":
             out = guards.checked_result(self, out)
-        if not (mode.recording and any(parents)):
+        if not (here.recording and any(parents)):
             return wrap(out, None)
         return self._record(wrap, args, arrays, parents, settings, out)
 

@@ -14,9 +14,9 @@ import numpy as np
 from .. import functional as F
 from ..engine.aside import touched
 from ..engine.graph import Array, Leaf, Node, Value
-from ..engine.random import generator as default_generator
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
+from ..random import generator as default_generator
 from ..settings import number
 from .views import expand_as
 

@@ -11,7 +11,7 @@ from .. import ops
 from ..engine.aside import aside, touched
 from ..engine.calls import composition
 from ..engine.graph import Array, Node, Value
-from ..engine.random import generator as default_generator
+from ..random import generator as default_generator
 from ..settings import flag, instance, number
 from ._arguments import factors
 from .activations import softmax

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..autograd import enable_grad
 from ..engine.graph import Constant, Leaf, Node
-from ..engine.recording import enable_grad
 from ..tensor import Tensor
 from .links import Links, links
 from .reading.axis_names import Origin

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.random import generator as default_generator
-from ..engine.recording import no_grad
+from ..autograd import no_grad
+from ..random import generator as default_generator
 from ..settings import instance, number, one_of
 from ..tensor import Tensor
 

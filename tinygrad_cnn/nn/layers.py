@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import functional as F
 from ..engine.graph import Array
-from ..engine.random import generator
 from ..functional._arguments import as_array, pair
 from ..functional.windows import _Grid
+from ..random import generator
 from ..settings import Count, Flag, Number, Positive, integer, one_of
 from . import init
 from .layer import Layer

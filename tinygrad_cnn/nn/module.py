@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from ..autograd.hooks import Hook
 from ..engine.calls import run_module
-from ..engine.hooks import Hook
 from ..functional._arguments import real_array
 from ..settings import absent, array, flag, instance, mapping, refusal
 from ..tensor import Tensor

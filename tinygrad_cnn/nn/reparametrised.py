@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
-from ..engine.random import generator
-from ..engine.recording import no_grad
+from ..autograd import no_grad
+from ..random import generator
 from ..settings import integer
 from .module import Buffer, Module, Parameter
 

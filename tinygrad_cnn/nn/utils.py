@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.recording import no_grad
+from ..autograd import no_grad
 from ..functional import cat, reshape
 from ..settings import number
 from ..tensor import Tensor

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..engine.detached import take_cuts
-from ..engine.recording import enable_grad
+from ..autograd import enable_grad
+from ..autograd.detached import take_cuts
 from ..settings import array, flag, instance, mapping, number, numbers, passed_over
 from ..tensor import Tensor
 from .blocks import in_blocks

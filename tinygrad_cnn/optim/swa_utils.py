@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.recording import no_grad
+from ..autograd import no_grad
 from ..nn import BatchNorm2d
 from ..nn.module import Buffer, Module, evaluating
 from ..settings import instance, number

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..engine.aside import here
+from ..autograd import enable_grad
 from ..engine.graph import Node
-from ..engine.recording import enable_grad
+from ..engine.recording import here
 from ..tensor import Tensor
 from .structure import take_apart
 from .tape import Argument, Aside, Tape

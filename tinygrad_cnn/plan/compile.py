@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.aside import here
 from ..engine.observers import observers
-from ..engine.recording import is_recording
+from ..engine.recording import here, is_recording
 from ..nn import Module
 from ..settings import flag, refusal
 from ..tensor import Tensor

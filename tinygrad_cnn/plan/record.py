@@ -7,9 +7,9 @@ from typing import Any
 
 from ..engine import versions
 from ..engine.graph import topological_order
-from ..engine.random import get_rng_state, set_rng_state
 from ..engine.recording import is_recording
 from ..functional._arguments import real_array
+from ..random import get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .recorder import Recorder
 from .replay import Replay

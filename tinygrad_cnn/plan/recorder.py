@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import enable_grad
 from ..engine import versions
-from ..engine.aside import here
 from ..engine.calls import Line as SourceLine
 from ..engine.calls import current
 from ..engine.graph import Leaf, Value, backpropagate
 from ..engine.observers import Event, observe
-from ..engine.recording import enable_grad, is_recording
+from ..engine.recording import here, is_recording
 from ..engine.versions import unchangeable
 from ..tensor import Tensor
 from .program import Key

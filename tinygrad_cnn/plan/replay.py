@@ -11,10 +11,10 @@ import numpy as np
 from ..engine import versions
 from ..engine.calls import current
 from ..engine.graph import Leaf, Node
-from ..engine.random import get_rng_state, set_rng_state
 from ..engine.rules import ShapeDtype
 from ..kernels import memory
 from ..ops.replayed import compiled
+from ..random import get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .again import Function
 from .checking import run_beside

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.aside import here
+from ..autograd import enable_grad
 from ..engine.graph import Leaf, Node, Value, backpropagate
 from ..engine.observers import observers
-from ..engine.recording import enable_grad
+from ..engine.recording import here
 from ..tensor import Tensor
 from .again import graph
 from .checking import run_beside

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import data
 from ..data.samples import ConcatDataset, Dataset, Subset, TensorDataset, collate, random_split
-from ..engine.random import generator as default_generator
+from ..random import generator as default_generator
 from ..settings import instance, integer
 from ..tensor import Tensor
 

@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
+from .. import autograd, nn
 from ..creation import cuda
-from ..engine.autograd import grad
-from ..engine.recording import enable_grad, no_grad, set_grad_enabled
-from ..settings import absent, advised
+from ..settings import absent
 from ..tensor import Tensor
 from . import data
 
@@ -118,12 +116,10 @@ _mps = Names(is_available=lambda: False, is_built=lambda: False)
 _cudnn = Names(benchmark=False, deterministic=False, enabled=False, is_available=lambda: False)
 _download = Names(load_url=_no_download, load_state_dict_from_url=_no_download)
 _utils = Names(_pair=lambda x: tuple(x) if isinstance(x, (list, tuple)) else (x, x))
-_grads = {"grad": advised(grad), "no_grad": no_grad, "enable_grad": enable_grad, "set_grad_enabled": set_grad_enabled}
 
 #: What is imported by a path, `import tinygrad_cnn.backends.cudnn`, and found as an attribute, `torch.backends.cudnn`.
 MODULES: dict[str, Any] = {
     "amp": _amp,
-    "autograd": Names(Variable=variable, set_detect_anomaly=_itself, **_grads),
     "autograd.variable": Names(Variable=variable),
     "backends": Names(cudnn=_cudnn, mps=_mps),
     "backends.cudnn": _cudnn,
@@ -214,6 +210,7 @@ SECOND_NAMES = {
 
 def register(package: ModuleType) -> None:
     """Let the modules be imported by their paths, and be found as attributes; give Tensors the methods."""
+    vars(autograd).update(Variable=variable, set_detect_anomaly=_itself)
     for name, method in METHODS.items():
         setattr(Tensor, name, method)
     for second, first in SECOND_NAMES.items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.autograd import grad
+from ...autograd import grad
 from ...tensor import Tensor
 from ..writing import touchable, variant
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.autograd import grad
+from ...autograd import grad
 from ...engine.graph import Node, topological_order
 from ...settings import instance, number
 from ...tensor import Tensor

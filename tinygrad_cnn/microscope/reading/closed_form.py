@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ... import ops
+from ...autograd import enable_grad
 from ...engine.graph import Leaf, Node
-from ...engine.recording import enable_grad
 from .axis_names import Origin
 from .carry import Axes, length
 from .graph_view import GraphView, Layer

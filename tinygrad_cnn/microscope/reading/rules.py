@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ... import ops
+from ...autograd import enable_grad
 from ...engine.graph import Constant, Leaf, Node, Primitive, Value, backpropagate
 from ...engine.observers import Event, observe
-from ...engine.recording import enable_grad
 from .carry import Axes, carried, key_of, unnamed
 from .primitives import letters, meaning, written
 from .spelling import is_column, splits

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...engine.autograd import grad
+from ...autograd import grad
 from ...engine.calls import Composed
 from ...engine.graph import Array
 from ...functional._arguments import pair

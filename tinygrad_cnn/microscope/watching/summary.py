@@ -11,8 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ... import ops
+from ...autograd import no_grad
 from ...engine.observers import Event, observe
-from ...engine.recording import no_grad
 from ...nn import Module, Parameter
 from ...nn.module import evaluating
 from ...settings import instance, integers

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..settings import integer, mapping
-from .aside import touched
+from .engine.aside import touched
+from .settings import integer, mapping
 
 _generator = np.random.default_rng()
 

@@ -10,9 +10,9 @@ import weakref
 from collections import deque
 from typing import NamedTuple
 
-from .calls import PACKAGE, Place, line_at
-from .graph import Leaf, Node
-from .recording import is_recording
+from ..engine.calls import PACKAGE, Place, line_at
+from ..engine.graph import Leaf, Node
+from ..engine.recording import is_recording
 
 
 class Cut(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.graph import Array, Leaf, Node, Value, backpropagate
 from ..settings import array, refusal
-from .graph import Array, Leaf, Node, Value, backpropagate
 
 _adding = threading.Lock()  # two backward passes may reach one leaf at the same time
 

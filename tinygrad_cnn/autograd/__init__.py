@@ -1,0 +1,16 @@
+"""What users ask of gradients: `grad`, `tensor.backward()`, hooks, and blocks in which nothing is recorded.
+
+The names are those of `torch.autograd`. How a gradient is found is in `tinygrad_cnn.engine`.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..settings import absences, advised
+from . import gradients
+from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+__all__ = ["enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]
+
+grad = advised(gradients.grad)
+if not TYPE_CHECKING:  # which would believe that there is any name
+    __getattr__ = absences(__name__, __all__)
