@@ -8,7 +8,8 @@ from __future__ import annotations
 import builtins
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,28 +18,17 @@ from . import functional as F
 from . import ops
 from .autograd.detached import note_cut
 from .autograd.gradients import run_backward
-from .autograd.hooks import Hook
+from .autograd.hooks import register_hook, retain_grad
 from .engine.aside import shared, touched
 from .engine.graph import Array, Leaf, Node, Value
 from .engine.recording import is_recording
-from .engine.versions import note_change, unchangeable
-from .functional import arithmetic, conversions, in_place, operators, products
+from .engine.versions import note_change
+from .functional import arithmetic, in_place, operators, products
 from .functional._arguments import new_array, one_dim, real_array
 from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
 from .functional.conversions import device
 from .functional.indexing import getitem
-from .functional.shapes import flat
 from .settings import absent, flag, real_dtype
-
-
-def _new(fill: Callable[..., Any]) -> Callable[..., Any]:
-    def new(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        conversions.device(device or "cpu")
-        made = fill(flat(size, "size", "the new Tensor"))
-        return Tensor(made, self.dtype if dtype is None else dtype, requires_grad)
-
-    new.__doc__ = f"{fill.__name__.capitalize()} of a size, of the dtype of this Tensor."
-    return new
 
 
 class Tensor(Value):
@@ -103,10 +93,14 @@ class Tensor(Value):
                 "the value of a recorded operation cannot be changed: it may be needed for a gradient; "
                 "change a .detach().clone() of it"
             )
-        note_change(self._array)
         array = new._array if isinstance(new, Tensor) else new
-        if array is not self._array:  # as it is after `w.data -= step`
-            self._array = _new_data(array, needs_float=self._leaf is not None)
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f".data takes a Tensor or an array, got {type(array).__name__}")
+        if self._leaf is not None and array.dtype.kind != "f":
+            raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {array.dtype}")
+        array = real_array(array)
+        note_change(self._array)
+        self._array = array if array.flags.writeable else array.copy()
 
     @property
     def grad(self) -> Tensor | None:
@@ -162,25 +156,10 @@ class Tensor(Value):
         """Whether this Tensor was made by the user, not by a recorded operation."""
         return not isinstance(self.node, Node)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The length of each dimension."""
-        return self._array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """NumPy's dtype of the elements."""
-        return self._array.dtype
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """For each dimension, how many bytes lie between neighbours in memory."""
-        return self._array.strides
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return self._array.ndim
+    shape = property(attrgetter("_array.shape"), doc="The length of each dimension.")
+    dtype = property(attrgetter("_array.dtype"), doc="NumPy's dtype of the elements.")
+    strides = property(attrgetter("_array.strides"), doc="For each dimension, the bytes between neighbours in memory.")
+    ndim = property(attrgetter("_array.ndim"), doc="The number of dimensions.")
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or its length along `dim`."""
@@ -222,6 +201,7 @@ class Tensor(Value):
         return _restored, (type(self), self._array, self.requires_grad, self.grad)
 
     backward = run_backward
+    register_hook, retain_grad = register_hook, retain_grad
 
     # ---- Python and NumPy
 
@@ -331,15 +311,10 @@ class Tensor(Value):
         """This Tensor where the condition holds, else `other`."""
         return F.where(condition, self, other)
 
-    @property
-    def T(self) -> Array:
-        """The dimensions in reverse order."""
-        return ops.permute(self, axes=tuple(reversed(range(self.ndim))))
-
-    @property
-    def mT(self) -> Array:
-        """The last two dimensions exchanged."""
-        return F.transpose(self, -2, -1)
+    T = property(
+        lambda self: ops.permute(self, axes=tuple(range(self.ndim))[::-1]), doc="The dimensions in reverse order."
+    )
+    mT = property(lambda self: F.transpose(self, -2, -1), doc="The last two dimensions exchanged.")
 
     def type(self, dtype: Any = None) -> Any:
         """The same numbers in another dtype; without one, the name of the dtype."""
@@ -350,32 +325,6 @@ class Tensor(Value):
         """The recorded operation whose value this is; None for a leaf."""
         return self.node if isinstance(self.node, Node) else None
 
-    def register_hook(self, hook: Callable[[Tensor], Any]) -> Hook:
-        """Call hook(gradient) in each backward pass; what it returns, if it is not None, takes the gradient's place.
-
-        >>> x = Tensor([1.0, 2.0], requires_grad=True)
-        >>> y = x * x
-        >>> handle = y.register_hook(lambda gradient: gradient * 10)
-        >>> y.sum().backward()
-        >>> x.grad
-        Tensor([20., 40.])
-        """
-        if not self.requires_grad:
-            raise RuntimeError("only a Tensor that requires a gradient has hooks: set requires_grad=True")
-        touched("a gradient has a hook")
-
-        def changed(g: Array) -> Array:
-            new = hook(g if isinstance(g, Tensor) else Tensor.wrap(unchangeable(np.array(g)), None))
-            if new is None:
-                return g
-            if not isinstance(new, Tensor) or new.shape != g.shape or new.dtype != g.dtype:
-                raise RuntimeError(
-                    f"a hook returns None, or a Tensor such as its gradient {g.dtype} {g.shape}: {new!r}"
-                )
-            return new if isinstance(g, Tensor) else new._array
-
-        return Hook(self.node, changed)
-
     def detach_(self) -> Tensor:
         """Take this Tensor itself out of its graph; returns it."""
         note_cut(self.node, ".detach_()")
@@ -383,26 +332,16 @@ class Tensor(Value):
         self.node = None
         return self
 
-    def retain_grad(self) -> None:
-        """Let `backward` gather a gradient in `.grad` here as well, as it does in leaves."""
-        if self.requires_grad and self._leaf is None:
-            self._frozen = leaf = Leaf()
-
-            def gather(gradient: Tensor) -> None:
-                leaf.grad = gradient.clone() if leaf.grad is None else leaf.grad + gradient
-
-            self.register_hook(gather)
-
     device = device("cpu")
     is_cuda = False
 
     def is_floating_point(self) -> builtins.bool:
         """Whether it holds floating-point numbers."""
-        return self.dtype.kind == "f"
+        return self._array.dtype.kind == "f"
 
     def dim(self) -> builtins.int:
         """The number of dimensions."""
-        return self.ndim
+        return self._array.ndim
 
     ndimension = dim
 
@@ -412,8 +351,6 @@ class Tensor(Value):
             raise RuntimeError(f"t() expects at most two dimensions, got {self.shape}: use .mT or transpose(-2, -1)")
         return self.T
 
-    new_zeros, new_ones, new_empty = _new(np.zeros), _new(np.ones), _new(np.empty)
-
 
 @functools.cache  # as programs may ask again and again whether there is one
 def _not_here(name: str) -> str:
@@ -422,16 +359,6 @@ def _not_here(name: str) -> str:
 
 for _name, _method in in_place.METHODS.items():
     setattr(Tensor, _name, _method)
-
-
-def _new_data(array: Any, needs_float: bool) -> np.ndarray:
-    """Check what is assigned to .data; returns a writeable array."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f".data takes a Tensor or an array, got {type(array).__name__}")
-    if needs_float and array.dtype.kind != "f":
-        raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {array.dtype}")
-    new = real_array(array)
-    return new if new.flags.writeable else new.copy()
 
 
 def _restored(kind: type[Tensor], array: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:

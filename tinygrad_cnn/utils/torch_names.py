@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import autograd, nn
+from .. import autograd, creation, nn
 from ..creation import cuda
 from ..settings import absent
 from ..tensor import Tensor
@@ -104,6 +104,11 @@ def _checkpoint(function: Any, *args: Any, use_reentrant: Any = None, **settings
     return function(*args, **settings)
 
 
+def _of_its_dtype(make: Any) -> Any:
+    """What makes a new Tensor, by default of the dtype of a given one."""
+    return lambda tensor, *size, dtype=None, **settings: make(*size, dtype=dtype or tensor.dtype, **settings)
+
+
 class Names(SimpleNamespace):
     """What PyTorch has in a module."""
 
@@ -156,6 +161,7 @@ METHODS: dict[str, Any] = {
     "floor_divide": lambda x, other: x // other,
     "is_contiguous": lambda x, **ignored: True,
     "is_floating_point": Tensor.is_floating_point,
+    **{f"new_{name}": _of_its_dtype(getattr(creation, name)) for name in ("empty", "ones", "zeros")},
     "new_full": lambda x, size, value, **settings: x.new_empty(size, **settings).fill_(value),
     "new_tensor": lambda x, data, dtype=None, **settings: Tensor(data, dtype or x.dtype, **settings),
     "numel": Tensor.numel,
