@@ -6,7 +6,6 @@ none of it.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import linecache
 import os
@@ -14,48 +13,35 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .recording import here
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
-NAME = __name__.partition(".")[0] + "."
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-class Composed(NamedTuple):
-    """A composition, the axes that it declares, and what it was given.
-
-    In the place of a value stands its node, and `...` in that of an array, which is a constant of the graph.
-    """
-
-    function: Callable[..., Any]
-    axes: str
-    args: tuple[Any, ...]
-    settings: dict[str, Any]
-
-
 class Call:
-    """One call of a module, of a composed function, or of nothing but one operation.
-
-    Attributes:
-        kind: the class of the module, or the name of the function; None if neither was called.
-        outer: the call that it was made within.
-        composed: the outermost composition within that declares its axes.
-        place: where in the user's code.
-    """
+    """One call of a module, of a composed function, or of nothing but one operation."""
 
     __slots__ = ("_closed", "_module", "composed", "kind", "outer", "place")
 
     def __init__(self, kind: str | None = None, module: Any = None, closed: bool = True) -> None:
-        self.kind = kind
-        self.outer = outer = here.call
-        self.composed: Composed | None = None
+        self.kind = kind  # the class of the module, or the name of the function; None if neither was called
+        self.outer = outer = here.call  # the call that it was made within
+        self.composed: Any = None  # the outermost composition within that declares its axes
         self._module = None if module is None else weakref.ref(module)  # a module may keep what it computes
         self._closed = closed  # no code of the user runs within it: its place is the place of all that it records
         self.place: Place | None = outer.place if outer is not None and outer._closed else _users_place()
+
+    def run(self, function: Callable[..., R], args: tuple[Any, ...], settings: dict[str, Any]) -> R:
+        """Call a function; what it records is part of this call."""
+        outer, here.call = here.call, self
+        try:
+            return function(*args, **settings)
+        finally:
+            here.call = outer
 
     @property
     def module(self) -> Any:
@@ -76,56 +62,6 @@ def current() -> Call:
     """The call that an operation recorded now belongs to."""
     call = here.call
     return call if call is not None and call._closed else Call()
-
-
-def run_module(module: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """Call module.forward, and mark what it records as its own."""
-    if here.watcher is not None:
-        here.watcher.module(module)
-    kind = type(module)
-    outer, here.call = here.call, Call(kind.__name__, module, closed=kind.__module__.startswith(NAME))
-    try:
-        return module.forward(*args, **settings)
-    finally:
-        here.call = outer
-
-
-def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Mark a function as composed of primitives, so that what it records is known to be its own.
-
-    `axes` names the axes of its arguments and of its result, for readers of the graph: for a dense layer
-    `"... in, out in, out -> ... out"`.
-
-    >>> from tinygrad_cnn import Tensor, functional as F
-    >>> loss = F.cross_entropy(Tensor([[0.0, 1.0]], requires_grad=True), [1])
-    >>> loss.node.primitive.name, loss.node.call.kind, loss.node.call.composed.axes
-    ('div', 'cross_entropy', 'N C -> ')
-    """
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def composed(*args: P.args, **settings: P.kwargs) -> R:
-            outer = here.call
-            is_part = outer is not None and outer._closed
-            call: Any = outer if is_part else Call(function.__name__)
-            if axes is not None and call.composed is None:
-                given = {name: _given(value) for name, value in settings.items()}
-                call.composed = Composed(function, axes, tuple(map(_given, args)), given)
-            here.call = call
-            try:
-                return function(*args, **settings)
-            finally:
-                here.call = outer
-
-        # doctest passes over functions whose globals are of another module, as those of this wrapper are
-        function.__globals__.setdefault("__test__", {})[function.__name__] = function
-        return composed
-
-    return decorate
-
-
-def _given(arg: Any) -> Any:
-    return (getattr(arg, "node", None) or ...) if hasattr(arg, "shape") else arg
 
 
 # ---- lines of the user's source

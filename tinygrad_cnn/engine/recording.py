@@ -11,7 +11,7 @@ class _Here(threading.local):
 
     recording = True  # whether operations are recorded
     call: Any = None  # the module or composition that runs: a `Call`
-    watcher: Any = None  # who is told what happens beside the operations: a `Watcher`
+    watcher: Any = None  # who is told what happens beside the operations, see `aside`
 
     def __init__(self) -> None:
         self.before: list[bool] = []  # what `recording` was outside of the blocks that this thread is in

@@ -12,12 +12,12 @@ import numpy as np
 
 from .. import ops
 from ..engine.aside import shared
-from ..engine.calls import composition
 from ..engine.graph import Array, Constant, Value
 from ..engine.guards import check_dtype
 from ..engine.recording import is_recording
 from ..engine.versions import unchangeable
 from ..settings import integer, integers, one_of, refusal
+from ._composition import composition
 
 Dims = int | Sequence[int] | None
 Operand: TypeAlias = Any  # a Tensor, an array, or a number, which takes the dtype of what it meets

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, number
 from ._arguments import as_array, detached, pair
+from ._composition import composition
 from .arithmetic import abs
 from .windows import Size, avg_pool2d, max_pool2d
 

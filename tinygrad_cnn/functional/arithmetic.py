@@ -11,10 +11,10 @@ import numpy as np
 
 from .. import ops
 from ..engine.aside import aside
-from ..engine.calls import composition
 from ..engine.graph import Array, Primitive, Value
 from ..settings import integer, one_of
 from ._arguments import Operand, as_array, as_float, detached, named, operands, real_array
+from ._composition import composition
 
 
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Array:

@@ -10,10 +10,10 @@ import numpy as np
 
 from .. import ops
 from ..engine.aside import aside, touched
-from ..engine.calls import composition
 from ..engine.graph import Array, Value
 from ..settings import integer, refusal
 from ._arguments import constant, detached, one_dim, operands
+from ._composition import composition
 from .arithmetic import add, where
 from .reductions import along, places_along
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from .. import ops
 from ..engine.aside import aside, touched
-from ..engine.calls import composition
 from ..engine.graph import Array, Node, Value
 from ..random import generator as default_generator
 from ..settings import flag, instance, number
 from ._arguments import factors
+from ._composition import composition
 from .activations import softmax
 from .arithmetic import add
 from .products import matmul

@@ -10,10 +10,10 @@ import numpy as np
 
 from .. import ops
 from ..engine.aside import aside
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, number, one_of
 from ._arguments import REDUCTIONS, as_float, constant, one_dim, operands, reduced
+from ._composition import composition
 from .activations import log_softmax, logsigmoid
 from .arithmetic import abs
 from .normalisation import normalize

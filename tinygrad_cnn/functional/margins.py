@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import number
 from ._arguments import as_float, operands, reduced
+from ._composition import composition
 from .activations import logsigmoid
 from .arithmetic import minimum, neg
 from .indexing import gather

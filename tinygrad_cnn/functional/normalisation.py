@@ -9,11 +9,11 @@ import numpy as np
 
 from .. import ops
 from ..engine.aside import aside
-from ..engine.calls import composition
 from ..engine.graph import Array, Value
 from ..engine.versions import note_change
 from ..settings import flag, integer, integers, number, refusal
 from ._arguments import as_array, as_float, constant, inspected
+from ._composition import composition
 from .reductions import norm
 
 

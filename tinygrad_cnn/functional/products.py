@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import instance
 from ._arguments import as_array, factors, operands
+from ._composition import composition
 from .arithmetic import mul
 
 

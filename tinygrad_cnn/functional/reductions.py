@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, number, real_dtype
 from ._arguments import Dims, as_float, detached, many_dims, named, one_dim
+from ._composition import composition
 from .arithmetic import abs, maximum, minimum, neg
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, integers, number, one_of, refusal
+from ._composition import composition
 from .adaptive import _averaging
 from .views import repeat_interleave
 

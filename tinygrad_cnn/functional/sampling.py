@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integers, one_of
 from ._arguments import as_float, constant
+from ._composition import composition
 from .arithmetic import clamp
 
 

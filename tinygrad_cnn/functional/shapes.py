@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.calls import composition
 from ..engine.graph import Array, Value
 from ..settings import instance, integers, one_of, refusal
 from ._arguments import as_array, one_dim
+from ._composition import composition
 
 
 def reshape(input: Array, *shape: Any) -> Array:

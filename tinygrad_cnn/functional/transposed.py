@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np  # noqa: F401 (for the examples in docstrings)
 
 from .. import ops
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer
 from ._arguments import factors, pair
+from ._composition import composition
 from .windows import HCWN, NCHW, Pair, Size, _Grid, _padded, _parts, _windows
 
 

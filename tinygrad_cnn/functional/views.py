@@ -10,10 +10,10 @@ import numpy as np
 
 from .. import ops
 from ..engine.aside import aside
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import integer, integers, one_of
 from ._arguments import as_array, named, one_dim
+from ._composition import composition
 from .shapes import flat, permute, reshape, transpose
 
 

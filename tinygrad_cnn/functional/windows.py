@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import ops
-from ..engine.calls import composition
 from ..engine.graph import Array
 from ..settings import flag, integer, one_of
 from ._arguments import as_array, factors, pair
+from ._composition import composition
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]

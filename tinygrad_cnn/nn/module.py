@@ -11,11 +11,14 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..autograd.hooks import Hook
-from ..engine.calls import run_module
+from ..engine.calls import Call
+from ..engine.recording import here
 from ..functional._arguments import real_array
 from ..settings import absent, array, flag, instance, mapping, refusal
 from ..tensor import Tensor
 from .backward_hooks import WatchedCall
+
+PACKAGE = __name__.partition(".")[0] + "."
 
 
 class Parameter(Tensor):
@@ -95,7 +98,7 @@ class Module:
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if not self._hooks:
-            return run_module(self, args, settings)
+            return _run(self, args, settings)
         hooks: dict[str, list[Any]] = {when: [] for when in ("before", "after", "backward")}
         for when, hook in self._hooks:
             hooks[when].append(hook)
@@ -103,7 +106,7 @@ class Module:
             if (changed := hook(self, args)) is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
         watched = WatchedCall(self, hooks["backward"], args) if hooks["backward"] else None
-        result = run_module(self, args if watched is None else watched.args, settings)
+        result = _run(self, args if watched is None else watched.args, settings)
         for hook in hooks["after"]:
             if (changed := hook(self, args, result)) is not None:
                 result = changed
@@ -368,6 +371,15 @@ class Module:
             return f"{type(self).__name__}({settings})"
         lines = "\n".join([settings, *children] if settings else children)
         return f"{type(self).__name__}(\n  " + lines.replace("\n", "\n  ") + "\n)"
+
+
+def _run(module: Module, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """Call module.forward, and mark what it records as its own."""
+    if here.watcher is not None:
+        here.watcher.module(module)
+    kind = type(module)
+    call = Call(kind.__name__, module, closed=kind.__module__.startswith(PACKAGE))
+    return call.run(module.forward, args, settings)
 
 
 def _found(kind: type[Any], name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -12,9 +12,9 @@ import numpy as np
 
 from ... import ops
 from ...autograd import grad
-from ...engine.calls import Composed
 from ...engine.graph import Array
 from ...functional._arguments import pair
+from ...functional._composition import Composed
 from ...functional.lines import _of_lines
 from ...functional.windows import HCWN, _Grid, _padded
 from ...tensor import Tensor

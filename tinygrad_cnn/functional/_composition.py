@@ -1,0 +1,59 @@
+"""What is composed of primitives, so that readers of a graph know which of its operations belong together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from ..engine.calls import Call
+from ..engine.recording import here
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Composed(NamedTuple):
+    """A composition, the axes that it declares, and what it was given.
+
+    In the place of a value stands its node, and `...` in that of an array, which is a constant of the graph.
+    """
+
+    function: Callable[..., Any]
+    axes: str
+    args: tuple[Any, ...]
+    settings: dict[str, Any]
+
+
+def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Mark a function as composed of primitives, so that what it records is known to be its own.
+
+    `axes` names the axes of its arguments and of its result, for readers of the graph: for a dense layer
+    `"... in, out in, out -> ... out"`.
+
+    >>> from tinygrad_cnn import Tensor, functional as F
+    >>> loss = F.cross_entropy(Tensor([[0.0, 1.0]], requires_grad=True), [1])
+    >>> loss.node.primitive.name, loss.node.call.kind, loss.node.call.composed.axes
+    ('div', 'cross_entropy', 'N C -> ')
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def composed(*args: P.args, **settings: P.kwargs) -> R:
+            outer = here.call
+            is_part = outer is not None and outer._closed
+            call: Call = outer if is_part else Call(function.__name__)
+            if axes is not None and call.composed is None:
+                given = {name: _given(value) for name, value in settings.items()}
+                call.composed = Composed(function, axes, tuple(map(_given, args)), given)
+            return call.run(function, args, settings)
+
+        # doctest passes over functions whose globals are of another module, as those of this wrapper are
+        function.__globals__.setdefault("__test__", {})[function.__name__] = function
+        return composed
+
+    return decorate
+
+
+def _given(arg: Any) -> Any:
+    return (getattr(arg, "node", None) or ...) if hasattr(arg, "shape") else arg
