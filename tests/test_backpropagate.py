@@ -288,13 +288,14 @@ def test_gradient_of_another_dtype_is_cast():
     assert x.grad.tolist() == [2.0, 8.0]
 
 
-def test_who_waits_for_a_gradient_is_told_as_soon_as_it_is_complete(vjps_called):
+def test_the_hook_of_a_leaf_is_called_as_soon_as_its_gradient_is_complete(vjps_called):
     first, shared, last = leaf(2.0), leaf(3.0), leaf(5.0)
     told = []
-    loss = (((first * shared).exp() * shared).tanh() * last).sum()
-    loss.backward(completed=lambda node, g: told.append((node, g.copy(), len(vjps_called))))
-    assert [node for node, _, _ in told] == [last.node, shared.node, first.node]
-    for tensor, (_, g, _) in zip((last, shared, first), told, strict=True):
+    for tensor in (first, shared, last):
+        tensor.register_hook(lambda g, tensor=tensor: told.append((tensor, g.numpy(), len(vjps_called))))
+    (((first * shared).exp() * shared).tanh() * last).sum().backward()
+    for tensor, (reached, g, _) in zip((last, shared, first), told, strict=True):
+        assert reached is tensor
         np.testing.assert_array_equal(tensor.grad, g)  # all that was added to it
     rules = [told[0][2], *np.diff([seen for _, _, seen in told])]
     assert rules == [3, 6, 0]  # sum, mul twice; then tanh, mul twice, exp, mul twice, as `shared` is used in both muls
@@ -302,8 +303,9 @@ def test_who_waits_for_a_gradient_is_told_as_soon_as_it_is_complete(vjps_called)
 
 def test_a_leaf_alone_is_complete_at_once():
     x, told = leaf(2.0), []
-    x.backward(completed=lambda node, g: told.append((node, g.tolist())))
-    assert told == [(x.node, [1.0])]
+    x.register_hook(lambda g: told.append(g.tolist()))
+    x.backward()
+    assert told == [[1.0]]
 
 
 def test_backward_from_a_leaf():

@@ -151,11 +151,8 @@ class Tensor(Value):
         self.requires_grad = requires_grad
         return self
 
-    @property
-    def is_leaf(self) -> bool:
-        """Whether this Tensor was made by the user, not by a recorded operation."""
-        return not isinstance(self.node, Node)
-
+    is_leaf = property(lambda self: not isinstance(self.node, Node), doc="Whether no recorded operation made it.")
+    grad_fn = property(lambda self: None if self.is_leaf else self.node, doc="The recorded operation that made it.")
     shape = property(attrgetter("_array.shape"), doc="The length of each dimension.")
     dtype = property(attrgetter("_array.dtype"), doc="NumPy's dtype of the elements.")
     strides = property(attrgetter("_array.strides"), doc="For each dimension, the bytes between neighbours in memory.")
@@ -215,12 +212,10 @@ class Tensor(Value):
 
     def __len__(self) -> builtins.int:
         if self.ndim == 0:
-            raise TypeError("a Tensor without dimensions has no length: use .item() for its number")
+            raise TypeError("a Tensor without dimensions has no length and cannot be iterated over: use .item()")
         return len(self._array)
 
     def __iter__(self) -> Iterator[Tensor]:
-        if self.ndim == 0:
-            raise TypeError("a Tensor without dimensions cannot be iterated over: use .item()")
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
@@ -319,11 +314,6 @@ class Tensor(Value):
     def type(self, dtype: Any = None) -> Any:
         """The same numbers in another dtype; without one, the name of the dtype."""
         return str(self.dtype) if dtype is None else self.astype(np.float32 if dtype is Tensor else dtype)
-
-    @property
-    def grad_fn(self) -> Node | None:
-        """The recorded operation whose value this is; None for a leaf."""
-        return self.node if isinstance(self.node, Node) else None
 
     def detach_(self) -> Tensor:
         """Take this Tensor itself out of its graph; returns it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,6 @@ def run_backward(
     gradient: Any = None,
     retain_graph: bool = False,
     create_graph: bool = False,
-    *,
-    completed: Callable[[Leaf, Array], None] | None = None,
 ) -> None:
     """Add to `.grad` of every leaf the gradient of `output` with respect to it.
 
@@ -29,8 +27,6 @@ def run_backward(
         gradient: the cotangent to start from, of the output's shape; 1 for a scalar.
         retain_graph: keep the graph for another backward pass; it is freed otherwise.
         create_graph: record the backward pass, so that it can be differentiated (keeps the graph).
-        completed: called with each leaf and what this pass adds to its gradient, as soon as that is complete. All
-            are added to `.grad` together, at the end of the pass.
 
     Raises:
         RuntimeError: if nothing that it depends on requires a gradient, the graph was freed, or a leaf of it was
@@ -41,7 +37,6 @@ def run_backward(
         {node: seed},
         retain_graph=retain_graph or create_graph,
         wrap=output.wrap if create_graph else None,
-        completed=completed,
     )
     leaf: Any
     with _adding:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
 from ..autograd.gradients import run_backward
-from ..engine.graph import Array, Leaf
+from ..autograd.hooks import Hook
+from ..engine.graph import Array
 from ..nn import Module
 from ..settings import number, refusal
 from ..tensor import Tensor
@@ -85,7 +87,7 @@ class average_gradients:
         if self._on_the_way:
             raise RankError(f"rank {ranks.rank} broke off a backward pass before; what it sent cannot be taken back")
         share = 1.0 if weight is None else _share(ranks, number(weight, "weight", "backward", least=0))
-        places = {parameter.node: (bucket, parameter) for bucket in self._buckets for parameter in bucket.begin(share)}
+        places = [(bucket, parameter) for bucket in self._buckets for parameter in bucket.begin(share)]
         on_the_way = self._on_the_way
 
         def send() -> None:
@@ -97,25 +99,28 @@ class average_gradients:
             for message in on_the_way:
                 message.Test()  # MPI moves data only while it is called
 
-        def completed(leaf: Leaf, gradient: Array) -> None:
-            if leaf in places:
-                bucket, parameter = places[leaf]
-                bucket.put(parameter, gradient)
-                send()
+        def known(bucket: _Bucket, parameter: Tensor, gradient: Array) -> Array:
+            bucket.put(parameter, gradient)
+            send()
+            return gradient
 
-        run_backward(loss if share == 1 else loss * share, retain_graph=retain_graph, completed=completed)
-        trained = [parameter for _, parameter in places.values()]
-        for bucket, parameter in places.values():
+        hooks = [Hook(parameter.node, partial(known, bucket, parameter)) for bucket, parameter in places]
+        try:
+            run_backward(loss if share == 1 else loss * share, retain_graph=retain_graph)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for bucket, parameter in places:
             if parameter in bucket.missing:
                 bucket.put(parameter, None)
         send()
-        reached = np.array([parameter.grad is not None for parameter in trained], np.int32)
+        reached = np.array([parameter.grad is not None for _, parameter in places], np.int32)
         reached_anywhere = np.empty_like(reached)
         on_the_way.append(ranks.start_sum(reached, reached_anywhere))
         for message in on_the_way:
             ranks.wait(message)
         on_the_way.clear()
-        for (bucket, parameter), reaches in zip(places.values(), reached_anywhere, strict=True):
+        for (bucket, parameter), reaches in zip(places, reached_anywhere, strict=True):
             if reaches:
                 parameter.grad = Tensor.wrap(bucket.mean(parameter, ranks.size), None)
 

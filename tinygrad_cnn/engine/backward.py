@@ -26,7 +26,9 @@ def leading_to(wanted: set[Any] | None, order: list[Any]) -> dict[Any, list[int]
 
 
 def early(wanted: set[Any], order: list[Any]) -> list[Any]:
-    """The same order, but each wanted node right after the last one that adds to its cotangent."""
+    """The same order; if wanted nodes have hooks, each wanted one right after the last that adds to its cotangent."""
+    if not any(node._hooks for node in wanted):
+        return order
     last = {parent: node.order for node in order for parent in node.parents if parent in wanted}
     return sorted(order, key=lambda node: last.get(node, node.order), reverse=True)
 

@@ -174,7 +174,6 @@ def backpropagate(
     *,
     retain_graph: bool = False,
     wrap: Callable[[Any, Node | Leaf | None], Any] | None = None,
-    completed: Callable[[Any, Array], None] | None = None,
 ) -> dict[Node | Leaf, Array]:
     """Carry cotangents from outputs back to the wanted nodes: reverse-mode differentiation.
 
@@ -184,8 +183,6 @@ def backpropagate(
         retain_graph: keep the arrays of the visited nodes for another pass.
         wrap: makes a value of an array and its node. With it the rules run on values and record a graph of the backward
             pass; without it they run on plain arrays.
-        completed: called with each wanted node and its cotangent as soon as nothing more is added to it, while the
-            pass goes on.
 
     Returns:
         The cotangents of the wanted nodes that the outputs depend on.
@@ -194,15 +191,11 @@ def backpropagate(
     through = leading_to(wanted, order)
     guards.check_still_valid(through)
     wanted = {node for node in order if type(node) is Leaf} if wanted is None else wanted
-    if completed is not None:
-        order = early(wanted, order)
     totals, found = Totals(cotangents), {}
     with Recording(wrap is not None):
-        for node, g in totals.complete(order):
+        for node, g in totals.complete(early(wanted, order)):
             if node in wanted:
                 found[node] = g
-                if completed is not None:
-                    completed(node, g)
             if node in through:
                 pull_back(node, through[node], g, totals, wrap)
                 if not retain_graph:
