@@ -1,5 +1,6 @@
 """What is at the top of the package under PyTorch's names: new Tensors, dtypes, the device, files."""
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,17 @@ def test_what_pytorchs_imports_name_is_there():
     with pytest.raises(AttributeError, match="has no attribute 'hspmm'"):
         torch.hspmm  # noqa: B018
     assert tinygrad_cnn.nn.functional.conv2d is functional.conv2d
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["nn", "nn.utils", "nn.init", "nn.functional", "utils.data", "cuda", "optim", "autograd"],
+)
+def test_a_name_that_a_module_of_pytorchs_has_not_is_named_with_what_there_is(module):
+    with pytest.raises(AttributeError, match=r"has no attribute 'weird': .*names what there is"):
+        importlib.import_module(f"tinygrad_cnn.{module}").weird  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no attribute 'clip_grad_norm': is it clip_grad_norm_\?"):
+        nn.utils.clip_grad_norm  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from . import creation, data, functional, nn, ops, optim, utils
 from .autograd import enable_grad, grad, inference_mode, no_grad, set_grad_enabled
 from .checkpoint import load, save
 from .creation import (
-    arange, as_tensor, cuda, empty, eye, float32, float64, from_numpy, full, int64, linspace, normal, ones, rand,
+    arange, as_tensor, empty, eye, float32, float64, from_numpy, full, int64, linspace, normal, ones, rand,
     randint, randn, randperm, tensor, zeros,
 )
 from .engine import graph
@@ -31,6 +31,7 @@ from .random import get_rng_state, manual_seed, set_rng_state
 from .settings import absent
 from .tensor import Tensor
 from .utils import torch_names
+from .utils.torch_names import cuda
 
 if TYPE_CHECKING:
     from .microscope.diagnosis.check_graph import check_graph

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from .functional._arguments import new_array, real_array
 from .functional.conversions import device
 from .random import generator as default_generator
-from .random import manual_seed
 from .settings import advised, flag, integer, integers, number, real_dtype
 from .tensor import Tensor
 
@@ -21,16 +19,6 @@ boolean = np.dtype(np.bool_)
 
 #: What of PyTorch's dtypes has the name of a Python type, or a second name.
 DTYPES = {"float": float32, "double": float64, "int": int32, "long": int64, "short": int16, "bool": boolean}
-
-#: Whether there is a GPU: never; what scripts ask for before they use one.
-cuda = SimpleNamespace(
-    is_available=lambda: False,
-    device_count=lambda: 0,
-    manual_seed=manual_seed,
-    manual_seed_all=manual_seed,
-    empty_cache=lambda: None,
-    synchronize=lambda: None,
-)
 
 
 def _made(owner: str, array: Any, dtype: Any, requires_grad: bool, place: Any) -> Tensor:

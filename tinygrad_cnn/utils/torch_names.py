@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from .. import autograd, creation, nn
-from ..creation import cuda
-from ..settings import absent
+from ..nn import init
+from ..nn import utils as nn_utils
+from ..random import manual_seed
+from ..settings import absences, absent
 from ..tensor import Tensor
 from . import data
 
@@ -116,6 +118,12 @@ class Names(SimpleNamespace):
         raise absent("this module of PyTorch's names", name, vars(self))
 
 
+#: Whether there is a GPU: never; what scripts ask for before they use one.
+cuda = Names(
+    **dict.fromkeys(("is_available", "is_initialized"), lambda: False),
+    **dict.fromkeys(("device_count", "empty_cache", "synchronize"), lambda: 0),
+    **dict.fromkeys(("manual_seed", "manual_seed_all"), manual_seed),
+)
 _amp = Names(autocast=Autocast, GradScaler=GradScaler)
 _mps = Names(is_available=lambda: False, is_built=lambda: False)
 _cudnn = Names(benchmark=False, deterministic=False, enabled=False, is_available=lambda: False)
@@ -217,6 +225,8 @@ SECOND_NAMES = {
 def register(package: ModuleType) -> None:
     """Let the modules be imported by their paths, and be found as attributes; give Tensors the methods."""
     vars(autograd).update(Variable=variable, set_detect_anomaly=_itself)
+    for module in (data, init, nn_utils):
+        vars(module)["__getattr__"] = absences(module.__name__, vars(module))
     for name, method in METHODS.items():
         setattr(Tensor, name, method)
     for second, first in SECOND_NAMES.items():
