@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..kernels.memory import empty
 from . import guards
 
 #: An array, or a value that records: rules and compositions are written once and run on both.
@@ -69,13 +68,6 @@ class Rules:
         meanwhile. A ufunc stands for its own call.
         """
         self.out_calls = partial(_ufunc_calls, calls) if isinstance(calls, np.ufunc) else calls
-
-    def write(self, out: np.ndarray, *args: Any, **settings: Any) -> np.ndarray:
-        """`out`, into which the result has been written in the way that `defout` tells."""
-        calls: Any = self.out_calls
-        for call in calls(empty, out, *args, **settings):
-            call()
-        return out
 
     def rule(self, argnum: int) -> Callable[..., Array]:
         """The rule for one argument: `rule(g, out, *args, **settings)` gives its cotangent."""

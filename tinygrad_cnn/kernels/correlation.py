@@ -11,11 +11,9 @@ from .copies import copies
 from .windows import Pair, Pairs, steps
 
 
-def correlate_calls(
-    new: Any, out: np.ndarray, x: np.ndarray, filters: np.ndarray, *, stride: Pair, padding: Pairs, dilation: Pair
-) -> Calls:
+def correlate_calls(new: Any, out: np.ndarray, x: np.ndarray, filters: np.ndarray, **settings: Any) -> Calls:
     (channels, each, *kernel), (out_h, _, out_w, n) = filters.shape, out.shape
-    calls, runs, columns = _runs(new, x, (kernel[0], kernel[1]), stride, padding, dilation)
+    calls, runs, columns = _runs(new, x, (kernel[0], kernel[1]), **settings)
     sums = new((channels, each, out_h, columns, n), x.dtype)
     for i, (taps, places) in enumerate(runs):
         total = sums if i == 0 else new(sums.shape, x.dtype)
@@ -28,18 +26,10 @@ def correlate_calls(
 
 
 def correlations_calls(
-    new: Any,
-    out: np.ndarray,
-    x: np.ndarray,
-    g: np.ndarray,
-    *,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pairs,
-    dilation: Pair,
+    new: Any, out: np.ndarray, x: np.ndarray, g: np.ndarray, *, kernel: Pair, **settings: Any
 ) -> Calls:
     (channels, each, *_), (out_h, _, out_w, n) = out.shape, g.shape
-    calls, runs, columns = _runs(new, x, kernel, stride, padding, dilation)
+    calls, runs, columns = _runs(new, x, kernel, **settings)
     factors = new((channels, each, out_h, columns, n), g.dtype)
     if columns > out_w:
         calls.append(partial(factors[:, :, :, out_w:].fill, 0))
@@ -65,8 +55,12 @@ def _runs(
         The calls that put side by side what lies a stride apart; for those elements that the same places of a window
         reach, the array, a view that repeats them, and which places these are; and the columns that a row has.
     """
-    _, channels, _, n = x.shape
     height, width = padded(x, padding)
+    (above, below), (left, right) = padding
+    if min(above, below, left, right) < 0:
+        x = x[_kept(x.shape[0], above, below), :, _kept(x.shape[2], left, right)]
+        padding = (max(0, above), max(0, below)), (max(0, left), max(0, right))
+    _, channels, _, n = x.shape
     out_h, out_w = steps((height, width), kernel, stride, dilation)
     rows, columns = -(-height // stride[0]), -(-width // stride[1])
     line, column = columns * n * x.itemsize, n * x.itemsize
@@ -98,6 +92,11 @@ def _runs(
         which = [slice(places[0], places[-1] + 1, by) for places, by in zip(reached, apart, strict=True)]
         runs.append((taps, (which[0], which[1])))
     return calls, runs, columns
+
+
+def _kept(length: int, before: int, after: int) -> slice:
+    """What is left of an axis where less than nothing is put before or after it."""
+    return slice(max(0, -before), max(0, length + min(0, after)))
 
 
 def padded(x: np.ndarray, padding: Pairs) -> Pair:

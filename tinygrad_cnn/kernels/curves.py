@@ -8,7 +8,7 @@ import numpy as np
 
 from . import Calls
 from .error_function import erf_calls
-from .layout import in_order_of, with_ones
+from .layout import in_order_of
 
 
 def normal_cdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
@@ -36,7 +36,7 @@ def _exp_or_infinity(x: np.ndarray) -> None:
 
 
 def log_softmax_calls(new: Any, out: np.ndarray, x: np.ndarray, *, axis: int) -> Calls:
-    powers, total = in_order_of(x, new), new(with_ones(x.shape, (axis,)), x.dtype)
+    powers, total = in_order_of(x, new), in_order_of(x, new, axis=(axis,))
     return [
         partial(np.maximum.reduce, x, axis, None, total, True, -np.inf),
         partial(np.subtract, x, total, out),

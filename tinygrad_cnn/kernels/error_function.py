@@ -95,16 +95,5 @@ def _large(size: Any) -> Any:
 
 
 def _quotient(polynomials: tuple[tuple[float, ...], tuple[float, ...]], x: Any) -> Any:
-    above, below = (_polynomial(coefficients, x) for coefficients in polynomials)
-    above /= below
-    return above
-
-
-def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
-    first, *between, last = coefficients
-    total = first * x
-    for coefficient in between:
-        total += coefficient
-        total *= x
-    total += last
-    return total
+    above, below = polynomials
+    return np.polyval(above, x) / np.polyval(below, x)

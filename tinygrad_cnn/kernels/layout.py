@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,15 @@ RUN = 1 << 13  # elements of a run along which NumPy computes without a pause; s
 WORTH = 1 << 19  # bytes of an array beside which it pays to write out an operand
 
 
-def in_order_of(x: np.ndarray, new: Any, dtype: Any = None) -> np.ndarray:
-    """What new(shape, dtype) gives, with the shape of x and its order of axes in memory."""
+def in_order_of(
+    x: np.ndarray, new: Callable[..., np.ndarray], dtype: Any = None, axis: tuple[int, ...] = ()
+) -> np.ndarray:
+    """What new(shape, dtype) gives, with the shape of x (but length 1 in `axis`) and its order of axes in memory."""
+    shape, dtype = with_ones(x.shape, axis) if axis else x.shape, np.dtype(dtype or x.dtype)
+    if x.flags.c_contiguous:
+        return new(shape, dtype)
     order = from_outermost(x.strides)
-    made: np.ndarray = new(tuple([x.shape[axis] for axis in order]), np.dtype(dtype or x.dtype))
+    made = new(tuple([shape[i] for i in order]), dtype)
     return made.transpose(inverse(order))
 
 

@@ -108,38 +108,31 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
     """`empty` with the shape of x and its order of axes in memory, so that both are passed through in one run."""
-    dtype = np.dtype(dtype or x.dtype)
-    if x.flags.c_contiguous:
-        return empty(x.shape, dtype)
-    if x.size * dtype.itemsize < LARGE:
-        return np.empty_like(x, dtype)
     return in_order_of(x, empty, dtype)
 
 
 def output_buffer(*operands: Any) -> np.ndarray | None:
     """Where to put an elementwise result, as `out=`; None if it is small, or not simply of the operands' dtype."""
+    largest: Any = None
     for operand in operands:
-        if isinstance(operand, np.ndarray) and operand.nbytes >= LARGE // 8:  # a mask for numbers of eight bytes
-            break
-    else:
+        if isinstance(operand, np.ndarray) and (largest is None or operand.size > largest.size):
+            largest = operand
+    if largest is None or largest.nbytes < LARGE // 8:  # a mask for numbers of eight bytes
         return None
-    largest = dtype = None
+    dtype = None
     for operand in operands:
         if isinstance(operand, np.ndarray):
-            if largest is None or operand.size > largest.size:
-                largest = operand
             if operand.dtype.kind != "b":
-                if dtype is not None and operand.dtype != dtype:
+                if operand.dtype != (dtype or operand.dtype):
                     return None
                 dtype = operand.dtype
+            if not _reaches(operand.shape, largest.shape):
+                return None
         elif isinstance(operand, np.generic):  # a scalar with a dtype of its own
             return None
-    if largest is None or dtype is None or largest.size * dtype.itemsize < LARGE:
+    if dtype is None or dtype.kind != "f" or not dtype.isnative or largest.size * dtype.itemsize < LARGE:
         return None
-    for operand in operands:
-        if isinstance(operand, np.ndarray) and not _reaches(operand.shape, largest.shape):
-            return None
-    return empty_like(largest, dtype) if dtype.kind == "f" and dtype.isnative else None
+    return empty_like(largest, dtype)
 
 
 @functools.lru_cache(1024)

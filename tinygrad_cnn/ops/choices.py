@@ -11,7 +11,8 @@ from ..kernels.choices import where_calls
 from ..kernels.layout import repeated
 from ..kernels.memory import empty, output_buffer
 from .broadcasting import unbroadcast
-from .elementwise import add, astype, elementwise, mul
+from .elementwise import add, astype, mul
+from .making import elementwise
 
 
 @primitive

@@ -2,22 +2,22 @@
 
 import numpy as np
 
-from ..engine.graph import Array, primitive
+from ..engine.graph import Array
 from ..kernels.correlation import correlate_calls, correlations_calls, padded
 from ..kernels.memory import empty
 from ..kernels.windows import Pair, Pairs, steps
 from .broadcasting import sum
-from .indexing import index
+from .indexing import index, scatter
+from .making import written
 from .shapes import reshape
-from .windows import col2im
 
 
-@primitive
+@written(correlate_calls)
 def correlate(x: Array, filters: Array, *, stride: Pair, padding: Pairs, dilation: Pair) -> Array:
     """Each channel's windows times filters of its own, added up: (H, C, W, N), (C, M, KH, KW) -> (OH, C·M, OW, N).
 
     out[i, c·M + m, j, n] = Σ over p, q of filters[c, m, p, q] · x[i·stride + p·dilation, c, j·stride + q·dilation, n],
-    where x has as many zeros before and after its height and its width as `padding` says.
+    where x has as many zeros before and after its height and its width as `padding` says; less than none cut it off.
 
     A primitive because a product of matrices would be one of a single row for each channel, for which every window is
     copied. Each element of x goes where the windows that see it are, so that its cotangent is a correlation as well, of
@@ -29,11 +29,10 @@ def correlate(x: Array, filters: Array, *, stride: Pair, padding: Pairs, dilatio
     """
     channels, each, *kernel = filters.shape
     out_h, out_w = steps(padded(x, padding), (kernel[0], kernel[1]), stride, dilation)
-    out = empty((out_h, channels * each, out_w, x.shape[3]), x.dtype)
-    return correlate.write(out, x, filters, stride=stride, padding=padding, dilation=dilation)
+    return empty((out_h, channels * each, out_w, x.shape[3]), x.dtype)
 
 
-@primitive
+@written(correlations_calls)
 def correlations(x: Array, g: Array, *, kernel: Pair, stride: Pair, padding: Pairs, dilation: Pair) -> Array:
     """The sums of g times what each place of a window sees: (H, C, W, N), (OH, C·M, OW, N) -> (C, M, KH, KW).
 
@@ -43,41 +42,29 @@ def correlations(x: Array, g: Array, *, kernel: Pair, stride: Pair, padding: Pai
     >>> correlations(x, g, kernel=(1, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1))
     array([[[[3., 6.]]]])
     """
-    out = np.empty((x.shape[1], g.shape[1] // max(1, x.shape[1]), *kernel), x.dtype)
-    return correlations.write(out, x, g, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+    return np.empty((x.shape[1], g.shape[1] // max(1, x.shape[1]), *kernel), x.dtype)
 
 
 def _correlated_back(g: Array, filters: Array, like: Array, stride: Pair, padding: Pairs, dilation: Pair) -> Array:
     """The cotangent of x: that of each window, spread over the elements that it sees."""
     channels, each, *kernel = filters.shape
-    out_h, _, out_w, n = g.shape
+    (out_h, _, out_w, n), (height, _, width, _) = g.shape, like.shape
     if stride != (1, 1):  # zeros between them
-        apart = ((out_h - 1) * stride[0] + 1, (out_w - 1) * stride[1] + 1)
-        alone = reshape(g, shape=(out_h, 1, channels * each, 1, out_w, n))
-        g = col2im(alone, image=apart, stride=stride, dilation=(1, 1))
+        apart = ((out_h - 1) * stride[0] + 1, channels * each, (out_w - 1) * stride[1] + 1, n)
+        g = scatter(g, key=(slice(None, None, stride[0]), slice(None), slice(None, None, stride[1])), shape=apart)
     before = [by * (size - 1) - first for by, size, (first, _) in zip(dilation, kernel, padding, strict=True)]
-    if min(before) < 0:  # windows that see nothing but padding
-        g = index(g, key=(slice(max(0, -before[0]), None), slice(None), slice(max(0, -before[1]), None)))
-    before = [max(0, zeros) for zeros in before]
     around = [
-        (zeros, like.shape[axis] + by * (size - 1) - g.shape[axis] - zeros)
-        for axis, zeros, by, size in zip((0, 2), before, dilation, kernel, strict=True)
+        (zeros, length + by * (size - 1) - own - zeros)  # fewer than none where windows see nothing but padding
+        for zeros, length, by, size, own in zip(before, (height, width), dilation, kernel, g.shape[::2], strict=True)
     ]
-    if min(after for _, after in around) < 0:
-        ends = [min(0, after) or None for _, after in around]
-        g = index(g, key=(slice(None, ends[0]), slice(None), slice(None, ends[1])))
-    wide = tuple((zeros, max(0, after)) for zeros, after in around)
     turned = index(filters, key=(slice(None), slice(None), slice(None, None, -1), slice(None, None, -1)))
     turned = reshape(turned, shape=(channels * each, 1, *kernel))
-    spread = correlate(g, turned, stride=(1, 1), padding=wide, dilation=dilation)
+    spread = correlate(g, turned, stride=(1, 1), padding=(around[0], around[1]), dilation=dilation)
     if each == 1:
         return spread
-    height, _, width, _ = like.shape
     return sum(reshape(spread, shape=(height, channels, each, width, n)), axis=(2,), keepdims=False)
 
 
-correlate.defout(correlate_calls)
-correlations.defout(correlations_calls)
 correlate.defvjp(
     lambda g, out, x, filters, **settings: _correlated_back(g, filters, x, **settings),
     lambda g, out, x, filters, **settings: correlations(x, g, kernel=filters.shape[2:], **settings),

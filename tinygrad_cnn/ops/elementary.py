@@ -8,10 +8,10 @@ import numpy as np
 from ..engine.graph import Array, Primitive, primitive
 from ..kernels.curves import normal_cdf_calls, normal_pdf_calls, sigmoid_calls
 from ..kernels.error_function import erf_calls
-from ..kernels.passes import in_passes
 from .broadcasting import unbroadcast
 from .choices import compare, where
-from .elementwise import elementwise, mul
+from .elementwise import mul
+from .making import curve, elementwise
 
 
 def of_one(ufunc: np.ufunc, text: str, because: str, at: float, value: float) -> Primitive:
@@ -51,60 +51,50 @@ tanh = of_one(np.tanh, "The hyperbolic tangent", "(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ
 tanh.defvjp(lambda g, out, x: g * (1 - out * out), reads=("out",))
 
 
-@primitive
+@curve(erf_calls)
 def erf(x: Array) -> Array:
     """The error function, 2/√π · ∫₀ˣ e^(-t²) dt. A primitive because that integral has no closed form.
 
     >>> [round(float(y), 6) for y in erf(np.array([0.0, 1.0, -5.0]))]
     [0.0, 0.842701, -1.0]
     """
-    return in_passes(erf_calls, x)
 
 
 erf.defvjp(lambda g, out, x: mul(g, exp(-(x * x)) * (2 / math.sqrt(math.pi))), reads=("x",))
-erf.defout(erf_calls)
 
 
-@primitive
+@curve(normal_cdf_calls)
 def normal_cdf(x: Array) -> Array:
     """Φ(x), the normal distribution function. A primitive because ½ (1 + erf(x / √2)) would make five arrays of one.
 
     >>> [round(float(y), 6) for y in normal_cdf(np.array([0.0, 1.0, -5.0]))]
     [0.5, 0.841345, 0.0]
     """
-    return in_passes(normal_cdf_calls, x)
 
 
-@primitive
+@curve(normal_pdf_calls)
 def normal_pdf(x: Array) -> Array:
     """φ(x) = e^(-x²/2) / √(2π), the normal density. A primitive because `normal_cdf` is one, whose slope it is.
 
     >>> round(float(normal_pdf(np.array(0.0))), 6)
     0.398942
     """
-    return in_passes(normal_pdf_calls, x)
 
 
 normal_cdf.defvjp(lambda g, out, x: mul(g, normal_pdf(x)), reads=("x",))
 normal_pdf.defvjp(lambda g, out, x: -mul(mul(g, x), out), reads=("x", "out"))
-normal_cdf.defout(normal_cdf_calls)
-normal_pdf.defout(normal_pdf_calls)
 
 
-@primitive
+@curve(sigmoid_calls)
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e⁻ˣ). A primitive because the derivative of that composition is inf · 0 for very negative x.
 
     >>> float(sigmoid(0.0))
     0.5
     """
-    return in_passes(sigmoid_calls, x)
 
 
 sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
-
-
-sigmoid.defout(sigmoid_calls)
 
 
 @primitive

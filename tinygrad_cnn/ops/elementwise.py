@@ -1,38 +1,14 @@
 """Arithmetic on each element by itself; what is shorter is broadcast."""
 
-import functools
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..engine.graph import Array, Primitive, primitive
-from ..kernels.layout import in_long_runs
-from ..kernels.memory import output_buffer
+from ..engine.graph import Array, primitive
 from ..kernels.sums import sum_of_products
 from .broadcasting import unbroadcast
-
-
-def elementwise(
-    ufunc: np.ufunc, operand: Callable[[Any, np.ndarray], Any] = in_long_runs
-) -> Callable[[Callable[..., Any]], Primitive]:
-    """Make a primitive that computes a ufunc; the function under it gives the name, the arguments and the docstring.
-
-    `operand(arg, out)` is what is computed with beside a large result, in place of an argument.
-    """
-
-    def decorate(described: Callable[..., Any]) -> Primitive:
-        @functools.wraps(described)
-        def compute(*args: Any, **settings: Any) -> Any:
-            out = output_buffer(*args)
-            return ufunc(*args) if out is None else ufunc(*[operand(arg, out) for arg in args], out=out)
-
-        made = primitive(compute)
-        made.defout(ufunc)
-        return made
-
-    return decorate
+from .making import elementwise
 
 
 @elementwise(np.add)

@@ -1,21 +1,20 @@
 """Primitives that look for the largest elements along axes, and for their places."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from ..kernels.extremes import first_winners, first_winners_calls, has_few, max_calls
-from ..kernels.layout import from_outermost, with_ones
-from ..kernels.memory import output_buffer
+from ..kernels.extremes import max_calls, new_marks, winners_calls
+from ..kernels.layout import in_order_of, with_ones
+from ..kernels.memory import empty
 from .broadcasting import sum
 from .elementwise import astype, mul
+from .making import written
 from .shapes import reshape
 
 
-@primitive
+@written(max_calls)
 def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
     """The largest element over the axes `axis`; NaN where there is one.
 
@@ -26,24 +25,11 @@ def max(x: Array, *, axis: tuple[int, ...], keepdims: bool, ties: str) -> Array:
     >>> max(np.array([[1, 5], [7, 2]]), axis=(1,), keepdims=False, ties="first")
     array([5, 7])
     """
-    if not has_few(x, axis):
-        return np.max(x, axis=axis, keepdims=keepdims)
-    out = x
-    for i in from_outermost(x.strides):  # so the first slices, of all the others, are long runs of memory
-        if i in axis and x.shape[i] > 1:
-            one, two, *others = (out[(*[slice(None)] * i, slice(k, k + 1))] for k in range(x.shape[i]))
-            out = np.maximum(one, two, out=output_buffer(one, two))
-            for other in others:
-                np.maximum(out, other, out=out)
-    if out is x:  # there was nothing to compare, and a result is not its argument
-        out = x.copy("K")
+    out = in_order_of(x, empty, axis=axis)
     return out if keepdims else out.squeeze(axis)
 
 
-max.defout(max_calls)
-
-
-@primitive
+@written(winners_calls)
 def winners(x: Array, largest: Array, *, axis: tuple[int, ...], ties: str) -> Array:
     """A mask of the elements that are the largest over `axis`, with ties="first" only the first of them.
 
@@ -52,29 +38,9 @@ def winners(x: Array, largest: Array, *, axis: tuple[int, ...], ties: str) -> Ar
     >>> winners(np.array([[1, 5, 5]]), np.array([5]), axis=(1,), ties="first")
     array([[False,  True, False]])
     """
-    largest = largest.reshape(with_ones(x.shape, axis))
-    if largest.size and np.isnan(np.minimum.reduce(largest, axis=None)):
-        undefined = np.isnan(largest)
-        x, largest = np.where(undefined, np.isnan(x), x), np.where(undefined, 1, largest)
-    return first_winners(x, largest, axis) if ties == "first" else x == largest
+    return new_marks(x, axis, ties)
 
 
-def _winners_calls(
-    new: Any, out: Array, x: Array, largest: Array, *, axis: tuple[int, ...], ties: str
-) -> list[Callable[[], Any]]:
-    def in_any_case() -> None:
-        np.copyto(out, winners.function(x, largest, axis=axis, ties=ties))
-
-    def if_undefined() -> None:
-        if largest.size and np.isnan(np.minimum.reduce(largest, axis=None)):
-            in_any_case()
-
-    if ties != "first" or not has_few(x, axis):
-        return [in_any_case]
-    return [*first_winners_calls(new, out, x, largest.reshape(with_ones(x.shape, axis)), axis), if_undefined]
-
-
-winners.defout(_winners_calls)
 max.defvjp(
     lambda g, out, x, *, axis, keepdims, ties: _to_winners(
         reshape(g, shape=with_ones(x.shape, axis)), winners(x, out, axis=axis, ties=ties), axis, ties

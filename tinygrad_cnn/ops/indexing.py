@@ -10,6 +10,7 @@ import numpy as np
 from ..engine.graph import Array, primitive
 from ..kernels.memory import empty
 from ..kernels.places import filled, inside, pad_calls, scatter_calls
+from .making import written
 
 #: Stands in a key where an array belongs: arrays go by position, so that they take part in the graph.
 ARRAY = "array"
@@ -27,7 +28,7 @@ def index(x: Array, *arrays: Array, key: Any) -> Array:
     return x[filled(key, arrays)]
 
 
-@primitive
+@written(scatter_calls)
 def scatter(x: Array, *arrays: Array, key: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of the given shape with x added at [key]: elements that meet in one place add up.
 
@@ -36,16 +37,15 @@ def scatter(x: Array, *arrays: Array, key: Any, shape: tuple[int, ...]) -> Array
     >>> scatter(np.array([1, 2, 3]), np.array([0, 0, 2]), key=ARRAY, shape=(3,))
     array([3, 0, 3])
     """
-    return scatter.write(empty(shape, x.dtype), x, *arrays, key=key, shape=shape)
+    return empty(shape, x.dtype)
 
 
 index.views = True
-scatter.defout(scatter_calls)
 index.defvjp(lambda g, out, x, *arrays, key: scatter(g, *arrays, key=key, shape=x.shape), reads=("arrays",))
 scatter.defvjp(lambda g, out, x, *arrays, key, shape: index(g, *arrays, key=key), reads=("arrays",))
 
 
-@primitive
+@written(pad_calls)
 def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array:
     """x with `widths[i] = (before, after)` more elements along axis i, all of them `value`.
 
@@ -55,11 +55,9 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Array
     >>> pad(np.array([1, 2]), widths=((1, 2),), value=0)
     array([0, 1, 2, 0, 0])
     """
-    shape = tuple(before + n + after for n, (before, after) in zip(x.shape, widths, strict=True))
-    return pad.write(empty(shape, x.dtype), x, widths=widths, value=value)
+    return empty(tuple(before + n + after for n, (before, after) in zip(x.shape, widths, strict=True)), x.dtype)
 
 
-pad.defout(pad_calls)
 pad.defvjp(lambda g, out, x, *, widths, value: index(g, key=inside(x, widths)), reads=())
 
 

@@ -8,11 +8,13 @@ import numpy as np
 from ..engine.graph import Array, primitive
 from ..kernels.curves import log_softmax_calls
 from ..kernels.layout import with_ones
+from ..kernels.memory import empty_like
 from ..kernels.sums import sum_of_products, sum_over
 from .broadcasting import sum
 from .elementary import exp
 from .elementwise import mul
 from .indexing import index
+from .making import written
 from .shapes import reshape
 
 
@@ -103,7 +105,7 @@ cumsum.defvjp(
 )
 
 
-@primitive
+@written(log_softmax_calls)
 def log_softmax(x: Array, *, axis: int) -> Array:
     """x - log Σ exp x over one axis.
 
@@ -113,11 +115,7 @@ def log_softmax(x: Array, *, axis: int) -> Array:
     >>> np.exp(log_softmax(np.array([1000.0, 1000.0]), axis=0))
     array([0.5, 0.5])
     """
-    shifted = x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
-    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
+    return empty_like(x)
 
 
 log_softmax.defvjp(lambda g, out, x, *, axis: g - exp(out) * sum(g, axis=(axis,), keepdims=True), reads=("out",))
-
-
-log_softmax.defout(log_softmax_calls)

@@ -3,6 +3,7 @@
 from ..engine.graph import Array, primitive
 from ..kernels.memory import empty
 from ..kernels.windows import Pair, col2im_calls, windows_of
+from .making import written
 
 
 @primitive
@@ -23,7 +24,7 @@ def im2col(x: Array, *, kernel: Pair, stride: Pair, dilation: Pair) -> Array:
     return windows_of(x, kernel, stride, dilation, writeable=False)
 
 
-@primitive
+@written(col2im_calls)
 def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Array:
     """Every window put back in its place: (OH, KH, C, KW, OW, N) -> (H, C, W, N).
 
@@ -34,12 +35,10 @@ def col2im(windows: Array, *, image: Pair, stride: Pair, dilation: Pair) -> Arra
     >>> col2im(windows, image=(1, 4), stride=(1, 1), dilation=(1, 1))[0, 0, :, 0]
     array([1., 2., 2., 1.])
     """
-    out = empty((image[0], windows.shape[2], image[1], windows.shape[5]), windows.dtype)
-    return col2im.write(out, windows, image=image, stride=stride, dilation=dilation)
+    return empty((image[0], windows.shape[2], image[1], windows.shape[5]), windows.dtype)
 
 
 im2col.views = True
-col2im.defout(col2im_calls)
 im2col.defvjp(
     lambda g, out, x, *, kernel, stride, dilation: col2im(g, image=x.shape[::2], stride=stride, dilation=dilation),
     reads=(),
