@@ -1074,16 +1074,16 @@ def test_nan_goes_through_maximum_minimum_and_max():
 
 
 SHAPE_ERRORS = {
-    "reshape": (lambda x: x.reshape(5, 5), r"cannot reshape \(2, 3, 4\), 24 elements, to \(5, 5\)"),
-    "reshape with -1": (lambda x: x.reshape(-1, 5), r"cannot reshape \(2, 3, 4\), 24 elements, to \(-1, 5\)"),
-    "reshape with two -1": (lambda x: x.reshape(-1, -1), "cannot reshape"),
-    "reshape with -2": (lambda x: x.reshape(-2, -12), "cannot reshape"),
-    "cat": (lambda x: F.cat([x, x[0]]), r"cat along dim 0 expects shapes that agree.*\(2, 3, 4\), \(3, 4\)"),
-    "cat of numbers": (lambda x: F.cat([x.sum()]), "at least one dimension: use stack"),
+    "reshape": (lambda x: x.reshape(5, 5), r"x \(2, 3, 4\), shape=\(5, 5\): cannot reshape .* of size 24"),
+    "reshape with -1": (lambda x: x.reshape(-1, 5), r"of x \(2, 3, 4\), shape=\(-1, 5\): cannot reshape"),
+    "reshape with two -1": (lambda x: x.reshape(-1, -1), "only specify one unknown dimension"),
+    "reshape with -2": (lambda x: x.reshape(-2, -12), "reshape expects shape as an integer of at least -1"),
+    "cat": (lambda x: F.cat([x, x[0]]), r"\(2, 3, 4\), arrays \(3, 4\), axis=0: .* number of dimensions"),
+    "cat of numbers": (lambda x: F.cat([x.sum()]), "zero-dimensional arrays cannot be concatenated"),
     "cat of nothing": (lambda x: F.cat([]), "cat expects at least one tensor"),
-    "stack": (lambda x: F.stack([x, x.T]), r"stack expects tensors of one shape, got \[\(2, 3, 4\), \(4, 3, 2\)\]"),
+    "stack": (lambda x: F.stack([x, x.T]), r"\(1, 2, 3, 4\), .* \(1, 4, 3, 2\), axis=0: all the input.* match"),
     "stack of nothing": (lambda x: F.stack([]), "stack expects at least one tensor"),
-    "permute": (lambda x: x.permute(0, 1, 1), r"permute expects each of the 3 dimensions once, got \(0, 1, 1\)"),
+    "permute": (lambda x: x.permute(0, 1, 1), r"permute of x \(2, 3, 4\), axes=\(0, 1, 1\): repeated axis"),
     "flatten": (lambda x: x.flatten(2, 1), "flatten expects start_dim before end_dim, got 2 and 1"),
     "matmul": (lambda x: x @ x, r"matmul expects 4 rows on the right, one per column on the left, got 3"),
     "matmul of a number": (lambda x: F.matmul(x, x.sum()), r"at least one dimension on both sides.*use \*"),
@@ -1111,7 +1111,7 @@ MORE_ERRORS = {
     "einsum count": (lambda x: F.einsum("ijk,ij", x), "names 2 operands, got 1"),
     "einsum sizes": (lambda x: F.einsum("ijk,kij->i", x, x), "'k' is 4 and 2"),
     "einsum result": (lambda x: F.einsum("ijk->iz", x), "einsum cannot make 'iz' of 'ijk'"),
-    "expand": (lambda x: x.expand(2, 6, 4), r"expand cannot stretch \(2, 3, 4\) to \(2, 6, 4\)"),
+    "expand": (lambda x: x.expand(2, 6, 4), r"of x \(2, 3, 4\), shape=\(2, 6, 4\): operands could not be broadcast"),
     "repeat": (
         lambda x: x.repeat(2, 2),
         r"repeat expects a number of copies for each axis of \(2, 3, 4\), got \(2, 2\)",
@@ -1120,8 +1120,8 @@ MORE_ERRORS = {
     "split": (lambda x: x.split([1, 1], 1), "split expects lengths that add up to 3"),
     "flip": (lambda x: x.flip(0, 0), "flip expects each dimension once"),
     "roll": (lambda x: x.roll((1, 2), 0), "roll expects a shift for each dimension"),
-    "movedim": (lambda x: x.movedim((0, 1), 0), "movedim expects as many places as dimensions"),
-    "unflatten": (lambda x: x.unflatten(1, (2, 2)), r"unflatten cannot make \(2, 2\) of 3"),
+    "movedim": (lambda x: x.movedim((0, 1), 0), "`source` and `destination` arguments must have the same number"),
+    "unflatten": (lambda x: x.unflatten(1, (2, 2)), r"cannot reshape array of size 24 into shape \(2,2,2,4\)"),
     "gather": (lambda x: x.gather(1, np.zeros((3, 3, 4), int)), "gather expects an index no longer than"),
     "topk": (lambda x: x.topk(5), "topk expects k of at most the length of dim -1, got 5"),
     "norm": (lambda x: x.norm("nuc"), 'norm expects p as a number or "fro"'),
@@ -1180,7 +1180,7 @@ def test_indices_are_checked():
     ):
         with pytest.raises(IndexError, match="is out of range for"):
             call()
-    with pytest.raises(IndexError, match="select: index 3 is out of range for dim 1"):
+    with pytest.raises(IndexError, match=r"\(2, 3, 4\), key=.*, 3\): index 3 is out of bounds"):
         F.select(X, 1, 3)
     with pytest.raises(TypeError, match="embedding expects input as a tensor of integers"):
         F.embedding(np.array([0.5]), np.ones((3, 2)))

@@ -388,5 +388,5 @@ def test_arguments_of_gradcheck(call, message):
 
 @pytest.mark.parametrize("key", [9, "x", 1.5, (0, 0, 0), [0.5]])
 def test_a_key_that_does_not_fit_is_told_with_the_shape(key):
-    with pytest.raises(IndexError, match=r"of shape \(2, 3\) cannot be indexed with"):
+    with pytest.raises(IndexError, match=r"index of x \(2, 3\).* key="):
         Tensor(np.ones((2, 3)))[key]

@@ -110,8 +110,8 @@ class Primitive(Rules):
                 parents.append(None)
         try:
             out = self.function(*arrays, **settings) if not observers else self._observed(args, arrays, settings)
-        except ValueError as error:
-            guards.explain_mismatch(error, self, arrays)
+        except (ValueError, IndexError) as error:
+            guards.explain_mismatch(error, self, arrays, settings)
             raise
         if wrap is None:
             return out

@@ -43,11 +43,11 @@ from .reductions import (
 )
 from .resizing import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle, upsample
 from .sampling import affine_grid, grid_sample
-from .shapes import cat, flatten, pad, permute, reshape, squeeze, stack, transpose, unsqueeze
+from .shapes import cat, flatten, pad, permute, reshape, squeeze, stack, transpose, unflatten, unsqueeze
 from .transposed import conv_transpose2d, fold, unfold
 from .views import (
     chunk, diag, expand, expand_as, flip, meshgrid, movedim, narrow, repeat, repeat_interleave, roll, select, split,
-    tril, triu, unbind, unflatten, view_as,
+    tril, triu, unbind, view_as,
 )
 from .windows import avg_pool2d, conv2d, max_pool2d
 

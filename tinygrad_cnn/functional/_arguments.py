@@ -222,6 +222,12 @@ def inspected(value: Array) -> np.ndarray:
     return np.asarray(value._array if isinstance(value, Value) else value)
 
 
+def part(input: Array, axis: int, which: Any) -> Array:
+    """What is at an index along an axis, within a slice, or at the places that an array names."""
+    places = [which] if hasattr(which, "dtype") else []
+    return ops.index(input, *places, key=(*[slice(None)] * axis, ops.ARRAY if places else which))
+
+
 def detached(result: Array) -> Array:
     """A result without a gradient as it leaves a function: it does not keep the graph alive."""
     return result.wrap(shared(result), None) if isinstance(result, Value) else result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import reprlib
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -42,12 +41,7 @@ def getitem(input: Array, key: Any) -> Array:
             part if _is_array(part) or part is Ellipsis else slice(None) for part in parts if type(part) is not int
         ]
     pattern = tuple(ops.ARRAY if _is_array(part) else part for part in parts)
-    try:
-        return ops.index(input, *arrays, key=pattern if isinstance(key, tuple) else pattern[0])
-    except IndexError as error:
-        raise IndexError(
-            f"a Tensor of shape {input.shape} cannot be indexed with {reprlib.repr(key)}: {error}"
-        ) from None
+    return ops.index(input, *arrays, key=pattern if isinstance(key, tuple) else pattern[0])
 
 
 def _is_array(part: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array, Value
 from ..settings import instance, integers, one_of, refusal
-from ._arguments import as_array, one_dim
+from ._arguments import as_array, one_dim, part
 from ._composition import composition
 
 
@@ -21,19 +21,20 @@ def reshape(input: Array, *shape: Any) -> Array:
     >>> reshape(np.zeros((2, 6)), 3, -1).shape
     (3, 4)
     """
-    wanted = given = flat(shape, "shape", "reshape")
-    size = math.prod(input.shape)
-    known = math.prod(n for n in wanted if n != -1)
-    if wanted.count(-1) == 1 and known > 0 and size % known == 0:
-        wanted = tuple(size // known if n == -1 else n for n in wanted)
-    if min(wanted, default=0) < 0 or math.prod(wanted) != size:
-        raise ValueError(f"cannot reshape {input.shape}, {size} elements, to {given}")
-    return ops.reshape(input, shape=wanted)
+    return ops.reshape(input, shape=_worked_out(flat(shape, "shape", "reshape", least=-1), math.prod(input.shape)))
 
 
-def flat(given: tuple[Any, ...], name: str, owner: str) -> tuple[int, ...]:
+def _worked_out(lengths: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """The lengths of which the product is `size`, the one that is given as -1 among them."""
+    known = math.prod(n for n in lengths if n != -1)
+    if lengths.count(-1) != 1 or known == 0 or size % known:
+        return lengths
+    return tuple(size // known if n == -1 else n for n in lengths)
+
+
+def flat(given: tuple[Any, ...], name: str, owner: str, least: int | None = None) -> tuple[int, ...]:
     """Integers that were given one by one, or in one sequence."""
-    return integers(given[0] if len(given) == 1 else given, name, owner)
+    return integers(given[0] if len(given) == 1 else given, name, owner, least=least)
 
 
 def permute(input: Array, *given: Any, dims: Any = ()) -> Array:
@@ -43,10 +44,7 @@ def permute(input: Array, *given: Any, dims: Any = ()) -> Array:
     (4, 2, 3)
     """
     order = flat(given or (dims,), "dims", "permute")
-    axes = tuple(one_dim(d, input.ndim) for d in order)
-    if sorted(axes) != list(range(input.ndim)):
-        raise ValueError(f"permute expects each of the {input.ndim} dimensions once, got {order}")
-    return ops.permute(input, axes=axes)
+    return ops.permute(input, axes=tuple(one_dim(d, input.ndim) for d in order))
 
 
 def transpose(input: Array, dim0: int, dim1: int) -> Array:
@@ -71,8 +69,23 @@ def flatten(input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
     first, last = one_dim(start_dim, input.ndim), one_dim(end_dim, input.ndim)
     if first > last:
         raise ValueError(f"flatten expects start_dim before end_dim, got {start_dim} and {end_dim}")
-    shape = input.shape
-    return ops.reshape(input, shape=(*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
+    return _exchanged(input, first, last + 1, math.prod(input.shape[first : last + 1]))
+
+
+def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Array:
+    """One dimension as several; one -1 is worked out.
+
+    >>> unflatten(np.zeros((2, 6)), 1, (3, -1)).shape
+    (2, 3, 2)
+    """
+    axis = one_dim(dim, input.ndim)
+    lengths = integers(sizes, "sizes", "unflatten", least=-1)
+    return _exchanged(input, axis, axis + 1, *_worked_out(lengths, input.shape[axis]))
+
+
+def _exchanged(input: Array, start: int, end: int, *lengths: int) -> Array:
+    """With dimensions of these lengths in the place of those from `start` to `end`."""
+    return ops.reshape(input, shape=(*input.shape[:start], *lengths, *input.shape[end:]))
 
 
 def squeeze(input: Array, dim: int | Sequence[int] | None = None) -> Array:
@@ -94,7 +107,7 @@ def unsqueeze(input: Array, dim: int) -> Array:
     (2, 3, 1)
     """
     at = one_dim(dim, input.ndim + 1)
-    return ops.reshape(input, shape=(*input.shape[:at], 1, *input.shape[at:]))
+    return _exchanged(input, at, at, 1)
 
 
 def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
@@ -107,14 +120,9 @@ def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     """
     tensors = _same_dtype(tensors, "cat")
     example = max(tensors, key=lambda tensor: tensor.ndim)
-    if example.ndim == 0:
-        raise ValueError("cat expects tensors with at least one dimension: use stack for numbers")
     axis = one_dim(dim, example.ndim)
     nothing = (*example.shape[:axis], 0, *example.shape[axis + 1 :])
     tensors = [ops.reshape(tensor, shape=nothing) if tensor.shape == (0,) else tensor for tensor in tensors]
-    shapes = [tensor.shape for tensor in tensors]
-    if any(shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :] for shape in shapes):
-        raise ValueError(f"cat along dim {dim} expects shapes that agree in all other dimensions, got {shapes}")
     return ops.concatenate(*tensors, axis=axis)
 
 
@@ -126,9 +134,6 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
     (3, 2)
     """
     tensors = _same_dtype(tensors, "stack")
-    shapes = [tensor.shape for tensor in tensors]
-    if len(set(shapes)) > 1:
-        raise ValueError(f"stack expects tensors of one shape, got {shapes}")
     axis = one_dim(dim, tensors[0].ndim + 1)
     return ops.concatenate(*(unsqueeze(tensor, axis) for tensor in tensors), axis=axis)
 
@@ -188,6 +193,5 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float |
         most = {"reflect": n - 1, "circular": n}.get(mode, np.inf if n else 0)
         if max(before, after) > most:
             raise ValueError(f"pad mode {mode!r} cannot take {before} and {after} from a dimension of {n}")
-        places = BORDERS[mode](np.arange(-before, n + after), n)
-        input = ops.index(input, places, key=(*[slice(None)] * axis, ops.ARRAY))
+        input = part(input, axis, BORDERS[mode](np.arange(-before, n + after), n))
     return input

@@ -12,9 +12,9 @@ from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array
 from ..settings import integer, integers, one_of
-from ._arguments import as_array, named, one_dim
+from ._arguments import as_array, named, one_dim, part
 from ._composition import composition
-from .shapes import flat, permute, reshape, transpose
+from .shapes import flat, flatten, reshape, transpose
 
 
 def expand(input: Array, *sizes: Any) -> Array:
@@ -23,13 +23,10 @@ def expand(input: Array, *sizes: Any) -> Array:
     >>> expand(np.ones((3, 1)), -1, 4).shape, expand(np.ones(3), 2, 3).shape
     ((3, 4), (2, 3))
     """
-    given = flat(sizes, "sizes", "expand")
+    given = flat(sizes, "sizes", "expand", least=-1)
     new = len(given) - input.ndim
-    wanted = tuple(input.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(given))
-    fits = new >= 0 and all(n in (1, m) for n, m in zip(input.shape, wanted[new:], strict=True))
-    if not fits or min(wanted, default=0) < 0:
-        raise ValueError(f"expand cannot stretch {input.shape} to {given}: only axes of length 1 can be stretched")
-    return ops.broadcast_to(input, shape=wanted)
+    shape = tuple(input.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(given))
+    return ops.broadcast_to(input, shape=shape)
 
 
 def expand_as(input: Array, other: Array) -> Array:
@@ -80,12 +77,10 @@ def repeat_interleave(input: Array, repeats: Any, dim: int | None = None, *, out
     axis = one_dim(dim, input.ndim)
     if np.ndim(repeats):
         counts = integers(aside(np.ndarray.tolist, as_array(repeats)), "repeats", "repeat_interleave", least=0)
-        places = np.repeat(np.arange(input.shape[axis]), counts)
-        return ops.index(input, places, key=(*[slice(None)] * axis, ops.ARRAY))
+        return part(input, axis, np.repeat(np.arange(input.shape[axis]), counts))
     count = integer(repeats, "repeats", "repeat_interleave", least=0)
-    before, n, after = input.shape[:axis], input.shape[axis], input.shape[axis + 1 :]
-    copies = ops.broadcast_to(ops.reshape(input, shape=(*before, n, 1, *after)), shape=(*before, n, count, *after))
-    return ops.reshape(copies, shape=(*before, n * count, *after))
+    before, after = input.shape[: axis + 1], input.shape[axis + 1 :]
+    return flatten(expand(ops.reshape(input, shape=(*before, 1, *after)), *before, count, *after), axis, axis + 1)
 
 
 def narrow(input: Array, dim: int, start: int, length: int) -> Array:
@@ -100,11 +95,7 @@ def narrow(input: Array, dim: int, start: int, length: int) -> Array:
     if not -n <= start <= n or start % (n + (start == n)) + length > n:
         raise ValueError(f"narrow cannot take {length} from {start} on along dim {dim} of {input.shape}")
     start += n * (start < 0)
-    return _slice(input, axis, start, start + length)
-
-
-def _slice(input: Array, axis: int, start: int, end: int) -> Array:
-    return ops.index(input, key=(*[slice(None)] * axis, slice(start, end)))
+    return part(input, axis, slice(start, start + length))
 
 
 def select(input: Array, dim: int, index: int) -> Array:
@@ -113,10 +104,7 @@ def select(input: Array, dim: int, index: int) -> Array:
     >>> select(np.array([[1, 2], [3, 4]]), 1, 0)
     array([1, 3])
     """
-    axis, index = one_dim(dim, input.ndim), integer(index, "index", "select")
-    if not -input.shape[axis] <= index < input.shape[axis]:
-        raise IndexError(f"select: index {index} is out of range for dim {dim} of {input.shape}")
-    return ops.index(input, key=(*[slice(None)] * axis, index))
+    return part(input, one_dim(dim, input.ndim), integer(index, "index", "select"))
 
 
 def unbind(input: Array, dim: int = 0) -> tuple[Array, ...]:
@@ -144,7 +132,7 @@ def split(input: Array, split_size_or_sections: int | Sequence[int], dim: int = 
         size = integer(split_size_or_sections, "split_size_or_sections", "split", least=1 if n else 0)
         sizes = tuple(min(size, n - start) for start in range(0, n, size or 1)) or (0,)
     ends = np.cumsum(sizes).tolist()
-    return tuple(_slice(input, axis, end - size, end) for size, end in zip(sizes, ends, strict=True))
+    return tuple(part(input, axis, slice(end - size, end)) for size, end in zip(sizes, ends, strict=True))
 
 
 def chunk(input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
@@ -185,10 +173,9 @@ def roll(input: Array, shifts: int | Sequence[int], dims: int | Sequence[int] | 
         raise ValueError(f"roll expects a shift for each dimension, got {steps} and {axes}")
     for step, dim in zip(steps, axes, strict=True):
         axis = one_dim(dim, input.ndim)
-        n = input.shape[axis]
-        if n and step % n:
-            parts = _slice(input, axis, n - step % n, n), _slice(input, axis, 0, n - step % n)
-            input = ops.concatenate(*parts, axis=axis)
+        first = -step % max(input.shape[axis], 1)
+        parts = part(input, axis, slice(first, None)), part(input, axis, slice(0, first))
+        input = ops.concatenate(*parts, axis=axis)
     return input
 
 
@@ -199,30 +186,8 @@ def movedim(input: Array, source: int | Sequence[int], destination: int | Sequen
     (3, 4, 2)
     """
     given, places = integers(source, "source", "movedim"), integers(destination, "destination", "movedim")
-    old = [one_dim(d, input.ndim) for d in given]
-    new = [one_dim(d, input.ndim) for d in places]
-    if len(old) != len(new) or len(set(old)) < len(old) or len(set(new)) < len(new):
-        raise ValueError(f"movedim expects as many places as dimensions, each once, got {given} and {places}")
-    order = [i for i in range(input.ndim) if i not in old]
-    for place, axis in sorted(zip(new, old, strict=True)):
-        order.insert(place, axis)
-    return permute(input, order)
-
-
-def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Array:
-    """One dimension as several; one -1 is worked out.
-
-    >>> unflatten(np.zeros((2, 6)), 1, (3, -1)).shape
-    (2, 3, 2)
-    """
-    axis = one_dim(dim, input.ndim)
-    wanted = list(integers(sizes, "sizes", "unflatten"))
-    n, known = input.shape[axis], math.prod(size for size in wanted if size != -1)
-    if wanted.count(-1) == 1 and known:
-        wanted[wanted.index(-1)] = n // known
-    if math.prod(wanted) != n:
-        raise ValueError(f"unflatten cannot make {tuple(sizes)} of {n}, dim {dim} of {input.shape}")
-    return ops.reshape(input, shape=(*input.shape[:axis], *wanted, *input.shape[axis + 1 :]))
+    lengths = np.moveaxis(np.empty(range(input.ndim)), given, places).shape  # they tell which dimension each was
+    return ops.permute(input, axes=lengths)
 
 
 @composition()
@@ -238,20 +203,18 @@ def sliding(input: Array, dimension: int, size: int, step: int) -> Array:
     if size > input.shape[axis]:
         raise ValueError(f"unfold cannot take windows of {size} along dim {dimension} of {input.shape}")
     places = np.arange(0, input.shape[axis] - size + 1, step)[:, None] + np.arange(size)
-    windows = ops.index(input, places, key=(*[slice(None)] * axis, ops.ARRAY))
-    return movedim(windows, axis + 1, -1)
+    return movedim(part(input, axis, places), axis + 1, -1)
 
 
-def _triangle(name: str, how: str, text: str) -> Callable[..., Array]:
+def _triangle(name: str, mask: Callable[..., np.ndarray], text: str) -> Callable[..., Array]:
     def function(input: Array, diagonal: int = 0) -> Array:
-        rows, columns = (np.arange(n) for n in input.shape[-2:])
-        kept = ops.compare(columns - rows[:, None], integer(diagonal, "diagonal", name), how=how)
+        kept = mask(np.ones(input.shape[-2:], bool), integer(diagonal, "diagonal", name))
         return ops.where(kept, input, np.zeros((), input.dtype))
 
     return named(function, name, f"{text} a diagonal of matrices (..., M, N), which itself stays; zero elsewhere.")
 
 
-triu, tril = _triangle("triu", ">=", "What is above"), _triangle("tril", "<=", "What is below")
+triu, tril = _triangle("triu", np.triu, "What is above"), _triangle("tril", np.tril, "What is below")
 
 
 def diag(input: Array, diagonal: int = 0) -> Array:
@@ -262,12 +225,10 @@ def diag(input: Array, diagonal: int = 0) -> Array:
     """
     if input.ndim not in (1, 2):
         raise ValueError(f"diag expects a vector or a matrix, got {input.shape}")
-    down, right = max(-integer(diagonal, "diagonal", "diag"), 0), max(diagonal, 0)
-    if input.ndim == 1:
-        size, places = input.shape[0] + down + right, np.arange(input.shape[0])
-        return ops.scatter(input, places + down, places + right, key=(ops.ARRAY, ops.ARRAY), shape=(size, size))
-    places = np.arange(max(min(input.shape[0] - down, input.shape[1] - right), 0))
-    return ops.index(input, places + down, places + right, key=(ops.ARRAY, ops.ARRAY))
+    size = input.shape[0] + abs(integer(diagonal, "diagonal", "diag"))
+    shape = (size, size) if input.ndim == 1 else input.shape
+    places, key = np.nonzero(np.eye(*shape, k=diagonal)), (ops.ARRAY, ops.ARRAY)
+    return ops.index(input, *places, key=key) if input.ndim == 2 else ops.scatter(input, *places, key=key, shape=shape)
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Array, ...]:
