@@ -253,7 +253,7 @@ def test_the_profile_of_parts_of_a_batch():
             r"mul of a \(3, 2\), b \(2, 3\): .* from the last axis$",
         ),
         (lambda x: F.where(np.ones(4, bool), x, 0.0), r"where of condition \(4,\), a \(2, 3\), b 0.0: "),
-        (lambda x: F.maximum(x, np.ones((2, 4))), r"maximum of a \(2, 3\), b \(2, 4\): "),
+        (lambda x: F.maximum(x, np.ones((2, 4))), r"maximum of a \(2, 3\), b \(2, 4\), "),
         (lambda x: x @ np.ones((2, 2)), r"matmul expects 3 rows on the right, one per column on the left, got 2"),
         (lambda x: F.linear(x, np.ones((2, 5))), r"linear expects 5 features, got 3"),
     ],

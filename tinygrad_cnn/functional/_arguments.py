@@ -63,10 +63,10 @@ def composed(example: str, result: str, axes: str | None = None) -> Callable[[Ca
     return decorate
 
 
-def named(function: Callable[P, R], name: str, text: str) -> Callable[P, R]:
-    """The function, under a name and with a docstring."""
+def named(function: Callable[P, R], name: str, text: str, example: str = "", result: Any = "") -> Callable[P, R]:
+    """The function, under a name and with a docstring of a text and an example."""
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = text
+    function.__doc__ = f"{text}.\n\n    >>> {example}\n    {result}\n    " if example else text
     return function
 
 

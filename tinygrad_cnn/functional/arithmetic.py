@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,20 @@ from ..engine.graph import Array, Primitive, Value
 from ..settings import integer, one_of
 from ._arguments import Operand, as_array, as_float, detached, named, operands, real_array
 from ._composition import composition
+
+
+def _of_two(primitive: Primitive, text: str, of_3_and_2: float) -> Callable[[Operand, Operand], Array]:
+    """A primitive of two elements as a function, also of operands whose dtypes differ."""
+
+    def function(input: Operand, other: Operand) -> Array:
+        return primitive(*operands(input, other))
+
+    return named(function, primitive.name, text, f"float({primitive.name}(3.0, 2.0))", of_3_and_2)
+
+
+mul = _of_two(ops.mul, "input · other, broadcast", 6.0)
+maximum = _of_two(ops.maximum, "The larger of both, element by element, broadcast; NaN where either is", 3.0)
+minimum = _of_two(ops.minimum, "The smaller of both, element by element, broadcast; NaN where either is", 2.0)
 
 
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Array:
@@ -33,21 +46,6 @@ def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Array:
     -1.0
     """
     return ops.sub(*operands(input, other if alpha == 1 else mul(other, alpha)))
-
-
-def _of_two(primitive: Primitive, text: str, of_3_and_2: float) -> Callable[[Operand, Operand], Array]:
-    """A primitive of two elements as a function, also of operands whose dtypes differ."""
-
-    def function(input: Operand, other: Operand) -> Array:
-        return primitive(*operands(input, other))
-
-    name = primitive.name
-    return named(function, name, f"{text}; both broadcast.\n\n    >>> float({name}(3.0, 2.0))\n    {of_3_and_2}\n    ")
-
-
-mul = _of_two(ops.mul, "input · other, element by element", 6.0)
-maximum = _of_two(ops.maximum, "The larger of both, element by element; NaN where either is", 3.0)
-minimum = _of_two(ops.minimum, "The smaller of both, element by element; NaN where either is", 2.0)
 
 
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Array:
@@ -102,29 +100,23 @@ def lerp(input: Operand, end: Operand, weight: Operand) -> Array:
     return add(input, mul(sub(end, input), weight))
 
 
-def _of_one(name: str, formula: Callable[[Array], Array], text: str, of_4: Any) -> Callable[[Array], Array]:
+def _of_one(name: str, formula: Callable[[Array], Array], text: str, of_4: float) -> Callable[[Array], Array]:
     """A formula of one element as a function."""
 
     def function(input: Array) -> Array:
         return formula(input)
 
-    return named(function, name, f"{text}.\n\n    >>> float({name}(np.array(4.0)))\n    {of_4}\n    ")
+    return named(function, name, text, f"float({name}(np.array(4.0)))", of_4)
 
 
 def _of_floats(primitive: Primitive) -> Callable[[Array], Array]:
     """A primitive of one element as a function, also of integers."""
     text = str(primitive.__doc__).partition(" A primitive because")[0]
-    name = primitive.name
-    return named(lambda input: primitive(as_float(input)), name, f"{text} See `ops.{name}`.")
+    return named(lambda input: primitive(as_float(input)), primitive.name, f"{text} See `ops.{primitive.name}`.")
 
 
-def _log(name: str, base: int, of_4: float) -> Callable[[Array], Array]:
-    text = f"The logarithm of base {base}, log input / log {base}"
-    return composition()(_of_one(name, lambda x: ops.div(ops.log(as_float(x)), math.log(base)), text, of_4))
-
-
-def _step(name: str, how: str, text: str, of_4: float) -> Callable[[Array], Array]:
-    return _of_one(name, lambda x: _rounded(x, how), f"{text}; the gradient is zero", of_4)
+def _log(x: Array, base: int) -> Array:
+    return ops.div(ops.log(as_float(x)), math.log(base))
 
 
 def _rounded(x: Array, how: str) -> Array:
@@ -139,21 +131,22 @@ neg = _of_one("neg", lambda x: ops.mul(x, -1) if x.dtype.kind == "f" else ops.su
 square = _of_one("square", lambda x: ops.mul(x, x), "input · input", 16.0)
 reciprocal = _of_one("reciprocal", lambda x: ops.div(1.0, as_float(x)), "1 / input", 0.25)
 clone = _of_one("clone", lambda x: ops.astype(x, dtype=x.dtype), "A copy, through which the gradient passes", 4.0)
-floor, ceil = _step("floor", "floor", "Rounded down", 4.0), _step("ceil", "ceil", "Rounded up", 4.0)
-sign = _step("sign", "sign", "1, 0 or -1", 1.0)
+floor = _of_one("floor", lambda x: _rounded(x, "floor"), "Rounded down; the gradient is zero", 4.0)
+ceil = _of_one("ceil", lambda x: _rounded(x, "ceil"), "Rounded up; the gradient is zero", 4.0)
+sign = _of_one("sign", lambda x: _rounded(x, "sign"), "1, 0 or -1; the gradient is zero", 1.0)
 
-rsqrt = composition()(_of_one("rsqrt", lambda x: ops.div(1.0, ops.sqrt(as_float(x))), "1 / √input", 0.5))
-log2, log10 = _log("log2", 2, 2.0), _log("log10", 10, math.log(4) / math.log(10))
-
-
-@composition()
-def abs(input: Array) -> Array:
-    """|input|, as the larger of input and -input: at 0 the gradient is 0.
-
-    >>> float(abs(np.array(-2.0)))
-    2.0
-    """
-    return input if input.dtype.kind in "ub" else ops.maximum(input, neg(input))
+composed = composition()
+rsqrt = composed(_of_one("rsqrt", lambda x: ops.div(1.0, ops.sqrt(as_float(x))), "1 / √input", 0.5))
+log2 = composed(_of_one("log2", lambda x: _log(x, 2), "The logarithm of base 2, log input / log 2", 2.0))
+log10 = composed(_of_one("log10", lambda x: _log(x, 10), "The logarithm of base 10", math.log(4) / math.log(10)))
+abs = composed(
+    _of_one(
+        "abs",
+        lambda x: x if x.dtype.kind in "ub" else ops.maximum(x, neg(x)),
+        "|input|, as the larger of input and -input: at 0 the gradient is 0",
+        4.0,
+    )
+)
 
 
 @composition()
@@ -166,9 +159,8 @@ def round(input: Array, *, decimals: int = 0) -> Array:
     if integer(decimals, "decimals", "round") == 0:
         return _rounded(input, "rint")
     factor = float(10 ** builtins.abs(decimals))
-    if decimals < 0:
-        return mul(_rounded(div(input, factor), "rint"), factor)
-    return div(_rounded(mul(input, factor), "rint"), factor)
+    there, back = (mul, div) if decimals > 0 else (div, mul)
+    return back(_rounded(there(input, factor), "rint"), factor)
 
 
 @composition()
