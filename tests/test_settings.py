@@ -148,7 +148,7 @@ REFUSED = [
     ("F.sum(x, {})", "the function", "dim", "an integer", ["1.5", "'x'", "(0, 'x')", "{}", "nan", "True"], []),
     ("t.mean({})", "the function", "dim", "an integer", ["1.5", "'x'"], []),
     ("F.sum(x, 0, {})", "sum", "keepdim", FLAG, ["'x'", "None"], []),
-    ("F.sum(x, dtype={})", "sum", "dtype", "a dtype of real numbers", ["'x'", "5", "complex"], []),
+    ("F.sum(x, dtype={})", "astype", "dtype", "a dtype of real numbers", ["'x'", "5", "complex"], []),
     ("F.softmax(x, {})", "the function", "dim", "an integer", ["1.5", "None", "(0, 1)"], []),
     ("F.div(x, 2, rounding_mode={})", "div", "rounding_mode", 'None, "trunc" or "floor"', ["5"], ["'x'"]),
     ("F.dropout(x, {})", "dropout", "p", PART, ["'x'", "None"], ["nan", "-1", "2"]),

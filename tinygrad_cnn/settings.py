@@ -200,15 +200,8 @@ INSTEAD = {
 }
 AS_IN_NUMPY = {"axis": "dim", "keepdims": "keepdim"}  # PyTorch takes these names too
 HARMLESS = (
-    "inplace",
-    "memory_format",
-    "layout",
-    "pin_memory",
-    "non_blocking",
-    "foreach",
-    "fused",
-    "capturable",
-    "only_inputs",
+    *("inplace", "memory_format", "layout", "pin_memory", "non_blocking"),
+    *("foreach", "fused", "capturable", "only_inputs"),
 )
 
 

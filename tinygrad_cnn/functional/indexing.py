@@ -11,7 +11,7 @@ from .. import ops
 from ..engine.aside import aside, touched
 from ..engine.graph import Array, Value
 from ..settings import integer, refusal
-from ._arguments import constant, detached, one_dim, operands
+from ._arguments import constant, detached, one_dim, operands, part
 from ._composition import composition
 from .arithmetic import add, where
 from .reductions import along, places_along
@@ -151,15 +151,11 @@ def index_select(input: Array, dim: int, index: Array) -> Array:
     >>> index_select(np.array([[1, 2, 3]]), 1, np.array([2, 0]))
     array([[3, 1]])
     """
-    index = _indices(index, "index", "index_select")
     axis = one_dim(dim, input.ndim)
+    index = _indices(index, "index", "index_select", input.shape[axis] if input.ndim else 1)
     if index.ndim > 1:
         raise ValueError(f"index_select expects a vector of indices, got {index.shape}")
-    if input.ndim == 0:
-        return input
-    aside(_check_range, index, input.shape[axis], "index_select")
-    rows = ops.reshape(index, shape=(-1,)) if index.ndim == 0 else index
-    return ops.index(input, rows, key=(*[slice(None)] * axis, ops.ARRAY))
+    return part(input, axis, ops.reshape(index, shape=(-1,))) if input.ndim else input
 
 
 def one_hot(tensor: Array, num_classes: int = -1) -> Array:
@@ -169,11 +165,9 @@ def one_hot(tensor: Array, num_classes: int = -1) -> Array:
     array([[0, 0, 1],
            [1, 0, 0]])
     """
-    classes = _indices(tensor, "tensor", "one_hot")
     count = integer(num_classes, "num_classes", "one_hot", least=-1)
-    if count == -1:
-        count = aside(_largest, classes) + 1
-    aside(_check_range, classes, count, "one_hot")
+    count = aside(_largest, _indices(tensor, "tensor", "one_hot")) + 1 if count == -1 else count
+    classes = _indices(tensor, "tensor", "one_hot", count)
     column = ops.reshape(classes, shape=(*classes.shape, 1))
     return ops.astype(ops.compare(column, np.arange(count), how="=="), dtype=np.dtype(np.int64))
 
@@ -186,10 +180,9 @@ def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Ar
     array([[2. , 3. ],
            [0.5, 1. ]])
     """
-    indices = _indices(input, "input", "embedding")
     if weight.ndim != 2:
         raise ValueError(f"embedding expects weights (K, D), one row for each index, got {weight.shape}")
-    aside(_check_range, indices, len(weight), "embedding")
+    indices = _indices(input, "input", "embedding", len(weight))
     rows = ops.index(weight, indices, key=ops.ARRAY)
     if padding_idx is None:
         return rows
@@ -200,10 +193,12 @@ def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Ar
     return ops.where(is_padding, ops.index(detached(weight), key=padding), rows)
 
 
-def _indices(given: Any, name: str, owner: str) -> Array:
-    """An array of integers."""
+def _indices(given: Any, name: str, owner: str, length: int | None = None) -> Array:
+    """An array of integers, all of them below `length`."""
     if given.dtype.kind not in "iu":
         raise refusal(TypeError, given, name, owner, f"a tensor of integers (it holds {given.dtype})")
+    if length is not None:
+        aside(_check_range, given, length, owner)
     return given
 
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from .. import ops
 from ..engine.graph import Array
-from ..settings import flag, integer, number, real_dtype
-from ._arguments import Dims, as_float, detached, many_dims, named, one_dim
+from ..settings import flag, integer, number
+from ._arguments import Dims, as_float, detached, many_dims, named, one_dim, part
 from ._composition import composition
 from .arithmetic import abs, maximum, minimum, neg
+from .conversions import astype
 
 
 def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
@@ -23,8 +24,7 @@ def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = N
     >>> sum(np.ones((2, 3)), dim=0)
     array([2., 2., 2.])
     """
-    if dtype is not None:
-        input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "sum"))
+    input = input if dtype is None else astype(input, dtype)
     return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "sum"))
 
 
@@ -127,7 +127,7 @@ def min(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
 
 
 def _negated(input: Array) -> Array:
-    return neg(input if input.dtype.kind == "f" else ops.astype(input, dtype=np.dtype(np.int64)))
+    return neg(input if input.dtype.kind == "f" else astype(input, np.int64))
 
 
 @composition()
@@ -137,24 +137,19 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
     >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), dim=0)
     array([3., 8.])
     """
-    if dtype is not None:
-        input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "prod"))
-    elif input.dtype.kind != "f":
-        input = ops.astype(input, dtype=np.dtype(np.int64))
+    if dtype is not None or input.dtype.kind != "f":
+        input = astype(input, np.int64 if dtype is None else dtype)
     if dim is None:
         input, dim = ops.reshape(input, shape=(-1,)), 0
     axis = one_dim(dim, input.ndim)
     if input.ndim == 0:
         return input
-    before, after = input.shape[:axis], input.shape[axis + 1 :]
     if input.shape[axis] == 0:
         return ops.add(sum(input, axis, keepdim), 1)
-    whole = (slice(None),) * axis
     while (n := input.shape[axis]) > 1:
-        product = ops.mul(*(ops.index(input, key=(*whole, slice(i, n - n % 2, 2))) for i in (0, 1)))
-        rest = [ops.index(input, key=(*whole, slice(n - 1, n)))] if n % 2 else []
-        input = ops.concatenate(product, *rest, axis=axis) if rest else product
-    return input if flag(keepdim, "keepdim", "prod") else ops.reshape(input, shape=(*before, *after))
+        product = ops.mul(*(part(input, axis, slice(i, n - n % 2, 2)) for i in (0, 1)))
+        input = ops.concatenate(product, part(input, axis, slice(n - 1, n)), axis=axis) if n % 2 else product
+    return input if flag(keepdim, "keepdim", "prod") else part(input, axis, 0)
 
 
 def _spread(name: str, text: str, of: Callable[[Array], Array], of_1_and_3: float) -> Callable[..., Array]:
@@ -165,8 +160,8 @@ def _spread(name: str, text: str, of: Callable[[Array], Array], of_1_and_3: floa
     ) -> Array:
         return of(var_mean(input, dim, unbiased, keepdim, correction=correction)[0])
 
-    text += f".\n\n    >>> float({name}(np.array([1.0, 3.0]), correction=0))\n    {of_1_and_3}\n    "
-    return composition()(named(function, name, text))
+    example = f"float({name}(np.array([1.0, 3.0]), correction=0))"
+    return composition()(named(function, name, text, example, of_1_and_3))
 
 
 var = _spread(
@@ -218,10 +213,8 @@ def norm(input: Array, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> A
     if math.isinf(p):
         return amax(abs(input), dim, keepdim) if p > 0 else amin(abs(input), dim, keepdim)
     p = number(p, "p", "norm")
-    if p == 0:
-        return sum(ops.rounded(abs(input), how="sign"), dim, keepdim)
-    if p == 1:
-        return sum(abs(input), dim, keepdim)
+    if p in (0, 1):
+        return sum(abs(input) if p else ops.rounded(abs(input), how="sign"), dim, keepdim)
     if p == 2:
         total = ops.sum_of_squares(input, axis=many_dims(dim, input.ndim), keepdims=keepdim)
     else:
@@ -258,8 +251,7 @@ def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
     >>> cumsum(np.array([1.0, 2.0, 3.0]), dim=0)
     array([1., 3., 6.])
     """
-    if dtype is not None:
-        input = ops.astype(input, dtype=real_dtype(dtype, "dtype", "cumsum"))
+    input = input if dtype is None else astype(input, dtype)
     axis = one_dim(dim, input.ndim)
     return ops.cumsum(input, axis=axis) if input.ndim else input
 
@@ -304,7 +296,7 @@ def _picked(input: Array, axis: int, descending: bool, k: int | None) -> ValuesA
         return ValuesAndIndices(ops.reshape(input, shape=()), argsort(input))
     order = ops.argsort(input, axis=axis, descending=flag(descending, "descending", "sort"))
     if k is not None:
-        order = ops.index(order, key=(*[slice(None)] * axis, slice(0, k)))
+        order = part(order, axis, slice(0, k))
     return ValuesAndIndices(along(input, order, axis), detached(order))
 
 
@@ -327,12 +319,8 @@ def _whether(name: str, text: str, how: str) -> Callable[..., Array]:
         found = sum(ops.compare(input, 0, how=how), dim, flag(keepdim, "keepdim", name))
         return detached(ops.compare(found, 0, how=how))
 
-    text += f""" true, or other than 0; over one dimension or all.
-
-    >>> bool({name}(np.array([True, False])))
-    {name == "any"}
-    """
-    return named(function, name, text)
+    text += " true, or other than 0; over one dimension or all"
+    return named(function, name, text, f"bool({name}(np.array([True, False])))", name == "any")
 
 
 all, any = _whether("all", "Whether all elements are", "=="), _whether("any", "Whether some element is", "!=")

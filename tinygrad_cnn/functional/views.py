@@ -227,7 +227,7 @@ def diag(input: Array, diagonal: int = 0) -> Array:
         raise ValueError(f"diag expects a vector or a matrix, got {input.shape}")
     size = input.shape[0] + abs(integer(diagonal, "diagonal", "diag"))
     shape = (size, size) if input.ndim == 1 else input.shape
-    places, key = np.nonzero(np.eye(*shape, k=diagonal)), (ops.ARRAY, ops.ARRAY)
+    places, key = np.nonzero(np.eye(shape[0], shape[1], diagonal)), (ops.ARRAY, ops.ARRAY)
     return ops.index(input, *places, key=key) if input.ndim == 2 else ops.scatter(input, *places, key=key, shape=shape)
 
 
