@@ -26,6 +26,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_arrays(function: Callable[P, R]) -> Callable[P, R]:
@@ -53,21 +54,26 @@ def with_arrays(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def composed(example: str, result: str, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A `composition` whose docstring ends in an example, which is tested as any other."""
+def example(code: str, result: Any) -> Callable[[F], F]:
+    """The function, its docstring ending in an example, which is tested as any other."""
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        function.__doc__ = f"{function.__doc__}\n\n    >>> {example}\n    {result}\n    "
-        return composition(axes=axes)(function)
+    def decorate(function: F) -> F:
+        function.__doc__ = f"{str(function.__doc__).rstrip()}\n\n    >>> {code}\n    {result}\n    "
+        return function
 
     return decorate
 
 
-def named(function: Callable[P, R], name: str, text: str, example: str = "", result: Any = "") -> Callable[P, R]:
+def composed(code: str, result: str, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A `composition` whose docstring ends in an example."""
+    return lambda function: composition(axes=axes)(example(code, result)(function))
+
+
+def named(function: F, name: str, text: str, code: str = "", result: Any = "") -> F:
     """The function, under a name and with a docstring of a text and an example."""
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{text}.\n\n    >>> {example}\n    {result}\n    " if example else text
-    return function
+    function.__doc__ = text
+    return example(code, result)(function) if code else function
 
 
 def one_dim(dim: int, ndim: int) -> int:

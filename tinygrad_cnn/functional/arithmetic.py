@@ -12,7 +12,7 @@ from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array, Primitive, Value
 from ..settings import integer, one_of
-from ._arguments import Operand, as_array, as_float, detached, named, operands, real_array
+from ._arguments import Operand, as_array, as_float, composed, detached, example, named, operands, real_array
 from ._composition import composition
 
 
@@ -30,31 +30,23 @@ maximum = _of_two(ops.maximum, "The larger of both, element by element, broadcas
 minimum = _of_two(ops.minimum, "The smaller of both, element by element, broadcast; NaN where either is", 2.0)
 
 
+@example("float(add(1.0, 2.0, alpha=10))", "21.0")
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Array:
-    """input + alpha · other, broadcast.
-
-    >>> float(add(1.0, 2.0, alpha=10))
-    21.0
-    """
+    """input + alpha · other, broadcast."""
     return ops.add(*operands(input, other if alpha == 1 else mul(other, alpha)))
 
 
+@example("float(sub(1.0, 2.0))", "-1.0")
 def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Array:
-    """input - alpha · other, broadcast.
-
-    >>> float(sub(1.0, 2.0))
-    -1.0
-    """
+    """input - alpha · other, broadcast."""
     return ops.sub(*operands(input, other if alpha == 1 else mul(other, alpha)))
 
 
+@example('float(div(7.0, 2.0)), float(div(7.0, 2.0, rounding_mode="floor"))', "(3.5, 3.0)")
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Array:
     """input / other, broadcast; integers divide to float32.
 
     `rounding_mode` "trunc" rounds the quotient towards zero, "floor" down; its gradient is then zero.
-
-    >>> float(div(7.0, 2.0)), float(div(7.0, 2.0, rounding_mode="floor"))
-    (3.5, 3.0)
     """
     one_of(rounding_mode, "rounding_mode", "div", (None, "trunc", "floor"))
     a, b = operands(input, other)
@@ -71,32 +63,21 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
     return ops.astype(quotient, dtype=np.dtype(np.int64)) if whole else quotient
 
 
-@composition()
+@composed("float(remainder(-3.0, 2.0))", "1.0")
 def remainder(input: Operand, other: Operand) -> Array:
-    """What is left of input / other, rounded down: `input % other`, with the sign of other.
-
-    >>> float(remainder(-3.0, 2.0))
-    1.0
-    """
+    """What is left of input / other, rounded down: `input % other`, with the sign of other."""
     return sub(input, mul(div(input, other, rounding_mode="floor"), other))
 
 
+@example("float(pow(2.0, 3))", "8.0")
 def pow(input: Operand, exponent: Operand) -> Array:
-    """input to the power exponent, broadcast.
-
-    >>> float(pow(2.0, 3))
-    8.0
-    """
+    """input to the power exponent, broadcast."""
     return ops.pow(*operands(input, exponent))
 
 
-@composition()
+@composed("float(lerp(1.0, 3.0, 0.25))", "1.5")
 def lerp(input: Operand, end: Operand, weight: Operand) -> Array:
-    """input + weight · (end - input): from the input a part of the way to the end.
-
-    >>> float(lerp(1.0, 3.0, 0.25))
-    1.5
-    """
+    """input + weight · (end - input): from the input a part of the way to the end."""
     return add(input, mul(sub(end, input), weight))
 
 
@@ -135,11 +116,11 @@ floor = _of_one("floor", lambda x: _rounded(x, "floor"), "Rounded down; the grad
 ceil = _of_one("ceil", lambda x: _rounded(x, "ceil"), "Rounded up; the gradient is zero", 4.0)
 sign = _of_one("sign", lambda x: _rounded(x, "sign"), "1, 0 or -1; the gradient is zero", 1.0)
 
-composed = composition()
-rsqrt = composed(_of_one("rsqrt", lambda x: ops.div(1.0, ops.sqrt(as_float(x))), "1 / √input", 0.5))
-log2 = composed(_of_one("log2", lambda x: _log(x, 2), "The logarithm of base 2, log input / log 2", 2.0))
-log10 = composed(_of_one("log10", lambda x: _log(x, 10), "The logarithm of base 10", math.log(4) / math.log(10)))
-abs = composed(
+compose = composition()
+rsqrt = compose(_of_one("rsqrt", lambda x: ops.div(1.0, ops.sqrt(as_float(x))), "1 / √input", 0.5))
+log2 = compose(_of_one("log2", lambda x: _log(x, 2), "The logarithm of base 2, log input / log 2", 2.0))
+log10 = compose(_of_one("log10", lambda x: _log(x, 10), "The logarithm of base 10", math.log(4) / math.log(10)))
+abs = compose(
     _of_one(
         "abs",
         lambda x: x if x.dtype.kind in "ub" else ops.maximum(x, neg(x)),
@@ -149,13 +130,9 @@ abs = composed(
 )
 
 
-@composition()
+@composed("float(round(np.array(2.5))), float(round(np.array(0.125), decimals=2))", "(2.0, 0.12)")
 def round(input: Array, *, decimals: int = 0) -> Array:
-    """Rounded to so many decimals, halves to the even neighbour; the gradient is zero.
-
-    >>> float(round(np.array(2.5))), float(round(np.array(0.125), decimals=2))
-    (2.0, 0.12)
-    """
+    """Rounded to so many decimals, halves to the even neighbour; the gradient is zero."""
     if integer(decimals, "decimals", "round") == 0:
         return _rounded(input, "rint")
     factor = float(10 ** builtins.abs(decimals))
@@ -163,14 +140,11 @@ def round(input: Array, *, decimals: int = 0) -> Array:
     return back(_rounded(there(input, factor), "rint"), factor)
 
 
-@composition()
+@composed("clamp(np.array([-2.0, 0.5, 2.0]), -1, 1)", "array([-1. ,  0.5,  1. ])")
 def clamp(input: Array, min: Operand | None = None, max: Operand | None = None) -> Array:
     """input held between min and max (numbers or tensors); where min > max, max; NaN where any of them is.
 
     At a bound the gradient goes to the input.
-
-    >>> clamp(np.array([-2.0, 0.5, 2.0]), -1, 1)
-    array([-1. ,  0.5,  1. ])
     """
     if min is None and max is None:
         raise ValueError("clamp needs min, max or both")
@@ -181,12 +155,9 @@ def clamp(input: Array, min: Operand | None = None, max: Operand | None = None) 
     return input
 
 
+@example("where(np.array([True, False]), 1.0, 2.0)", "array([1., 2.], dtype=float32)")
 def where(condition: Array, input: Operand, other: Operand) -> Array:
-    """input where the condition holds, else other; all three broadcast.
-
-    >>> where(np.array([True, False]), 1.0, 2.0)
-    array([1., 2.], dtype=float32)
-    """
+    """input where the condition holds, else other; all three broadcast."""
     if condition.dtype != bool:
         raise TypeError(f"where expects a condition of booleans, got {condition.dtype}: compare first, as in x > 0")
     return ops.where(condition, *operands(input, other))

@@ -11,21 +11,17 @@ from .. import ops
 from ..engine.aside import aside, touched
 from ..engine.graph import Array, Value
 from ..settings import integer, refusal
-from ._arguments import constant, detached, one_dim, operands, part
-from ._composition import composition
+from ._arguments import composed, constant, detached, example, one_dim, operands, part
 from .arithmetic import add, where
 from .reductions import along, places_along
 
 
+@example("getitem(np.arange(6).reshape(2, 3), (slice(None), [2, 0]))", "array([[2, 0], [5, 3]])")
 def getitem(input: Array, key: Any) -> Array:
     """input[key], basic or advanced; Tensors of integers or booleans may be (in) the key.
 
     As in PyTorch, an integer takes its axis away before arrays pick elements: x[0, :, [1, 2]] is x[0][:, [1, 2]], which
     NumPy gives with the axes in another order.
-
-    >>> getitem(np.arange(6).reshape(2, 3), (slice(None), [2, 0]))
-    array([[2, 0],
-           [5, 3]])
     """
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
     arrays = [part for part in parts if _is_array(part)]
@@ -62,25 +58,18 @@ def _part(part: Any) -> Any:
     return part
 
 
+@example("masked_fill(np.array([1.0, 2.0]), np.array([True, False]), -np.inf)", "array([-inf,   2.])")
 def masked_fill(input: Array, mask: Array, value: Any) -> Array:
-    """`value` where the mask is true, else the input.
-
-    >>> masked_fill(np.array([1.0, 2.0]), np.array([True, False]), -np.inf)
-    array([-inf,   2.])
-    """
+    """`value` where the mask is true, else the input."""
     if mask.dtype != bool:
         raise TypeError(f"masked_fill expects a mask of booleans, got {mask.dtype}: compare first, as in x == 0")
     filling, input = operands(value, input)
     return ops.where(mask, filling, input)
 
 
+@example("gather(np.array([[1, 2], [3, 4]]), 1, np.array([[1], [0]]))", "array([[2], [3]])")
 def gather(input: Array, dim: int, index: Array) -> Array:
-    """At each place of `index` the element that has the index there along `dim`, and the same place otherwise.
-
-    >>> gather(np.array([[1, 2], [3, 4]]), 1, np.array([[1], [0]]))
-    array([[2],
-           [3]])
-    """
+    """At each place of `index` the element that has the index there along `dim`, and the same place otherwise."""
     index = _indices(index, "index", "gather")
     one_dim(dim, input.ndim)  # also checked where nothing is picked
     if input.ndim == 0 and index.shape in ((), (1,)):
@@ -90,14 +79,9 @@ def gather(input: Array, dim: int, index: Array) -> Array:
     return along(*_places(input, dim, index, "gather"))
 
 
-@composition()
+@composed("scatter(np.zeros((2, 3)), 1, np.array([[2], [0]]), 1.0)", "array([[0., 0., 1.], [1., 0., 0.]])")
 def scatter(input: Array, dim: int, index: Array, src: Any) -> Array:
-    """The input, with `src` (a number or a tensor) at the places that `index` names along `dim`; undoes `gather`.
-
-    >>> scatter(np.zeros((2, 3)), 1, np.array([[2], [0]]), 1.0)
-    array([[0., 0., 1.],
-           [1., 0., 0.]])
-    """
+    """The input, with `src` (a number or a tensor) at the places that `index` names along `dim`; undoes `gather`."""
     input, index, axis = _places(input, dim, index, "scatter")
     marks = _added(np.ones(index.shape, np.int64), index, axis, input.shape)
     if isinstance(src, (int, float, np.generic)):
@@ -111,13 +95,9 @@ def _check_once(marks: np.ndarray) -> None:
         raise ValueError("scatter expects each place once where src is a tensor: use scatter_add to add up")
 
 
-@composition()
+@composed("scatter_add(np.zeros(3), 0, np.array([2, 2]), np.array([1.0, 4.0]))", "array([0., 0., 5.])")
 def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
-    """The input, with `src` added at the places that `index` names along `dim`.
-
-    >>> scatter_add(np.zeros(3), 0, np.array([2, 2]), np.array([1.0, 4.0]))
-    array([0., 0., 5.])
-    """
+    """The input, with `src` added at the places that `index` names along `dim`."""
     input, index, axis = _places(input, dim, index, "scatter_add")
     return add(input, _added(_cut(src, index), index, axis, input.shape))
 
@@ -145,12 +125,9 @@ def _added(src: Array, index: Array, axis: int, shape: tuple[int, ...]) -> Array
     return ops.scatter(src, *places_along(index, axis), key=(ops.ARRAY,) * index.ndim, shape=shape)
 
 
+@example("index_select(np.array([[1, 2, 3]]), 1, np.array([2, 0]))", "array([[3, 1]])")
 def index_select(input: Array, dim: int, index: Array) -> Array:
-    """The parts at the indices along `dim`.
-
-    >>> index_select(np.array([[1, 2, 3]]), 1, np.array([2, 0]))
-    array([[3, 1]])
-    """
+    """The parts at the indices along `dim`."""
     axis = one_dim(dim, input.ndim)
     index = _indices(index, "index", "index_select", input.shape[axis] if input.ndim else 1)
     if index.ndim > 1:
@@ -158,13 +135,9 @@ def index_select(input: Array, dim: int, index: Array) -> Array:
     return part(input, axis, ops.reshape(index, shape=(-1,))) if input.ndim else input
 
 
+@example("one_hot(np.array([2, 0]))", "array([[0, 0, 1], [1, 0, 0]])")
 def one_hot(tensor: Array, num_classes: int = -1) -> Array:
-    """1 at the class, 0 elsewhere: (...) -> (..., num_classes); by default as many as the largest class asks for.
-
-    >>> one_hot(np.array([2, 0]))
-    array([[0, 0, 1],
-           [1, 0, 0]])
-    """
+    """1 at the class, 0 elsewhere: (...) -> (..., num_classes); by default as many as the largest class asks for."""
     count = integer(num_classes, "num_classes", "one_hot", least=-1)
     count = aside(_largest, _indices(tensor, "tensor", "one_hot")) + 1 if count == -1 else count
     classes = _indices(tensor, "tensor", "one_hot", count)
@@ -172,14 +145,9 @@ def one_hot(tensor: Array, num_classes: int = -1) -> Array:
     return ops.astype(ops.compare(column, np.arange(count), how="=="), dtype=np.dtype(np.int64))
 
 
-@composition()
+@composed("embedding(np.array([1, 0]), np.array([[0.5, 1.0], [2.0, 3.0]]))", "array([[2. , 3. ], [0.5, 1. ]])")
 def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Array:
-    """The rows of the weight at the indices: (...), (K, D) -> (..., D). The row `padding_idx` gets no gradient.
-
-    >>> embedding(np.array([1, 0]), np.array([[0.5, 1.0], [2.0, 3.0]]))
-    array([[2. , 3. ],
-           [0.5, 1. ]])
-    """
+    """The rows of the weight at the indices: (...), (K, D) -> (..., D). The row `padding_idx` gets no gradient."""
     if weight.ndim != 2:
         raise ValueError(f"embedding expects weights (K, D), one row for each index, got {weight.shape}")
     indices = _indices(input, "input", "embedding", len(weight))

@@ -12,29 +12,22 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 from ..settings import flag, integer, number
-from ._arguments import Dims, as_float, detached, many_dims, named, one_dim, part
+from ._arguments import Dims, as_float, composed, detached, example, many_dims, named, one_dim, part
 from ._composition import composition
 from .arithmetic import abs, maximum, minimum, neg
 from .conversions import astype
 
 
+@example("sum(np.ones((2, 3)), dim=0)", "array([2., 2., 2.])")
 def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    """The sum over `dim` (one, several, or all dimensions).
-
-    >>> sum(np.ones((2, 3)), dim=0)
-    array([2., 2., 2.])
-    """
+    """The sum over `dim` (one, several, or all dimensions)."""
     input = input if dtype is None else astype(input, dtype)
     return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "sum"))
 
 
-@composition()
+@composed("float(mean(np.array([1.0, 3.0])))", "2.0")
 def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    """The mean over `dim` (one, several, or all dimensions); of booleans, which part of them is true.
-
-    >>> float(mean(np.array([1.0, 3.0])))
-    2.0
-    """
+    """The mean over `dim` (one, several, or all dimensions); of booleans, which part of them is true."""
     if input.dtype.kind == "b":
         dtype = np.float32 if dtype is None else dtype
     elif dtype is None and input.dtype.kind != "f":
@@ -69,43 +62,30 @@ def max(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
     )
 
 
+@example("argmax(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)", "array([1, 0])")
 def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-    """The index of the largest element, the first of equal ones; of the flattened input if dim is None.
-
-    >>> argmax(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
-    array([1, 0])
-    """
+    """The index of the largest element, the first of equal ones; of the flattened input if dim is None."""
     if dim is None or input.ndim == 0:
         one_dim(dim or 0, input.ndim)
         input, dim, keepdim = ops.reshape(input, shape=(-1,)), 0, False
     return detached(ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "argmax")))
 
 
+@example("float(amax(np.array([[1.0, 5.0], [7.0, 2.0]])))", "7.0")
 def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
-    """The largest element over `dim` (one, several, or all dimensions); equal winners share the gradient.
-
-    >>> float(amax(np.array([[1.0, 5.0], [7.0, 2.0]])))
-    7.0
-    """
+    """The largest element over `dim` (one, several, or all dimensions); equal winners share the gradient."""
     return ops.max(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "amax"), ties="share")
 
 
-@composition()
+@composed("float(amin(np.array([[1.0, 5.0], [7.0, 2.0]])))", "1.0")
 def amin(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
-    """The smallest element over `dim` (one, several, or all dimensions); equal winners share the gradient.
-
-    >>> float(amin(np.array([[1.0, 5.0], [7.0, 2.0]])))
-    1.0
-    """
+    """The smallest element over `dim` (one, several, or all dimensions); equal winners share the gradient."""
     return neg(amax(_negated(input), dim, keepdim))
 
 
+@example("argmin(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)", "array([0, 1])")
 def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-    """The index of the smallest element, the first of equal ones; of the flattened input if dim is None.
-
-    >>> argmin(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
-    array([0, 1])
-    """
+    """The index of the smallest element, the first of equal ones; of the flattened input if dim is None."""
     return argmax(_negated(input), dim, keepdim)
 
 
@@ -130,13 +110,9 @@ def _negated(input: Array) -> Array:
     return neg(input if input.dtype.kind == "f" else astype(input, np.int64))
 
 
-@composition()
+@composed("prod(np.array([[1.0, 2.0], [3.0, 4.0]]), dim=0)", "array([3., 8.])")
 def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    """The product over one dimension, or of all elements: halves are multiplied until one is left.
-
-    >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), dim=0)
-    array([3., 8.])
-    """
+    """The product over one dimension, or of all elements: halves are multiplied until one is left."""
     if dtype is not None or input.dtype.kind != "f":
         input = astype(input, np.int64 if dtype is None else dtype)
     if dim is None:
@@ -160,8 +136,8 @@ def _spread(name: str, text: str, of: Callable[[Array], Array], of_1_and_3: floa
     ) -> Array:
         return of(var_mean(input, dim, unbiased, keepdim, correction=correction)[0])
 
-    example = f"float({name}(np.array([1.0, 3.0]), correction=0))"
-    return composition()(named(function, name, text, example, of_1_and_3))
+    code = f"float({name}(np.array([1.0, 3.0]), correction=0))"
+    return composition()(named(function, name, text, code, of_1_and_3))
 
 
 var = _spread(
@@ -173,15 +149,11 @@ var = _spread(
 std = _spread("std", "The square root of `var`", ops.sqrt, 1.0)
 
 
-@composition()
+@composed("[float(one) for one in var_mean(np.array([1.0, 3.0]))]", "[2.0, 2.0]")
 def var_mean(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Array, Array]:
-    """`var` and `mean` in one.
-
-    >>> [float(one) for one in var_mean(np.array([1.0, 3.0]))]
-    [2.0, 2.0]
-    """
+    """`var` and `mean` in one."""
     if isinstance(dim, bool):  # var(input, unbiased)
         dim, unbiased = None, bool(dim)
     if correction is None:
@@ -196,14 +168,11 @@ def var_mean(
     return ops.mul(squares, math.inf) if divisor == 0 else ops.div(squares, divisor), average
 
 
-@composition()
+@composed("float(norm(np.array([3.0, 4.0]))), float(norm(np.array([3.0, -4.0]), p=1))", "(5.0, 7.0)")
 def norm(input: Array, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> Array:
     """(Σ |input|^p) ^ (1/p) over `dim`; the largest |input| for p = inf, the smallest for -inf. "fro" is 2.
 
     Where all elements are 0 the gradient is 0.
-
-    >>> float(norm(np.array([3.0, 4.0]))), float(norm(np.array([3.0, -4.0]), p=1))
-    (5.0, 7.0)
     """
     input = as_float(input)
     if p == "fro" or p is None:
@@ -230,13 +199,9 @@ def _positive_power(base: Array, exponent: float) -> Array:
     return ops.where(some, power, 0.0 if exponent > 0 else math.inf)
 
 
-@composition()
+@composed("float(logsumexp(np.array([1000.0, 1000.0]), dim=0))  # 1000 + log 2", "1000.6931471805599")
 def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
-    """log Σ exp(input) over `dim`, without overflow.
-
-    >>> float(logsumexp(np.array([1000.0, 1000.0]), dim=0))  # 1000 + log 2
-    1000.6931471805599
-    """
+    """log Σ exp(input) over `dim`, without overflow."""
     input = as_float(input)
     largest = amax(input, dim, keepdim=True)
     # of infinities the differences would be NaN
@@ -245,46 +210,32 @@ def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
     return ops.add(ops.log(total), ops.reshape(shift, shape=total.shape))
 
 
+@example("cumsum(np.array([1.0, 2.0, 3.0]), dim=0)", "array([1., 3., 6.])")
 def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
-    """The sums of the first 1, 2, 3, ... elements along `dim`.
-
-    >>> cumsum(np.array([1.0, 2.0, 3.0]), dim=0)
-    array([1., 3., 6.])
-    """
+    """The sums of the first 1, 2, 3, ... elements along `dim`."""
     input = input if dtype is None else astype(input, dtype)
     axis = one_dim(dim, input.ndim)
     return ops.cumsum(input, axis=axis) if input.ndim else input
 
 
+@example("argsort(np.array([3.0, 1.0, 2.0]))", "array([1, 2, 0])")
 def argsort(input: Array, dim: int = -1, descending: bool = False, stable: bool = True) -> Array:
-    """The indices that sort along `dim`; equal elements stay in their order.
-
-    >>> argsort(np.array([3.0, 1.0, 2.0]))
-    array([1, 2, 0])
-    """
+    """The indices that sort along `dim`; equal elements stay in their order."""
     axis = one_dim(dim, input.ndim)
     if input.ndim == 0:
         return detached(ops.argmax(ops.reshape(input, shape=(1,)), axis=0, keepdims=False))
     return detached(ops.argsort(input, axis=axis, descending=flag(descending, "descending", "sort")))
 
 
-@composition()
+@composed("sort(np.array([3.0, 1.0, 2.0]))", "ValuesAndIndices(values=array([1., 2., 3.]), indices=array([1, 2, 0]))")
 def sort(input: Array, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesAndIndices:
-    """The elements in order along `dim`, and the indices that they had; equal ones stay in their order.
-
-    >>> sort(np.array([3.0, 1.0, 2.0]))
-    ValuesAndIndices(values=array([1., 2., 3.]), indices=array([1, 2, 0]))
-    """
+    """The elements in order along `dim`, and the indices that they had; equal ones stay in their order."""
     return _picked(input, one_dim(dim, input.ndim), descending, None)
 
 
-@composition()
+@composed("topk(np.array([3.0, 1.0, 2.0]), 2)", "ValuesAndIndices(values=array([3., 2.]), indices=array([0, 2]))")
 def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
-    """The k largest elements along `dim` (or smallest), and where they are; always sorted.
-
-    >>> topk(np.array([3.0, 1.0, 2.0]), 2)
-    ValuesAndIndices(values=array([3., 2.]), indices=array([0, 2]))
-    """
+    """The k largest elements along `dim` (or smallest), and where they are; always sorted."""
     axis, k = one_dim(dim, input.ndim), integer(k, "k", "topk", least=0)
     if k > (input.shape[axis] if input.ndim else 1):
         raise ValueError(f"topk expects k of at most the length of dim {dim}, got {k} for {input.shape}")

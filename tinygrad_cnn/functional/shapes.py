@@ -11,16 +11,12 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array, Value
 from ..settings import instance, integers, one_of, refusal
-from ._arguments import as_array, one_dim, part
-from ._composition import composition
+from ._arguments import as_array, composed, example, one_dim, part
 
 
+@example("reshape(np.zeros((2, 6)), 3, -1).shape", "(3, 4)")
 def reshape(input: Array, *shape: Any) -> Array:
-    """The same elements under another shape (numbers or one tuple); one -1 is worked out.
-
-    >>> reshape(np.zeros((2, 6)), 3, -1).shape
-    (3, 4)
-    """
+    """The same elements under another shape (numbers or one tuple); one -1 is worked out."""
     return ops.reshape(input, shape=_worked_out(flat(shape, "shape", "reshape", least=-1), math.prod(input.shape)))
 
 
@@ -37,22 +33,16 @@ def flat(given: tuple[Any, ...], name: str, owner: str, least: int | None = None
     return integers(given[0] if len(given) == 1 else given, name, owner, least=least)
 
 
+@example("permute(np.zeros((2, 3, 4)), (2, 0, 1)).shape", "(4, 2, 3)")
 def permute(input: Array, *given: Any, dims: Any = ()) -> Array:
-    """The dimensions in another order (numbers or one tuple; also as `dims=`).
-
-    >>> permute(np.zeros((2, 3, 4)), (2, 0, 1)).shape
-    (4, 2, 3)
-    """
+    """The dimensions in another order (numbers or one tuple; also as `dims=`)."""
     order = flat(given or (dims,), "dims", "permute")
     return ops.permute(input, axes=tuple(one_dim(d, input.ndim) for d in order))
 
 
+@example("transpose(np.zeros((2, 3, 4)), 0, -1).shape", "(4, 3, 2)")
 def transpose(input: Array, dim0: int, dim1: int) -> Array:
-    """Two dimensions exchanged.
-
-    >>> transpose(np.zeros((2, 3, 4)), 0, -1).shape
-    (4, 3, 2)
-    """
+    """Two dimensions exchanged."""
     axes = list(range(input.ndim))
     first, second = one_dim(dim0, input.ndim), one_dim(dim1, input.ndim)
     if axes:
@@ -60,24 +50,18 @@ def transpose(input: Array, dim0: int, dim1: int) -> Array:
     return ops.permute(input, axes=tuple(axes))
 
 
+@example("flatten(np.zeros((2, 3, 4)), 1).shape", "(2, 12)")
 def flatten(input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
-    """The dimensions from start_dim to end_dim (included) as one.
-
-    >>> flatten(np.zeros((2, 3, 4)), 1).shape
-    (2, 12)
-    """
+    """The dimensions from start_dim to end_dim (included) as one."""
     first, last = one_dim(start_dim, input.ndim), one_dim(end_dim, input.ndim)
     if first > last:
         raise ValueError(f"flatten expects start_dim before end_dim, got {start_dim} and {end_dim}")
     return _exchanged(input, first, last + 1, math.prod(input.shape[first : last + 1]))
 
 
+@example("unflatten(np.zeros((2, 6)), 1, (3, -1)).shape", "(2, 3, 2)")
 def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Array:
-    """One dimension as several; one -1 is worked out.
-
-    >>> unflatten(np.zeros((2, 6)), 1, (3, -1)).shape
-    (2, 3, 2)
-    """
+    """One dimension as several; one -1 is worked out."""
     axis = one_dim(dim, input.ndim)
     lengths = integers(sizes, "sizes", "unflatten", least=-1)
     return _exchanged(input, axis, axis + 1, *_worked_out(lengths, input.shape[axis]))
@@ -88,51 +72,39 @@ def _exchanged(input: Array, start: int, end: int, *lengths: int) -> Array:
     return ops.reshape(input, shape=(*input.shape[:start], *lengths, *input.shape[end:]))
 
 
+@example("squeeze(np.zeros((1, 3, 1))).shape, squeeze(np.zeros((1, 3, 1)), 0).shape", "((3,), (3, 1))")
 def squeeze(input: Array, dim: int | Sequence[int] | None = None) -> Array:
-    """Without the dimensions of length one: all of them, or those of them that `dim` names.
-
-    >>> squeeze(np.zeros((1, 3, 1))).shape, squeeze(np.zeros((1, 3, 1)), 0).shape
-    ((3,), (3, 1))
-    """
+    """Without the dimensions of length one: all of them, or those of them that `dim` names."""
     dims = range(input.ndim) if dim is None else integers(dim, "dim", "squeeze")
     named = {one_dim(d, input.ndim) for d in dims}
     shape = tuple(n for i, n in enumerate(input.shape) if not (n == 1 and i in named))
     return ops.reshape(input, shape=shape)
 
 
+@example("unsqueeze(np.zeros((2, 3)), -1).shape", "(2, 3, 1)")
 def unsqueeze(input: Array, dim: int) -> Array:
-    """With a new dimension of length one at `dim`.
-
-    >>> unsqueeze(np.zeros((2, 3)), -1).shape
-    (2, 3, 1)
-    """
+    """With a new dimension of length one at `dim`."""
     at = one_dim(dim, input.ndim + 1)
     return _exchanged(input, at, at, 1)
 
 
+@example("cat([np.zeros((2, 3)), np.ones((1, 3))]).shape", "(3, 3)")
 def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     """The tensors one after another along `dim`; their other lengths must agree.
 
     As in PyTorch, an empty tensor of one dimension fits everywhere.
-
-    >>> cat([np.zeros((2, 3)), np.ones((1, 3))]).shape
-    (3, 3)
     """
     tensors = _same_dtype(tensors, "cat")
-    example = max(tensors, key=lambda tensor: tensor.ndim)
-    axis = one_dim(dim, example.ndim)
-    nothing = (*example.shape[:axis], 0, *example.shape[axis + 1 :])
+    most = max(tensors, key=lambda tensor: tensor.ndim)
+    axis = one_dim(dim, most.ndim)
+    nothing = (*most.shape[:axis], 0, *most.shape[axis + 1 :])
     tensors = [ops.reshape(tensor, shape=nothing) if tensor.shape == (0,) else tensor for tensor in tensors]
     return ops.concatenate(*tensors, axis=axis)
 
 
-@composition()
+@composed("stack([np.zeros(3), np.ones(3)], dim=1).shape", "(3, 2)")
 def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
-    """The tensors, all of one shape, along a new dimension.
-
-    >>> stack([np.zeros(3), np.ones(3)], dim=1).shape
-    (3, 2)
-    """
+    """The tensors, all of one shape, along a new dimension."""
     tensors = _same_dtype(tensors, "stack")
     axis = one_dim(dim, tensors[0].ndim + 1)
     return ops.concatenate(*(unsqueeze(tensor, axis) for tensor in tensors), axis=axis)

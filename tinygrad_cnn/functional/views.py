@@ -12,49 +12,34 @@ from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array
 from ..settings import integer, integers, one_of
-from ._arguments import as_array, named, one_dim, part
-from ._composition import composition
+from ._arguments import as_array, composed, example, named, one_dim, part
 from .shapes import flat, flatten, reshape, transpose
 
 
+@example("expand(np.ones((3, 1)), -1, 4).shape, expand(np.ones(3), 2, 3).shape", "((3, 4), (2, 3))")
 def expand(input: Array, *sizes: Any) -> Array:
-    """Axes of length one stretched, new ones before the first (numbers or one tuple); -1 leaves an axis as it is.
-
-    >>> expand(np.ones((3, 1)), -1, 4).shape, expand(np.ones(3), 2, 3).shape
-    ((3, 4), (2, 3))
-    """
+    """Axes of length one stretched, new ones before the first (numbers or one tuple); -1 leaves an axis as it is."""
     given = flat(sizes, "sizes", "expand", least=-1)
     new = len(given) - input.ndim
     shape = tuple(input.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(given))
     return ops.broadcast_to(input, shape=shape)
 
 
+@example("expand_as(np.ones(3), np.ones((2, 3))).shape", "(2, 3)")
 def expand_as(input: Array, other: Array) -> Array:
-    """Stretched to the shape of another tensor.
-
-    >>> expand_as(np.ones(3), np.ones((2, 3))).shape
-    (2, 3)
-    """
+    """Stretched to the shape of another tensor."""
     return expand(input, other.shape)
 
 
+@example("view_as(np.ones(6), np.ones((2, 3))).shape", "(2, 3)")
 def view_as(input: Array, other: Array) -> Array:
-    """Under the shape of another tensor.
-
-    >>> view_as(np.ones(6), np.ones((2, 3))).shape
-    (2, 3)
-    """
+    """Under the shape of another tensor."""
     return reshape(input, other.shape)
 
 
-@composition()
+@composed("repeat(np.array([1, 2]), 2, 2)", "array([[1, 2, 1, 2], [1, 2, 1, 2]])")
 def repeat(input: Array, *repeats: Any) -> Array:
-    """So many copies along each axis, one after another (numbers or one tuple); new axes come first.
-
-    >>> repeat(np.array([1, 2]), 2, 2)
-    array([[1, 2, 1, 2],
-           [1, 2, 1, 2]])
-    """
+    """So many copies along each axis, one after another (numbers or one tuple); new axes come first."""
     counts = flat(repeats, "repeats", "repeat")
     new = len(counts) - input.ndim
     if new < 0 or min(counts, default=0) < 0:
@@ -65,13 +50,9 @@ def repeat(input: Array, *repeats: Any) -> Array:
     return ops.reshape(copies, shape=tuple(count * n for count, n in zip(counts, sizes, strict=True)))
 
 
-@composition()
+@composed("repeat_interleave(np.array([1, 2]), 2)", "array([1, 1, 2, 2])")
 def repeat_interleave(input: Array, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Array:
-    """Each element so many times in a row along `dim`, or of the flattened input; one number, or one for each.
-
-    >>> repeat_interleave(np.array([1, 2]), 2)
-    array([1, 1, 2, 2])
-    """
+    """Each element so many times in a row along `dim`, or of the flattened input; one number, or one for each."""
     if dim is None or input.ndim == 0:
         input, dim = ops.reshape(input, shape=(-1,)), 0
     axis = one_dim(dim, input.ndim)
@@ -83,12 +64,9 @@ def repeat_interleave(input: Array, repeats: Any, dim: int | None = None, *, out
     return flatten(expand(ops.reshape(input, shape=(*before, 1, *after)), *before, count, *after), axis, axis + 1)
 
 
+@example("narrow(np.arange(5), 0, 1, 3)", "array([1, 2, 3])")
 def narrow(input: Array, dim: int, start: int, length: int) -> Array:
-    """`length` elements along `dim`, from `start` on.
-
-    >>> narrow(np.arange(5), 0, 1, 3)
-    array([1, 2, 3])
-    """
+    """`length` elements along `dim`, from `start` on."""
     axis = one_dim(dim, input.ndim)
     n = input.shape[axis]
     start, length = integer(start, "start", "narrow"), integer(length, "length", "narrow", least=0)
@@ -98,30 +76,21 @@ def narrow(input: Array, dim: int, start: int, length: int) -> Array:
     return part(input, axis, slice(start, start + length))
 
 
+@example("select(np.array([[1, 2], [3, 4]]), 1, 0)", "array([1, 3])")
 def select(input: Array, dim: int, index: int) -> Array:
-    """The part at one index along `dim`, without that dimension.
-
-    >>> select(np.array([[1, 2], [3, 4]]), 1, 0)
-    array([1, 3])
-    """
+    """The part at one index along `dim`, without that dimension."""
     return part(input, one_dim(dim, input.ndim), integer(index, "index", "select"))
 
 
+@example("unbind(np.array([[1, 2], [3, 4]]))", "(array([1, 2]), array([3, 4]))")
 def unbind(input: Array, dim: int = 0) -> tuple[Array, ...]:
-    """All parts along `dim`, without that dimension.
-
-    >>> unbind(np.array([[1, 2], [3, 4]]))
-    (array([1, 2]), array([3, 4]))
-    """
+    """All parts along `dim`, without that dimension."""
     return tuple(select(input, dim, i) for i in range(input.shape[one_dim(dim, input.ndim)]))
 
 
+@example("split(np.arange(5), 2)", "(array([0, 1]), array([2, 3]), array([4]))")
 def split(input: Array, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Array, ...]:
-    """Parts of one length along `dim` (the last may be shorter), or of the lengths that are given.
-
-    >>> split(np.arange(5), 2)
-    (array([0, 1]), array([2, 3]), array([4]))
-    """
+    """Parts of one length along `dim` (the last may be shorter), or of the lengths that are given."""
     axis = one_dim(dim, input.ndim)
     n = input.shape[axis]
     if isinstance(split_size_or_sections, (list, tuple)):
@@ -135,36 +104,26 @@ def split(input: Array, split_size_or_sections: int | Sequence[int], dim: int = 
     return tuple(part(input, axis, slice(end - size, end)) for size, end in zip(sizes, ends, strict=True))
 
 
+@example("[len(part) for part in chunk(np.arange(5), 2)]", "[3, 2]")
 def chunk(input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
-    """At most so many parts of one length along `dim`; the last may be shorter.
-
-    >>> [len(part) for part in chunk(np.arange(5), 2)]
-    [3, 2]
-    """
+    """At most so many parts of one length along `dim`; the last may be shorter."""
     chunks = integer(chunks, "chunks", "chunk", least=1)
     n = input.shape[one_dim(dim, input.ndim)]
     return split(input, -(-n // chunks), dim) if n else split(input, [0] * chunks, dim)
 
 
+@example("flip(np.array([1, 2, 3]), 0)", "array([3, 2, 1])")
 def flip(input: Array, *given: Any, dims: Any = ()) -> Array:
-    """In reverse order along the dimensions (numbers or one tuple; also as `dims=`).
-
-    >>> flip(np.array([1, 2, 3]), 0)
-    array([3, 2, 1])
-    """
+    """In reverse order along the dimensions (numbers or one tuple; also as `dims=`)."""
     turned = [one_dim(d, input.ndim) for d in flat(given or (dims,), "dims", "flip")]
     if len(set(turned)) < len(turned):
         raise ValueError(f"flip expects each dimension once, got {given or dims}")
     return ops.index(input, key=tuple(slice(None, None, -1 if i in turned else 1) for i in range(input.ndim)))
 
 
-@composition()
+@composed("roll(np.array([1, 2, 3]), 1)", "array([3, 1, 2])")
 def roll(input: Array, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Array:
-    """Shifted along the dimensions, what leaves at the end coming back at the start; by default flattened meanwhile.
-
-    >>> roll(np.array([1, 2, 3]), 1)
-    array([3, 1, 2])
-    """
+    """Shifted along the dimensions, what leaves at the end coming back at the start; by default flattened meanwhile."""
     steps = integers(shifts, "shifts", "roll")
     if dims is None:
         return ops.reshape(roll(ops.reshape(input, shape=(-1,)), steps[0], 0), shape=input.shape)
@@ -179,25 +138,17 @@ def roll(input: Array, shifts: int | Sequence[int], dims: int | Sequence[int] | 
     return input
 
 
+@example("movedim(np.zeros((2, 3, 4)), 0, -1).shape", "(3, 4, 2)")
 def movedim(input: Array, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
-    """Dimensions at other places; the others stay in their order.
-
-    >>> movedim(np.zeros((2, 3, 4)), 0, -1).shape
-    (3, 4, 2)
-    """
+    """Dimensions at other places; the others stay in their order."""
     given, places = integers(source, "source", "movedim"), integers(destination, "destination", "movedim")
     lengths = np.moveaxis(np.empty(range(input.ndim)), given, places).shape  # they tell which dimension each was
     return ops.permute(input, axes=lengths)
 
 
-@composition()
+@composed("sliding(np.arange(5), 0, 3, 2)", "array([[0, 1, 2], [2, 3, 4]])")
 def sliding(input: Array, dimension: int, size: int, step: int) -> Array:
-    """Windows of `size` elements along a dimension, `step` apart, in a new last dimension: `Tensor.unfold`.
-
-    >>> sliding(np.arange(5), 0, 3, 2)
-    array([[0, 1, 2],
-           [2, 3, 4]])
-    """
+    """Windows of `size` elements along a dimension, `step` apart, in a new last dimension: `Tensor.unfold`."""
     axis = one_dim(dimension, input.ndim)
     size, step = integer(size, "size", "unfold", least=1), integer(step, "step", "unfold", least=1)
     if size > input.shape[axis]:
@@ -217,12 +168,9 @@ def _triangle(name: str, mask: Callable[..., np.ndarray], text: str) -> Callable
 triu, tril = _triangle("triu", np.triu, "What is above"), _triangle("tril", np.tril, "What is below")
 
 
+@example("diag(np.array([[1, 2], [3, 4]])), diag(np.array([1, 2])).tolist()", "(array([1, 4]), [[1, 0], [0, 2]])")
 def diag(input: Array, diagonal: int = 0) -> Array:
-    """A diagonal of a matrix (M, N), or the matrix that has a vector on it and zeros elsewhere.
-
-    >>> diag(np.array([[1, 2], [3, 4]])), diag(np.array([1, 2])).tolist()
-    (array([1, 4]), [[1, 0], [0, 2]])
-    """
+    """A diagonal of a matrix (M, N), or the matrix that has a vector on it and zeros elsewhere."""
     if input.ndim not in (1, 2):
         raise ValueError(f"diag expects a vector or a matrix, got {input.shape}")
     size = input.shape[0] + abs(integer(diagonal, "diagonal", "diag"))
