@@ -203,4 +203,4 @@ def test_no_module_imports_itself_by_way_of_others():
 def test_the_root_is_seen_at_a_glance():
     root = Path(tinygrad_cnn.__file__).parent
     modules = sorted(path.stem for path in root.glob("*.py") if not path.stem.startswith("__"))
-    assert modules == ["creation", "models", "random", "settings", "tensor", "training"]
+    assert modules == ["creation", "models", "random", "settings", "training"]

@@ -10,7 +10,7 @@ import tinygrad_cnn
 from tinygrad_cnn import Tensor, grad, manual_seed, nn, no_grad
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.recording import is_recording
-from tinygrad_cnn.functional._numpy import UFUNCS
+from tinygrad_cnn.tensor.numpy_functions import UFUNCS
 
 
 def leaf(*numbers, dtype=np.float32):

@@ -25,7 +25,7 @@ from .creation import (
 from .engine import graph
 from .engine.graph import primitive
 from .engine.recording import is_recording as is_grad_enabled
-from .functional.conversions import device
+from .tensor.conversions import device
 from .plan import DataParallel, compile
 from .random import get_rng_state, manual_seed, set_rng_state
 from .settings import absent

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .functional._arguments import new_array, real_array
-from .functional.conversions import device
 from .random import generator as default_generator
 from .settings import advised, flag, integer, integers, number, real_dtype
 from .tensor import Tensor
+from .tensor.conversions import device
 
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
 uint8, int8, int16, int32, int64 = (np.dtype(f"{name}") for name in ("uint8", "int8", "int16", "int32", "int64"))

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import settings
-from ..functional.conversions import device
 from ..tensor import Tensor
+from ..tensor.conversions import device
 from .files import CheckpointError, atomic_write, file_errors
 
 

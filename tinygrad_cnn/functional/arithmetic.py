@@ -5,13 +5,14 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array, Primitive, Value
-from ..settings import integer, one_of
+from ..settings import integer, one_of, real_dtype
 from ._arguments import Operand, as_array, as_float, composed, detached, example, named, operands, real_array
 from ._composition import composition
 
@@ -81,6 +82,11 @@ def lerp(input: Operand, end: Operand, weight: Operand) -> Array:
     return add(input, mul(sub(end, input), weight))
 
 
+def astype(input: Array, dtype: Any) -> Array:
+    """The same numbers in another dtype; floating-point ones keep their gradient."""
+    return ops.astype(input, dtype=real_dtype(dtype, "dtype", "astype"))
+
+
 def _of_one(name: str, formula: Callable[[Array], Array], text: str, of_4: float) -> Callable[[Array], Array]:
     """A formula of one element as a function."""
 
@@ -111,7 +117,7 @@ sin, cos, erf, tanh, sigmoid = map(_of_floats, (ops.sin, ops.cos, ops.erf, ops.t
 neg = _of_one("neg", lambda x: ops.mul(x, -1) if x.dtype.kind == "f" else ops.sub(0, x), "-input", -4.0)
 square = _of_one("square", lambda x: ops.mul(x, x), "input · input", 16.0)
 reciprocal = _of_one("reciprocal", lambda x: ops.div(1.0, as_float(x)), "1 / input", 0.25)
-clone = _of_one("clone", lambda x: ops.astype(x, dtype=x.dtype), "A copy, through which the gradient passes", 4.0)
+clone = _of_one("clone", lambda x: astype(x, x.dtype), "A copy, through which the gradient passes", 4.0)
 floor = _of_one("floor", lambda x: _rounded(x, "floor"), "Rounded down; the gradient is zero", 4.0)
 ceil = _of_one("ceil", lambda x: _rounded(x, "ceil"), "Rounded up; the gradient is zero", 4.0)
 sign = _of_one("sign", lambda x: _rounded(x, "sign"), "1, 0 or -1; the gradient is zero", 1.0)

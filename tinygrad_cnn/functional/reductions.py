@@ -14,8 +14,7 @@ from ..engine.graph import Array
 from ..settings import flag, integer, number
 from ._arguments import Dims, as_float, composed, detached, example, many_dims, named, one_dim, part
 from ._composition import composition
-from .arithmetic import abs, maximum, minimum, neg
-from .conversions import astype
+from .arithmetic import abs, astype, maximum, minimum, neg
 
 
 @example("sum(np.ones((2, 3)), dim=0)", "array([2., 2., 2.])")

@@ -16,9 +16,9 @@ import numpy as np
 from ... import functional as F
 from ... import ops
 from ...engine.graph import Constant, Primitive, Value
-from ...functional._numpy import UFUNCS
 from ...ops import choices
 from ...tensor import Tensor
+from ...tensor.numpy_functions import UFUNCS
 from .spelling import part_of_key
 
 PACKAGE = __name__.partition(".")[0]

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..engine.graph import Value
 from ..engine.recording import is_recording
-from . import arithmetic
-from .products import matmul
+from ..functional import arithmetic, products
 
 SAME_NAME = [
     *("abs", "add", "cos", "exp", "expm1", "log", "log1p"),
@@ -21,7 +20,7 @@ SAME_NAME = [
 UFUNCS: dict[np.ufunc, Any] = {
     **{getattr(np, name): getattr(arithmetic, name) for name in SAME_NAME},
     np.divide: arithmetic.div,
-    np.matmul: matmul,
+    np.matmul: products.matmul,
     np.multiply: arithmetic.mul,
     np.negative: arithmetic.neg,
     np.subtract: arithmetic.sub,

@@ -18,7 +18,6 @@ from ..engine.recording import is_recording
 from ..engine.versions import note_change
 from ..random import generator as default_generator
 from ..settings import number
-from .views import expand_as
 
 
 def _in_place(function: Any, how: str = "", moves: bool = False) -> Callable[..., Any]:
@@ -70,7 +69,7 @@ def _become(input: Array, how: str, new: Array, moves: bool = False) -> Any:
 def _like(input: Array, src: Array) -> Array:
     """`src`, a Tensor, an array or a number, in the shape and the dtype of `input`."""
     given = src if isinstance(src, Value) else input.wrap(np.asarray(src, input.dtype), None)
-    return expand_as(given, input).astype(input.dtype)
+    return F.expand_as(given, input).astype(input.dtype)
 
 
 iadd, isub, imul, itruediv = map(_in_place, (F.add, F.sub, F.mul, F.div), ("+=", "-=", "*=", "/="))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, Value
-from . import arithmetic
-from .counting import bitwise_and, bitwise_not, bitwise_or, bitwise_xor
+from ..functional import arithmetic
+from ..functional.counting import bitwise_and, bitwise_not, bitwise_or, bitwise_xor
 
 NUMBERS = (Value, np.ndarray, np.generic, int, float, list, tuple)
 

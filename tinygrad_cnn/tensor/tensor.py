@@ -14,21 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from . import functional as F
-from . import ops
-from .autograd.detached import note_cut
-from .autograd.gradients import run_backward
-from .autograd.hooks import register_hook, retain_grad
-from .engine.aside import shared, touched
-from .engine.graph import Array, Leaf, Node, Value
-from .engine.recording import is_recording
-from .engine.versions import note_change
-from .functional import arithmetic, in_place, operators, products
-from .functional._arguments import new_array, one_dim, real_array
-from .functional._numpy import call_outside_graph, call_ufunc, refuse_inside_numpy
-from .functional.conversions import device
-from .functional.indexing import getitem
-from .settings import absent, flag, real_dtype
+from .. import functional as F
+from .. import ops
+from ..autograd.detached import note_cut
+from ..autograd.gradients import run_backward
+from ..autograd.hooks import register_hook, retain_grad
+from ..engine.aside import shared, touched
+from ..engine.graph import Array, Leaf, Node, Value
+from ..engine.recording import is_recording
+from ..engine.versions import note_change
+from ..functional import arithmetic, products
+from ..functional._arguments import new_array, one_dim, real_array
+from ..functional.indexing import getitem
+from ..settings import absent, flag, real_dtype
+from . import in_place, operators
+from .conversions import device
+from .numpy_functions import call_outside_graph, call_ufunc, refuse_inside_numpy
 
 
 class Tensor(Value):
@@ -277,7 +278,7 @@ class Tensor(Value):
     # ---- functions as methods
 
     # fmt: off
-    from .functional import (  # type: ignore[misc]  # noqa: I001
+    from ..functional import (  # type: ignore[misc]  # noqa: I001
         abs, add, all, allclose, amax, amin, any, argmax, argmin, argsort, bincount, bmm, ceil, chunk, clamp, clone,
         cos, count_nonzero, cumsum, diag, div, dot, eq, equal, erf, exp, expand, expand_as, expm1, flatten, flip, floor,
         gather, ge, gt, index_select, isfinite, isinf, isnan, le, lerp, log, log10, log1p, log2, log_softmax,
@@ -287,13 +288,14 @@ class Tensor(Value):
         softmax, sort, split, sqrt, square, squeeze, std, sub, sum, tanh, topk, transpose, tril, triu, unbind,
         unflatten, unique, unsqueeze, var, view_as,
     )
-    from .functional.conversions import (  # type: ignore[misc]
-        astype, bool, contiguous, cpu, cuda, double, float, int, long, to, type_as,
+    from ..functional.arithmetic import astype  # type: ignore[misc]
+    from .conversions import (  # type: ignore[misc]
+        bool, contiguous, cpu, cuda, double, float, int, long, to, type_as,
     )
-    from .functional.in_place import (  # type: ignore[misc]
+    from .in_place import (  # type: ignore[misc]
         bernoulli_, copy_, fill_, normal_, uniform_, zero_,
     )
-    from .functional.views import sliding as unfold  # type: ignore[misc]  # not functional.unfold, which is for images
+    from ..functional.views import sliding as unfold  # type: ignore[misc]  # not functional.unfold, which is for images
     # fmt: on
     clip, view, swapaxes, nelement = clamp, reshape, transpose, numel
     reshape_as, masked_select = view_as, getitem

@@ -6,8 +6,8 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from .. import ops
 from ..engine.graph import Array, Value
+from ..functional.arithmetic import astype
 from ..settings import passed_over, real_dtype
 
 
@@ -30,11 +30,6 @@ class device(str):
 
 
 _device = device
-
-
-def astype(input: Array, dtype: Any) -> Array:
-    """The same numbers in another dtype; floating-point ones keep their gradient."""
-    return ops.astype(input, dtype=real_dtype(dtype, "dtype", "astype"))
 
 
 def to(

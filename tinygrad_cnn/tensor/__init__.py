@@ -1,0 +1,3 @@
+"""The Tensor, and what its methods are beside the functions of `tinygrad_cnn.functional`."""
+
+from .tensor import Tensor as Tensor
