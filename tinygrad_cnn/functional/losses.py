@@ -163,7 +163,7 @@ def _pair(op: str, input: Array, target: Array) -> tuple[Array, Array]:
         warnings.warn(
             f"{op} broadcasts an input {input.shape} and a target {target.shape}: reshape one of them "
             "to the shape of the other if they should be compared element by element",
-            stacklevel=6,  # above this function, the loss, and what is wrapped around it
+            stacklevel=7,  # above this function, the loss, and what is wrapped around it
         )
     return input, target
 
