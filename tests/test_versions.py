@@ -11,6 +11,7 @@ from references import fixed, leaf
 from tinygrad_cnn import Tensor, grad, nn, no_grad, ops, optim, primitive
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine import versions
+from tinygrad_cnn.kernels.copies import unchangeable
 
 
 def parameter(*values):
@@ -136,7 +137,7 @@ def test_an_array_that_nobody_can_write_into_is_not_copied():
     frozen = np.array([5.0, 5.0])
     frozen.setflags(write=False)
     assert ops.mul(parameter(1.0, 1.0), frozen).node.args[1] is frozen
-    assert versions.unchangeable(frozen[1:]).base is frozen
+    assert unchangeable(frozen[1:]).base is frozen
 
 
 def test_notes_of_changes_do_not_pile_up():

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.aside import touched
 from ..engine.graph import Array, Leaf, Value
-from ..engine.versions import unchangeable
+from ..kernels.copies import unchangeable
 
 
 class Hook:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..kernels.copies import unchangeable
 from . import guards
 from .backward import Totals, early, leading_to, pull_back
 from .calls import current as current_call
@@ -23,7 +24,7 @@ from .observers import Event, observed, observers
 from .recording import Recording, here
 from .rules import Array as Array
 from .rules import Rules, ShapeDtype
-from .versions import now, unchangeable
+from .versions import now
 
 
 @dataclass(slots=True, eq=False, repr=False, weakref_slot=True)

@@ -8,14 +8,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..settings import check_dtype
 from . import versions
-
-
-def check_dtype(dtype: np.dtype[Any], what: str) -> None:
-    """Raise TypeError unless it is float32, float64, an integer or a boolean dtype."""
-    if dtype.kind not in "iub" and dtype.char not in "fd":
-        way_out = ": convert it to float32 or float64, with .astype(np.float32)" if dtype.kind == "f" else ""
-        raise TypeError(f"expected a Tensor, an array or real numbers, got {what} of {dtype}{way_out}")
 
 
 def check_rules(primitive: Any, rules: Sequence[Any]) -> None:

@@ -40,23 +40,6 @@ def changed_at(array: np.ndarray) -> int:
     return 0 if known is None else known[1]
 
 
-def unchangeable(array: np.ndarray) -> np.ndarray:
-    """The array itself if nobody can write into it, not even through an array that it is a view of; else a copy.
-
-    >>> numbers = np.arange(3.0)
-    >>> unchangeable(numbers) is numbers, unchangeable(np.broadcast_to(numbers, (2, 3))).flags.writeable
-    (False, False)
-    """
-    view: Any = array
-    while isinstance(view, np.ndarray) and not view.flags.writeable:
-        view = view.base
-        if view is None:
-            return array
-    copy = array.copy("K")
-    copy.setflags(write=False)
-    return copy
-
-
 def _owner(array: Any) -> Any:
     """The array that owns the memory which this one is a view of."""
     while hasattr(getattr(array, "base", None), "base"):  # what is no array (bytes, say) has none

@@ -13,10 +13,9 @@ import numpy as np
 from .. import ops
 from ..engine.aside import shared
 from ..engine.graph import Array, Constant, Value
-from ..engine.guards import check_dtype
 from ..engine.recording import is_recording
-from ..engine.versions import unchangeable
-from ..settings import integer, integers, one_of, refusal
+from ..kernels.copies import unchangeable
+from ..settings import check_dtype, integer, integers, one_of, refusal
 from ._composition import composition
 
 Dims = int | Sequence[int] | None

@@ -1,8 +1,9 @@
-"""Copies between arrays whose elements lie in memory in different orders."""
+"""Copies: of what somebody could still write into, and between arrays in different orders of memory."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,23 @@ from .layout import from_outermost
 LARGE = 1 << 13  # elements; below, one call is as fast as any
 FEW = 4  # elements of an axis that is not worth a loop of its own
 WIDER = {8: np.dtype(np.float64), 16: np.dtype(np.complex128)}  # by their bytes; only copied, never computed with
+
+
+def unchangeable(array: np.ndarray) -> np.ndarray:
+    """The array itself if nobody can write into it, not even through an array that it is a view of; else a copy.
+
+    >>> numbers = np.arange(3.0)
+    >>> unchangeable(numbers) is numbers, unchangeable(np.broadcast_to(numbers, (2, 3))).flags.writeable
+    (False, False)
+    """
+    view: Any = array
+    while isinstance(view, np.ndarray) and not view.flags.writeable:
+        view = view.base
+        if view is None:
+            return array
+    copy = array.copy("K")
+    copy.setflags(write=False)
+    return copy
 
 
 def copies(out: np.ndarray, x: np.ndarray) -> Calls:

@@ -17,7 +17,7 @@ from ..engine.calls import current
 from ..engine.graph import Leaf, Value, backpropagate
 from ..engine.observers import Event, observe
 from ..engine.recording import here, is_recording
-from ..engine.versions import unchangeable
+from ..kernels.copies import unchangeable
 from ..tensor import Tensor
 from .program import Key
 from .state import State

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Primitive
-from ..engine.versions import unchangeable
+from ..kernels.copies import unchangeable
 from ..nn import Module
 
 MOST_PARTS = 1000  # of a list or a dictionary; what is in larger ones is not compared at each call
