@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from functools import partial
 
 import numpy as np
@@ -114,6 +115,13 @@ def test_what_is_little_work_is_not_cut():
     x, y = np.ones((6, 4)), np.ones((6, 4))
     call = partial(np.add, x, 1.0, out=y), Access.to([y], [x])
     assert in_parts([call], 2) == in_parts([call], 1) == []
+
+
+def test_on_a_busy_machine_threads_wait_asleep(monkeypatch):
+    given_away = []
+    monkeypatch.setattr(threads, "_yield", lambda: given_away.append(time.sleep(0.01)))  # others take the processor
+    assert run_together([[Turn(int, ((1, 1),))], [Turn(partial(time.sleep, 0.2))]])
+    assert len(given_away) < 4
 
 
 def lists(*calls):

@@ -19,8 +19,8 @@ class Turn(NamedTuple):
     after: tuple[tuple[int, int], ...] = ()
 
 
-# To wait asleep takes the system some 40 microseconds, to look again and again some 5.
-_look_away: Callable[[], Any] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
+_yield: Callable[[], Any] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
+BUSY = 2e-3  # seconds without the processor after which others are taken to need it
 
 _ALL = 1 << 62  # more calls than any list has
 
@@ -36,6 +36,7 @@ class _Work:
         self.lists = lists
         self.made = [0] * len(lists)  # how many calls each thread has made
         self.errors: list[BaseException] = []
+        self.busy = False  # whether other programs use the processors, too
 
     def run(self, thread: int) -> None:
         """Make the calls of one thread; an error is kept, and stops the others where they wait for this thread."""
@@ -44,7 +45,7 @@ class _Work:
             for i, (call, after) in enumerate(self.lists[thread], 1):
                 for other, count in after:
                     while made[other] < count:
-                        _look_away()
+                        self._look_away()
                     if errors:
                         raise _Stopped
                 call()
@@ -61,10 +62,22 @@ class _Work:
         while True:
             try:
                 while min(self.made) < _ALL:
-                    _look_away()
+                    self._look_away()
                 return
             except KeyboardInterrupt as interrupt:
                 self.errors.append(interrupt)
+
+    def _look_away(self) -> None:
+        """Let others run: to look again at once takes some 5 microseconds, to be woken up some 50.
+
+        But on a busy machine who gives the processor away gets it back milliseconds later, and who sleeps at once.
+        """
+        if self.busy:
+            time.sleep(0)
+            return
+        begin = time.perf_counter()
+        _yield()
+        self.busy = time.perf_counter() - begin > BUSY
 
 
 class _Helper:
