@@ -40,7 +40,7 @@ def sync_batch_norm(
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     owner, channels = "sync_batch_norm", input.shape[1]
     running_mean, running_var = _running(owner, running_mean, running_var, input, True)
-    input, weight, bias = _affine(owner, input, weight, bias, (channels,), "one per channel")
+    input = _affine(owner, input, weight, bias, (channels,), "one per channel")
     axis = (0, *range(2, input.ndim))
     own_count = np.full((1, 1, *[1] * len(axis[1:])), math.prod(input.shape[i] for i in axis), input.dtype)
     sums = all_reduce(ops.concatenate(ops.sum(input, axis=axis, keepdims=True), own_count, axis=1))

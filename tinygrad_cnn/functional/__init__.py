@@ -28,12 +28,9 @@ from .indexing import embedding, gather, index_select, masked_fill, one_hot, sca
 from .layers import dropout, dropout2d, linear, scaled_dot_product_attention
 from .lines import adaptive_avg_pool1d, adaptive_max_pool1d, avg_pool1d, conv1d, conv_transpose1d, max_pool1d
 from .losses import (
-    binary_cross_entropy, binary_cross_entropy_with_logits, cosine_similarity, cross_entropy, huber_loss, kl_div,
-    l1_loss, mse_loss, nll_loss, smooth_l1_loss,
-)
-from .margins import (
-    cosine_embedding_loss, hinge_embedding_loss, margin_ranking_loss, multi_margin_loss, pairwise_distance,
-    soft_margin_loss, triplet_margin_loss,
+    binary_cross_entropy, binary_cross_entropy_with_logits, cosine_embedding_loss, cosine_similarity, cross_entropy,
+    hinge_embedding_loss, huber_loss, kl_div, l1_loss, margin_ranking_loss, mse_loss, multi_margin_loss, nll_loss,
+    pairwise_distance, smooth_l1_loss, soft_margin_loss, triplet_margin_loss,
 )
 from .normalisation import batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, normalize
 from .products import bmm, dot, einsum, matmul, mm, mv, outer

@@ -11,8 +11,7 @@ import numpy as np  # noqa: F401 (for the examples in docstrings)
 from .. import ops
 from ..engine.graph import Array
 from ..settings import integer
-from ._arguments import named
-from ._composition import composition
+from ._arguments import composed, named
 from .adaptive import adaptive_avg_pool2d, adaptive_max_pool2d
 from .transposed import conv_transpose2d
 from .windows import avg_pool2d, conv2d, max_pool2d
@@ -22,9 +21,8 @@ ONE = {name: (1, 1) for name in ("kernel_size", "stride", "dilation", "output_si
 NONE = {name: (0, 0) for name in ("padding", "output_padding")}
 
 
-def _of_lines(
-    of_images: Callable[..., Any], text: str, example: str, axes: str = "N C L -> N C OL"
-) -> Callable[..., Any]:
+def of_lines(of_images: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of images as one of lines, whose settings are one number each."""
     name, signature = of_images.__name__.replace("2d", "1d"), inspect.signature(of_images)
 
     def function(*args: Any, **settings: Any) -> Any:
@@ -42,8 +40,7 @@ def _of_lines(
         return tuple(map(_as_line, result)) if isinstance(result, tuple) else _as_line(result)
 
     function.__signature__ = signature  # type: ignore[attr-defined]
-    text = f"{text}, as `{of_images.__name__}`.\n\n    {example}\n    "
-    return composition(axes=axes)(named(function, name, text))
+    return named(function, name, f"`{of_images.__name__}` of lines, (N, C, L), with one number for each setting.")
 
 
 def _as_image(op: str, input: Array) -> Array:
@@ -56,37 +53,19 @@ def _as_line(image: Array) -> Array:
     return ops.reshape(image, shape=(*image.shape[:-2], image.shape[-1]))
 
 
-LINE = "np.array([[1.0, 3.0, 2.0, 0.0]])"
+def _composed(
+    of_images: Callable[..., Any], other: str, result: str, axes: str = "N C L -> N C OL"
+) -> Callable[..., Any]:
+    """The function of lines, with an example of what it makes of a line and something other."""
+    function = of_lines(of_images)
+    return composed(f"{function.__name__}(np.array([[1.0, 3.0, 2.0, 0.0]]), {other})", result, axes)(function)
 
-conv1d = _of_lines(
-    conv2d,
-    "Convolve lines with filters: (N, C, L), (F, C / groups, K) -> (N, F, OL)",
-    f">>> conv1d({LINE}, np.array([[[1.0, -1.0]]]))\n    array([[-2.,  1.,  2.]])",
-    axes="N C L, F C K, F -> N F OL",
-)
-conv_transpose1d = _of_lines(
-    conv_transpose2d,
-    "The transpose of `conv1d` as a linear map: (N, C, L), (C, F / groups, K) -> (N, F, OL)",
-    f">>> conv_transpose1d({LINE}, np.array([[[1.0, -1.0]]]))\n    array([[ 1.,  2., -1., -2.,  0.]])",
-    axes="N C L, C F K, F -> N F OL",
-)
-max_pool1d = _of_lines(
-    max_pool2d,
-    "The largest element of every window of lines: (N, C, L) -> (N, C, OL)",
-    f">>> max_pool1d({LINE}, 2)\n    array([[3., 2.]])",
-)
-avg_pool1d = _of_lines(
-    avg_pool2d,
-    "The mean of every window of lines: (N, C, L) -> (N, C, OL)",
-    f">>> avg_pool1d({LINE}, 2)\n    array([[2., 1.]])",
-)
-adaptive_avg_pool1d = _of_lines(
-    adaptive_avg_pool2d,
-    "The mean of each of OL windows that cover the line evenly: (N, C, L) -> (N, C, OL)",
-    f">>> adaptive_avg_pool1d({LINE}, 1)\n    array([[1.5]])",
-)
-adaptive_max_pool1d = _of_lines(
-    adaptive_max_pool2d,
-    "The largest element of each of OL windows that cover the line evenly: (N, C, L) -> (N, C, OL)",
-    f">>> adaptive_max_pool1d({LINE}, 1)\n    array([[3.]])",
-)
+
+TWO = "np.array([[[1.0, -1.0]]])"  # filters
+
+conv1d = _composed(conv2d, TWO, "array([[-2., 1., 2.]])", "N C L, F C K, F -> N F OL")
+conv_transpose1d = _composed(conv_transpose2d, TWO, "array([[ 1., 2., -1., -2., 0.]])", "N C L, C F K, F -> N F OL")
+max_pool1d = _composed(max_pool2d, "2", "array([[3., 2.]])")
+avg_pool1d = _composed(avg_pool2d, "2", "array([[2., 1.]])")
+adaptive_avg_pool1d = _composed(adaptive_avg_pool2d, "1", "array([[1.5]])")
+adaptive_max_pool1d = _composed(adaptive_max_pool2d, "1", "array([[3.]])")

@@ -1,10 +1,9 @@
-"""Losses, composed of primitives."""
+"""Losses, and what they compare by, composed of primitives."""
 
 from __future__ import annotations
 
-import builtins
 import warnings
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +11,15 @@ from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array
 from ..settings import flag, integer, number, one_of
-from ._arguments import REDUCTIONS, as_float, constant, one_dim, operands, reduced
+from ._arguments import REDUCTIONS, Floats, composed, constant, one_dim, operands, reduced
 from ._composition import composition
 from .activations import log_softmax, logsigmoid
-from .arithmetic import abs
+from .arithmetic import abs, minimum, neg
+from .indexing import gather
 from .normalisation import normalize
-from .reductions import sum
+from .reductions import norm, sum
+
+# ---- of classes
 
 
 @composition(axes="N C -> ")
@@ -49,14 +51,11 @@ def cross_entropy(
     >>> float(cross_entropy(np.array([[0.0, 0.0]]), np.array([1])))  # log 2
     0.6931471805599453
     """
-    if input.ndim == 0:
-        raise ValueError("cross_entropy expects scores (N, C), (C) or (N, C, ...), got a number")
     label_smoothing = number(label_smoothing, "label_smoothing", "cross_entropy", least=0, most=1)
     ignore_index = integer(ignore_index, "ignore_index", "cross_entropy")
-    dim = 1 if input.ndim > 1 else 0
+    dim, weight = _classes("cross_entropy", input, weight)
     classes = input.shape[dim]
     scores = log_softmax(input, dim)
-    weight = _class_weights(weight, classes, scores)
     if target.dtype.kind == "f" and target.shape == input.shape:
         if ignore_index >= 0:
             raise ValueError("cross_entropy with probabilities as targets ignores no class: leave ignore_index out")
@@ -64,14 +63,36 @@ def cross_entropy(
         if label_smoothing:
             target = ops.add(ops.mul(target, 1 - label_smoothing), label_smoothing / classes)
         return reduced(_weighted_sum(ops.mul(scores, target), weight, dim), reduction)
-    at_classes = _AtClasses.of(scores, target, weight, ignore_index)
-    losses = at_classes.losses
+    losses, counted, total = _at_classes(scores, target, weight, ignore_index)
     if label_smoothing:
         even = ops.mul(_weighted_sum(scores, weight, dim), 1 / classes)
-        if at_classes.counted is not None:
-            even = ops.where(at_classes.counted, even, 0.0)
+        if counted is not None:
+            even = ops.where(counted, even, 0.0)
         losses = ops.add(ops.mul(losses, 1 - label_smoothing), ops.mul(even, label_smoothing))
-    return reduced(losses, reduction, at_classes.total)
+    return reduced(losses, reduction, total)
+
+
+@composed("float(nll_loss(np.log([[0.25, 0.75]]), np.array([0])))  # log 4", "1.3862943611198906", axes="N C -> ")
+def nll_loss(
+    input: Array, target: Array, weight: Array | None = None, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Array:
+    """-input at the target class, for logarithms of probabilities; all else as for `cross_entropy` with classes."""
+    _, weight = _classes("nll_loss", input, weight)
+    losses, _, total = _at_classes(input, target, weight, integer(ignore_index, "ignore_index", "the loss"))
+    return reduced(losses, reduction, total)
+
+
+def _classes(op: str, scores: Array, weight: Array | None) -> tuple[int, Array | None]:
+    """The dimension of the classes, and their weights as a constant beside the scores."""
+    if scores.ndim == 0:
+        raise ValueError(f"{op} expects scores (N, C), (C) or (N, C, ...), got a number")
+    dim = min(scores.ndim - 1, 1)
+    if weight is None:
+        return dim, None
+    weight = constant(weight, scores)
+    if weight.shape != (scores.shape[dim],):
+        raise ValueError(f"the loss expects a weight for each of {scores.shape[dim]} classes, got {weight.shape}")
+    return dim, weight if weight.dtype == scores.dtype else ops.astype(weight, dtype=scores.dtype)
 
 
 def _weighted_sum(scores: Array, weight: Array | None, dim: int) -> Array:
@@ -81,64 +102,31 @@ def _weighted_sum(scores: Array, weight: Array | None, dim: int) -> Array:
     return ops.mul(ops.sum(scores, axis=(dim,), keepdims=False), -1)
 
 
-def _class_weights(weight: Array | None, classes: int, scores: Array) -> Array | None:
-    if weight is None:
-        return None
-    weight = constant(weight, scores)
-    if weight.shape != (classes,):
-        raise ValueError(f"the loss expects a weight for each of {classes} classes, got {weight.shape}")
-    return weight if weight.dtype == scores.dtype else ops.astype(weight, dtype=scores.dtype)
-
-
-@composition(axes="N C -> ")
-def nll_loss(
-    input: Array, target: Array, weight: Array | None = None, *, ignore_index: int = -100, reduction: str = "mean"
-) -> Array:
-    """-input at the target class, for inputs that are logarithms of probabilities.
-
-    Arguments, result and errors as for `cross_entropy` with classes as targets.
-
-    >>> float(nll_loss(np.log([[0.25, 0.75]]), np.array([0])))  # log 4
-    1.3862943611198906
-    """
-    if input.ndim == 0:
-        raise ValueError("nll_loss expects scores (N, C), (C) or (N, C, ...), got a number")
-    weight = _class_weights(weight, input.shape[1 if input.ndim > 1 else 0], input)
-    at_classes = _AtClasses.of(input, target, weight, integer(ignore_index, "ignore_index", "the loss"))
-    return reduced(at_classes.losses, reduction, at_classes.total)
-
-
-class _AtClasses(NamedTuple):
-    """The scores at the target classes: a loss for each target, and what their mean is over."""
-
-    losses: Array
-    counted: Array | None  # a mask of the targets that are not ignored; None if all count
-    total: Array | None  # the sum of their weights; None for their number
-
-    @classmethod
-    def of(cls, scores: Array, target: Array, weight: Array | None, ignore_index: int) -> _AtClasses:
-        dim = 1 if scores.ndim > 1 else 0
-        if scores.shape[:dim] + scores.shape[dim + 1 :] != target.shape or target.dtype.kind not in "iu":
-            raise ValueError(
-                "the loss expects integer classes of the input's shape without its class dimension, or (for "
-                f"cross_entropy) floating-point probabilities of the input's shape; got {target.dtype} targets "
-                f"{target.shape} for an input {scores.shape}"
-            )
-        all_count = aside(_check_classes, target, scores.shape[dim], ignore_index)
-        target, counted = constant(target, scores), None
-        if not all_count:
-            counted = ops.compare(target, ignore_index, how="!=")
-            target = ops.where(counted, target, 0)
-        places = [np.arange(n).reshape(n, *[1] * (target.ndim - i - 1)) for i, n in enumerate(target.shape)]
-        losses = ops.mul(ops.index(scores, target, key=(*places[:dim], ops.ARRAY, *places[dim:])), -1)
-        if weight is None and counted is None:
-            return cls(losses, None, None)
-        factors = np.ones((), scores.dtype) if weight is None else ops.index(weight, target, key=ops.ARRAY)
-        if counted is not None:
-            factors = ops.where(counted, factors, np.zeros((), scores.dtype))
-            losses = ops.where(counted, losses, 0.0)  # 0 · inf would be NaN
-        total = ops.sum(factors, axis=tuple(range(target.ndim)), keepdims=False)
-        return cls(ops.mul(losses, factors), counted, total)
+def _at_classes(
+    scores: Array, target: Array, weight: Array | None, ignore_index: int
+) -> tuple[Array, Array | None, Array | None]:
+    """A loss for each target, a mask of those that count, and what the mean is over: both None if all count alike."""
+    dim = min(scores.ndim - 1, 1)
+    if scores.shape[:dim] + scores.shape[dim + 1 :] != target.shape or target.dtype.kind not in "iu":
+        raise ValueError(
+            "the loss expects integer classes of the input's shape without its class dimension, or (for "
+            f"cross_entropy) floating-point probabilities of the input's shape; got {target.dtype} targets "
+            f"{target.shape} for an input {scores.shape}"
+        )
+    all_count = aside(_check_classes, target, scores.shape[dim], ignore_index)
+    target, counted = constant(target, scores), None
+    if not all_count:
+        counted = ops.compare(target, ignore_index, how="!=")
+        target = ops.where(counted, target, 0)
+    places = [np.arange(n).reshape(n, *[1] * (target.ndim - i - 1)) for i, n in enumerate(target.shape)]
+    losses = ops.mul(ops.index(scores, target, key=(*places[:dim], ops.ARRAY, *places[dim:])), -1)
+    if weight is None and counted is None:
+        return losses, None, None
+    factors = np.ones((), scores.dtype) if weight is None else ops.index(weight, target, key=ops.ARRAY)
+    if counted is not None:
+        factors = ops.where(counted, factors, np.zeros((), scores.dtype))
+        losses = ops.where(counted, losses, 0.0)  # 0 · inf would be NaN
+    return ops.mul(losses, factors), counted, ops.sum(factors, axis=tuple(range(target.ndim)), keepdims=False)
 
 
 def _check_classes(target: np.ndarray, classes: int, ignore_index: int) -> bool:
@@ -156,8 +144,11 @@ def _check_classes(target: np.ndarray, classes: int, ignore_index: int) -> bool:
     return bool(counted.all())
 
 
-def _pair(op: str, input: Array, target: Array) -> tuple[Array, Array]:
-    """Input and target of one dtype; shapes that differ are broadcast, with a warning."""
+# ---- of differences
+
+
+def _difference(op: str, input: Array, target: Array) -> Array:
+    """input - target; shapes that differ are broadcast, with a warning, as that is more often a mistake than a wish."""
     input, target = operands(input, target)
     if input.shape != target.shape:
         warnings.warn(
@@ -165,7 +156,7 @@ def _pair(op: str, input: Array, target: Array) -> tuple[Array, Array]:
             "to the shape of the other if they should be compared element by element",
             stacklevel=7,  # above this function, the loss, and what is wrapped around it
         )
-    return input, target
+    return ops.sub(input, target)
 
 
 def _weighted(op: str, losses: Array, weight: Array | None, reduction: str) -> Array:
@@ -179,73 +170,82 @@ def _weighted(op: str, losses: Array, weight: Array | None, reduction: str) -> A
     return reduced(ops.mul(losses, weight), reduction, total=total)
 
 
-@composition()
+@composed("float(mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))", "2.0")
 def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None) -> Array:
-    """(input - target)², times `weight` if given (then the mean is over the sum of the weights).
-
-    Shapes that differ are broadcast, with a warning, as this is more often a mistake than a wish.
-
-    >>> float(mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
-    2.0
-    """
-    difference = ops.sub(*_pair("mse_loss", input, target))
+    """(input - target)², times `weight` if given (then the mean is over the sum of the weights)."""
+    difference = _difference("mse_loss", input, target)
     return _weighted("mse_loss", ops.mul(difference, difference), weight, reduction)
 
 
-@composition()
+@composed("float(l1_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))", "1.0")
 def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None) -> Array:
-    """|input - target|; shapes and `weight` as in `mse_loss`.
-
-    >>> float(l1_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
-    1.0
-    """
-    return _weighted("l1_loss", abs(ops.sub(*_pair("l1_loss", input, target))), weight, reduction)
+    """|input - target|; `weight` as in `mse_loss`."""
+    return _weighted("l1_loss", abs(_difference("l1_loss", input, target)), weight, reduction)
 
 
-@composition()
+@composed("float(smooth_l1_loss(np.array([1.0, 2.0]), np.array([1.5, 4.0])))", "0.8125")
 def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta: float = 1.0) -> Array:
-    """d² / (2·beta) where d = |input - target| is below beta, d - beta/2 beyond (Girshick, 2015).
-
-    >>> float(smooth_l1_loss(np.array([1.0, 2.0]), np.array([1.5, 4.0])))
-    0.8125
-    """
+    """d² / (2·beta) where d = |input - target| is below beta, d - beta/2 beyond (Girshick, 2015)."""
     beta = number(beta, "beta", "smooth_l1_loss", least=0)
-    size = abs(ops.sub(*_pair("smooth_l1_loss", input, target)))
+    size = abs(_difference("smooth_l1_loss", input, target))
     if beta == 0:
         return reduced(size, reduction)
     parabola = ops.mul(ops.mul(size, size), 0.5 / beta)
     return reduced(ops.where(ops.compare(size, beta, how="<"), parabola, ops.sub(size, beta / 2)), reduction)
 
 
-@composition()
+@composed("float(huber_loss(np.array([1.0, 2.0]), np.array([1.5, 4.0])))", "0.8125")
 def huber_loss(
     input: Array, target: Array, reduction: str = "mean", delta: float = 1.0, weight: Array | None = None
 ) -> Array:
-    """d² / 2 where d = |input - target| is at most delta, delta · (d - delta/2) beyond (Huber, 1964).
-
-    >>> float(huber_loss(np.array([1.0, 2.0]), np.array([1.5, 4.0])))
-    0.8125
-    """
+    """d² / 2 where d = |input - target| is at most delta, delta · (d - delta/2) beyond (Huber, 1964)."""
     delta = number(delta, "delta", "huber_loss", above=0)
-    size = abs(ops.sub(*_pair("huber_loss", input, target)))
+    size = abs(_difference("huber_loss", input, target))
     parabola, line = ops.mul(ops.mul(size, size), 0.5), ops.mul(ops.sub(size, delta / 2), delta)
     return _weighted("huber_loss", ops.where(ops.compare(size, delta, how="<="), parabola, line), weight, reduction)
 
 
-@composition()
-def binary_cross_entropy(input: Array, target: Array, weight: Array | None = None, *, reduction: str = "mean") -> Array:
+# ---- of probabilities
+
+
+@composed("float(binary_cross_entropy(np.array([0.5]), np.array([1.0])))  # log 2", "0.6931471805599453")
+def binary_cross_entropy(
+    input: Floats, target: Array, weight: Array | None = None, *, reduction: str = "mean"
+) -> Array:
     """-(target · log input + (1 - target) · log(1 - input)) for probabilities; a logarithm is at least -100.
 
     The weight, which broadcasts, is a factor of each loss. From scores, `binary_cross_entropy_with_logits` is exact.
-
-    >>> float(binary_cross_entropy(np.array([0.5]), np.array([1.0])))  # log 2
-    0.6931471805599453
     """
     input, target = _probabilities("binary_cross_entropy", input, target)
     aside(_check_probabilities, input)
-    hit = ops.mul(target, _held_log(input))
-    miss = ops.mul(ops.sub(1.0, target), _held_log(ops.sub(1.0, input)))
-    return reduced(_times(ops.mul(ops.add(hit, miss), -1), weight), reduction)
+    return _of_two_classes(target, _held_log(input), _held_log(ops.sub(1.0, input)), weight, reduction)
+
+
+@composed(
+    "float(binary_cross_entropy_with_logits(np.array([0.0, 1000.0]), np.array([1.0, 1.0]), reduction='sum'))",
+    "0.6931471805599453",
+)
+def binary_cross_entropy_with_logits(
+    input: Floats,
+    target: Array,
+    weight: Array | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Array | None = None,
+) -> Array:
+    """`binary_cross_entropy` of sigmoid(input), exact for large scores; `pos_weight` is a factor of the ones."""
+    input, target = _probabilities("binary_cross_entropy_with_logits", input, target)
+    hit = logsigmoid(input)
+    if pos_weight is not None:
+        hit = ops.mul(*operands(hit, pos_weight))
+    return _of_two_classes(target, hit, logsigmoid(ops.mul(input, -1)), weight, reduction)
+
+
+def _probabilities(op: str, input: Array, target: Array) -> tuple[Array, Array]:
+    input, target = operands(input, target)
+    if input.shape != target.shape:
+        raise ValueError(f"{op} expects targets of the shape of the input, {input.shape}, got {target.shape}")
+    return input, target
 
 
 def _check_probabilities(numbers: np.ndarray) -> None:
@@ -262,50 +262,22 @@ def _held_log(p: Array) -> Array:
     return ops.where(some, ops.maximum(ops.log(ops.where(some, p, 1.0)), -100.0, ties="first"), -100.0)
 
 
-@composition()
-def binary_cross_entropy_with_logits(
-    input: Array,
-    target: Array,
-    weight: Array | None = None,
-    *,
-    reduction: str = "mean",
-    pos_weight: Array | None = None,
-) -> Array:
-    """`binary_cross_entropy` of sigmoid(input), exact for large scores; `pos_weight` is a factor of the ones.
-
-    >>> float(binary_cross_entropy_with_logits(np.array([0.0, 1000.0]), np.array([1.0, 1.0]), reduction="sum"))
-    0.6931471805599453
-    """
-    input, target = _probabilities("binary_cross_entropy_with_logits", input, target)
-    hit = ops.mul(target, logsigmoid(input))
-    if pos_weight is not None:
-        hit = ops.mul(*operands(hit, pos_weight))
-    miss = ops.mul(ops.sub(1.0, target), logsigmoid(ops.mul(input, -1)))
-    return reduced(_times(ops.mul(ops.add(hit, miss), -1), weight), reduction)
+def _of_two_classes(target: Array, hit: Array, miss: Array, weight: Array | None, reduction: str) -> Array:
+    """-(target · hit + (1 - target) · miss), times the weight."""
+    losses = ops.mul(ops.add(ops.mul(target, hit), ops.mul(ops.sub(1.0, target), miss)), -1)
+    return reduced(losses if weight is None else ops.mul(*operands(losses, weight)), reduction)
 
 
-def _probabilities(op: str, input: Array, target: Array) -> tuple[Array, Array]:
-    input, target = operands(as_float(input), target)
-    if input.shape != target.shape:
-        raise ValueError(f"{op} expects targets of the shape of the input, {input.shape}, got {target.shape}")
-    return input, target
-
-
-def _times(losses: Array, weight: Array | None) -> Array:
-    return losses if weight is None else ops.mul(*operands(losses, weight))
-
-
-@composition()
-def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: bool = False) -> Array:
+@composed(
+    "float(kl_div(np.log([[0.5, 0.5]]), np.array([[0.0, 1.0]]), reduction='batchmean'))  # log 2", "0.6931471805599453"
+)
+def kl_div(input: Floats, target: Array, *, reduction: str = "mean", log_target: bool = False) -> Array:
     """target · (log target - input): how far a distribution is from one whose logarithm is the input.
 
     "batchmean" divides the sum by the length of the batch, which is the mathematical definition. With `log_target`
     the target is a logarithm as well.
-
-    >>> float(kl_div(np.log([[0.5, 0.5]]), np.array([[0.0, 1.0]]), reduction="batchmean"))  # log 2
-    0.6931471805599453
     """
-    input, target = operands(as_float(input), target)
+    input, target = operands(input, target)
     one_of(reduction, "reduction", "kl_div", (*REDUCTIONS, "batchmean"))
     if flag(log_target, "log_target", "kl_div"):
         losses = ops.mul(ops.exp(target), ops.sub(target, input))
@@ -318,17 +290,103 @@ def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: 
     return ops.div(reduced(losses, "sum"), losses.shape[0] if losses.ndim else 1)
 
 
-@composition()
-def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-8) -> Array:
-    """Σ x1 · x2 / (‖x1‖ · ‖x2‖) over `dim`, each norm being at least eps.
+@composed("float(soft_margin_loss(np.array([0.0]), np.array([1.0])))  # log 2", "0.6931471805599453")
+def soft_margin_loss(input: Floats, target: Any, *, reduction: str = "mean") -> Array:
+    """log(1 + exp(-target · input)), for targets 1 and -1."""
+    return reduced(neg(logsigmoid(ops.mul(*operands(input, target)))), reduction)
 
-    >>> cosine_similarity(np.array([[3.0, 4.0]]), np.array([[4.0, 3.0]]))
-    array([0.96])
-    """
-    x1, x2 = operands(as_float(x1), as_float(x2))
-    axis = one_dim(dim, builtins.max(x1.ndim, x2.ndim))
+
+# ---- of distances, with a margin: enough costs nothing
+
+
+@composed("cosine_similarity(np.array([[3.0, 4.0]]), np.array([[4.0, 3.0]]))", "array([0.96])")
+def cosine_similarity(x1: Floats, x2: Floats, dim: int = 1, eps: float = 1e-8) -> Array:
+    """Σ x1 · x2 / (‖x1‖ · ‖x2‖) over `dim`, each norm being at least eps."""
+    x1, x2 = operands(x1, x2)
     shape = np.broadcast_shapes(x1.shape, x2.shape)
-    units = [
-        normalize(one if one.shape == shape else ops.broadcast_to(one, shape=shape), 2.0, axis, eps) for one in (x1, x2)
-    ]
+    axis = one_dim(dim, len(shape))
+    units = [normalize(ops.broadcast_to(one, shape=shape), 2.0, axis, eps) for one in (x1, x2)]
     return sum(ops.mul(*units), axis)
+
+
+@composed("pairwise_distance(np.array([[3.0, 4.0]]), np.zeros((1, 2)), eps=0.0)", "array([5.])")
+def pairwise_distance(x1: Floats, x2: Floats, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Array:
+    """The p-norm of x1 - x2 + eps over the last dimension: (N, D), (N, D) -> (N)."""
+    return norm(ops.add(ops.sub(*operands(x1, x2)), eps), p, -1, keepdim)
+
+
+def _hinge(shortage: Array, margin: float) -> Array:
+    """By how much what is asked falls short of the margin: max(0, margin + shortage)."""
+    return ops.maximum(ops.add(shortage, number(margin, "margin", "the loss")), 0.0)
+
+
+@composed("float(margin_ranking_loss(np.array([1.0]), np.array([3.0]), np.array([1.0])))", "2.0")
+def margin_ranking_loss(
+    input1: Floats, input2: Floats, target: Array, margin: float = 0.0, *, reduction: str = "mean"
+) -> Array:
+    """max(0, margin - target · (input1 - input2)): the first shall be larger where the target is 1, smaller for -1."""
+    difference, target = operands(ops.sub(*operands(input1, input2)), target)
+    return reduced(_hinge(neg(ops.mul(target, difference)), margin), reduction)
+
+
+@composed("float(hinge_embedding_loss(np.array([0.5, 0.25]), np.array([1, -1]), reduction='sum'))", "1.25")
+def hinge_embedding_loss(input: Floats, target: Array, margin: float = 1.0, *, reduction: str = "mean") -> Array:
+    """The input, a distance, where the target is 1; max(0, margin - input) where it is -1."""
+    near = ops.where(ops.compare(target, -1, how="!="), input, 0.0)
+    far = ops.where(ops.compare(target, 1, how="!="), _hinge(neg(input), margin), 0.0)
+    return reduced(ops.add(near, far), reduction)
+
+
+@composed("float(cosine_embedding_loss(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), np.array([1])))", "1.0")
+def cosine_embedding_loss(
+    input1: Floats, input2: Floats, target: Array, margin: float = 0.0, *, reduction: str = "mean"
+) -> Array:
+    """1 - cosine where the target is 1, max(0, cosine - margin) where it is -1: (N, D), (N, D), (N)."""
+    alike = cosine_similarity(input1, input2, -1)
+    far = _hinge(alike, -number(margin, "margin", "cosine_embedding_loss"))
+    far = ops.where(ops.compare(target, -1, how="=="), far, 0.0)
+    return reduced(ops.where(ops.compare(target, 1, how="=="), ops.sub(1.0, alike), far), reduction)
+
+
+@composed("float(triplet_margin_loss(np.zeros((1, 1)), np.array([[2.0]]), np.array([[1.0]]), eps=0.0))", "2.0")
+def triplet_margin_loss(
+    anchor: Floats,
+    positive: Floats,
+    negative: Floats,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    *,
+    reduction: str = "mean",
+) -> Array:
+    """max(0, margin + ‖anchor - positive‖ - ‖anchor - negative‖), each (N, D) (Schroff et al., 2015).
+
+    With `swap` the nearer of anchor and positive counts for the negative (Balntas et al., 2016).
+    """
+    near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = minimum(far, pairwise_distance(positive, negative, p, eps))
+    return reduced(_hinge(ops.sub(near, far), margin), reduction)
+
+
+@composed("float(multi_margin_loss(np.array([[0.5, 1.0]]), np.array([0])))", "0.75")
+def multi_margin_loss(
+    input: Floats,
+    target: Array,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Array | None = None,
+    *,
+    reduction: str = "mean",
+) -> Array:
+    """Σ max(0, margin - input[target] + input[i])^p / C over the other classes i: (N, C), (N), or (C) and a number."""
+    count = input.shape[-1] if input.ndim else 1
+    rows, classes = ops.reshape(input, shape=(-1, count)), ops.reshape(target, shape=(-1, 1))
+    costs = _hinge(ops.sub(rows, gather(rows, 1, classes)), margin)
+    costs = costs if p == 1 else ops.pow(costs, number(p, "p", "multi_margin_loss", least=1, most=2))
+    if weight is not None:
+        costs = ops.mul(costs, ops.index(weight, classes, key=ops.ARRAY))
+    others = ops.compare(classes, np.arange(count), how="!=")
+    losses = ops.div(sum(ops.where(others, costs, 0.0), 1), count)
+    return reduced(ops.reshape(losses, shape=target.shape), reduction)

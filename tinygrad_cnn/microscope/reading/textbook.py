@@ -15,7 +15,7 @@ from ...autograd import grad
 from ...engine.graph import Array
 from ...functional._arguments import pair
 from ...functional._composition import Composed
-from ...functional.lines import _of_lines
+from ...functional.lines import of_lines
 from ...functional.windows import HCWN, _Grid, _padded
 from ...tensor import Tensor
 
@@ -92,12 +92,12 @@ def conv_transpose2d(
 
 def _lines(of_images: Callable[..., Array]) -> Callable[..., Array]:
     """The same of lines; constant lines come into a graph as images of height one."""
-    of_lines = _of_lines(of_images, "", "")
+    lines = of_lines(of_images)
 
     def function(input: Array, **arguments: Any) -> Array:
         is_image = input.ndim == 4
         input = ops.reshape(input, shape=(*input.shape[:-2], input.shape[-1])) if is_image else input
-        return of_lines(input=input, **arguments)
+        return lines(input=input, **arguments)
 
     return function
 
