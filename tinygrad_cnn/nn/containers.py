@@ -16,13 +16,13 @@ class _Named(Module):
     _kind: type[Any] = Module
 
     def _put(self, name: str, member: Any) -> None:
-        owner = type(self).__name__
+        owner, kind = type(self).__name__, self._kind.__name__.lower()
+        if self._kind is Parameter and not isinstance(member, Parameter):
+            member = Parameter(member)
         if not isinstance(member, self._kind):
-            raise TypeError(f"{owner} expects {self._kind.__name__.lower()}s, got {member!r} at {name}")
+            raise TypeError(f"{owner} expects {kind}s, got {member!r} at {name}")
         if not name or "." in name or (hasattr(self, name) and name not in self._entries()):
-            raise ValueError(
-                f"{owner} cannot name a {self._kind.__name__.lower()} {name!r}: empty, has a dot, or taken"
-            )
+            raise ValueError(f"{owner} cannot name a {kind} {name!r}: empty, has a dot, or taken")
         setattr(self, name, member)
 
     def _entries(self) -> dict[str, Any]:
@@ -57,31 +57,28 @@ class ModuleList(_Named, MutableSequence[Any]):
 
     def insert(self, index: int, module: Any) -> None:
         """One more before the one at `index`."""
-        members = list(self)
+        members = [*self]
         members.insert(integer(index, "index", "insert"), module)
         self._set_all(members)
 
     def _set_all(self, members: list[Any]) -> None:
         for name in self._entries():
             delattr(self, name)
-        for i, member in enumerate(members):
-            self._put(str(i), member)
+        self.extend(members)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._entries().values())
 
     def __getitem__(self, index: Any) -> Any:
-        members = list(self)
         if isinstance(index, slice):
-            return type(self)(members[index])
-        return members[integer(index, "index", type(self).__name__)]
+            return type(self)([*self][index])
+        return [*self][integer(index, "index", type(self).__name__)]
 
     def __setitem__(self, index: Any, module: Any) -> None:
-        name = list(self._entries())[integer(index, "index", type(self).__name__)]
-        self._put(name, module)
+        self._put([*self._entries()][integer(index, "index", type(self).__name__)], module)
 
     def __delitem__(self, index: Any) -> None:
-        members = list(self)
+        members = [*self]
         del members[index]
         self._set_all(members)
 
@@ -99,9 +96,6 @@ class ParameterList(ModuleList):
 
     _kind = Parameter
 
-    def _put(self, name: str, member: Any) -> None:
-        super()._put(name, member if isinstance(member, Parameter) else Parameter(member))
-
 
 class ModuleDict(_Named, MutableMapping[str, Any]):
     """Modules by name.
@@ -118,15 +112,10 @@ class ModuleDict(_Named, MutableMapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         return self._entries()[name]
 
-    def __setitem__(self, name: str, module: Any) -> None:
-        self._put(name, module)
-
-    def __delitem__(self, name: str) -> None:
-        delattr(self, name)
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries())
 
+    __setitem__, __delitem__ = _Named._put, Module.__delattr__
     __eq__, __hash__ = object.__eq__, object.__hash__
 
 
@@ -152,11 +141,8 @@ class Sequential(ModuleList):
     """
 
     def __init__(self, *modules: Any) -> None:
-        first = modules[0] if len(modules) == 1 else None
-        named: Mapping[Any, Any] = (
-            first if isinstance(first, Mapping) and not isinstance(first, Module) else dict(enumerate(modules))
-        )
-        for key, module in named.items():
+        named = len(modules) == 1 and isinstance(modules[0], Mapping) and not isinstance(modules[0], Module)
+        for key, module in modules[0].items() if named else enumerate(modules):
             self._put(str(key), module)
 
     def forward(self, input: Array) -> Array:

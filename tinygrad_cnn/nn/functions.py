@@ -12,7 +12,7 @@ from ..engine.graph import Array
 from ..functional._arguments import REDUCTIONS
 from ..functional.windows import _Grid
 from ..settings import flag, integer, number, one_of, optional
-from .layer import Layer
+from .layer import Layer, taking
 from .module import Buffer
 
 NOT_SETTINGS = {"generator", "dtype", "training", "antialias"}
@@ -33,9 +33,6 @@ class FunctionModule(Layer):
 
     _function: ClassVar[Callable[..., Any]]
     _trains: ClassVar[bool]  # whether the function asks for the mode
-
-    def _check(self) -> None:
-        """Refuse settings that do not go together."""
 
     def forward(self, *inputs: Array) -> Any:
         settings = {name: getattr(self, name) for name in self._settings}
@@ -70,21 +67,17 @@ def _of(
     known = {one.name: one for one in list(inspect.signature(function).parameters.values())[inputs:]}
     names = settings.split() or [one for one in known if one not in NOT_SETTINGS]
 
-    def __init__(self: FunctionModule, **settings: Any) -> None:
-        self._check()
-
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    __init__.__signature__ = inspect.Signature([own, *map(known.__getitem__, names)])  # type: ignore[attr-defined]
+    checks: dict[str, Any] = {}
     for one in names:
-        kinds = (kind for kind in ((function, one), one, type(known[one].default)) if kind in CHECKS)
-        if check := CHECKS.get(next(kinds, None)):
-            __init__.__annotations__[one] = Annotated[Any, check]
+        kinds = [kind for kind in ((function, one), one, type(known[one].default)) if kind in CHECKS]
+        if kinds and CHECKS[kinds[0]]:
+            checks[one] = Annotated[Any, CHECKS[kinds[0]]]
     text = (function.__doc__ or "").partition("\n")[0]
     members = {
         "_function": staticmethod(function),
         "_trains": "training" in known,
         "_shown": shown,
-        "__init__": __init__,
+        "__init__": taking([known[one] for one in names], checks),
         "__module__": __name__,
         "__qualname__": name,
         "__doc__": f"{text}\n\nSee `functional.{function.__name__}`.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, get_type_hints
 
 from ..settings import advised
@@ -31,11 +31,26 @@ class Layer(Module):
             given = [one.replace(default=defaults.get(one.name, one.default)) for one in given]
             cls.__init__ = advised(_keeping(init, inspect.Signature([own, *given])))  # type: ignore[method-assign]
 
+    def _check(self) -> None:
+        """Refuse settings that do not go together."""
+
     def extra_repr(self) -> str:
         values = {name: getattr(self, name) for name in self._settings}
         asked = [name for name, one in values.items() if not isinstance(one, Tensor) and one not in (None, False)]
         words = self._shown.split() or [f"{name}=" for name in asked]
         return ", ".join(f"{word if word[-1] == '=' else ''}{values[word.rstrip('=')]!r}" for word in words)
+
+
+def taking(settings: Iterable[inspect.Parameter], checks: dict[str, Any]) -> Callable[..., None]:
+    """A constructor of a class made from a table, which takes settings and leaves the rest to `_check`."""
+
+    def __init__(self: Any, **settings: Any) -> None:
+        self._check()
+
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    __init__.__signature__ = inspect.Signature([own, *settings])  # type: ignore[attr-defined]
+    __init__.__annotations__.update(checks)
+    return __init__
 
 
 def _keeping(init: Any, signature: inspect.Signature) -> Callable[..., None]:
@@ -48,7 +63,7 @@ def _keeping(init: Any, signature: inspect.Signature) -> Callable[..., None]:
         try:
             given = signature.bind(self, *args, **settings)
         except TypeError as error:
-            raise TypeError(f"{owner}{signature}: {error}") from None
+            raise TypeError(f"{owner}({', '.join([*signature.parameters][1:])}): {error}") from None
         given.apply_defaults()
         for name, value in [*given.arguments.items()][1:]:
             for check in getattr(hints.get(name), "__metadata__", ()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 
@@ -14,13 +14,14 @@ from ..engine.graph import Array
 from ..functional._arguments import as_array, pair
 from ..functional.windows import _Grid
 from ..random import generator
-from ..settings import Count, Flag, Number, Positive, integer, one_of
+from ..settings import Count, Flag, Number, Positive, integer, one_of, optional
 from . import init
-from .layer import Layer
+from .layer import Layer, taking
 from .module import Module, Parameter
 from .normalisation import BatchNorm1d, BatchNorm2d
 
 Size = int | tuple[int, ...]
+Index = Annotated[int | None, partial(optional, check=integer)]
 Border = Annotated[str, partial(one_of, choices=("zeros", "reflect", "replicate", "circular"))]
 
 
@@ -71,7 +72,10 @@ class Conv2d(_Weighted):
     (2, 8, 28, 28)
     """
 
+    padding: Any  # the widths, or a name
     _dims = 2
+    _function: Any = staticmethod(F.conv2d)
+    _shown = "in_channels out_channels kernel_size= stride="
 
     def __init__(
         self,
@@ -85,18 +89,17 @@ class Conv2d(_Weighted):
         bias: Flag = True,
         padding_mode: Border = "zeros",
     ) -> None:
-        owner = type(self).__name__
+        owner, first = type(self).__name__, 2 - self._dims  # of a line, height one is left out
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{owner} expects groups that divide both channels: {in_channels} and {out_channels} / {groups}"
             )
-        kernel, steps, inner = (self._sizes(value) for value in (kernel_size, stride, dilation))
-        grid = _Grid.of(owner, kernel, steps, inner)
-        self._widths = grid.padding(padding if isinstance(padding, str) else self._sizes(padding, 0))
+        grid = _Grid.of(owner, self._sizes(kernel_size), self._sizes(stride), self._sizes(dilation))
+        self._widths = grid.padding(padding if isinstance(padding, str) else self._sizes(padding, 0))[first:]
         self.kernel_size, self.stride, self.dilation = (
-            pair[2 - self._dims :] for pair in (grid.kernel, grid.stride, grid.dilation)
+            size[first:] for size in (grid.kernel, grid.stride, grid.dilation)
         )
-        self.padding = padding if isinstance(padding, str) else tuple(p for p, _ in self._widths)[2 - self._dims :]
+        self.padding = padding if isinstance(padding, str) else tuple(before for before, _ in self._widths)
         self._begin(self._weight_shape(), out_channels)
 
     def _sizes(self, value: Any, of_line: int = 1) -> Any:
@@ -111,28 +114,24 @@ class Conv2d(_Weighted):
     def forward(self, input: Array) -> Array:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            widths = [width for pair in reversed(self._widths) for width in pair]
-            input, padding = F.pad(input, widths[: 2 * self._dims], self.padding_mode), 0
-        convolve = F.conv2d if self._dims == 2 else F.conv1d
-        return convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+            input = F.pad(input, [width for pair in reversed(self._widths) for width in pair], self.padding_mode)
+            padding = 0
+        return self._function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         defaults = {"padding": (0,) * self._dims, "output_padding": (0,) * self._dims, "dilation": (1,) * self._dims}
+        text = super().extra_repr()
         for name, default in {**defaults, "groups": 1, "padding_mode": "zeros"}.items():
-            if getattr(self, name, default) != default:
-                text += f", {name}={getattr(self, name)}"
+            if (value := getattr(self, name, default)) != default:
+                text += f", {name}={value}"
         return text if self.bias is not None else f"{text}, bias=False"
 
 
 class Conv1d(Conv2d):
-    """(N, in_channels, L) -> (N, out_channels, OL): see `functional.conv1d`.
-
-    >>> Conv1d(4, 8, 3, padding=1)(np.zeros((2, 4, 10), np.float32)).shape
-    (2, 8, 10)
-    """
+    """(N, in_channels, L) -> (N, out_channels, OL): see `functional.conv1d`."""
 
     _dims = 1
+    _function = staticmethod(F.conv1d)
 
 
 class ConvTranspose2d(Conv2d):
@@ -141,6 +140,8 @@ class ConvTranspose2d(Conv2d):
     >>> ConvTranspose2d(8, 4, 2, stride=2)(np.zeros((2, 8, 7, 7), np.float32)).shape
     (2, 4, 14, 14)
     """
+
+    _function = staticmethod(F.conv_transpose2d)
 
     def __init__(
         self,
@@ -154,9 +155,8 @@ class ConvTranspose2d(Conv2d):
         bias: Flag = True,
         dilation: Size = 1,
     ) -> None:
-        self.output_padding = pair(self._sizes(output_padding, 0), "output_padding", type(self).__name__, 0)[
-            2 - self._dims :
-        ]
+        extra = pair(self._sizes(output_padding, 0), "output_padding", type(self).__name__, 0)
+        self.output_padding = extra[2 - self._dims :]
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
 
     def _weight_shape(self) -> tuple[int, ...]:
@@ -165,24 +165,19 @@ class ConvTranspose2d(Conv2d):
     def forward(self, input: Array, output_size: Any = None) -> Array:
         extra = self.output_padding
         if output_size is not None:
-            sizes = tuple(output_size)[-self._dims :]
-            shape, edges = as_array(input).shape[-self._dims :], [width for width, _ in self._widths[2 - self._dims :]]
-            settings = zip(shape, self.stride, edges, self.dilation, self.kernel_size, strict=True)
-            least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in settings]
-            extra = tuple(size - one for size, one in zip(sizes, least, strict=True))
-        cut: Any = self.padding
-        transposed = F.conv_transpose2d if self._dims == 2 else F.conv_transpose1d
-        return transposed(input, self.weight, self.bias, self.stride, cut, extra, self.groups, self.dilation)
+            sizes, shape = tuple(output_size)[-self._dims :], as_array(input).shape[-self._dims :]
+            settings = zip(sizes, shape, self.stride, self.padding, self.dilation, self.kernel_size, strict=True)
+            extra = tuple(size - ((n - 1) * s - 2 * p + d * (k - 1) + 1) for size, n, s, p, d, k in settings)
+        return self._function(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
 
 
 class ConvTranspose1d(ConvTranspose2d):
-    """(N, in_channels, L) -> (N, out_channels, OL), longer: see `functional.conv_transpose1d`.
-
-    >>> ConvTranspose1d(8, 4, 2, stride=2)(np.zeros((2, 8, 7), np.float32)).shape
-    (2, 4, 14)
-    """
+    """(N, in_channels, L) -> (N, out_channels, OL), longer: see `functional.conv_transpose1d`."""
 
     _dims = 1
+    _function = staticmethod(F.conv_transpose1d)
 
 
 class Embedding(Layer):
@@ -194,10 +189,10 @@ class Embedding(Layer):
 
     _shown = "num_embeddings embedding_dim"
 
-    def __init__(self, num_embeddings: Count, embedding_dim: Count, padding_idx: int | None = None) -> None:
+    def __init__(self, num_embeddings: Count, embedding_dim: Count, padding_idx: Index = None) -> None:
         values = generator().standard_normal((num_embeddings, embedding_dim), np.float32)
         if padding_idx is not None:
-            values[integer(padding_idx, "padding_idx", "Embedding")] = 0
+            values[padding_idx] = 0
         self.weight = Parameter(values)
 
     def forward(self, input: Array) -> Array:
@@ -237,7 +232,7 @@ class Identity(Module):
 # ---- layers whose sizes are found at the first call
 
 
-class _Lazy(Module):
+class _Lazy(Layer):
     """A layer that waits for its first input, and is then one of the common kind.
 
     >>> layer = LazyLinear(2)
@@ -247,31 +242,26 @@ class _Lazy(Module):
 
     unbuilt = True
     _kind: Any
-    _axis = 1
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        try:
-            inspect.signature(self._kind).bind(1, *args, **settings)
-        except TypeError as error:
-            raise TypeError(
-                f"{type(self).__name__} lacks the first argument of {self._kind.__name__}: {error}"
-            ) from None
-        self._given = args, settings
+    _axis: int
 
     def forward(self, input: Array) -> Any:
-        input = as_array(input)
-        (args, settings), kind, axis = self._given, self._kind, self._axis
+        input, kind = as_array(input), self._kind
         if input.ndim < 2:
             raise ValueError(f"{type(self).__name__} expects an input with its features along dim {self._axis}")
-        del self._given
+        settings = {name: vars(self).pop(name) for name in self._settings}
+        size = input.shape[self._axis]
         self.__class__ = kind
-        kind.__init__(self, input.shape[axis], *args, **settings)
+        kind.__init__(self, size, **settings)
         return self.forward(input)
 
 
 def _lazy(kind: Any, axis: int = 1) -> Any:
-    name, text = f"Lazy{kind.__name__}", f"A `{kind.__name__}` that finds its first argument at the first call."
-    return type(name, (_Lazy,), {"_kind": kind, "_axis": axis, "__module__": __name__, "__doc__": text})
+    """The class of layers that are given all but the first argument of a kind."""
+    _, *others = inspect.signature(kind).parameters.values()
+    init = taking(others, get_type_hints(inspect.unwrap(kind.__init__), include_extras=True))
+    members = {"__init__": init, "_kind": kind, "_axis": axis, "__module__": __name__}
+    text = f"A `{kind.__name__}` that finds its first argument at the first call."
+    return type(f"Lazy{kind.__name__}", (_Lazy,), {**members, "__doc__": text})
 
 
 LazyLinear = _lazy(Linear, axis=-1)
