@@ -1132,7 +1132,7 @@ def test_registration_and_names():
     assert module.get_submodule("child.0") is module.child[0] and module.get_submodule("") is module
     with pytest.raises(AttributeError, match=r"has no module 'child\.1', but"):
         module.get_submodule("child.1")
-    with pytest.raises(TypeError, match="register_parameter expects param as a Parameter or None"):
+    with pytest.raises(TypeError, match="register_parameter expects param as a Parameter, got Tensor"):
         module.register_parameter("x", Tensor([1.0]))
     visited = []
     assert module.apply(visited.append) is module and visited[-1] is module and visited[0] is module.child[0]

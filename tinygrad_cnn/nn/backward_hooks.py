@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,48 +10,31 @@ from ..functional import reshape
 from ..tensor import Tensor
 
 
-class WatchedCall:
-    """One call of a module. Its hooks are called once the gradients of its inputs are known, or of its outputs.
+def own_values(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments as values of their own, whose gradients are those from this call alone."""
+    return tuple(reshape(one, one.shape) if _takes_gradient(one) else one for one in args)
 
-    That is when no input has a gradient. The inputs are handed on as values of their own, so that their gradients are
-    those from this call alone.
-    """
 
-    def __init__(self, module: Any, hooks: Sequence[Callable[..., Any]], args: tuple[Any, ...]) -> None:
-        self._module, self._hooks = module, hooks
-        self.args = tuple(reshape(one, one.shape) if _takes_gradient(one) else one for one in args)
-        self._inputs = self._watch(self.args, self._input_known)
+def watch(hook: Callable[..., Any], module: Any, args: tuple[Any, ...], result: Any) -> None:
+    """Call the hook once the gradients of all inputs are known; if none has a gradient, those of all outputs."""
+    results = result if isinstance(result, (list, tuple)) else (result,)
+    inputs, outputs = [[i for i, one in enumerate(some) if _takes_gradient(one)] for some in (args, results)]
+    grad_input: list[Tensor | None] = [None] * len(args)
+    grad_output: list[Tensor | None] = [None] * len(results)
 
-    def returns(self, result: Any) -> None:
-        """Watch what the module returned as well."""
-        self._outputs = self._watch(result if isinstance(result, (list, tuple)) else (result,), self._output_known)
+    def known(gradients: list[Tensor | None], i: int, last: bool, gradient: Tensor) -> Any:
+        gradients[i] = gradient
+        changed = hook(module, tuple(grad_input), tuple(grad_output)) if last else None
+        if changed is None or not inputs:
+            return None
+        if len(inputs) > 1:
+            raise RuntimeError("a backward hook can change the gradient of a module with one input: use register_hook")
+        return changed[i] if isinstance(changed, (list, tuple)) else changed
 
-    def _watch(self, values: Any, known: Callable[[bool, int, Tensor], Any]) -> list[Tensor | None]:
-        watched = [i for i, one in enumerate(values) if _takes_gradient(one)]
-        for i in watched:  # the backward pass comes to the first one last
-            values[i].register_hook(partial(known, i == watched[0], i))
-        return [None] * len(values)
-
-    def _output_known(self, last: bool, i: int, gradient: Tensor) -> None:
-        self._outputs[i] = gradient
-        if last and not any(map(_takes_gradient, self.args)):
-            self._tell()
-
-    def _input_known(self, last: bool, i: int, gradient: Tensor) -> Any:
-        self._inputs[i] = gradient
-        if last:
-            self._tell()
-        return self._inputs[i]
-
-    def _tell(self) -> None:
-        for hook in self._hooks:
-            changed = hook(self._module, tuple(self._inputs), tuple(self._outputs))
-            if changed is not None and sum(map(_takes_gradient, self.args)) > 1:
-                raise RuntimeError(
-                    "a backward hook can change the gradient of a module with one input: use register_hook"
-                )
-            if changed is not None:
-                self._inputs = list(changed) if isinstance(changed, (list, tuple)) else [changed]
+    for i in inputs:  # the backward pass comes to the first one last
+        args[i].register_hook(partial(known, grad_input, i, i == inputs[0]))
+    for i in outputs:
+        results[i].register_hook(partial(known, grad_output, i, not inputs and i == outputs[0]))
 
 
 def _takes_gradient(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -14,9 +15,9 @@ from ..autograd.hooks import Hook
 from ..engine.calls import Call
 from ..engine.recording import here
 from ..functional._arguments import real_array
-from ..settings import absent, array, flag, instance, mapping, refusal
+from ..settings import absent, array, flag, instance, mapping, optional
 from ..tensor import Tensor
-from .backward_hooks import WatchedCall
+from .backward_hooks import own_values, watch
 
 PACKAGE = __name__.partition(".")[0] + "."
 
@@ -93,25 +94,19 @@ class Module:
 
     training = True
     unbuilt = False  # whether it waits for its first input, from which it will know its sizes
-    _hooks: list[tuple[str, Callable[..., Any]]] = []  # noqa: RUF012 (of an instance once it has some)
+    _hooks: list[tuple[Any, Any]] = []  # noqa: RUF012 (what is called before and after; of an instance with some)
     _not_saved: frozenset[str] = frozenset()
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if not self._hooks:
             return _run(self, args, settings)
-        hooks: dict[str, list[Any]] = {when: [] for when in ("before", "after", "backward")}
-        for when, hook in self._hooks:
-            hooks[when].append(hook)
-        for hook in hooks["before"]:
-            if (changed := hook(self, args)) is not None:
+        for before, _ in self._hooks:
+            if before is not None and (changed := before(self, args)) is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-        watched = WatchedCall(self, hooks["backward"], args) if hooks["backward"] else None
-        result = _run(self, args if watched is None else watched.args, settings)
-        for hook in hooks["after"]:
-            if (changed := hook(self, args, result)) is not None:
+        result = _run(self, args, settings)
+        for _, after in self._hooks:
+            if after is not None and (changed := after(self, args, result)) is not None:
                 result = changed
-        if watched is not None:
-            watched.returns(result)
         return result
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> Hook:
@@ -125,11 +120,11 @@ class Module:
         >>> shapes
         [(4, 2)]
         """
-        return Hook(self, ("after", hook))
+        return Hook(self, (None, hook))
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
         """Call hook(module, args) before each call; what it returns, if it is not None, are the arguments."""
-        return Hook(self, ("before", hook))
+        return Hook(self, (hook, None))
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Hook:
         """Call hook(module, grad_input, grad_output) once the gradients of a call's inputs and outputs are known.
@@ -137,7 +132,7 @@ class Module:
         Both are tuples, with None for what has no gradient; what the hook returns, if it is not None, takes the place
         of grad_input.
         """
-        return Hook(self, ("backward", hook))
+        return Hook(self, (own_values, partial(watch, hook)))
 
     register_backward_hook = register_full_backward_hook
 
@@ -153,15 +148,12 @@ class Module:
 
     def register_parameter(self, name: str, param: Any) -> None:
         """Set an attribute that is trained, or None."""
-        kinds = (Parameter, type(None))
-        if not isinstance(param, kinds):
-            raise refusal(TypeError, param, "param", "register_parameter", "a Parameter or None")
+        optional(param, "param", "register_parameter", check=partial(instance, kind=Parameter))
         setattr(self, instance(name, "name", "register_parameter", str), param)
 
     def add_module(self, name: str, module: Any) -> None:
         """Set an attribute that is a module, or None."""
-        if module is not None:
-            instance(module, "module", "add_module", Module)
+        optional(module, "module", "add_module", check=partial(instance, kind=Module))
         setattr(self, instance(name, "name", "add_module", str), module)
 
     register_module = add_module
@@ -179,10 +171,9 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         """What is asked for by `module.__getattr__(name)`; Python itself comes here for what there is not."""
-        try:
-            return vars(self)[name]
-        except KeyError:
-            raise absent(f"{type(self).__name__!r} object", name, ()) from None
+        if name not in vars(self):
+            raise absent(f"{type(self).__name__!r} object", name, ())
+        return vars(self)[name]
 
     # ---- what it holds
 
