@@ -91,4 +91,4 @@ def watch(hook: Callable[..., Any], module: Any, args: tuple[Any, ...], result: 
 
 
 def _takes_gradient(value: Any) -> bool:
-    return isinstance(value, Value) and value.node is not None
+    return isinstance(value, Value) and value.node is not None and value.node.requires_grad

@@ -9,22 +9,33 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from ..settings import absences, flag, instance, integer, integers, number, numbers, one_of, refusal
+from ..settings import (
+    Count,
+    Flag,
+    NotNegative,
+    Part,
+    Positive,
+    absences,
+    instance,
+    integer,
+    integers,
+    number,
+    numbers,
+    one_of,
+    optional,
+    refusal,
+)
 from ..tensor import Tensor
 from .optimizers import SGD
 from .schedule import Check
 from .schedule import LRScheduler as LRScheduler
 
-Count = partial(integer, least=0)
-
-# what a setting is, and how it is checked
-Steps = Annotated[int, partial(integer, least=1)]
+# what a setting is, and how it is checked; others are those of `settings`
 Milestones = Annotated[Sequence[int], partial(integers, least=0)]
-Factor = Annotated[float, partial(number, least=0)]
-Part = Annotated[float, partial(number, least=0, most=1)]
 Momentum = Annotated[float, partial(number, least=0, below=1)]
 Divisor = Annotated[float, partial(number, above=0)]
-
+MaybeSteps = Annotated[int | None, partial(optional, check=partial(integer, least=1))]
+Strategy = Annotated[str, partial(one_of, choices=("cos", "linear"))]
 
 _LRScheduler = LRScheduler  # its name in older programs
 
@@ -42,8 +53,8 @@ class StepLR(LRScheduler, factor=lambda s, n: s.gamma ** (n // s.step_size)):
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
 
-    step_size: Steps
-    gamma: Factor = 0.1
+    step_size: Positive
+    gamma: NotNegative = 0.1
 
 
 class MultiStepLR(LRScheduler, factor=lambda s, n: s.gamma ** sum(one <= n for one in s.milestones)):
@@ -54,7 +65,7 @@ class MultiStepLR(LRScheduler, factor=lambda s, n: s.gamma ** sum(one <= n for o
     """
 
     milestones: Milestones
-    gamma: Factor = 0.1
+    gamma: NotNegative = 0.1
 
 
 class ExponentialLR(LRScheduler, factor=lambda s, n: s.gamma**n):
@@ -64,7 +75,7 @@ class ExponentialLR(LRScheduler, factor=lambda s, n: s.gamma**n):
     [1.0, 0.5, 0.25, 0.125]
     """
 
-    gamma: Factor
+    gamma: NotNegative
 
 
 class ConstantLR(LRScheduler, factor=lambda s, n: s.factor if n < s.total_iters else 1.0):
@@ -75,10 +86,13 @@ class ConstantLR(LRScheduler, factor=lambda s, n: s.factor if n < s.total_iters 
     """
 
     factor: Part = 1 / 3
-    total_iters: Steps = 5
+    total_iters: Positive = 5
 
 
-class LinearLR(LRScheduler):
+class LinearLR(
+    LRScheduler,
+    factor=lambda s, n: s.start_factor + (s.end_factor - s.start_factor) * min(n, s.total_iters) / s.total_iters,
+):
     """The learning rate times a factor that goes from `start_factor` to `end_factor` in `total_iters` equal steps.
 
     >>> _rates(LinearLR, 0.5, 1.0, 2, steps=3)
@@ -87,11 +101,7 @@ class LinearLR(LRScheduler):
 
     start_factor: Part = 1 / 3
     end_factor: Part = 1.0
-    total_iters: Steps = 5
-    _chained: ClassVar[bool] = True
-
-    def _factor(self, n: float) -> float:
-        return self.start_factor + (self.end_factor - self.start_factor) * min(n, self.total_iters) / self.total_iters
+    total_iters: Positive = 5
 
 
 class PolynomialLR(LRScheduler, factor=lambda s, n: (1 - min(n, s.total_iters) / s.total_iters) ** s.power):
@@ -101,8 +111,8 @@ class PolynomialLR(LRScheduler, factor=lambda s, n: (1 - min(n, s.total_iters) /
     [1.0, 0.25, 0.0, 0.0]
     """
 
-    total_iters: Steps = 5
-    power: Factor = 1.0
+    total_iters: Positive = 5
+    power: NotNegative = 1.0
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -112,8 +122,8 @@ class CosineAnnealingLR(LRScheduler):
     [1.0, 0.5, 0.0]
     """
 
-    T_max: Steps
-    eta_min: Factor = 0.0
+    T_max: Positive
+    eta_min: NotNegative = 0.0
     _chained: ClassVar[bool] = True
     _lowest: ClassVar[str] = "eta_min"
 
@@ -128,9 +138,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     [1.0, 0.5, 1.0, 0.5]
     """
 
-    T_0: Steps
-    T_mult: Steps = 1
-    eta_min: Factor = 0.0
+    T_0: Positive
+    T_mult: Positive = 1
+    eta_min: NotNegative = 0.0
 
     def _lr(self, base: float, group: int) -> float:
         n, period = self.last_epoch, self.T_0
@@ -174,12 +184,12 @@ class OneCycleLR(LRScheduler):
     """
 
     max_lr: float | Sequence[float]  # one for all groups, or a list with one for each
-    total_steps: int | None = None  # or epochs and steps_per_epoch
-    epochs: int | None = None
-    steps_per_epoch: int | None = None
+    total_steps: MaybeSteps = None  # or epochs and steps_per_epoch
+    epochs: MaybeSteps = None
+    steps_per_epoch: MaybeSteps = None
     pct_start: Part = 0.3
-    anneal_strategy: Annotated[str, partial(one_of, choices=("cos", "linear"))] = "cos"
-    cycle_momentum: Annotated[bool, flag] = True
+    anneal_strategy: Strategy = "cos"
+    cycle_momentum: Flag = True
     base_momentum: Momentum = 0.85
     max_momentum: Momentum = 0.95
     div_factor: Divisor = 25.0
@@ -188,13 +198,9 @@ class OneCycleLR(LRScheduler):
     def _prepare(self) -> None:
         groups = self.optimizer.param_groups
         max_lrs = numbers(self._each_group(self.max_lr), "max_lr", "OneCycleLR", count=len(groups), least=0)
-        total = self.total_steps
-        if total is None:
-            if self.epochs is None or self.steps_per_epoch is None:
-                raise ValueError("OneCycleLR expects total_steps, or epochs and steps_per_epoch")
-            total = integer(self.epochs, "epochs", "OneCycleLR", least=1)
-            total *= integer(self.steps_per_epoch, "steps_per_epoch", "OneCycleLR", least=1)
-        self._steps = integer(total, "total_steps", "OneCycleLR", least=1)
+        if self.total_steps is None and (self.epochs is None or self.steps_per_epoch is None):
+            raise ValueError("OneCycleLR expects total_steps, or epochs and steps_per_epoch")
+        self._steps = self.total_steps or (self.epochs or 0) * (self.steps_per_epoch or 0)
         self._peak = self.pct_start * self._steps - 1
         if self.cycle_momentum and not self.optimizer.defaults.keys() & {"momentum", "betas"}:
             raise ValueError("OneCycleLR finds no momentum or betas to cycle: pass cycle_momentum=False")
@@ -221,39 +227,13 @@ class OneCycleLR(LRScheduler):
         return self._between(base, base * self.div_factor, base / self.final_div_factor)
 
     def _between(self, first: float, middle: float, last: float) -> float:
-        step, steps = self.last_epoch, self._peak
-        start, end = (first, middle) if step <= steps else (middle, last)
+        step, steps, start, end = self.last_epoch, self._peak, first, middle
         if step > self._peak:
-            step, steps = step - self._peak, self._steps - 1 - self._peak
+            step, steps, start, end = step - self._peak, self._steps - 1 - self._peak, middle, last
         if step >= steps:
             return end
         linear = self.anneal_strategy == "linear"
         return start + (end - start) * step / steps if linear else _cosine(start, end, step / steps)
-
-
-class SWALR(LRScheduler):
-    """From the rates that it finds to `swa_lr` in `anneal_epochs` steps, by half a cosine or in a straight line.
-
-    >>> _rates(SWALR, 0.0, 2, "linear", steps=3)
-    [1.0, 0.5, 0.0, 0.0]
-    """
-
-    swa_lr: Factor
-    anneal_epochs: Annotated[int, partial(integer, least=0)] = 10
-    anneal_strategy: Annotated[str, partial(one_of, choices=("cos", "linear"))] = "cos"
-
-    def _lr(self, base: float, group: int) -> float:
-        lr, now, before = (
-            self.optimizer.param_groups[group]["lr"],
-            self._part(self.last_epoch),
-            self._part(self.last_epoch - 1),
-        )
-        start = self.swa_lr if before == 1 else (lr - before * self.swa_lr) / (1 - before)
-        return start + (self.swa_lr - start) * now
-
-    def _part(self, step: float) -> float:
-        t = max(0.0, min(1.0, step / max(self.anneal_epochs, 1)))
-        return t if self.anneal_strategy == "linear" else 1 - _cosine(1.0, 0.0, t)
 
 
 class SequentialLR(LRScheduler):
@@ -304,15 +284,15 @@ class ReduceLROnPlateau(LRScheduler):
 
     mode: Annotated[str, partial(one_of, choices=("min", "max"))] = "min"
     factor: Annotated[float, partial(number, least=0, below=1)] = 0.1
-    patience: Annotated[int, Count] = 10
-    threshold: Factor = 1e-4
+    patience: Count = 10
+    threshold: NotNegative = 1e-4
     threshold_mode: Annotated[str, partial(one_of, choices=("rel", "abs"))] = "rel"
-    cooldown: Annotated[int, Count] = 0
+    cooldown: Count = 0
     min_lr: float | Sequence[float] = 0.0
-    eps: Factor = 1e-8
+    eps: NotNegative = 1e-8
 
     _saved: ClassVar[Mapping[str, Check]] = {
-        **dict.fromkeys(["last_epoch", "num_bad_epochs", "cooldown_counter"], Count),
+        **dict.fromkeys(["last_epoch", "num_bad_epochs", "cooldown_counter"], partial(integer, least=0)),
         "best": lambda value, name, owner: value if value in (math.inf, -math.inf) else number(value, name, owner),
     }
 

@@ -62,10 +62,8 @@ class Optimizer:
         cls.__signature__ = Signature([params, *named, *last])
 
     def __init__(self, params: Iterable[Any], *settings: Any, **named: Any) -> None:
-        if len(settings) == 1 and isinstance(settings[0], Mapping):  # the defaults, from the __init__ of a subclass
-            self.defaults = dict(settings[0])
-        else:
-            self.defaults = self._bound(params, *settings, **named)
+        in_pytorchs_way = len(settings) == 1 and isinstance(settings[0], Mapping)  # from the __init__ of a subclass
+        self.defaults = dict(settings[0]) if in_pytorchs_way else self._bound(params, *settings, **named)
         self.param_groups: list[dict[str, Any]] = []
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         #: the parameters that no gradient has reached so far, with their names for the warning
@@ -161,19 +159,17 @@ class Optimizer:
 
     def _warn_of_unreached(self) -> None:
         without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
-        everything, cuts = len(without) == len(self._unreached), take_cuts()
+        everything, cuts = len(without) == len(self._unreached), dict.fromkeys(map(str, take_cuts()))
         self._unreached = {}
-        if not without:
-            return
+        hint = ": the loss does not depend on them by recorded operations, and they are not trained; "
         if everything:
             hint = ", that is for no parameter at all: was loss.backward() called before it?"
+        elif cuts:
+            hint += "the path may have been cut by " + ", or by ".join(cuts)
         else:
-            hint = ": the loss does not depend on them by recorded operations, and they are not trained; "
-            if cuts:
-                hint += "the path may have been cut by " + ", or by ".join(dict.fromkeys(map(str, cuts)))
-            else:
-                hint += "are they used in forward(), and is the path cut by no_grad(), .detach(), .data or .numpy()?"
-        warnings.warn(f"{self._name}.step() found no gradient for {', '.join(without)}{hint}", stacklevel=3)
+            hint += "are they used in forward(), and is the path cut by no_grad(), .detach(), .data or .numpy()?"
+        if without:
+            warnings.warn(f"{self._name}.step() found no gradient for {', '.join(without)}{hint}", stacklevel=3)
 
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         """Change the values p in place by their gradient, which is not written to.
@@ -197,10 +193,8 @@ class Optimizer:
         """
         owner = f"{self._name}.load_state_dict"
         state_dict = mapping(state_dict, "state_dict", owner, ["state", "param_groups"])
-        given = [
-            mapping(group, "each of the param_groups", owner, ["params"])
-            for group in instance(state_dict["param_groups"], "param_groups", owner, list)
-        ]
+        groups = instance(state_dict["param_groups"], "param_groups", owner, list)
+        given = [mapping(group, "each of the param_groups", owner, ["params"]) for group in groups]
         sizes = [len(instance(group["params"], "params", owner, list)) for group in given]
         own_sizes = [len(group["params"]) for group in self.param_groups]
         if sizes != own_sizes:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..autograd import no_grad
-from ..nn import BatchNorm2d
-from ..nn.module import Buffer, Module, evaluating
+from ..nn.module import Buffer, Module
 from ..settings import instance, number
 from ..tensor import Tensor
-from .lr_scheduler import SWALR as SWALR  # where PyTorch has it
 
 AvgFn = Callable[[Any, Any, int], Any]
 
@@ -21,15 +18,10 @@ AvgFn = Callable[[Any, Any, int], Any]
 class AveragedModel(Module):
     """A copy of a model whose parameters are an average over training; call `update_parameters` after each step.
 
-    Args:
-        model: is copied, and stays as it is.
-        avg_fn: (average, current, number of averaged) -> the next average, for the numbers of each parameter; by
-            default all count equally (stochastic weight averaging, Izmailov et al., 2018); with `get_ema_avg_fn` the
-            latest count most.
-        use_buffers: whether buffers, such as the running statistics of BatchNorm2d, are averaged too. Otherwise they
-            are copied from the model.
-
-    `module` is the copy. The first update copies the parameters; buffers of integers are never averaged.
+    `module` is the copy. `avg_fn` makes of (average, current, number of averaged) the next average, for the numbers of
+    each parameter; by default all count equally (stochastic weight averaging, Izmailov et al., 2018), with
+    `get_ema_avg_fn` the latest count most. The first update copies. Buffers, such as the running statistics of
+    BatchNorm2d, are copied from the model, with `use_buffers` averaged too, unless they are integers.
 
     >>> from tinygrad_cnn import nn
     >>> model = nn.Linear(1, 1, bias=False)
@@ -51,17 +43,12 @@ class AveragedModel(Module):
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: Module) -> None:
-        """Include the model's parameters in the average.
-
-        Raises:
-            ValueError: if the model has other parameters or buffers than the one that was copied. Nothing has been
-                changed then.
-        """
+        """Include the model's parameters in the average; they must be those of the one that was copied."""
         own, given = _named(self.module), _named(instance(model, "model", "update_parameters", Module))
-        if {name: t.shape for name, t in own.items()} != {name: t.shape for name, t in given.items()}:
+        held, got = (", ".join(f"{name} {tensor.shape}" for name, tensor in one.items()) for one in (own, given))
+        if held != got:
             raise ValueError(
-                f"update_parameters expects a model such as the one that was copied, with {_shapes(own)}; "
-                f"got {_shapes(given)}"
+                f"update_parameters expects a model such as the one that was copied, with {held}; got {got}"
             )
         count = int(self.n_averaged.item())
         for name, average in own.items():
@@ -71,25 +58,6 @@ class AveragedModel(Module):
             else:
                 average.data.copy_(current)
         self.n_averaged.data += 1
-
-
-def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
-    """Find the running statistics of batch normalisation anew: the averages over all batches of a loader.
-
-    A batch is what the model is given, or a tuple or list that begins with it.
-    """
-    layers: list[Any] = [one for one in model.modules() if isinstance(one, BatchNorm2d) and one.track_running_stats]
-    kept = [(layer, layer.momentum) for layer in layers]
-    for layer in layers:
-        for buffer, value in ((layer.running_mean, 0), (layer.running_var, 1), (layer.num_batches_tracked, 0)):
-            buffer.data.fill_(value)
-        layer.momentum = None
-    with no_grad(), evaluating(model):
-        model.train()
-        for batch in loader:
-            model(batch[0] if isinstance(batch, (tuple, list)) else batch)
-    for layer, momentum in kept:
-        layer.momentum = momentum
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
@@ -111,7 +79,3 @@ def _equally(average: Tensor, current: Tensor, count: int) -> Any:
 
 def _named(model: Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
-def _shapes(tensors: dict[str, Tensor]) -> str:
-    return ", ".join(f"{name} {tensor.shape}" for name, tensor in tensors.items())
