@@ -1279,14 +1279,6 @@ def test_gradients_on_the_way_are_kept_if_asked_for():
     assert (x * x).grad is None
 
 
-def test_parameters_in_one_vector():
-    layer = nn.Linear(2, 3)
-    vector = nn.utils.parameters_to_vector(layer.parameters())
-    assert vector.shape == (9,) and vector.requires_grad
-    nn.utils.vector_to_parameters(vector.detach() * 2, layer.parameters())
-    np.testing.assert_allclose(nn.utils.parameters_to_vector(layer.parameters()), 2 * vector.detach())
-
-
 def test_numpys_names_of_arguments_are_taken_too():
     x = Tensor(np.arange(6.0).reshape(2, 3))
     np.testing.assert_array_equal(x.sum(axis=1, keepdims=True), x.sum(1, True))

@@ -1,19 +1,19 @@
-"""Gradients held in bounds, and parameters in one vector."""
+"""Gradients held in bounds, and weights that are computed from other parameters before each call."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from .. import functional as F
 from ..autograd import no_grad
-from ..functional import cat, reshape
-from ..settings import number
+from ..random import generator
+from ..settings import integer, number
 from ..tensor import Tensor
-from .reparametrised import spectral_norm as spectral_norm
-from .reparametrised import weight_norm as weight_norm
+from .module import Buffer, Module, Parameter
 
 
 def _gradients(parameters: Any) -> list[Tensor]:
@@ -66,18 +66,60 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
             gradient.clamp_(-bound, bound)
 
 
-def parameters_to_vector(parameters: Iterable[Tensor]) -> Any:
-    """All parameters in one vector.
+def _computed(module: Module, name: str, compute: Callable[[], Any]) -> Any:
+    """The module, its attribute `name` being computed before each call."""
+    delattr(module, name)
+    setattr(module, name, compute())
+    module.register_forward_pre_hook(lambda module, args: setattr(module, name, compute()))
+    return module
 
-    >>> parameters_to_vector([Tensor([1.0, 2.0]), Tensor([[3.0]])])
-    Tensor([1., 2., 3.])
+
+def weight_norm(module: Any, name: str = "weight", dim: int = 0) -> Any:
+    """weight = g · v / ‖v‖, the norm for each index along `dim` (Salimans and Kingma, 2016); returns the module.
+
+    >>> from tinygrad_cnn import nn
+    >>> list(weight_norm(nn.Linear(3, 2)).state_dict())
+    ['bias', 'weight_g', 'weight_v']
     """
-    return cat([reshape(parameter, -1) for parameter in parameters])
+    weight = getattr(module, name)
+    dims = [d for d in range(weight.ndim) if d != dim % weight.ndim]
+
+    def compute() -> Any:
+        g, v = getattr(module, f"{name}_g"), getattr(module, f"{name}_v")
+        return v * (g / F.norm(v, 2, dims, True))
+
+    setattr(module, f"{name}_g", Parameter(F.norm(weight.detach(), 2, dims, True)))
+    setattr(module, f"{name}_v", Parameter(weight))
+    return _computed(module, name, compute)
 
 
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Write what `parameters_to_vector` gave into the parameters."""
-    given, start = vec.detach().numpy(), 0
-    for parameter in parameters:
-        parameter.data.copy_(given[start : start + parameter.numel()].reshape(parameter.shape))
-        start += parameter.numel()
+def spectral_norm(
+    module: Any, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
+) -> Any:
+    """weight = original / σ, its largest singular value, found by power iteration (Miyato et al., 2018).
+
+    >>> from tinygrad_cnn import nn
+    >>> list(spectral_norm(nn.Linear(3, 2)).state_dict())
+    ['bias', 'weight_orig', 'weight_u', 'weight_v']
+    """
+    weight, count = getattr(module, name), integer(n_power_iterations, "n_power_iterations", "spectral_norm", least=1)
+    first = int(type(module).__name__.startswith("ConvTranspose")) if dim is None else dim
+
+    def rows() -> Any:
+        return F.flatten(F.movedim(getattr(module, f"{name}_orig"), first, 0), 1)
+
+    def compute() -> Any:
+        matrix, u, v = rows(), getattr(module, f"{name}_u"), getattr(module, f"{name}_v")
+        if module.training:
+            with no_grad():
+                for _ in range(count):
+                    v.data.copy_(F.normalize(F.mv(matrix.mT, u), dim=0, eps=eps))
+                    u.data.copy_(F.normalize(F.mv(matrix, v), dim=0, eps=eps))
+        sigma = F.dot(u.data.clone(), F.mv(matrix, v.data.clone()))
+        return getattr(module, f"{name}_orig") / sigma
+
+    setattr(module, f"{name}_orig", Parameter(weight))
+    for end, n in zip("uv", rows().shape, strict=True):
+        drawn = generator().standard_normal(n)
+        setattr(module, f"{name}_{end}", Buffer((drawn / np.linalg.norm(drawn)).astype(weight.dtype)))
+    return _computed(module, name, compute)
