@@ -13,7 +13,6 @@ from .. import ops
 from ..engine.graph import Array
 from ..settings import flag, integer, number
 from ._arguments import Dims, as_float, composed, detached, example, many_dims, named, one_dim, part
-from ._composition import composition
 from .arithmetic import abs, astype, maximum, minimum, neg
 
 
@@ -42,23 +41,19 @@ class ValuesAndIndices(NamedTuple):
     indices: Array
 
 
+@example("tuple(max(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1))", "(array([5., 7.]), array([1, 0]))")
 def max(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
     """The largest element; along a dimension `(values, indices)`; or, of two tensors, the larger of each pair.
 
     Over everything, equal winners share the gradient; along a dimension the first takes it.
-
-    >>> max(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
-    ValuesAndIndices(values=array([5., 7.]), indices=array([1, 0]))
     """
     if dim is None:
         return amax(input)
     if not isinstance(dim, (int, np.integer)):
         return maximum(input, dim)
-    dim = int(dim)
     axis = (one_dim(dim, input.ndim),) if input.ndim else ()
-    return ValuesAndIndices(
-        ops.max(input, axis=axis, keepdims=flag(keepdim, "keepdim", "max"), ties="first"), argmax(input, dim, keepdim)
-    )
+    values = ops.max(input, axis=axis, keepdims=flag(keepdim, "keepdim", "max"), ties="first")
+    return ValuesAndIndices(values, argmax(input, dim, keepdim))
 
 
 @example("argmax(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)", "array([1, 0])")
@@ -88,15 +83,9 @@ def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
     return argmax(_negated(input), dim, keepdim)
 
 
-@composition()
+@composed("tuple(min(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1))", "(array([1., 2.]), array([0, 1]))")
 def min(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
-    """The smallest element; along a dimension `(values, indices)`; or, of two tensors, the smaller of each pair.
-
-    Gradients as for `max`.
-
-    >>> min(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)
-    ValuesAndIndices(values=array([1., 2.]), indices=array([0, 1]))
-    """
+    """The smallest element; along a dimension `(values, indices)`; or, of two tensors, the smaller; see `max`."""
     if dim is None:
         return amin(input)
     if not isinstance(dim, (int, np.integer)):
@@ -127,25 +116,20 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
     return input if flag(keepdim, "keepdim", "prod") else part(input, axis, 0)
 
 
-def _spread(name: str, text: str, of: Callable[[Array], Array], of_1_and_3: float) -> Callable[..., Array]:
-    """A function of the variance."""
-
-    def function(
-        input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
-    ) -> Array:
-        return of(var_mean(input, dim, unbiased, keepdim, correction=correction)[0])
-
-    code = f"float({name}(np.array([1.0, 3.0]), correction=0))"
-    return composition()(named(function, name, text, code, of_1_and_3))
+@composed("float(var(np.array([1.0, 3.0]), correction=0))", "1.0")
+def var(
+    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> Array:
+    """Σ (input - mean)² / (n - correction) over `dim`, the correction being 1, or 0 if not unbiased."""
+    return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
 
 
-var = _spread(
-    "var",
-    "The variance over `dim`: Σ (input - mean)² / (n - correction), the correction being 1, or 0 if not unbiased",
-    lambda variance: variance,
-    1.0,
-)
-std = _spread("std", "The square root of `var`", ops.sqrt, 1.0)
+@composed("float(std(np.array([1.0, 3.0]), correction=0))", "1.0")
+def std(
+    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> Array:
+    """The square root of `var`."""
+    return ops.sqrt(var_mean(input, dim, unbiased, keepdim, correction=correction)[0])
 
 
 @composed("[float(one) for one in var_mean(np.array([1.0, 3.0]))]", "[2.0, 2.0]")
@@ -220,10 +204,7 @@ def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
 @example("argsort(np.array([3.0, 1.0, 2.0]))", "array([1, 2, 0])")
 def argsort(input: Array, dim: int = -1, descending: bool = False, stable: bool = True) -> Array:
     """The indices that sort along `dim`; equal elements stay in their order."""
-    axis = one_dim(dim, input.ndim)
-    if input.ndim == 0:
-        return detached(ops.argmax(ops.reshape(input, shape=(1,)), axis=0, keepdims=False))
-    return detached(ops.argsort(input, axis=axis, descending=flag(descending, "descending", "sort")))
+    return detached(_order(input, one_dim(dim, input.ndim), descending))
 
 
 @composed("sort(np.array([3.0, 1.0, 2.0]))", "ValuesAndIndices(values=array([1., 2., 3.]), indices=array([1, 2, 0]))")
@@ -241,12 +222,17 @@ def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool
     return _picked(input, axis, flag(largest, "largest", "topk"), k)
 
 
-def _picked(input: Array, axis: int, descending: bool, k: int | None) -> ValuesAndIndices:
+def _order(input: Array, axis: int, descending: bool) -> Array:
     if input.ndim == 0:
-        return ValuesAndIndices(ops.reshape(input, shape=()), argsort(input))
-    order = ops.argsort(input, axis=axis, descending=flag(descending, "descending", "sort"))
-    if k is not None:
-        order = part(order, axis, slice(0, k))
+        return ops.argmax(ops.reshape(input, shape=(1,)), axis=0, keepdims=False)
+    return ops.argsort(input, axis=axis, descending=flag(descending, "descending", "sort"))
+
+
+def _picked(input: Array, axis: int, descending: bool, k: int | None) -> ValuesAndIndices:
+    order = _order(input, axis, descending)
+    if input.ndim == 0:
+        return ValuesAndIndices(ops.reshape(input, shape=()), detached(order))
+    order = order if k is None else part(order, axis, slice(0, k))
     return ValuesAndIndices(along(input, order, axis), detached(order))
 
 
