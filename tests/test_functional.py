@@ -1184,7 +1184,7 @@ def test_indices_are_checked():
         F.select(X, 1, 3)
     with pytest.raises(TypeError, match="embedding expects input as a tensor of integers"):
         F.embedding(np.array([0.5]), np.ones((3, 2)))
-    with pytest.raises(TypeError, match="masked_fill expects a mask of booleans, got float64: compare first"):
+    with pytest.raises(TypeError, match="where expects a condition of booleans, got float64: compare first"):
         F.masked_fill(X, X, 0.0)
 
 

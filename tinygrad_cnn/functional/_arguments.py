@@ -118,8 +118,10 @@ def as_float(input: Array) -> Array:
 
 def as_array(input: Array) -> Array:
     """A Tensor or an array as it is; numbers and lists as an array, floats as float32."""
-    if isinstance(input, (Value, np.ndarray)):
-        return input if isinstance(input, Value) else real_array(input)
+    if isinstance(input, Value):
+        return input
+    if isinstance(input, np.ndarray):
+        return real_array(input)
     array = new_array(input)
     return array if isinstance(input, np.generic) or array.dtype.kind != "f" else array.astype(np.float32)
 
@@ -188,7 +190,7 @@ def factors(a: Array, b: Array, op: str) -> tuple[Array, Array]:
 
 
 def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
-    array = array_or_value(array)
+    array = constant(array, number)
     if isinstance(number, np.generic):
         check_dtype(number.dtype, "a number")
         number = number.item()
@@ -204,22 +206,14 @@ def constant(operand: Array, beside: Array) -> Array:
     """
     if isinstance(operand, Value) and operand.node is not None:
         return operand
-    operand = array_or_value(operand)
-    if isinstance(beside, Value) and beside.node is not None and is_recording():
-        if not isinstance(operand, Value):
-            return beside.wrap(unchangeable(operand), Constant())
-        return beside.wrap(shared(operand), Constant())
-    return operand
-
-
-def array_or_value(operand: Any) -> Array:
-    """A Tensor as it is, or an array of real numbers; TypeError for anything else."""
-    if isinstance(operand, Value):
-        return operand
-    if not isinstance(operand, np.ndarray):
+    if not isinstance(operand, (Value, np.ndarray)):
         kind = type(operand).__name__
         raise TypeError(f"expected a Tensor, an array or a number, got {kind}: wrap it in Tensor(...)")
-    return real_array(operand)
+    operand = as_array(operand)
+    if isinstance(beside, Value) and beside.node is not None and is_recording():
+        array = shared(operand) if isinstance(operand, Value) else unchangeable(operand)
+        return beside.wrap(array, Constant())
+    return operand
 
 
 def inspected(value: Array) -> np.ndarray:

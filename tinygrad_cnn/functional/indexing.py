@@ -11,7 +11,7 @@ from .. import ops
 from ..engine.aside import aside, touched
 from ..engine.graph import Array, Value
 from ..settings import integer, refusal
-from ._arguments import composed, constant, detached, example, one_dim, operands, part
+from ._arguments import composed, constant, detached, example, one_dim, part
 from .arithmetic import add, where
 from .reductions import along, places_along
 
@@ -61,10 +61,7 @@ def _part(part: Any) -> Any:
 @example("masked_fill(np.array([1.0, 2.0]), np.array([True, False]), -np.inf)", "array([-inf,   2.])")
 def masked_fill(input: Array, mask: Array, value: Any) -> Array:
     """`value` where the mask is true, else the input."""
-    if mask.dtype != bool:
-        raise TypeError(f"masked_fill expects a mask of booleans, got {mask.dtype}: compare first, as in x == 0")
-    filling, input = operands(value, input)
-    return ops.where(mask, filling, input)
+    return where(mask, value, input)
 
 
 @example("gather(np.array([[1, 2], [3, 4]]), 1, np.array([[1], [0]]))", "array([[2], [3]])")
@@ -139,8 +136,9 @@ def index_select(input: Array, dim: int, index: Array) -> Array:
 def one_hot(tensor: Array, num_classes: int = -1) -> Array:
     """1 at the class, 0 elsewhere: (...) -> (..., num_classes); by default as many as the largest class asks for."""
     count = integer(num_classes, "num_classes", "one_hot", least=-1)
-    count = aside(_largest, _indices(tensor, "tensor", "one_hot")) + 1 if count == -1 else count
-    classes = _indices(tensor, "tensor", "one_hot", count)
+    classes = _indices(tensor, "tensor", "one_hot")
+    count = aside(lambda numbers: int(numbers.max(initial=-1)) + 1, classes) if count == -1 else count
+    aside(_check_range, classes, count, "one_hot")
     column = ops.reshape(classes, shape=(*classes.shape, 1))
     return ops.astype(ops.compare(column, np.arange(count), how="=="), dtype=np.dtype(np.int64))
 
@@ -168,10 +166,6 @@ def _indices(given: Any, name: str, owner: str, length: int | None = None) -> Ar
     if length is not None:
         aside(_check_range, given, length, owner)
     return given
-
-
-def _largest(classes: np.ndarray) -> int:
-    return int(classes.max(initial=-1))
 
 
 def _check_range(numbers: np.ndarray, length: int, owner: str) -> None:
