@@ -43,11 +43,9 @@ def permute(input: Array, *given: Any, dims: Any = ()) -> Array:
 @example("transpose(np.zeros((2, 3, 4)), 0, -1).shape", "(4, 3, 2)")
 def transpose(input: Array, dim0: int, dim1: int) -> Array:
     """Two dimensions exchanged."""
-    axes = list(range(input.ndim))
     first, second = one_dim(dim0, input.ndim), one_dim(dim1, input.ndim)
-    if axes:
-        axes[first], axes[second] = second, first
-    return ops.permute(input, axes=tuple(axes))
+    other = {first: second, second: first}
+    return ops.permute(input, axes=tuple(other.get(i, i) for i in range(input.ndim)))
 
 
 @example("flatten(np.zeros((2, 3, 4)), 1).shape", "(2, 12)")
@@ -77,8 +75,7 @@ def squeeze(input: Array, dim: int | Sequence[int] | None = None) -> Array:
     """Without the dimensions of length one: all of them, or those of them that `dim` names."""
     dims = range(input.ndim) if dim is None else integers(dim, "dim", "squeeze")
     named = {one_dim(d, input.ndim) for d in dims}
-    shape = tuple(n for i, n in enumerate(input.shape) if not (n == 1 and i in named))
-    return ops.reshape(input, shape=shape)
+    return ops.reshape(input, shape=tuple(n for i, n in enumerate(input.shape) if n != 1 or i not in named))
 
 
 @example("unsqueeze(np.zeros((2, 3)), -1).shape", "(2, 3, 1)")
@@ -146,7 +143,7 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float |
             f"pad expects two widths for each dimension, from the last one on, got {len(pad)} widths "
             f"for {input.ndim} dimensions"
         )
-    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
+    pairs = list(zip(pad[::2], pad[1::2], strict=True))
     widths = ((0, 0),) * (input.ndim - len(pairs)) + tuple(reversed(pairs))
     if any(before + n + after < 0 for n, (before, after) in zip(input.shape, widths, strict=True)):
         raise ValueError(f"pad {pad} cuts off more than there is: the input has shape {input.shape}")

@@ -16,6 +16,7 @@ from ..engine.aside import touched
 from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
+from ..functional._arguments import named
 from ..random import generator as default_generator
 from ..settings import number
 
@@ -30,11 +31,7 @@ def _in_place(function: Any, how: str = "", moves: bool = False) -> Callable[...
             return new  # what cannot change gives way to the result, as Python's own numbers do
         return _become(input, name, new, moves)
 
-    change.__name__, change.__doc__ = (
-        name.strip("."),
-        f"`{function.__name__}` in place: this Tensor becomes the result.",
-    )
-    return change
+    return named(change, name.strip("."), f"`{function.__name__}` in place: this Tensor becomes the result.")
 
 
 def _become(input: Array, how: str, new: Array, moves: bool = False) -> Any:

@@ -11,26 +11,20 @@ from ..engine.graph import Value
 from ..engine.recording import is_recording
 from ..functional import arithmetic, products
 
-SAME_NAME = [
+SAME_NAME = (
     *("abs", "add", "cos", "exp", "expm1", "log", "log1p"),
     *("maximum", "minimum", "pow", "sin", "sqrt", "square", "tanh"),
-]
+)
+OTHER_NAME = {
+    **{"divide": "div", "multiply": "mul", "negative": "neg", "subtract": "sub", "equal": "eq"},
+    **{"not_equal": "ne", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le"},
+}
 
 # np.exp(tensor) and array * tensor are recorded by these
 UFUNCS: dict[np.ufunc, Any] = {
-    **{getattr(np, name): getattr(arithmetic, name) for name in SAME_NAME},
-    np.divide: arithmetic.div,
-    np.matmul: products.matmul,
-    np.multiply: arithmetic.mul,
-    np.negative: arithmetic.neg,
-    np.subtract: arithmetic.sub,
-    np.equal: lambda a, b: b == a,
-    np.not_equal: lambda a, b: b != a,
-    np.greater: lambda a, b: b < a,
-    np.greater_equal: lambda a, b: b <= a,
-    np.less: lambda a, b: b > a,
-    np.less_equal: lambda a, b: b >= a,
-}
+    getattr(np, name): getattr(arithmetic, ours)
+    for name, ours in [*zip(SAME_NAME, SAME_NAME, strict=True), *OTHER_NAME.items()]
+} | {np.matmul: products.matmul}
 
 
 # the results of these have no gradient anyhow
