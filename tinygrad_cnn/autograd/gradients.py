@@ -15,12 +15,7 @@ from ..settings import array, refusal
 _adding = threading.Lock()  # two backward passes may reach one leaf at the same time
 
 
-def run_backward(
-    output: Array,
-    gradient: Any = None,
-    retain_graph: bool = False,
-    create_graph: bool = False,
-) -> None:
+def run_backward(output: Array, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
     """Add to `.grad` of every leaf the gradient of `output` with respect to it.
 
     Args:
@@ -33,11 +28,8 @@ def run_backward(
             changed; for several elements without a gradient.
     """
     node, seed = _seed(output, gradient, create_graph)
-    found = backpropagate(
-        {node: seed},
-        retain_graph=retain_graph or create_graph,
-        wrap=output.wrap if create_graph else None,
-    )
+    wrap = output.wrap if create_graph else None
+    found = backpropagate({node: seed}, retain_graph=retain_graph or create_graph, wrap=wrap)
     leaf: Any
     with _adding:
         for leaf, new in found.items():
