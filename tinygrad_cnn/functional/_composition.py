@@ -46,7 +46,7 @@ def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callab
             if axes is not None and call.composed is None:
                 given = {name: _given(value) for name, value in settings.items()}
                 call.composed = Composed(function, axes, tuple(map(_given, args)), given)
-            return call.run(function, args, settings)
+            return function(*args, **settings) if is_part else call.run(function, args, settings)
 
         # doctest passes over functions whose globals are of another module, as those of this wrapper are
         function.__globals__.setdefault("__test__", {})[function.__name__] = function
