@@ -126,14 +126,12 @@ compose = composition()
 rsqrt = compose(_of_one("rsqrt", lambda x: ops.div(1.0, ops.sqrt(as_float(x))), "1 / √input", 0.5))
 log2 = compose(_of_one("log2", lambda x: _log(x, 2), "The logarithm of base 2, log input / log 2", 2.0))
 log10 = compose(_of_one("log10", lambda x: _log(x, 10), "The logarithm of base 10", math.log(4) / math.log(10)))
-abs = compose(
-    _of_one(
-        "abs",
-        lambda x: x if x.dtype.kind in "ub" else ops.maximum(x, neg(x)),
-        "|input|, as the larger of input and -input: at 0 the gradient is 0",
-        4.0,
-    )
-)
+
+
+@composed("float(abs(np.array(-2.0)))", "2.0")
+def abs(input: Array) -> Array:
+    """|input|, as the larger of input and -input: at 0 the gradient is 0."""
+    return input if input.dtype.kind in "ub" else ops.maximum(input, neg(input))
 
 
 @composed("float(round(np.array(2.5))), float(round(np.array(0.125), decimals=2))", "(2.0, 0.12)")

@@ -1,61 +1,18 @@
-"""Picking elements: what `tensor[key]` does, and functions with PyTorch's names."""
+"""Picking elements and putting them in places, with PyTorch's names."""
 
 from __future__ import annotations
 
-import operator
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 
 from .. import ops
-from ..engine.aside import aside, touched
-from ..engine.graph import Array, Value
+from ..engine.aside import aside
+from ..engine.graph import Array
 from ..settings import integer, refusal
 from ._arguments import composed, constant, detached, example, one_dim, part
 from .arithmetic import add, where
 from .reductions import along, places_along
-
-
-@example("getitem(np.arange(6).reshape(2, 3), (slice(None), [2, 0]))", "array([[2, 0], [5, 3]])")
-def getitem(input: Array, key: Any) -> Array:
-    """input[key], basic or advanced; Tensors of integers or booleans may be (in) the key.
-
-    As in PyTorch, an integer takes its axis away before arrays pick elements: x[0, :, [1, 2]] is x[0][:, [1, 2]], which
-    NumPy gives with the axes in another order.
-    """
-    parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
-    arrays = [part for part in parts if _is_array(part)]
-    if any(part.dtype == bool for part in arrays):
-        touched("how many elements a mask picks depends on numbers")
-    if arrays and any(type(part) is int for part in parts):
-        whole = [
-            [slice(None)] * (part.ndim if part.dtype == bool else 1) if _is_array(part) else [part] for part in parts
-        ]
-        input = ops.index(input, key=tuple(part for one in whole for part in one))
-        # what is left: each slice and each new axis is an axis of its own
-        parts = [
-            part if _is_array(part) or part is Ellipsis else slice(None) for part in parts if type(part) is not int
-        ]
-    pattern = tuple(ops.ARRAY if _is_array(part) else part for part in parts)
-    return ops.index(input, *arrays, key=pattern if isinstance(key, tuple) else pattern[0])
-
-
-def _is_array(part: Any) -> bool:
-    return isinstance(part, (Value, np.ndarray))
-
-
-def _part(part: Any) -> Any:
-    """A part of a key: an array, an integer, or what NumPy knows besides."""
-    if isinstance(part, (list, range)):
-        return np.array(part, dtype=None if len(part) else np.intp)
-    if isinstance(part, slice):
-        ends = (part.start, part.stop, part.step)
-        return slice(*(operator.index(one) if isinstance(one, SupportsIndex) else one for one in ends))
-    if isinstance(part, np.integer) or (_is_array(part) and part.ndim == 0 and part.dtype.kind in "iu"):
-        return int(part)
-    if isinstance(part, Value) and part.node is None:  # copied, as it may be changed before the backward pass
-        return ops.astype(part, dtype=part._array.dtype)
-    return part
 
 
 @example("masked_fill(np.array([1.0, 2.0]), np.array([True, False]), -np.inf)", "array([-inf,   2.])")

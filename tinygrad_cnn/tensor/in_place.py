@@ -1,4 +1,4 @@
-"""Changing a Tensor in place, with PyTorch's names: `x += y`, `x.add_(y)`, `x[key] = y`.
+"""Changing a Tensor in place, with PyTorch's names: `x += y`, `x.add_(y)`.
 
 What takes part in no graph is overwritten; graphs that used the numbers from before notice. If the result is recorded,
 x takes its array and its place in the graph; the old array stays, for the rules that need it.
@@ -105,22 +105,3 @@ def normal_(input: Array, mean: float = 0.0, std: float = 1.0, *, generator: np.
     """Normal random numbers; returns this Tensor."""
     moments = number(mean, "mean", "normal_"), number(std, "std", "normal_", least=0)
     return _become(input, ".normal_", _like(input, (generator or default_generator()).normal(*moments, input.shape)))
-
-
-def setitem(input: Array, key: Any, value: Any) -> None:
-    """input[key] = value, of what takes part in no graph, or of a leaf inside `no_grad()`.
-
-    >>> from tinygrad_cnn import Tensor
-    >>> x = Tensor([0.0, 0.0, 0.0])
-    >>> x[1:] = 2.0
-    >>> x
-    Tensor([0., 2., 2.])
-    """
-    in_graph = any(isinstance(one, Value) and one.node is not None and one.node.requires_grad for one in (input, value))
-    if (in_graph and is_recording()) or not input._array.flags.writeable:
-        raise TypeError(
-            "what takes part in a graph is not changed in place, so that none loses what it needs: compose with "
-            "functional.where, cat or pad; or, for a leaf, write it inside `with no_grad():`"
-        )
-    note_change(input._array)
-    input._array[key] = np.asarray(value)

@@ -25,9 +25,8 @@ from ..engine.recording import is_recording
 from ..engine.versions import note_change
 from ..functional import arithmetic, products
 from ..functional._arguments import new_array, one_dim, real_array
-from ..functional.indexing import getitem
 from ..settings import absent, flag, real_dtype
-from . import in_place, operators
+from . import in_place, items, operators
 from .conversions import device
 from .numpy_functions import call_outside_graph, call_ufunc, refuse_inside_numpy
 
@@ -264,7 +263,7 @@ class Tensor(Value):
     __mod__, __rmod__ = arithmetic.remainder, operators.reflected(arithmetic.remainder)
     __floordiv__, __rfloordiv__ = operators.floordiv, operators.reflected(operators.floordiv)
     __neg__, __abs__ = arithmetic.neg, arithmetic.abs
-    __getitem__, __setitem__ = getitem, in_place.setitem
+    __getitem__, __setitem__ = items.getitem, items.setitem
     __iadd__, __isub__ = in_place.iadd, in_place.isub
     __imul__, __itruediv__ = in_place.imul, in_place.itruediv
     __lt__, __le__, __gt__, __ge__ = operators.lt, operators.le, operators.gt, operators.ge
@@ -298,7 +297,7 @@ class Tensor(Value):
     from ..functional.views import sliding as unfold  # type: ignore[misc]  # not functional.unfold, which is for images
     # fmt: on
     clip, view, swapaxes, nelement = clamp, reshape, transpose, numel
-    reshape_as, masked_select = view_as, getitem
+    reshape_as, masked_select = view_as, items.getitem
 
     def __getattr__(self, name: str) -> Any:
         """In-place forms such as `add_`; for what there is not, an error that says what there is instead."""

@@ -1,0 +1,74 @@
+"""What `tensor[key]` and `tensor[key] = value` do."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from .. import ops
+from ..engine.aside import touched
+from ..engine.graph import Array, Value
+from ..engine.recording import is_recording
+from ..engine.versions import note_change
+from ..functional._arguments import example
+
+
+@example("getitem(np.arange(6).reshape(2, 3), (slice(None), [2, 0]))", "array([[2, 0], [5, 3]])")
+def getitem(input: Array, key: Any) -> Array:
+    """input[key], basic or advanced; Tensors of integers or booleans may be (in) the key.
+
+    As in PyTorch, an integer takes its axis away before arrays pick elements: x[0, :, [1, 2]] is x[0][:, [1, 2]], which
+    NumPy gives with the axes in another order.
+    """
+    parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
+    arrays = [part for part in parts if _is_array(part)]
+    if any(part.dtype == bool for part in arrays):
+        touched("how many elements a mask picks depends on numbers")
+    if arrays and any(type(part) is int for part in parts):
+        whole = [[slice(None)] * (one.ndim if one.dtype == bool else 1) if _is_array(one) else [one] for one in parts]
+        input = ops.index(input, key=tuple(part for one in whole for part in one))
+        # what is left: each slice and each new axis is an axis of its own
+        parts = [
+            part if _is_array(part) or part is Ellipsis else slice(None) for part in parts if type(part) is not int
+        ]
+    pattern = tuple(ops.ARRAY if _is_array(part) else part for part in parts)
+    return ops.index(input, *arrays, key=pattern if isinstance(key, tuple) else pattern[0])
+
+
+def _is_array(part: Any) -> bool:
+    return isinstance(part, (Value, np.ndarray))
+
+
+def _part(part: Any) -> Any:
+    """A part of a key: an array, an integer, or what NumPy knows besides."""
+    if isinstance(part, (list, range)):
+        return np.array(part, dtype=None if len(part) else np.intp)
+    if isinstance(part, slice):
+        ends = (part.start, part.stop, part.step)
+        return slice(*(operator.index(one) if isinstance(one, SupportsIndex) else one for one in ends))
+    if isinstance(part, np.integer) or (_is_array(part) and part.ndim == 0 and part.dtype.kind in "iu"):
+        return int(part)
+    if isinstance(part, Value) and part.node is None:  # copied, as it may be changed before the backward pass
+        return ops.astype(part, dtype=part._array.dtype)
+    return part
+
+
+def setitem(input: Array, key: Any, value: Any) -> None:
+    """input[key] = value, of what takes part in no graph, or of a leaf inside `no_grad()`.
+
+    >>> from tinygrad_cnn import Tensor
+    >>> x = Tensor([0.0, 0.0, 0.0])
+    >>> x[1:] = 2.0
+    >>> x
+    Tensor([0., 2., 2.])
+    """
+    in_graph = any(isinstance(one, Value) and one.node is not None and one.node.requires_grad for one in (input, value))
+    if (in_graph and is_recording()) or not input._array.flags.writeable:
+        raise TypeError(
+            "what takes part in a graph is not changed in place, so that none loses what it needs: compose with "
+            "functional.where, cat or pad; or, for a leaf, write it inside `with no_grad():`"
+        )
+    note_change(input._array)
+    input._array[key] = np.asarray(value)
