@@ -7,8 +7,34 @@ from typing import Any
 import numpy as np
 
 from . import Calls
-from .error_function import erf_calls
 from .layout import in_order_of
+
+# erf(x) = tanh(x · polynomial of x²) in float32: a fit up to 4, whose relative error is 1e-7, and which grows beyond it
+ERROR_FUNCTION = (
+    *(1.4185378060700484e-7, -5.6685005715107936e-6, 8.763746444149479e-5, -6.197849762515929e-4),
+    *(-1.918304951966862e-4, 1.0276905568683616e-1, 1.1283792743142849),
+)
+
+
+def erf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
+    """The error function: to the last digits of float64, and in float32 to 3e-7 of it.
+
+    In float32 it overflows for |x| from 1e6 on, and is right there.
+
+    >>> x = np.linspace(-7, 7, 1000, dtype=np.float32)
+    >>> for call in erf_calls(np.empty, out := np.empty_like(x), x):
+    ...     _ = call()
+    >>> bool(np.abs(out / [math.erf(float(one)) for one in x] - 1).max() < 3e-7)
+    True
+    """
+    if x.dtype != np.float32:
+        return [lambda: np.copyto(out, np.fromiter(map(math.erf, x.ravel()), x.dtype, x.size).reshape(x.shape))]
+    squares = in_order_of(x, new)
+    first, *between, last = ERROR_FUNCTION
+    calls = [partial(np.multiply, x, x, squares), partial(np.multiply, squares, first, out)]
+    for coefficient in between:
+        calls += [partial(np.add, out, coefficient, out), partial(np.multiply, out, squares, out)]
+    return [*calls, partial(np.add, out, last, out), partial(np.multiply, out, x, out), partial(np.tanh, out, out)]
 
 
 def normal_cdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:

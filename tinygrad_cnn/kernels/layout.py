@@ -50,8 +50,15 @@ def in_long_runs(x: Any, beside: np.ndarray) -> Any:
     >>> in_long_runs(np.ones((64, 1, 1)), np.ones((32, 64, 16, 16))).shape
     (1, 64, 16, 16)
     """
-    if not isinstance(x, np.ndarray) or beside.nbytes < WORTH:
-        return x
+    return _written_out(x, beside) if isinstance(x, np.ndarray) and beside.nbytes >= WORTH else x
+
+
+def repeated(x: Any, beside: np.ndarray) -> Any:
+    """Numbers in long runs as well: NumPy compares arrays in half the time that a number takes."""
+    return _written_out(np.asarray(x, beside.dtype), beside) if isinstance(x, (int, float)) else in_long_runs(x, beside)
+
+
+def _written_out(x: np.ndarray, beside: np.ndarray) -> np.ndarray:
     if 0 in x.strides:
         x = x[tuple([slice(1) if stride == 0 else slice(None) for stride in x.strides])]
     if 8 * x.size > beside.size:
@@ -81,20 +88,6 @@ def _run_lengths(
         run *= beside[axis]
     own = [own_strides[i - added] for i in from_outermost(strides) if i >= added and shape[i - added] > 1]
     return tuple(lengths) if math.prod(lengths) > least or own != sorted(own, reverse=True) else None
-
-
-def repeated(x: Any, beside: np.ndarray) -> Any:
-    """A number, many times along the innermost axes: NumPy compares arrays in half the time that a number takes."""
-    if not isinstance(x, (int, float)):
-        return in_long_runs(x, beside)
-    lengths = [1] * beside.ndim
-    for axis in reversed(from_outermost(beside.strides)):
-        if math.prod(lengths) < RUN:
-            lengths[axis] = beside.shape[axis]
-    key: Any = (*map(slice, lengths), ...)
-    numbers = in_order_of(beside[key], np.empty)
-    numbers.fill(x)
-    return numbers
 
 
 def with_ones(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:

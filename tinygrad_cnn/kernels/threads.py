@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 
@@ -80,26 +80,9 @@ class _Work:
         self.busy = time.perf_counter() - begin > BUSY
 
 
-class _Helper:
-    """A thread that works with others."""
-
-    def __init__(self) -> None:
-        self._waiting: SimpleQueue[Any] = SimpleQueue()
-        threading.Thread(target=self._run, name="tinygrad_cnn plan", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            context, run = self._waiting.get()
-            context.run(run)
-            del context, run  # nothing is kept while it waits
-
-    def begin(self, run: Callable[[], None]) -> None:
-        self._waiting.put((contextvars.copy_context(), run))  # NumPy keeps there how errors are handled
-
-
 @functools.cache
-def _helpers(count: int) -> list[_Helper]:
-    return [_Helper() for _ in range(count)]
+def _helpers(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, "tinygrad_cnn plan")
 
 
 _busy = threading.Lock()
@@ -124,8 +107,8 @@ def run_together(lists: Sequence[Sequence[Turn]]) -> bool:
     work = _Work(lists)
     try:
         try:
-            for i, helper in enumerate(_helpers(len(lists) - 1), 1):
-                helper.begin(functools.partial(work.run, i))
+            for i in range(1, len(lists)):  # NumPy keeps in the context how errors are handled
+                _helpers(len(lists) - 1).submit(contextvars.copy_context().run, work.run, i)
             work.run(0)
         except BaseException as error:  # an interrupt before this thread's first call: the others must not wait for it
             work.errors.append(error)

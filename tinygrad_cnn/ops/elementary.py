@@ -6,8 +6,7 @@ from functools import partial
 import numpy as np
 
 from ..engine.graph import Array, Primitive, primitive
-from ..kernels.curves import normal_cdf_calls, normal_pdf_calls, sigmoid_calls
-from ..kernels.error_function import erf_calls
+from ..kernels.curves import erf_calls, normal_cdf_calls, normal_pdf_calls, sigmoid_calls
 from .broadcasting import unbroadcast
 from .choices import compare, where
 from .elementwise import mul
