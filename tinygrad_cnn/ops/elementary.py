@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from ..engine.graph import Array, Primitive, primitive
-from ..kernels.curves import erf_calls, normal_cdf_calls, normal_pdf_calls, sigmoid_calls
+from ..kernels.passes import erf_calls, normal_cdf_calls, normal_pdf_calls, sigmoid_calls
 from .broadcasting import unbroadcast
 from .choices import compare, where
 from .elementwise import mul

@@ -1,11 +1,9 @@
 """Primitives that look for the largest elements along axes, and for their places."""
 
-from functools import partial
-
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from ..kernels.extremes import max_calls, new_marks, winners_calls
+from ..kernels.choices import max_calls, new_marks, winners_calls
 from ..kernels.layout import in_order_of, with_ones
 from ..kernels.memory import empty
 from .broadcasting import sum
@@ -61,9 +59,6 @@ def argmax(x: Array, *, axis: int, keepdims: bool) -> Array:
     array([1, 0])
     """
     return np.argmax(x, axis=axis, keepdims=keepdims)
-
-
-argmax.defout(lambda new, out, x, *, axis, keepdims: [partial(np.argmax, x, axis, out, keepdims=keepdims)])
 
 
 @primitive

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, primitive
+from ..kernels.copies import filled, inside, pad_calls, scatter_calls
 from ..kernels.memory import empty
-from ..kernels.places import filled, inside, pad_calls, scatter_calls
 from .making import written
 
 #: Stands in a key where an array belongs: arrays go by position, so that they take part in the graph.

@@ -16,9 +16,9 @@ from ...engine.calls import Call
 from ...engine.graph import Constant, Leaf, Node, Value, topological_order
 from ...engine.guards import check_still_valid
 from ...engine.rules import ShapeDtype
-from ...ops.replayed import unfold
 from .axis_names import AxisNames, Origin
 from .rules import formulas
+from .unfolding import unfold
 
 COMPILED = "of what was compiled, these are the operations of the function itself"
 
