@@ -82,6 +82,7 @@ def always(monkeypatch):
     """Everything that can be cut is worth it, by three threads."""
     monkeypatch.setattr(plan_parts, "WORTH", 0)
     monkeypatch.setattr(plan_parts, "ALL_WORTH", 0)
+    monkeypatch.setattr(plan_parts, "EACH_WORTH", 0)
     monkeypatch.setattr(program, "number_of_threads", lambda: 3)
 
 
@@ -115,6 +116,10 @@ def test_what_is_little_work_is_not_cut():
     x, y = np.ones((6, 4)), np.ones((6, 4))
     call = partial(np.add, x, 1.0, out=y), Access.to([y], [x])
     assert in_parts([call], 2) == in_parts([call], 1) == []
+    x, y = np.ones((2, 1 << 20)), np.ones((2, 1 << 20))
+    for size, are_worth_it in ((1 << 20, True), (1 << 17, False)):  # few long calls, and many short ones
+        short = partial(np.add, x[:, :size], 1.0, out=y[:, :size]), Access.to([y], [x])
+        assert bool(in_parts([short] * 9, 2)) is are_worth_it
 
 
 def test_on_a_busy_machine_threads_wait_asleep(monkeypatch):

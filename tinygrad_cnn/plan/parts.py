@@ -20,7 +20,9 @@ Call = Callable[[], Any]
 Bytes = tuple[int, int]  # the first address and the one after the last
 
 WORTH = 25.0  # microseconds of work from which on a call is cut: threads wait some 5 to 10 for each other
-ALL_WORTH = 250.0  # of such calls from which on other threads are asked to help: to wake one takes some 50
+# Of such calls together, and on average, from which on other threads are asked to help: to wake one takes some 50, and
+# to wait for each other takes longer where another program runs. Else products have the threads of BLAS.
+ALL_WORTH, EACH_WORTH = 250.0, 105.0
 SMALL = 1_000_000  # multiplications and additions, of a product that OpenBLAS counts as small
 BYTES, FLOPS = 50e3, 100e3  # that one thread gets done in a microsecond, of passing through memory and of products
 
@@ -67,7 +69,7 @@ def in_parts(calls: Sequence[tuple[Call, Access]], count: int) -> list[list[Turn
     """
     cuts = [cut(call, count) if _microseconds(call) >= WORTH else None for call, _ in calls]
     shared = sum(_microseconds(call) for (call, _), parts in zip(calls, cuts, strict=True) if parts)
-    if count < 2 or not shared or shared < ALL_WORTH:
+    if count < 2 or not shared or shared < max(ALL_WORTH, EACH_WORTH * sum(map(bool, cuts))):
         return []
     lists: list[list[Turn]] = [[] for _ in range(count)]
     made: list[list[Access]] = [[] for _ in range(count)]  # what the turns of each thread access
