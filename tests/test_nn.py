@@ -1301,6 +1301,20 @@ def test_what_a_module_itself_holds():
         model.half()
 
 
+def test_settings_are_attributes_and_a_class_can_have_other_defaults():
+    class Plain(nn.BatchNorm2d, affine=False):
+        pass
+
+    assert (Plain(2).affine, Plain(2, affine=True).affine, nn.BatchNorm2d(2).affine) == (False, True, True)
+    assert repr(Plain(2)) == "Plain(2, eps=1e-05, momentum=0.1, affine=False, track_running_stats=True)"
+    with pytest.raises(ValueError, match="Plain expects eps as a number of at least 0, got -1"):
+        Plain(2, eps=-1)
+    unfold = nn.Unfold((2, 1), padding=(1, 0))
+    assert unfold.kernel_size == (2, 1) and unfold.stride == 1
+    x = distinct(1, 2, 3, 4)
+    np.testing.assert_array_equal(unfold(x), F.unfold(x, (2, 1), padding=(1, 0)))
+
+
 def test_layers_begin_anew():
     for layer in (nn.Linear(3, 2), nn.ConvTranspose2d(2, 3, 2), nn.BatchNorm2d(2), nn.LayerNorm(3), nn.GroupNorm(1, 2)):
         manual_seed(0)

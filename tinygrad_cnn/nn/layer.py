@@ -24,7 +24,7 @@ class Layer(Module):
 
     def __init_subclass__(cls, **defaults: Any) -> None:
         super().__init_subclass__()
-        if cls.__module__.startswith(__package__) and ("__init__" in vars(cls) or defaults):
+        if defaults or ("__init__" in vars(cls) and cls.__module__.startswith(__package__)):
             init = inspect.unwrap(cls.__init__)
             own, *given = inspect.signature(init).parameters.values()
             cls._settings = [one.name for one in given]

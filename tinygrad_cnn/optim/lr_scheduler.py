@@ -46,7 +46,15 @@ def _rates(make: Any, *settings: Any, steps: int) -> list[float]:
     return [schedule.get_last_lr()[0], *((schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(steps))]
 
 
-class StepLR(LRScheduler, factor=lambda s, n: s.gamma ** (n // s.step_size)):
+def _line(start: float, end: float, step: float, steps: float) -> float:
+    return end if step >= steps else start + (end - start) * step / steps
+
+
+def _cosine(start: float, end: float, part: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+
+
+class StepLR(LRScheduler, rate=lambda s, base, n: base * s.gamma ** (n // s.step_size)):
     """The learning rate times `gamma` after every `step_size` steps.
 
     >>> _rates(StepLR, 2, 0.5, steps=4)
@@ -57,7 +65,7 @@ class StepLR(LRScheduler, factor=lambda s, n: s.gamma ** (n // s.step_size)):
     gamma: NotNegative = 0.1
 
 
-class MultiStepLR(LRScheduler, factor=lambda s, n: s.gamma ** sum(one <= n for one in s.milestones)):
+class MultiStepLR(LRScheduler, rate=lambda s, base, n: base * s.gamma ** sum(m <= n for m in s.milestones)):
     """The learning rate times `gamma` whenever as many steps are done as one of the `milestones` says.
 
     >>> _rates(MultiStepLR, [1, 4], 0.5, steps=4)
@@ -68,7 +76,7 @@ class MultiStepLR(LRScheduler, factor=lambda s, n: s.gamma ** sum(one <= n for o
     gamma: NotNegative = 0.1
 
 
-class ExponentialLR(LRScheduler, factor=lambda s, n: s.gamma**n):
+class ExponentialLR(LRScheduler, rate=lambda s, base, n: base * s.gamma**n):
     """The learning rate times `gamma` after each step.
 
     >>> _rates(ExponentialLR, 0.5, steps=3)
@@ -78,7 +86,7 @@ class ExponentialLR(LRScheduler, factor=lambda s, n: s.gamma**n):
     gamma: NotNegative
 
 
-class ConstantLR(LRScheduler, factor=lambda s, n: s.factor if n < s.total_iters else 1.0):
+class ConstantLR(LRScheduler, rate=lambda s, base, n: base * s.factor if n < s.total_iters else base):
     """The learning rate times `factor` until `total_iters` steps are done.
 
     >>> _rates(ConstantLR, 0.5, 2, steps=3)
@@ -89,10 +97,7 @@ class ConstantLR(LRScheduler, factor=lambda s, n: s.factor if n < s.total_iters 
     total_iters: Positive = 5
 
 
-class LinearLR(
-    LRScheduler,
-    factor=lambda s, n: s.start_factor + (s.end_factor - s.start_factor) * min(n, s.total_iters) / s.total_iters,
-):
+class LinearLR(LRScheduler, rate=lambda s, base, n: base * _line(s.start_factor, s.end_factor, n, s.total_iters)):
     """The learning rate times a factor that goes from `start_factor` to `end_factor` in `total_iters` equal steps.
 
     >>> _rates(LinearLR, 0.5, 1.0, 2, steps=3)
@@ -104,7 +109,7 @@ class LinearLR(
     total_iters: Positive = 5
 
 
-class PolynomialLR(LRScheduler, factor=lambda s, n: (1 - min(n, s.total_iters) / s.total_iters) ** s.power):
+class PolynomialLR(LRScheduler, rate=lambda s, base, n: base * (1 - min(n, s.total_iters) / s.total_iters) ** s.power):
     """The learning rate times (1 - n / total_iters) ** power after n steps, and 0 from the last one on.
 
     >>> _rates(PolynomialLR, 2, 2.0, steps=3)
@@ -115,7 +120,7 @@ class PolynomialLR(LRScheduler, factor=lambda s, n: (1 - min(n, s.total_iters) /
     power: NotNegative = 1.0
 
 
-class CosineAnnealingLR(LRScheduler):
+class CosineAnnealingLR(LRScheduler, rate=lambda s, base, n: _cosine(base, s.eta_min, n / s.T_max)):
     """Half a cosine down to `eta_min` in `T_max` steps, then up again (Loshchilov and Hutter, 2017, without restarts).
 
     >>> _rates(CosineAnnealingLR, 2, steps=2)
@@ -124,11 +129,7 @@ class CosineAnnealingLR(LRScheduler):
 
     T_max: Positive
     eta_min: NotNegative = 0.0
-    _chained: ClassVar[bool] = True
     _lowest: ClassVar[str] = "eta_min"
-
-    def _lr(self, base: float, group: int) -> float:
-        return _cosine(base, self.eta_min, self.last_epoch / self.T_max)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -148,10 +149,6 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         while n >= period:
             n, period = n - period, period * self.T_mult
         return _cosine(base, self.eta_min, n / period)
-
-
-def _cosine(start: float, end: float, part: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
 
 
 class LambdaLR(LRScheduler):
@@ -230,10 +227,8 @@ class OneCycleLR(LRScheduler):
         step, steps, start, end = self.last_epoch, self._peak, first, middle
         if step > self._peak:
             step, steps, start, end = step - self._peak, self._steps - 1 - self._peak, middle, last
-        if step >= steps:
-            return end
-        linear = self.anneal_strategy == "linear"
-        return start + (end - start) * step / steps if linear else _cosine(start, end, step / steps)
+        straight = self.anneal_strategy == "linear" or step >= steps
+        return _line(start, end, step, steps) if straight else _cosine(start, end, step / steps)
 
 
 class SequentialLR(LRScheduler):

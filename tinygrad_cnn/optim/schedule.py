@@ -35,10 +35,12 @@ class LRScheduler:
         self.optimizer, self.last_epoch = optimizer, last_epoch
         self.__post_init__()
 
-    def __init_subclass__(cls, factor: Callable[[Any, float], float] | None = None) -> None:
+    def __init_subclass__(cls, rate: Callable[[Any, float, float], float] | None = None) -> None:
+        """`rate` makes of the schedule, the rate at the start and the number of steps the rate after them."""
         dataclass(eq=False)(cls)  # so that the settings of a schedule are its fields
-        if factor is not None:
-            cls._factor, cls._chained = factor, True  # type: ignore[assignment, method-assign]
+        if rate is not None:
+            cls._lr = lambda self, base, group: float(rate(self, base, self.last_epoch))  # type: ignore[method-assign]
+            cls._chained = True
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self), include_extras=True).items():
@@ -107,10 +109,6 @@ class LRScheduler:
         return [self._lr(base, i) for i, base in enumerate(self.base_lrs)]
 
     def _lr(self, base: float, group: int) -> float:
-        return float(base * self._factor(self.last_epoch))
-
-    def _factor(self, n: float) -> float:
-        """By what the rate at the start is multiplied after n steps, in schedules where this is all."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
