@@ -205,6 +205,21 @@ HARMLESS = (
 )
 
 
+def bound(signature: inspect.Signature, owner: str, /, *args: Any, **settings: Any) -> dict[str, Any]:
+    """The arguments by name, those that were not given with their defaults.
+
+    >>> bound(inspect.signature(refusal), "the owner", TypeError, "x")
+    Traceback (most recent call last):
+    TypeError: the owner: missing a required argument: 'name'
+    """
+    try:
+        given = signature.bind(*args, **settings)
+    except TypeError as error:
+        raise TypeError(f"{owner}: {error}") from None
+    given.apply_defaults()
+    return given.arguments
+
+
 def advised(function: Callable[P, R]) -> Callable[P, R]:
     """The function; an argument that PyTorch has and it has not is passed over if it asks for nothing, else refused.
 

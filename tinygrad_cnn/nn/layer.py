@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, get_type_hints
 
-from ..settings import advised
+from ..settings import advised, bound
 from ..tensor import Tensor
 from .module import Module
 
@@ -60,16 +60,12 @@ def _keeping(init: Any, signature: inspect.Signature) -> Callable[..., None]:
     @functools.wraps(init)
     def begin(self: Layer, *args: Any, **settings: Any) -> None:
         owner = type(self).__name__
-        try:
-            given = signature.bind(self, *args, **settings)
-        except TypeError as error:
-            raise TypeError(f"{owner}({', '.join([*signature.parameters][1:])}): {error}") from None
-        given.apply_defaults()
-        for name, value in [*given.arguments.items()][1:]:
+        given = bound(signature, owner, self, *args, **settings)
+        for name, value in [*given.items()][1:]:
             for check in getattr(hints.get(name), "__metadata__", ()):
                 value = check(value, name, owner)
-            given.arguments[name] = vars(self)[name] = value
-        init(**given.arguments)
+            given[name] = vars(self)[name] = value
+        init(**given)
 
     begin.__signature__ = signature  # type: ignore[attr-defined]
     return begin

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd import enable_grad
 from ..autograd.detached import take_cuts
-from ..settings import array, flag, instance, mapping, number, numbers, passed_over
+from ..settings import array, bound, flag, instance, mapping, number, numbers, passed_over
 from ..tensor import Tensor
 from .blocks import in_blocks
 
@@ -79,14 +79,10 @@ class Optimizer:
 
     def _bound(self, *given: Any, **named: Any) -> dict[str, Any]:
         """The settings by name, those that were not given with their defaults."""
-        try:
-            bound = self.__signature__.bind(*given, **named)
-        except TypeError as error:
-            raise TypeError(f"{self._name}: {error}") from None
-        bound.apply_defaults()
+        settings = bound(self.__signature__, self._name, *given, **named)
         # what PyTorch has beside these are other ways to compute the same numbers
-        passed_over(bound.arguments.pop("others"), self._name, ignored=("foreach", "fused", "capturable"))
-        return {name: value for name, value in bound.arguments.items() if name != "params"}
+        passed_over(settings.pop("others"), self._name, ignored=("foreach", "fused", "capturable"))
+        return {name: value for name, value in settings.items() if name != "params"}
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Train more parameters, {"params": Tensors, ...their settings}; the settings not given are the defaults."""
