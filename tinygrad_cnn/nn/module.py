@@ -97,12 +97,14 @@ class Module:
     _not_saved: frozenset[str] = frozenset()
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        if not self._hooks:
-            return _run(self, args, settings)
         for before, _ in self._hooks:
             if before is not None and (changed := before(self, args)) is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-        result = _run(self, args, settings)
+        if here.watcher is not None:
+            here.watcher.module(self)
+        kind = type(self)
+        call = Call(kind.__name__, self, closed=kind.__module__.startswith(PACKAGE))  # what it records is its own
+        result = call.run(self.forward, args, settings)
         for _, after in self._hooks:
             if after is not None and (changed := after(self, args, result)) is not None:
                 result = changed
@@ -363,15 +365,6 @@ class Module:
         return f"{type(self).__name__}(\n  " + lines.replace("\n", "\n  ") + "\n)"
 
 
-def _run(module: Module, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """Call module.forward, and mark what it records as its own."""
-    if here.watcher is not None:
-        here.watcher.module(module)
-    kind = type(module)
-    call = Call(kind.__name__, module, closed=kind.__module__.startswith(PACKAGE))
-    return call.run(module.forward, args, settings)
-
-
 def _found(kind: type[Any], name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The value itself if it is of this kind, or what of this kind is in it if it is a container."""
     if isinstance(value, kind):
@@ -413,11 +406,10 @@ def _distinct(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _each_once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    seen = set()
+    first: dict[int, tuple[str, Any]] = {}  # by id, as a module may be a dataclass, and so not hashable
     for name, member in named:
-        if id(member) not in seen:  # a module may be a dataclass, and so not hashable
-            seen.add(id(member))
-            yield name, member
+        first.setdefault(id(member), (name, member))
+    return iter(first.values())
 
 
 def _joined(path: str, name: str) -> str:
