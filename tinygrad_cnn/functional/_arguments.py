@@ -15,7 +15,7 @@ from ..engine.aside import shared
 from ..engine.graph import Array, Constant, Value
 from ..engine.recording import is_recording
 from ..kernels.copies import unchangeable
-from ..settings import check_dtype, integer, integers, one_of, refusal
+from ..settings import check_dtype, integer, integers, one_of, real_dtype, refusal
 from ._composition import composition
 
 Dims = int | Sequence[int] | None
@@ -98,6 +98,11 @@ def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(dims)) if ndim else ()
 
 
+def flat(given: tuple[Any, ...], name: str, owner: str, least: int | None = None) -> tuple[int, ...]:
+    """Integers that were given one by one, or in one sequence."""
+    return integers(given[0] if len(given) == 1 else given, name, owner, least=least)
+
+
 def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[int, int]:
     """A setting for height and width: one number for both, or two."""
     if type(value) is int and value >= least:
@@ -114,6 +119,11 @@ def as_float(input: Array) -> Array:
     """Integers and booleans as float32, so that functions with real results accept them."""
     input = as_array(input)
     return input if input.dtype.kind == "f" else ops.astype(input, dtype=np.dtype(np.float32))
+
+
+def astype(input: Array, dtype: Any) -> Array:
+    """The same numbers in another dtype; floating-point ones keep their gradient."""
+    return ops.astype(input, dtype=real_dtype(dtype, "dtype", "astype"))
 
 
 def as_array(input: Array) -> Array:
@@ -225,6 +235,18 @@ def part(input: Array, axis: int, which: Any) -> Array:
     """What is at an index along an axis, within a slice, or at the places that an array names."""
     places = [which] if hasattr(which, "dtype") else []
     return ops.index(input, *places, key=(*[slice(None)] * axis, ops.ARRAY if places else which))
+
+
+def along(input: Array, indices: Array, axis: int) -> Array:
+    """At each place of the indices the element that has the index there along `axis`, and the same place otherwise."""
+    return ops.index(input, *places_along(indices, axis), key=(ops.ARRAY,) * input.ndim)
+
+
+def places_along(indices: Array, axis: int) -> list[Array]:
+    """For each axis where the indices are: along `axis` they say it themselves."""
+    places = [np.arange(n).reshape(n, *[1] * (indices.ndim - i - 1)) for i, n in enumerate(indices.shape)]
+    places[axis] = indices
+    return places
 
 
 def detached(result: Array) -> Array:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array, Primitive, Value
-from ..settings import integer, one_of, real_dtype
-from ._arguments import Operand, as_array, as_float, composed, detached, example, named, operands, real_array
+from ..settings import integer, one_of
+from ._arguments import Operand, as_array, as_float, astype, composed, detached, example, named, operands, real_array
 from ._composition import composition
 
 
@@ -80,11 +79,6 @@ def pow(input: Operand, exponent: Operand) -> Array:
 def lerp(input: Operand, end: Operand, weight: Operand) -> Array:
     """input + weight · (end - input): from the input a part of the way to the end."""
     return add(input, mul(sub(end, input), weight))
-
-
-def astype(input: Array, dtype: Any) -> Array:
-    """The same numbers in another dtype; floating-point ones keep their gradient."""
-    return ops.astype(input, dtype=real_dtype(dtype, "dtype", "astype"))
 
 
 def _of_one(name: str, formula: Callable[[Array], Array], text: str, of_4: float) -> Callable[[Array], Array]:

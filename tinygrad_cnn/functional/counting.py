@@ -53,10 +53,6 @@ isinf = _found("isinf", np.isinf, "Which elements are infinite")
 logical_and = _found("logical_and", np.logical_and, "Where both are true, or other than 0")
 logical_or = _found("logical_or", np.logical_or, "Where one of both is true, or other than 0")
 logical_not = _found("logical_not", np.logical_not, "Where it is false, or 0")
-bitwise_and = _found("bitwise_and", np.bitwise_and, "The bits that both have, of integers or booleans")
-bitwise_or = _found("bitwise_or", np.bitwise_or, "The bits that one of both has, of integers or booleans")
-bitwise_xor = _found("bitwise_xor", np.bitwise_xor, "The bits in which both differ, of integers or booleans")
-bitwise_not = _found("bitwise_not", np.invert, "The other bits, of integers or booleans")
 nonzero = _found(
     "nonzero", _nonzero, "The places other than 0: (Z, ndim), or one vector for each axis with as_tuple", True
 )

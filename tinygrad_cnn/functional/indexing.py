@@ -10,9 +10,8 @@ from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array
 from ..settings import integer, refusal
-from ._arguments import composed, constant, detached, example, one_dim, part
+from ._arguments import along, composed, constant, detached, example, one_dim, part, places_along
 from .arithmetic import add, where
-from .reductions import along, places_along
 
 
 @example("masked_fill(np.array([1.0, 2.0]), np.array([True, False]), -np.inf)", "array([-inf,   2.])")

@@ -12,8 +12,8 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 from ..settings import flag, integer, number
-from ._arguments import Dims, as_float, composed, detached, example, many_dims, named, one_dim, part
-from .arithmetic import abs, astype, maximum, minimum, neg
+from ._arguments import Dims, along, as_float, astype, composed, detached, example, many_dims, named, one_dim, part
+from .arithmetic import abs, maximum, minimum, neg
 
 
 @example("sum(np.ones((2, 3)), dim=0)", "array([2., 2., 2.])")
@@ -235,18 +235,6 @@ def _picked(input: Array, axis: int, descending: bool, k: int | None) -> ValuesA
         return ValuesAndIndices(ops.reshape(input, shape=()), detached(order))
     order = order if k is None else part(order, axis, slice(0, k))
     return ValuesAndIndices(along(input, order, axis), detached(order))
-
-
-def along(input: Array, indices: Array, axis: int) -> Array:
-    """At each place of the indices the element that has the index there along `axis`, and the same place otherwise."""
-    return ops.index(input, *places_along(indices, axis), key=(ops.ARRAY,) * input.ndim)
-
-
-def places_along(indices: Array, axis: int) -> list[Array]:
-    """For each axis where the indices are: along `axis` they say it themselves."""
-    places = [np.arange(n).reshape(n, *[1] * (indices.ndim - i - 1)) for i, n in enumerate(indices.shape)]
-    places[axis] = indices
-    return places
 
 
 def _whether(name: str, text: str, how: str) -> Callable[..., Array]:

@@ -11,7 +11,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array, Value
 from ..settings import instance, integers, one_of, refusal
-from ._arguments import as_array, composed, example, one_dim, part
+from ._arguments import as_array, composed, example, flat, one_dim, part
 
 
 @example("reshape(np.zeros((2, 6)), 3, -1).shape", "(3, 4)")
@@ -26,11 +26,6 @@ def _worked_out(lengths: tuple[int, ...], size: int) -> tuple[int, ...]:
     if lengths.count(-1) != 1 or known == 0 or size % known:
         return lengths
     return tuple(size // known if n == -1 else n for n in lengths)
-
-
-def flat(given: tuple[Any, ...], name: str, owner: str, least: int | None = None) -> tuple[int, ...]:
-    """Integers that were given one by one, or in one sequence."""
-    return integers(given[0] if len(given) == 1 else given, name, owner, least=least)
 
 
 @example("permute(np.zeros((2, 3, 4)), (2, 0, 1)).shape", "(4, 2, 3)")

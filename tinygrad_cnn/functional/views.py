@@ -12,8 +12,8 @@ from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array
 from ..settings import integer, integers, one_of
-from ._arguments import as_array, composed, example, named, one_dim, part
-from .shapes import flat, flatten, reshape, transpose
+from ._arguments import as_array, composed, example, flat, named, one_dim, part
+from .shapes import flatten, reshape, transpose
 
 
 @example("expand(np.ones((3, 1)), -1, 4).shape, expand(np.ones(3), 2, 3).shape", "((3, 4), (2, 3))")
@@ -144,17 +144,6 @@ def movedim(input: Array, source: int | Sequence[int], destination: int | Sequen
     given, places = integers(source, "source", "movedim"), integers(destination, "destination", "movedim")
     lengths = np.moveaxis(np.empty(range(input.ndim)), given, places).shape  # they tell which dimension each was
     return ops.permute(input, axes=lengths)
-
-
-@composed("sliding(np.arange(5), 0, 3, 2)", "array([[0, 1, 2], [2, 3, 4]])")
-def sliding(input: Array, dimension: int, size: int, step: int) -> Array:
-    """Windows of `size` elements along a dimension, `step` apart, in a new last dimension: `Tensor.unfold`."""
-    axis = one_dim(dimension, input.ndim)
-    size, step = integer(size, "size", "unfold", least=1), integer(step, "step", "unfold", least=1)
-    if size > input.shape[axis]:
-        raise ValueError(f"unfold cannot take windows of {size} along dim {dimension} of {input.shape}")
-    places = np.arange(0, input.shape[axis] - size + 1, step)[:, None] + np.arange(size)
-    return movedim(part(input, axis, places), axis + 1, -1)
 
 
 def _triangle(name: str, mask: Callable[..., np.ndarray], text: str) -> Callable[..., Array]:

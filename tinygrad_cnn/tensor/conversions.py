@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engine.graph import Array, Value
-from ..functional.arithmetic import astype
+from ..functional._arguments import astype
 from ..settings import passed_over, real_dtype
 
 

@@ -1,4 +1,4 @@
-"""What `tensor[key]` and `tensor[key] = value` do."""
+"""Picking elements of a Tensor and setting them: `tensor[key]`, `tensor[key] = value` and `tensor.unfold`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from .. import functional as F
 from .. import ops
 from ..engine.aside import touched
 from ..engine.graph import Array, Value
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
-from ..functional._arguments import example
+from ..functional._arguments import composed, example, one_dim, part
+from ..settings import integer
 
 
 @example("getitem(np.arange(6).reshape(2, 3), (slice(None), [2, 0]))", "array([[2, 0], [5, 3]])")
@@ -72,3 +74,14 @@ def setitem(input: Array, key: Any, value: Any) -> None:
         )
     note_change(input._array)
     input._array[key] = np.asarray(value)
+
+
+@composed("unfold(np.arange(5), 0, 3, 2)", "array([[0, 1, 2], [2, 3, 4]])")
+def unfold(input: Array, dimension: int, size: int, step: int) -> Array:
+    """Windows of `size` elements along a dimension, `step` apart, in a new last dimension."""
+    axis = one_dim(dimension, input.ndim)
+    size, step = integer(size, "size", "unfold", least=1), integer(step, "step", "unfold", least=1)
+    if size > input.shape[axis]:
+        raise ValueError(f"unfold cannot take windows of {size} along dim {dimension} of {input.shape}")
+    places = np.arange(0, input.shape[axis] - size + 1, step)[:, None] + np.arange(size)
+    return F.movedim(part(input, axis, places), axis + 1, -1)

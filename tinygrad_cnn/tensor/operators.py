@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.aside import aside
 from ..engine.graph import Array, Value
 from ..functional import arithmetic
-from ..functional.counting import bitwise_and, bitwise_not, bitwise_or, bitwise_xor
 
 NUMBERS = (Value, np.ndarray, np.generic, int, float, list, tuple)
 
@@ -28,9 +28,13 @@ def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
     return operator
 
 
+def _of_bits(function: np.ufunc) -> Callable[..., Any]:
+    return _of_numbers(lambda *operands: operands[0].wrap(np.asarray(aside(function, *operands)), None))
+
+
 lt, le, gt, ge = map(_of_numbers, (arithmetic.lt, arithmetic.le, arithmetic.gt, arithmetic.ge))
 eq, ne = map(_of_numbers, (arithmetic.eq, arithmetic.ne))
-and_, or_, xor, invert = map(_of_numbers, (bitwise_and, bitwise_or, bitwise_xor, bitwise_not))
+and_, or_, xor, invert = map(_of_bits, (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert))
 
 
 def floordiv(input: Array, other: Array) -> Array:

@@ -287,14 +287,14 @@ class Tensor(Value):
         softmax, sort, split, sqrt, square, squeeze, std, sub, sum, tanh, topk, transpose, tril, triu, unbind,
         unflatten, unique, unsqueeze, var, view_as,
     )
-    from ..functional.arithmetic import astype  # type: ignore[misc]
+    from ..functional._arguments import astype  # type: ignore[misc]
     from .conversions import (  # type: ignore[misc]
         bool, contiguous, cpu, cuda, double, float, int, long, to, type_as,
     )
     from .in_place import (  # type: ignore[misc]
         bernoulli_, copy_, fill_, normal_, uniform_, zero_,
     )
-    from ..functional.views import sliding as unfold  # type: ignore[misc]  # not functional.unfold, which is for images
+    from .items import unfold  # type: ignore[misc]  # not functional.unfold, which is for images
     # fmt: on
     clip, view, swapaxes, nelement = clamp, reshape, transpose, numel
     reshape_as, masked_select = view_as, items.getitem
