@@ -226,11 +226,6 @@ def constant(operand: Array, beside: Array) -> Array:
     return operand
 
 
-def inspected(value: Array) -> np.ndarray:
-    """The array of a value, for its dtype and flags. A composition looks at numbers by `aside` alone."""
-    return np.asarray(value._array if isinstance(value, Value) else value)
-
-
 def part(input: Array, axis: int, which: Any) -> Array:
     """What is at an index along an axis, within a slice, or at the places that an array names."""
     places = [which] if hasattr(which, "dtype") else []

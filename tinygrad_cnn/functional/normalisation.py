@@ -13,7 +13,7 @@ from ..engine.aside import aside
 from ..engine.graph import Array, Value
 from ..engine.versions import note_change
 from ..settings import flag, integer, integers, number, refusal
-from ._arguments import Floats, as_array, composed, constant, inspected
+from ._arguments import Floats, as_array, composed, constant
 from ._composition import composition
 from .reductions import norm
 
@@ -159,7 +159,7 @@ def _running(
                 f"{op} expects {name} of shape {input.shape[1:2]}, one per channel of {input.shape}, got {one.shape}"
             )
         if updated and given is not None:
-            values = inspected(given)
+            values: Any = getattr(given, "_array", given)
             if not (isinstance(given, (Value, np.ndarray)) and values.dtype.kind == "f" and values.flags.writeable):
                 raise refusal(TypeError, given, name, op, "a floating-point array, to update it in place")
         found.append(one)

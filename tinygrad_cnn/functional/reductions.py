@@ -12,7 +12,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 from ..settings import flag, integer, number
-from ._arguments import Dims, along, as_float, astype, composed, detached, example, many_dims, named, one_dim, part
+from ._arguments import Dims, Floats, along, astype, composed, detached, example, many_dims, named, one_dim, part
 from .arithmetic import abs, maximum, minimum, neg
 
 
@@ -153,12 +153,11 @@ def var_mean(
 
 
 @composed("float(norm(np.array([3.0, 4.0]))), float(norm(np.array([3.0, -4.0]), p=1))", "(5.0, 7.0)")
-def norm(input: Array, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> Array:
+def norm(input: Floats, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> Array:
     """(Σ |input|^p) ^ (1/p) over `dim`; the largest |input| for p = inf, the smallest for -inf. "fro" is 2.
 
     Where all elements are 0 the gradient is 0.
     """
-    input = as_float(input)
     if p == "fro" or p is None:
         p = 2
     if isinstance(p, str):
@@ -184,9 +183,8 @@ def _positive_power(base: Array, exponent: float) -> Array:
 
 
 @composed("float(logsumexp(np.array([1000.0, 1000.0]), dim=0))  # 1000 + log 2", "1000.6931471805599")
-def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
+def logsumexp(input: Floats, dim: Dims, keepdim: bool = False) -> Array:
     """log Σ exp(input) over `dim`, without overflow."""
-    input = as_float(input)
     largest = amax(input, dim, keepdim=True)
     # of infinities the differences would be NaN
     shift = ops.where(ops.compare(abs(largest), math.inf, how="<"), largest, 0.0)
