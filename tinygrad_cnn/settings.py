@@ -25,6 +25,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Check = Callable[[Any, str, str], Any]
 
+# the characters of the dtypes that are computed with: booleans, integers, float32 and float64
+REAL = f"?{np.typecodes['AllInteger']}fd"
+
 # what a refusal shows as it is; of anything else it names the type
 SHOWN = (str, bytes, int, float, complex, list, tuple, dict, set, np.generic, type(None))
 
@@ -335,20 +338,16 @@ def real_dtype(value: Any, name: str, owner: str) -> np.dtype[Any]:
         found: np.dtype[Any] = np.dtype("O" if value is None else value)  # NumPy takes None for float64
     except (TypeError, ValueError):
         found = np.dtype("O")
-    if not _is_real(found):
+    if found.char not in REAL:
         raise refusal(TypeError, value, name, owner, "a dtype of real numbers, such as np.float32")
     return found
 
 
 def check_dtype(dtype: np.dtype[Any], what: str) -> None:
     """Raise TypeError unless it is float32, float64, an integer or a boolean dtype."""
-    if not _is_real(dtype):
+    if dtype.char not in REAL:
         way_out = ": convert it to float32 or float64, with .astype(np.float32)" if dtype.kind == "f" else ""
         raise TypeError(f"expected a Tensor, an array or real numbers, got {what} of {dtype}{way_out}")
-
-
-def _is_real(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "iub" or dtype.char in "fd"
 
 
 def _is_sequence(value: Any) -> bool:

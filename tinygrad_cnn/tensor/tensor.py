@@ -98,20 +98,23 @@ class Tensor(Value):
             raise TypeError(f".data takes a Tensor or an array, got {type(array).__name__}")
         if self._leaf is not None and array.dtype.kind != "f":
             raise TypeError(f"a Tensor that requires a gradient holds floating-point numbers, not {array.dtype}")
-        array = real_array(array)
         note_change(self._array)
-        self._array = array if array.flags.writeable else array.copy()
+        if array is not self._array:  # as it is after `w.data -= step`
+            array = real_array(array)
+            self._array = array if array.flags.writeable else array.copy()
 
     @property
     def grad(self) -> Tensor | None:
         """What `backward` has added up here: a Tensor of the same shape, or None. Only leaves have one."""
         touched(".grad is read")
-        return None if self._leaf is None else self._leaf.grad
+        leaf = self._leaf
+        return None if leaf is None else leaf.grad
 
     @grad.setter
     def grad(self, new: Tensor | None) -> None:
         touched(".grad is set")
-        if self._leaf is None:
+        leaf = self._leaf
+        if leaf is None:
             raise RuntimeError("only a leaf that requires a gradient holds one: set requires_grad=True first")
         if isinstance(new, np.ndarray):
             new = Tensor(new)
@@ -119,7 +122,7 @@ class Tensor(Value):
             raise TypeError(f".grad takes a Tensor, an array or None, got {type(new).__name__}")
         if new is not None and new.shape != self.shape:
             raise ValueError(f".grad takes the shape of the Tensor, {self.shape}, got {new.shape}")
-        self._leaf.grad = new if new is None or new.dtype == self.dtype else new.astype(self.dtype)
+        leaf.grad = new if new is None or new.dtype == self.dtype else new.astype(self.dtype)
 
     @property
     def requires_grad(self) -> bool:
