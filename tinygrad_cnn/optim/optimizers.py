@@ -62,8 +62,13 @@ class Optimizer:
         cls.__signature__ = Signature([params, *named, *last])
 
     def __init__(self, params: Iterable[Any], *settings: Any, **named: Any) -> None:
-        in_pytorchs_way = len(settings) == 1 and isinstance(settings[0], Mapping)  # from the __init__ of a subclass
-        self.defaults = dict(settings[0]) if in_pytorchs_way else self._bound(params, *settings, **named)
+        if len(settings) == 1 and isinstance(settings[0], Mapping):  # the defaults, from the __init__ of a subclass
+            self.defaults = dict(settings[0])
+        else:
+            self.defaults = bound(self.__signature__, self._name, params, *settings, **named)
+            # what PyTorch has beside these are other ways to compute the same numbers
+            passed_over(self.defaults.pop("others"), self._name, ignored=("foreach", "fused", "capturable"))
+            del self.defaults["params"]
         self.param_groups: list[dict[str, Any]] = []
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         #: the parameters that no gradient has reached so far, with their names for the warning
@@ -76,13 +81,6 @@ class Optimizer:
         if not self._unreached:
             raise ValueError(f"{self._name} got no parameters: pass model.parameters()")
         take_cuts()  # earlier cuts do not concern this optimiser
-
-    def _bound(self, *given: Any, **named: Any) -> dict[str, Any]:
-        """The settings by name, those that were not given with their defaults."""
-        settings = bound(self.__signature__, self._name, *given, **named)
-        # what PyTorch has beside these are other ways to compute the same numbers
-        passed_over(settings.pop("others"), self._name, ignored=("foreach", "fused", "capturable"))
-        return {name: value for name, value in settings.items() if name != "params"}
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Train more parameters, {"params": Tensors, ...their settings}; the settings not given are the defaults."""
