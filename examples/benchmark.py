@@ -92,11 +92,6 @@ def measured(what: str, framework: str, program: Path = STEP, **arguments: Any) 
     return result
 
 
-def in_turns(cases: Sequence[Any], rounds: int) -> Iterable[Any]:
-    """All cases, round after round, with a progress bar on a terminal."""
-    return track([*cases] * rounds, "measuring", transient=True, disable=not sys.stdout.isatty())
-
-
 def summarized(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Over the processes: the median of their medians, the shortest step of all, and the lowest peak of memory."""
     times = {
@@ -124,29 +119,33 @@ def cases(options: argparse.Namespace) -> dict[tuple[str, str], dict[str, Any]]:
     return {(name, str(batch)): {"layers": MODELS[name], "batch": batch} for name, batch in models}
 
 
+def measurements(cases: dict[tuple[str, Any], dict[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each case and framework; they are measured in turns, with a progress bar on a terminal."""
+    runs: dict[Any, list[dict[str, Any]]] = {(case, name): [] for case in cases for name in options.frameworks}
+    turns = track([*runs] * options.rounds, "measuring", transient=True, disable=not sys.stdout.isatty())
+    for case, name in turns:
+        what = f"{case[0]} at {case[1]}"
+        run = measured(what, name, seconds=options.seconds, **cases[case])
+        runs[case, name].append(run)
+        first = options.frameworks[0]
+        check_agreement(what, {first: runs[case, first][0]["losses"], name: run["losses"]})
+    return [
+        {"model": model, "size": size, "framework": name, **summarized(results)}
+        for ((model, size), name), results in runs.items()
+    ]
+
+
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """A row for each case and framework, and the ratios of the first framework's medians to the others'."""
-    compared = cases(options)
-    results: dict[tuple[str, str, str], list[dict[str, Any]]] = {
-        (*case, framework): [] for case in compared for framework in options.frameworks
-    }
-    ours, *peers = options.frameworks
-    for model, size, framework in in_turns(list(results), options.rounds):
-        arguments = compared[model, size]
-        what = f"{model} at {size}"
-        run = measured(what, framework, seconds=options.seconds, **arguments)
-        results[model, size, framework].append(run)
-        check_agreement(what, {ours: results[model, size, ours][0]["losses"], framework: run["losses"]})
-    rows = [
-        {"model": model, "size": size, "framework": framework, **summarized(runs)}
-        for (model, size, framework), runs in results.items()
-    ]
+    rows = measurements(cases(options), options)
     ratios = [
         {"model": model, "size": size, "framework": row["framework"], **ratio(first, row)}
         for model, size, (first, *others) in by_case(rows)
         for row in others
     ]
-    means = {peer: geometric_mean([row for row in ratios if row["framework"] == peer]) for peer in peers}
+    means = {
+        peer: geometric_mean([row for row in ratios if row["framework"] == peer]) for peer in options.frameworks[1:]
+    }
     return {"rows": rows, "ratios": ratios, "geometric_means": means}
 
 
@@ -214,16 +213,11 @@ def new_table(title: str, *headings: str) -> Table:
 
 def scale(options: argparse.Namespace) -> dict[str, Any]:
     """A row for each quantity and size, and the powers of the size with which time and memory grow."""
-    cases = [(quantity, size) for quantity, sizes in SCALING.items() for size in sizes]
-    results: dict[tuple[str, int], list[dict[str, Any]]] = {case: [] for case in cases}
-    for quantity, size in in_turns(cases, options.rounds):
-        arguments = SCALING[quantity][size]
-        run = measured(f"{size} {quantity}", options.frameworks[0], seconds=options.seconds, **arguments)
-        results[quantity, size].append(run)
-    rows = [{"quantity": quantity, "size": size, **summarized(runs)} for (quantity, size), runs in results.items()]
+    cases = {(quantity, size): case for quantity, sizes in SCALING.items() for size, case in sizes.items()}
+    rows = measurements(cases, options)
     exponents = {
         quantity: {
-            name: exponent({row["size"]: row[name] for row in rows if row["quantity"] == quantity}) for name in GROWING
+            name: exponent({row["size"]: row[name] for row in rows if row["model"] == quantity}) for name in GROWING
         }
         for quantity in SCALING
     }
@@ -245,7 +239,7 @@ def exponent(values: dict[int, float]) -> float:
 def show_scaling(results: dict[str, Any], console: Console) -> None:
     title = "training step: the shortest, memory at its peak, and both by size, beside the smallest"
     table = new_table(title, "", "size", *GROWING.values(), *(f"{unit} per unit" for unit in GROWING.values()))
-    for quantity, rows in groupby(results["rows"], key=lambda row: row["quantity"]):
+    for quantity, rows in groupby(results["rows"], key=lambda row: row["model"]):
         smallest = None
         for row in rows:
             per_unit = {name: row[name] / row["size"] for name in GROWING}

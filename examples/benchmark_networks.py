@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from benchmark_step import WARM_UP, memory, timed
+from benchmark_step import WARM_UP, clocked
 
 # each layer as a function of nn, the channels and the height and width of its images
 LAYERS: dict[str, Callable[[Any, int, int], Any]] = {
@@ -130,20 +130,12 @@ def measure(framework: str, seconds: float = 1.0, **case: Any) -> dict[str, Any]
     nn = importlib.import_module(f"{torch.__name__}.nn")
     compiled = torch.compile if framework == "compiled" else lambda function: function
     program = layer_step if "layer" in case else network_step
-    step, infer, results = program(torch, nn, compiled, **case)
-    before = memory("VmRSS")
-    for _ in range(WARM_UP):
-        step()
-    losses = results()
-    times = {"train": timed(step, seconds)}
-    peak = memory("VmHWM") - before
-    with torch.no_grad():
-        infer()
-        times["infer"] = timed(infer, seconds / 2)
-    return {"losses": losses, "peak": peak, **times}
+    step, infer, warm_up = program(torch, nn, compiled, **case)
+    return clocked(step, torch.no_grad()(infer), warm_up, seconds)
 
 
-Work = tuple[Callable[[], Any], Callable[[], Any], Callable[[], list[float]]]  # a step, an inference, what they gave
+# a step, an inference, and the first steps with what came out
+Work = tuple[Callable[[], Any], Callable[[], Any], Callable[[], list[float]]]
 
 
 def layer_step(torch: Any, nn: Any, compiled: Any, layer: str, size: tuple[int, int, int]) -> Work:
@@ -162,12 +154,14 @@ def layer_step(torch: Any, nn: Any, compiled: Any, layer: str, size: tuple[int, 
             p.grad = None
         run(x).backward(g)
 
-    def results() -> list[float]:
+    def warm_up() -> list[float]:
+        for _ in range(WARM_UP):
+            step()
         out = module(x)
         means = [(grad * grad).mean().item() for grad in (x.grad, *(p.grad for p in module.parameters()))]
         return [(out * out).mean().item(), *means]
 
-    return step, lambda: run(x), results
+    return step, lambda: run(x), warm_up
 
 
 def network_step(torch: Any, nn: Any, compiled: Any, network: str, batch: int) -> Work:
@@ -178,7 +172,6 @@ def network_step(torch: Any, nn: Any, compiled: Any, network: str, batch: int) -
     images = torch.from_numpy(random.random((batch, 3, 32, 32), np.float32))
     labels = torch.from_numpy(random.integers(0, 10, batch))
     optimizer = optim.AdamW(model.parameters(), lr=1e-4)
-    losses: list[float] = []
 
     def loss_of(images: Any, labels: Any) -> Any:
         scores = model(images)
@@ -186,15 +179,14 @@ def network_step(torch: Any, nn: Any, compiled: Any, network: str, batch: int) -
 
     loss_of, infer = compiled(loss_of), compiled(model)
 
-    def step() -> None:
+    def step() -> Any:
         optimizer.zero_grad()
         loss = loss_of(images, labels)
         loss.backward()
         optimizer.step()
-        if len(losses) < WARM_UP:
-            losses.append(loss.item())
+        return loss
 
-    return step, lambda: infer(images), lambda: losses
+    return step, lambda: infer(images), lambda: [step().item() for _ in range(WARM_UP)]
 
 
 def with_weights(torch: Any, module: Any, random: np.random.Generator) -> Any:

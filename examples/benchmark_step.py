@@ -29,23 +29,32 @@ Work = tuple[Callable[[], Any], Callable[[], Any]]  # a training step, which ret
 
 
 def tinygrad_cnn(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
-    from tinygrad_cnn import functional as F
-    from tinygrad_cnn import nn, no_grad, optim
+    import tinygrad_cnn
 
-    model = sequential(nn, layers)
-    model.load_state_dict(dict(zip(model.state_dict(), weights(layers), strict=True)))
-    return training_step(model, optim, F, images, labels), no_grad()(lambda: model(images))
+    return with_pytorchs_names(tinygrad_cnn, lambda function: function, layers, images, labels)
 
 
 def compiled(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
     """tinygrad_cnn with `compile`, of the loss and of inference."""
-    from tinygrad_cnn import compile, nn, no_grad, optim
-    from tinygrad_cnn import functional as F
+    import tinygrad_cnn
 
-    model = sequential(nn, layers)
-    model.load_state_dict(dict(zip(model.state_dict(), weights(layers), strict=True)))
-    optimizer = optim.SGD(model.parameters(), lr=LR)
-    loss_of, infer = compile(lambda x, y: F.cross_entropy(model(x), y)), compile(model)
+    return with_pytorchs_names(tinygrad_cnn, tinygrad_cnn.compile, layers, images, labels)
+
+
+def torch(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
+    import torch
+
+    x, y = torch.from_numpy(images), torch.from_numpy(labels)
+    return with_pytorchs_names(torch, lambda function: function, layers, x, y)
+
+
+def with_pytorchs_names(torch: Any, compile: Callable[[Any], Any], layers: Layers, images: Any, labels: Any) -> Work:
+    """The program for PyTorch and for this package: in both it reads the same."""
+    model = sequential(torch.nn, layers)
+    model.load_state_dict(dict(zip(model.state_dict(), map(torch.from_numpy, weights(layers)), strict=True)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+    infer = compile(model)
+    loss_of = compile(lambda x, y: torch.nn.functional.cross_entropy(model(x), y))
 
     def step() -> Any:
         optimizer.zero_grad()
@@ -54,17 +63,7 @@ def compiled(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
         optimizer.step()
         return loss
 
-    return step, no_grad()(lambda: infer(images))
-
-
-def torch(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
-    import torch
-    from torch.nn import functional as F
-
-    model = sequential(torch.nn, layers)
-    model.load_state_dict(dict(zip(model.state_dict(), map(torch.from_numpy, weights(layers)), strict=True)))
-    x, y = torch.from_numpy(images), torch.from_numpy(labels)
-    return training_step(model, torch.optim, F, x, y), torch.no_grad()(lambda: model(x))
+    return step, torch.no_grad()(lambda: infer(images))
 
 
 def sequential(nn: Any, layers: Layers) -> Any:
@@ -77,19 +76,6 @@ def sequential(nn: Any, layers: Layers) -> Any:
         "linear": nn.Linear,
     }
     return nn.Sequential(*(kinds[kind](*args) for kind, *args in layers))
-
-
-def training_step(model: Any, optim: Any, F: Any, images: Any, labels: Any) -> Callable[[], Any]:
-    optimizer = optim.SGD(model.parameters(), lr=LR)
-
-    def step() -> Any:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(images), labels)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
 
 
 def jax(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
@@ -232,15 +218,21 @@ def measure(framework: str, layers: Layers, batch: int, side: int = 28, seconds:
     """
     random = np.random.default_rng(1)
     images, labels = random.random((batch, 1, side, side), np.float32), random.integers(0, 10, batch)
-    train, infer = FRAMEWORKS[framework](layers, images, labels)
+    step, infer = FRAMEWORKS[framework](layers, images, labels)
+    return clocked(step, infer, lambda: [step().item() for _ in range(WARM_UP)], seconds)
+
+
+def clocked(
+    step: Callable[[], Any], infer: Callable[[], Any], warm_up: Callable[[], list[float]], seconds: float
+) -> dict[str, Any]:
+    """What `measure` returns, of steps and inferences; `warm_up` takes the first steps, and returns the losses."""
     before = memory("VmRSS")
-    losses = [train().item() for _ in range(WARM_UP)]
-    times = {"train": timed(train, seconds)}
+    losses = warm_up()
+    train = timed(step, seconds)
     peak = memory("VmHWM") - before
     for _ in range(WARM_UP):
         infer()
-    times["infer"] = timed(infer, seconds / 2)
-    return {"losses": losses, "peak": peak, **times}
+    return {"losses": losses, "peak": peak, "train": train, "infer": timed(infer, seconds / 2)}
 
 
 def timed(step: Callable[[], Any], seconds: float) -> list[float]:

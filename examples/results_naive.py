@@ -67,19 +67,13 @@ def for_each(shape: tuple[int, ...], number: Callable[..., Any], *place: int) ->
     return F.stack([for_each(shape[1:], number, *place, i) for i in range(shape[0])])
 
 
+LOOPS: dict[type[nn.Module], Callable[[Any], nn.Module]]
+LOOPS = {nn.Conv2d: LoopConv2d, nn.MaxPool2d: LoopPool2d, nn.AvgPool2d: LoopPool2d}
+
+
 def in_loops(network: nn.Sequential) -> nn.Sequential:
     """A network with the same parameters, and loops in the place of convolution and pooling."""
-    return nn.Sequential(*map(_in_loops, network))
-
-
-def _in_loops(layer: nn.Module) -> nn.Module:
-    match layer:
-        case nn.Conv2d():
-            return LoopConv2d(layer)
-        case nn.MaxPool2d() | nn.AvgPool2d():
-            return LoopPool2d(layer)
-        case _:
-            return layer
+    return nn.Sequential(*(LOOPS[type(layer)](layer) if type(layer) in LOOPS else layer for layer in network))
 
 
 def one_step(network: nn.Module, repeats: int) -> tuple[np.ndarray, list[np.ndarray], float]:

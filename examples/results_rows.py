@@ -129,48 +129,32 @@ def _spelled(layer: nn.Module) -> str:
 
 def cnn_numpy() -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(1, 32, 2), nn.MaxPool2d(3), nn.Flatten(), nn.Linear(32 * 9 * 9, 100), nn.ReLU(), nn.Linear(100, 10)
+        *(nn.Conv2d(1, 32, 2), nn.MaxPool2d(3), nn.Flatten()),
+        *(nn.Linear(32 * 9 * 9, 100), nn.ReLU(), nn.Linear(100, 10)),
     )
 
 
 def nnet() -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(1, 12, 5, padding="same"),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(12, 16, 5, padding="same"),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(16 * 14 * 14, 10),
+        *(nn.Conv2d(1, 12, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(12, 16, 5, padding="same"), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 14 * 14, 10)),
     )
 
 
 def reviewed(filters: int) -> nn.Sequential:
     """The first CNN that was put up for review: one convolution."""
     return nn.Sequential(
-        nn.Conv2d(1, filters, 3),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(filters * 13 * 13, 50),
-        nn.ReLU(),
-        nn.Linear(50, 10),
+        *(nn.Conv2d(1, filters, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()),
+        *(nn.Linear(filters * 13 * 13, 50), nn.ReLU(), nn.Linear(50, 10)),
     )
 
 
 def reviewed_twice() -> nn.Sequential:
     """The reviewed CNN with two convolutions."""
     return nn.Sequential(
-        nn.Conv2d(1, 8, 3),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(8, 8, 3),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(8 * 5 * 5, 50),
-        nn.ReLU(),
-        nn.Linear(50, 10),
+        *(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AvgPool2d(2)),
+        *(nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()),
+        *(nn.Linear(8 * 5 * 5, 50), nn.ReLU(), nn.Linear(50, 10)),
     )
 
 
@@ -208,11 +192,7 @@ THEIRS = [
         theirs="above 97 %, 2 minutes per epoch",
     ),
     CNN_NUMPY(
-        "cnn-numpy-plain",
-        cnn_numpy,
-        epochs=3,
-        pixels="pixels from 0 to 255",
-        theirs="above 97 %, 2 minutes per epoch",
+        "cnn-numpy-plain", cnn_numpy, epochs=3, pixels="pixels from 0 to 255", theirs="above 97 %, 2 minutes per epoch"
     ),
     CNN_NUMPY("flat", models.flat, epochs=20, pixels="pixels from 0 to 255", theirs="above 95 %, 3 minutes"),
     Row("nnet", nnet, epochs=3, batch_size=32, lr=0.05, images=3000, source="nnet", theirs="–"),
@@ -231,13 +211,7 @@ def today(name: str, **changed: Any) -> Row:
 
 TODAY = [
     today(
-        "simple",
-        epochs=40,
-        batch_size=64,
-        lr=0.005,
-        one_cycle=False,
-        averaged=0.9998,
-        augment={**DIGITS, "shift": 1.0},
+        "simple", epochs=40, batch_size=64, lr=0.005, one_cycle=False, averaged=0.9998, augment={**DIGITS, "shift": 1.0}
     ),
     today("complex", epochs=10, batch_size=64, lr=0.002),
     today("cnn-numpy", epochs=15, batch_size=64, lr=0.005),

@@ -32,18 +32,9 @@ def lenet() -> Sequential:
     61706
     """
     return Sequential(
-        Conv2d(1, 6, 5, padding="same"),
-        ReLU(),
-        MaxPool2d(2),
-        Conv2d(6, 16, 5),
-        ReLU(),
-        MaxPool2d(2),
-        Flatten(),
-        Linear(16 * 5 * 5, 120),
-        ReLU(),
-        Linear(120, 84),
-        ReLU(),
-        Linear(84, 10),
+        *(Conv2d(1, 6, 5, padding="same"), ReLU(), MaxPool2d(2)),
+        *(Conv2d(6, 16, 5), ReLU(), MaxPool2d(2), Flatten()),
+        *(Linear(16 * 5 * 5, 120), ReLU(), Linear(120, 84), ReLU(), Linear(84, 10)),
     )
 
 
@@ -54,20 +45,9 @@ def complex() -> Sequential:
     467818
     """
     return Sequential(
-        Conv2d(1, 32, 3, padding="same"),
-        ReLU(),
-        Conv2d(32, 32, 3, padding="same"),
-        ReLU(),
-        MaxPool2d(2),
-        Conv2d(32, 64, 3, padding="same"),
-        ReLU(),
-        Conv2d(64, 64, 3, padding="same"),
-        ReLU(),
-        MaxPool2d(2),
-        Flatten(),
-        Linear(64 * 7 * 7, 128),
-        ReLU(),
-        Linear(128, 10),
+        *(Conv2d(1, 32, 3, padding="same"), ReLU(), Conv2d(32, 32, 3, padding="same"), ReLU(), MaxPool2d(2)),
+        *(Conv2d(32, 64, 3, padding="same"), ReLU(), Conv2d(64, 64, 3, padding="same"), ReLU(), MaxPool2d(2)),
+        *(Flatten(), Linear(64 * 7 * 7, 128), ReLU(), Linear(128, 10)),
     )
 
 
