@@ -14,8 +14,7 @@ from xml.sax.saxutils import escape
 from rich import box
 from rich.table import Table
 
-from tinygrad_cnn.checkpoint import atomic_write
-from tinygrad_cnn.commands.errors import UserError
+from tinygrad_cnn.checkpoint import atomic_write, file_errors
 
 Record = dict[str, Any]
 
@@ -25,11 +24,8 @@ COLUMNS = ("row", "network", "settings", "ours", "theirs", "seconds", "per epoch
 def write_report(records: Sequence[Record], out: Path) -> None:
     """Write the files, each in an atomic write."""
     for name, text_of in REPORTS.items():
-        try:
-            with atomic_write(out / name) as file:
-                file.write(text_of(records).encode())
-        except OSError as error:
-            raise UserError(f"cannot write {out / name}: {error.strerror}") from None
+        with file_errors("write", out / name), atomic_write(out / name) as file:
+            file.write(text_of(records).encode())
 
 
 def cells(records: Sequence[Record]) -> list[list[str]]:

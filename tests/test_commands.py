@@ -56,7 +56,7 @@ def test_show(capsys, tmp_path):
     assert unfolded.count(" matmul  (") == 2
     assert run(capsys, "show", "--model", "simple", "--unfold", "4").out.count(" matmul  (") == 1
     assert run(capsys, "show", "--format", "dot").out.startswith("digraph {")
-    path = tmp_path / "page.html"
+    path = tmp_path / "[bold].html"  # no markup
     assert run(capsys, "show", "--model", "simple", "--file", path).out == f"written to {path}\n"
     assert path.read_text("utf-8").startswith("<!")
 

@@ -22,11 +22,11 @@ DTYPES = {"float": float32, "double": float64, "int": int32, "long": int64, "sho
 
 
 def _made(owner: str, array: Any, dtype: Any, requires_grad: bool, place: Any) -> Tensor:
-    """A Tensor of a new array, as the arguments that all these functions share have it."""
+    """A Tensor of a new array, as the arguments that all these functions share have it; by default not of float64."""
     if place is not None:
         device(place)
-    if dtype is not None:
-        array = array.astype(real_dtype(dtype, "dtype", owner), copy=False)
+    default = float32 if array.dtype == float64 else array.dtype
+    array = array.astype(default if dtype is None else real_dtype(dtype, "dtype", owner), copy=False)
     made = Tensor.wrap(array, None)
     return made.requires_grad_() if flag(requires_grad, "requires_grad", owner) else made
 
@@ -38,9 +38,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     (dtype('int64'), dtype('float32'))
     """
     array = new_array(data.detach().numpy() if isinstance(data, Tensor) else data)
-    if not hasattr(data, "dtype") and array.dtype == np.float64:
-        array = array.astype(np.float32)
-    return _made("tensor", array, dtype, requires_grad, device)
+    return _made("tensor", array, dtype or getattr(data, "dtype", None), requires_grad, device)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -76,8 +74,7 @@ def _filled(
     """A function that makes Tensors of a size, and its twin that takes the size of another Tensor."""
 
     def make(*given: Any, size: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        array = fill(_size(name, given or (size,))).astype(np.float32)
-        return _made(name, array, dtype, requires_grad, device)
+        return _made(name, fill(_size(name, given or (size,))), dtype, requires_grad, device)
 
     def like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
         return _made(f"{name}_like", fill(np.shape(input)), dtype or input.dtype, requires_grad, device)
@@ -103,8 +100,9 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     >>> full((2,), 7)
     Tensor([7, 7])
     """
-    array = np.broadcast_to(tensor(fill_value)._array, integers(size, "size", "full", least=0)).copy()
-    return _made("full", array, dtype, requires_grad, device)
+    one = tensor(fill_value, dtype=dtype and real_dtype(dtype, "dtype", "full"))._array
+    array = np.broadcast_to(one, integers(size, "size", "full", least=0)).copy()
+    return _made("full", array, one.dtype, requires_grad, device)
 
 
 def full_like(
@@ -126,12 +124,10 @@ def arange(*bounds: Any, dtype: Any = None, device: Any = None, requires_grad: b
     """
     if not 1 <= len(bounds) <= 3:
         raise TypeError(f"arange expects end, or start, end and step, got {len(bounds)} numbers")
-    array = np.arange(
-        *(number(float(one), "each number", "arange") if isinstance(one, float) else int(one) for one in bounds)
-    )
-    return _made(
-        "arange", array.astype(np.float32) if array.dtype == np.float64 else array, dtype, requires_grad, device
-    )
+    numbers = [number(one, "each number", "arange") for one in bounds]
+    if len(numbers) == 3 and numbers[2] == 0:
+        raise ValueError("arange expects a step other than 0")
+    return _made("arange", np.arange(*numbers), dtype, requires_grad, device)
 
 
 def linspace(
@@ -142,8 +138,9 @@ def linspace(
     >>> linspace(0, 1, 3)
     Tensor([0. , 0.5, 1. ])
     """
-    array = np.linspace(float(start), float(end), integer(steps, "steps", "linspace", least=0))
-    return _made("linspace", array if dtype else array.astype(np.float32), dtype, requires_grad, device)
+    ends = number(start, "start", "linspace"), number(end, "end", "linspace")
+    array = np.linspace(*ends, integer(steps, "steps", "linspace", least=0))
+    return _made("linspace", array, dtype, requires_grad, device)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -153,9 +150,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     [[1.0, 0.0], [0.0, 1.0]]
     """
     columns = None if m is None else integer(m, "m", "eye", least=0)
-    return _made(
-        "eye", np.eye(integer(n, "n", "eye", least=0), columns, dtype=np.float32), dtype, requires_grad, device
-    )
+    return _made("eye", np.eye(integer(n, "n", "eye", least=0), columns), dtype, requires_grad, device)
 
 
 def randint(*bounds: Any, size: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
@@ -179,9 +174,8 @@ def randperm(n: int, *, dtype: Any = None, device: Any = None) -> Tensor:
     >>> sorted(randperm(3).tolist())
     [0, 1, 2]
     """
-    return _made(
-        "randperm", default_generator().permutation(integer(n, "n", "randperm", least=0)), dtype, False, device
-    )
+    order = default_generator().permutation(integer(n, "n", "randperm", least=0))
+    return _made("randperm", order, dtype, False, device)
 
 
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -192,7 +186,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, dtype: Any = No
     """
     shape = None if size is None else _size("normal", (size,))
     drawn = default_generator().normal(np.asarray(mean), np.asarray(std), shape)
-    return _made("normal", np.asarray(drawn, np.float32), dtype, False, device)
+    return _made("normal", np.asarray(drawn), dtype, False, device)
 
 
 def is_tensor(obj: Any) -> bool:

@@ -21,7 +21,7 @@ class CheckpointError(Exception):
 
 
 @contextmanager
-def file_errors(verb: str, path: Path) -> Iterator[None]:
+def file_errors(verb: str, path: str | Path) -> Iterator[None]:
     """Turn an OSError in the block into a CheckpointError: "cannot read run.npz: Is a directory"."""
     try:
         yield

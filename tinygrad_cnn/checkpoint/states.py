@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises CheckpointError, which names the file, if anything is wrong with it.
     """
-    path = settings.path(path, "path", "load_checkpoint")
+    return _read(settings.path(path, "path", "load_checkpoint"), lambda array: array)
+
+
+def _read(path: Path, made_of: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+    """The state in a file, with what is made of each of its arrays."""
     with file_errors("read", path):
         try:
             with zipfile.ZipFile(path) as file:
@@ -60,7 +64,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
                 if sum(member.file_size for member in members) > os.path.getsize(path):
                     raise zipfile.BadZipFile
                 arrays = {member.filename.removesuffix(".npy"): _read_array(file, member) for member in members}
-            state = _with_arrays(json.loads(str(arrays["state"])), arrays)
+            tree = json.loads(str(arrays.pop("state")))
+            state = _with_arrays(tree, {name: made_of(array) for name, array in arrays.items()})
         except OSError:
             raise
         except Exception:  # a damaged file can fail in any of the layers that read it
@@ -136,7 +141,7 @@ def _without_arrays(state: Any, name: str, arrays: dict[str, Any]) -> Any:
     return state
 
 
-def _with_arrays(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _with_arrays(tree: Any, arrays: Mapping[str, Any]) -> Any:
     if isinstance(tree, dict):
         if tree.keys() == {ARRAY}:
             return arrays[tree[ARRAY]]
@@ -160,28 +165,26 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
     """
     if not isinstance(obj, (Mapping, list, tuple, Tensor)):
         raise TypeError(f"save writes states, not objects: save {type(obj).__name__.lower()}.state_dict() instead")
-    _refuse_safetensors(f, "save")
+    path = _own(f, "save")
     tree, arrays = _taken_apart(obj, "obj")
-    _write(settings.path(f, "f", "save"), {"saved": tree}, arrays)
+    _write(path, {"saved": tree}, arrays)
 
 
 def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool = True) -> Any:
     """Read what `save` wrote; arrays come as Tensors, tuples as lists. PyTorch's pickled files are refused."""
     if map_location is not None and not callable(map_location):
         device(map_location)
-    _refuse_safetensors(f, "load")
-    state = load_checkpoint(f)
-    return _with_tensors(state["saved"] if state.keys() == {"saved"} else state)
+    state = _read(_own(f, "load"), _as_tensor)
+    return state["saved"] if state.keys() == {"saved"} else state
 
 
-def _refuse_safetensors(f: str | os.PathLike[str], verb: str) -> None:
-    if os.fspath(f).endswith(".safetensors"):
-        raise ValueError(f"{verb} takes files of our own format, got {os.fspath(f)}: use {verb}_safetensors")
+def _own(f: str | os.PathLike[str], owner: str) -> Path:
+    """The path of a file in our own format."""
+    path = settings.path(f, "f", owner)
+    if path.suffix == ".safetensors":
+        raise ValueError(f"{owner} takes files of our own format, got {path}: use {owner}_safetensors")
+    return path
 
 
-def _with_tensors(state: Any) -> Any:
-    if isinstance(state, dict):
-        return {key: _with_tensors(value) for key, value in state.items()}
-    if isinstance(state, list):
-        return [_with_tensors(value) for value in state]
-    return Tensor.wrap(state, None) if isinstance(state, np.ndarray) and state.dtype.kind in "fiub" else state
+def _as_tensor(array: np.ndarray) -> Any:
+    return Tensor.wrap(array, None) if array.dtype.kind in "fiub" else array

@@ -14,6 +14,7 @@ from ..book.book import book
 from ..book.picture import picture
 from ..checkpoint import atomic_write, file_errors
 from .options import filename
+from .report import plainly
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,4 +41,4 @@ def run(options: argparse.Namespace, console: Console) -> None:
 def _write(path: Path, text: str, console: Console) -> None:
     with file_errors("write", path), atomic_write(path) as file:
         file.write(text.encode())
-    console.print(f"written to {path}", highlight=False, soft_wrap=True)
+    plainly(console)(f"written to {path}")

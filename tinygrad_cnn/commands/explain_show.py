@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from .. import data
 from .. import functional as F
+from ..checkpoint import file_errors
 from ..microscope.showing.explain import explain
 from ..microscope.showing.show import FORMATS, show
 from ..models import MODELS
@@ -17,6 +19,7 @@ from ..nn import Module
 from ..random import manual_seed
 from .errors import UserError
 from .options import at_least, filename
+from .report import plainly
 from .runs import fits, load_run
 
 
@@ -74,15 +77,12 @@ def run_show(options: argparse.Namespace, console: Console) -> None:
     loss = _loss(model, options.digits)
     unfold = True if options.unfold == [] else options.unfold or False
     try:
-        show(loss, unfold=unfold, format=options.format, file=options.file)
+        with nullcontext() if options.file is None else file_errors("write", options.file):
+            show(loss, unfold=unfold, format=options.format, file=options.file)
     except ValueError as error:
         raise UserError(str(error).replace("pass format=", "give --format")) from None
-    except OSError as error:
-        if options.file is None:
-            raise
-        raise UserError(f"cannot write {options.file}: {error.strerror}") from None
     if options.file is not None:
-        console.print(f"written to {options.file}", highlight=False, soft_wrap=True)
+        plainly(console)(f"written to {options.file}")
 
 
 def _network(options: argparse.Namespace) -> Module:

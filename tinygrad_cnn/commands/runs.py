@@ -99,5 +99,5 @@ def check_writable(path: str) -> None:
     """Raise before training, not after it, if the file cannot be written."""
     if not path.endswith(".npz") or Path(path).is_dir():
         raise UserError(f"--save takes a file whose name ends in .npz, got {path}")
-    with file_errors("write", Path(path)), tempfile.TemporaryFile(dir=Path(path).resolve().parent):
+    with file_errors("write", path), tempfile.TemporaryFile(dir=Path(path).resolve().parent):
         pass
