@@ -125,7 +125,9 @@ def train(row: Row, seed: int, train_set: Labelled, test_set: Labelled, out: Pat
     say = plainly(console)
     path = out / "runs" / f"{row.name}-{seed}.npz"
     saved = read_run(path) if path.exists() else None
-    record = saved["record"] if saved is not None else new_record(row, seed)
+    # errors after each epoch, seconds of training alone, and by which commands on which machines
+    new = {**described(row), "seed": seed, "errors": [], "seconds": 0.0, "sessions": []}
+    record = new if saved is None else saved["record"]
     if not belongs(record, row):
         raise UserError(f"{path} is of another network or other settings ({record['settings']}): move it away")
     if len(record["errors"]) == row.epochs:
@@ -167,12 +169,8 @@ def error(model: nn.Module, row: Row, images: np.ndarray, labels: np.ndarray) ->
 # ---- the record of a run
 
 
-def new_record(row: Row, seed: int) -> dict[str, Any]:
-    """`errors` after each epoch, `seconds` of training alone, and `sessions`: by which commands, on which machines."""
-    return {**described(row), "seed": seed, "errors": [], "seconds": 0.0, "sessions": []}
-
-
 def described(row: Row) -> dict[str, Any]:
+    """What a run is of: the network, and how it is trained."""
     network = row.network()
     return {
         "row": row.name,

@@ -11,12 +11,13 @@ from tinygrad_cnn import Tensor, data, manual_seed, nn, optim, summary
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.commands.curve import HEIGHT, LossCurve
+from tinygrad_cnn.commands.progress import RunningAverage
 from tinygrad_cnn.commands.report import confusion_table, drawing, first_filters, worst_mistakes
 from tinygrad_cnn.data.catalog import FASHION
 from tinygrad_cnn.models import MODELS
 from tinygrad_cnn.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from tinygrad_cnn.random import get_rng_state
-from tinygrad_cnn.training import Trainer, predict
+from tinygrad_cnn.training import Step, Trainer, predict
 
 OPTIMIZERS = {
     "sgd": lambda parameters: optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True),
@@ -363,6 +364,14 @@ def test_a_curve_with_infinities_or_nothing():
     assert list(curve.lines(80)) == []
     curve.losses += [1.0, np.inf, 0.0]
     assert heights(curve, 80)[:4] == [0, 8 * HEIGHT, 0, 1]
+    curve.losses[:] = [2.0, 1.0]
+    assert list(curve.lines(5))[-1].strip() == "loss, 2 of 4 steps"  # in a window without room for a column
+
+
+def test_a_process_may_have_had_no_image_yet():
+    average = RunningAverage()
+    assert average.add(Step(0.0, 0, 0)).quality == "loss 0.0000, accuracy 0.00%"
+    assert average.add(Step(0.5, 3, 4)).quality == "loss 0.5000, accuracy 75.00%"
 
 
 def test_the_filters_of_the_first_convolution():

@@ -60,7 +60,7 @@ class LossCurve:
 
     def _means(self, columns: int) -> np.ndarray:
         """The mean loss of the steps of each column that has been reached."""
-        columns = min(columns, self.steps)
+        columns = min(max(columns, 1), self.steps)
         column = np.arange(len(self.losses)) * columns // self.steps
         sums = np.bincount(column, self.losses)
         return sums / np.maximum(np.bincount(column), 1)

@@ -67,7 +67,8 @@ class RunningAverage:
 
     @property
     def quality(self) -> str:
-        return f"loss {self.loss / self.count:.4f}, accuracy {self.correct / self.count:.2%}"
+        count = max(self.count, 1)  # one of several processes may have had no image yet
+        return f"loss {self.loss / count:.4f}, accuracy {self.correct / count:.2%}"
 
     def __str__(self) -> str:
         rate = self.count / (time.perf_counter() - self.start)

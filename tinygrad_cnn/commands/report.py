@@ -36,10 +36,7 @@ def show_result(model: Module, dataset: Dataset, console: Console) -> None:
     mistakes = worst_mistakes(dataset.test_images, dataset.test_labels, probabilities, dataset.classes, width=width)
     both = Table.grid(padding=(0, 2, 0, 0))
     both.add_column(width=width)
-    if filters is None:
-        both.add_row(mistakes)
-    else:
-        both.add_row(mistakes, filters)
+    both.add_row(mistakes, *([] if filters is None else [filters]))
     console.print(both, highlight=False)
 
 

@@ -29,20 +29,13 @@ class DataFile:
 class DatasetSpec:
     """A dataset of small images: 28x28 and grey in four IDX files, or CIFAR-10."""
 
-    #: What `load` calls it, and its subfolder of the cache.
-    name: str
-    #: Its name in messages.
-    title: str
-    #: What its images show, in the plural.
-    things: str
-    #: Further subfolders of a user's folder to look in, named as other programs name them.
-    folders: tuple[str, ...]
-    #: The name of each label, in the order of the labels.
-    classes: tuple[str, ...]
-    #: Training images, training labels, test images, test labels; or an archive of them.
-    files: tuple[DataFile, ...]
-    #: Base URLs that serve each file as NAME.gz (the archive as it is), the best first.
-    mirrors: tuple[str, ...]
+    name: str  # what `load` calls it, and its subfolder of the cache
+    title: str  # its name in messages
+    things: str  # what its images show, in the plural
+    folders: tuple[str, ...]  # further subfolders of a user's folder to look in, named as other programs name them
+    classes: tuple[str, ...]  # the name of each label, in the order of the labels
+    files: tuple[DataFile, ...]  # training images, training labels, test images, test labels; or an archive of them
+    mirrors: tuple[str, ...]  # base URLs that serve each file as NAME.gz (the archive as it is), the best first
 
 
 MNIST = DatasetSpec(

@@ -112,9 +112,7 @@ class DataLoader:
                 f"the last batch has {left} samples for {self.num_replicas} processes, and of a Dataset without arrays "
                 "no batch is made of no samples: pass drop_last=True"
             )
-        self._epoch = 0
-        self._batch = 0
-        self._begun = False
+        self._epoch, self._batch, self._begun = 0, 0, False
 
     def _count(self) -> int:
         """The number of samples in an epoch."""
