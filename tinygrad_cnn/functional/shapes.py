@@ -39,8 +39,10 @@ def permute(input: Array, *given: Any, dims: Any = ()) -> Array:
 def transpose(input: Array, dim0: int, dim1: int) -> Array:
     """Two dimensions exchanged."""
     first, second = one_dim(dim0, input.ndim), one_dim(dim1, input.ndim)
-    other = {first: second, second: first}
-    return ops.permute(input, axes=tuple(other.get(i, i) for i in range(input.ndim)))
+    axes = list(range(input.ndim))
+    if axes:
+        axes[first], axes[second] = second, first
+    return ops.permute(input, axes=tuple(axes))
 
 
 @example("flatten(np.zeros((2, 3, 4)), 1).shape", "(2, 12)")
