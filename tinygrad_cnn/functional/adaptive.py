@@ -10,8 +10,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 from ..settings import flag, number
-from ._arguments import as_array, detached, pair
-from ._composition import composition
+from ._arguments import composed, detached, pair
 from .arithmetic import abs
 from .windows import Size, avg_pool2d, max_pool2d
 
@@ -31,14 +30,9 @@ def _bounds(length: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return i * length // count, -(-(i + 1) * length // count)
 
 
-@composition(axes="N C H W -> N C OH OW")
+@composed("adaptive_avg_pool2d(np.arange(6.0).reshape(1, 2, 3), 1)", "array([[[2.5]]])", axes="N C H W -> N C OH OW")
 def adaptive_avg_pool2d(input: Array, output_size: Any) -> Array:
-    """The mean of each of OH × OW windows that cover the image evenly: (N, C, H, W) -> (N, C, OH, OW).
-
-    >>> adaptive_avg_pool2d(np.arange(6.0).reshape(1, 2, 3), 1)
-    array([[[2.5]]])
-    """
-    input = as_array(input)
+    """The mean of each of OH × OW windows that cover the image evenly: (N, C, H, W) -> (N, C, OH, OW)."""
     out = _output_size("adaptive_avg_pool2d", input, output_size)
     height, width = input.shape[-2:]
     if height % out[0] == width % out[1] == 0:  # no windows overlap
@@ -57,56 +51,41 @@ def _averaging(length: int, count: int) -> np.ndarray:
     return np.asarray(inside / inside.sum(1, keepdims=True))
 
 
-@composition(axes="N C H W -> N C OH OW")
+@composed("adaptive_max_pool2d(np.arange(6.0).reshape(1, 2, 3), 1)", "array([[[5.]]])", axes="N C H W -> N C OH OW")
 def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each of OH × OW windows that cover the image evenly: (N, C, H, W) -> (N, C, OH, OW).
 
     Of equal ones the first takes the gradient. With `return_indices` also where it is: row · W + column.
-
-    >>> adaptive_max_pool2d(np.arange(6.0).reshape(1, 2, 3), 1)
-    array([[[5.]]])
     """
-    input = as_array(input)
     out = _output_size("adaptive_max_pool2d", input, output_size)
     height, width = input.shape[-2:]
     return_indices = flag(return_indices, "return_indices", "adaptive_max_pool2d")
     if height % out[0] == width % out[1] == 0:  # no windows overlap
         return max_pool2d(input, (height // out[0], width // out[1]), return_indices=return_indices)
-    if not return_indices:  # the first of a row, and of those the first, is the first in row-major order
-        return _largest_along(_largest_along(input, input.ndim - 1, out[1]), input.ndim - 2, out[0])
     places = []
-    for n, count in zip(input.shape[-2:], out, strict=True):
+    for n, count in zip((height, width), out, strict=True):
         starts, ends = _bounds(n, count)
         inside = starts[:, None] + np.arange((ends - starts).max())
         places.append(np.minimum(inside, ends[:, None] - 1))  # a short window has its last place several times
     rows, columns = places[0][:, None, :, None], places[1][:, None, :]  # (OH, 1, KH, 1), (OW, 1, KW)
     windows = ops.index(input, rows, columns, key=(..., ops.ARRAY, ops.ARRAY))  # (..., OH, OW, KH, KW)
-    axes = (input.ndim, input.ndim + 1)
-    largest = ops.max(windows, axis=axes, keepdims=False, ties="first")
+    largest = ops.max(windows, axis=(input.ndim, input.ndim + 1), keepdims=False, ties="first")
+    if not return_indices:
+        return largest
     within = ops.argmax(ops.reshape(windows, shape=(*largest.shape, -1)), axis=largest.ndim, keepdims=False)
-    flat = np.broadcast_to(rows * input.shape[-1] + columns, windows.shape[-4:]).reshape(*out, -1)
+    flat = np.broadcast_to(rows * width + columns, windows.shape[-4:]).reshape(*out, -1)
     window = np.arange(out[0])[:, None], np.arange(out[1])
     return largest, detached(ops.index(flat, *window, within, key=(ops.ARRAY,) * 3))
 
 
-def _largest_along(input: Array, axis: int, count: int) -> Array:
-    windows = [slice(*ends) for ends in zip(*_bounds(input.shape[axis], count), strict=True)]
-    parts = [ops.index(input, key=(*[slice(None)] * axis, window)) for window in windows]
-    return ops.concatenate(*(ops.max(part, axis=(axis,), keepdims=True, ties="first") for part in parts), axis=axis)
-
-
-@composition(axes="N C H W -> N C OH OW")
+@composed("lp_pool2d(np.array([[[3.0, 4.0]]]), 2, (1, 2))", "array([[[5.]]])", axes="N C H W -> N C OH OW")
 def lp_pool2d(
     input: Array, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Array:
-    """(Σ input^p) ^ (1/p) over every window, with p = norm_type; windows as in `avg_pool2d`.
-
-    >>> lp_pool2d(np.array([[[3.0, 4.0]]]), 2, (1, 2))
-    array([[[5.]]])
-    """
+    """(Σ input^p) ^ (1/p) over every window, with p = norm_type; windows as in `avg_pool2d`."""
     p = number(norm_type, "norm_type", "lp_pool2d", above=0)
     kernel = pair(kernel_size, "kernel_size", "lp_pool2d", 1)
-    means = avg_pool2d(ops.pow(as_array(input), p), kernel, stride, 0, ceil_mode)
+    means = avg_pool2d(ops.pow(input, p), kernel, stride, 0, ceil_mode)
     # so a negative sum, of odd powers, is 0, as in PyTorch
     positive = ops.mul(ops.rounded(means, how="sign"), ops.relu(abs(means)))
     return ops.pow(ops.mul(positive, math.prod(kernel)), 1 / p)

@@ -6,13 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from .. import ops
 from ..engine.aside import aside, touched
 from ..engine.graph import Array, Node, Value
 from ..random import generator as default_generator
 from ..settings import flag, instance, number
-from ._arguments import factors
+from ._arguments import composed, factors
 from ._composition import composition
 from .activations import softmax
 from .arithmetic import add
@@ -70,39 +71,25 @@ def _linear_mismatch(input: Array, weight: Array) -> str:
     return message
 
 
-@composition()
+@composed("dropout(np.ones(4), p=0.5, generator=np.random.default_rng(0))", "array([2., 2., 2., 0.])")
 def dropout(
-    input: Array,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    generator: np.random.Generator | None = None,
+    input: Array, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
 ) -> Array:
     """In training, each element is zero with probability p, and 1 / (1 - p) times itself otherwise.
 
     `generator` draws which; by default the one that `manual_seed` sets. Raises ValueError for p outside 0 to 1.
-
-    >>> dropout(np.ones(4), p=0.5, generator=np.random.default_rng(0))
-    array([2., 2., 2., 0.])
     """
     return _dropped("dropout", input, p, training, generator, input.shape)
 
 
-@composition()
+@composed(
+    "dropout2d(np.ones((1, 4, 1, 1)), p=0.5, generator=np.random.default_rng(0)).ravel()",
+    "array([2., 2., 2., 0.])",
+)
 def dropout2d(
-    input: Array,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    generator: np.random.Generator | None = None,
+    input: Array, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
 ) -> Array:
-    """As `dropout`, for whole channels of images: (N, C, H, W), (C, H, W) or (N, C).
-
-    >>> dropout2d(np.ones((1, 4, 1, 1)), p=0.5, generator=np.random.default_rng(0)).ravel()
-    array([2., 2., 2., 0.])
-    """
+    """As `dropout`, for whole channels of images: (N, C, H, W), (C, H, W) or (N, C)."""
     if input.ndim not in (2, 3, 4):
         raise ValueError(f"dropout2d expects images (N, C, H, W) or (C, H, W), got {input.shape}")
     channels = 1 if input.ndim == 3 else 2
@@ -111,11 +98,11 @@ def dropout2d(
 
 
 def _dropped(
-    op: str, input: Array, p: float, training: bool, generator: np.random.Generator | None, shape: tuple[int, ...]
+    op: str, input: Array, p: float, training: bool, generator: Generator | None, shape: tuple[int, ...]
 ) -> Array:
     p = number(p, "p", op, least=0, most=1)
     if generator is not None:
-        instance(generator, "generator", op, np.random.Generator)
+        instance(generator, "generator", op, Generator)
     if not flag(training, "training", op) or p == 0:
         return input
     if generator is not None:
@@ -123,7 +110,7 @@ def _dropped(
     return ops.mul(input, aside(_draw, generator, shape, p, input.dtype))
 
 
-def _draw(generator: np.random.Generator | None, shape: tuple[int, ...], p: float, dtype: Any) -> np.ndarray:
+def _draw(generator: Generator | None, shape: tuple[int, ...], p: float, dtype: Any) -> np.ndarray:
     """What each element is multiplied by."""
     draws = (generator or default_generator()).random(shape, np.float32)
     kept = (draws >= p).astype(dtype)
@@ -132,7 +119,7 @@ def _draw(generator: np.random.Generator | None, shape: tuple[int, ...], p: floa
     return kept
 
 
-@composition()
+@composed("scaled_dot_product_attention(np.zeros((1, 2)), np.ones((2, 2)), np.array([[1.0], [3.0]]))", "array([[2.]])")
 def scaled_dot_product_attention(
     query: Array,
     key: Array,
@@ -146,9 +133,6 @@ def scaled_dot_product_attention(
 
     The scale is 1/√E; a mask of booleans is true where a query may look, and `is_causal` hides what comes later
     (Vaswani et al., 2017).
-
-    >>> scaled_dot_product_attention(np.zeros((1, 2)), np.ones((2, 2)), np.array([[1.0], [3.0]]))
-    array([[2.]])
     """
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else number(scale, "scale", "scaled_dot_product_attention")
     scores = ops.mul(matmul(query, transpose(key, -2, -1)), factor)

@@ -17,6 +17,8 @@ from ._arguments import Floats, as_array, composed, constant
 from ._composition import composition
 from .reductions import norm
 
+Two = tuple[Array | None, Array | None]
+
 
 def _centred(input: Array, axis: tuple[int, ...]) -> tuple[Array, Array, Array]:
     """The input without its mean over `axis`, that mean, and the variance, both with the axes kept."""
@@ -88,7 +90,7 @@ def batch_norm(
     """
     _check_images("batch_norm", input)
     own, axis = flag(training, "training", "batch_norm"), (0, *range(2, input.ndim))
-    return _by_channel("batch_norm", input, axis, running_mean, running_var, weight, bias, own, momentum, eps)
+    return _by_channel("batch_norm", own, axis, input, (running_mean, running_var), (weight, bias), momentum, eps)
 
 
 @composed(
@@ -111,32 +113,23 @@ def instance_norm(
     """
     _check_images("instance_norm", input, least=3)
     own, axis = flag(use_input_stats, "use_input_stats", "instance_norm"), tuple(range(2, input.ndim))
-    return _by_channel("instance_norm", input, axis, running_mean, running_var, weight, bias, own, momentum, eps)
+    return _by_channel("instance_norm", own, axis, input, (running_mean, running_var), (weight, bias), momentum, eps)
 
 
 def _by_channel(
-    op: str,
-    input: Array,
-    axis: tuple[int, ...],
-    running_mean: Any,
-    running_var: Any,
-    weight: Array | None,
-    bias: Array | None,
-    own: bool,
-    momentum: float,
-    eps: float,
+    op: str, own: bool, axis: tuple[int, ...], input: Array, running: Two, affine: Two, momentum: float, eps: float
 ) -> Array:
-    """Normalisation by the input's own mean and variance over `axis`, or by running ones."""
+    """Normalisation by the input's own mean and variance over `axis`, or by running ones; `affine`: weight and bias."""
     momentum = number(momentum, "momentum", op, least=0, most=1)
     eps = number(eps, "eps", op, least=0)
-    running_mean, running_var = _running(op, running_mean, running_var, input, own)
-    input = _affine(op, input, weight, bias, input.shape[1:2], "one per channel")
+    running_mean, running_var = _running(op, *running, input, own)
+    input = _affine(op, input, *affine, input.shape[1:2], "one per channel")
     per_channel = (1, input.shape[1], *[1] * (input.ndim - 2))
     if not own:
         if running_mean is None or running_var is None:
             raise ValueError(f"{op} needs running_mean and running_var when it is not training")
         centred = ops.sub(input, ops.reshape(running_mean, shape=per_channel))
-        return _scaled(centred, ops.reshape(running_var, shape=per_channel), eps, weight, bias, per_channel)
+        return _scaled(centred, ops.reshape(running_var, shape=per_channel), eps, *affine, per_channel)
     count = math.prod(input.shape[i] for i in axis)
     if count < 2:
         where = "in training" if 0 in axis else "and image"
@@ -144,7 +137,7 @@ def _by_channel(
     centred, mean, var = _centred(input, axis)
     _update(running_mean, mean, momentum)
     _update(running_var, var, momentum, count / (count - 1))
-    return _scaled(centred, var, eps, weight, bias, per_channel)
+    return _scaled(centred, var, eps, *affine, per_channel)
 
 
 def _running(

@@ -12,8 +12,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 from ..settings import instance
-from ._arguments import as_array, factors, operands
-from ._composition import composition
+from ._arguments import as_array, composed, example, factors, operands
 from .arithmetic import mul
 
 
@@ -56,72 +55,52 @@ def _exactly(op: str, input: Array, other: Array, *ndims: int) -> tuple[Array, A
     return input, other
 
 
+@example("mm(np.eye(2), np.ones((2, 1))).shape", "(2, 1)")
 def mm(input: Array, mat2: Array) -> Array:
-    """The matrix product (M, K) @ (K, N) -> (M, N).
-
-    >>> mm(np.eye(2), np.ones((2, 1))).shape
-    (2, 1)
-    """
+    """The matrix product (M, K) @ (K, N) -> (M, N)."""
     return matmul(*_exactly("mm", input, mat2, 2, 2))
 
 
+@example("bmm(np.ones((5, 2, 3)), np.ones((5, 3, 4))).shape", "(5, 2, 4)")
 def bmm(input: Array, mat2: Array) -> Array:
-    """The matrix products (B, M, K) @ (B, K, N) -> (B, M, N).
-
-    >>> bmm(np.ones((5, 2, 3)), np.ones((5, 3, 4))).shape
-    (5, 2, 4)
-    """
+    """The matrix products (B, M, K) @ (B, K, N) -> (B, M, N)."""
     a, b = _exactly("bmm", input, mat2, 3, 3)
     if a.shape[0] != b.shape[0]:
         raise ValueError(f"bmm expects batches of one length, got {a.shape} and {b.shape}")
     return matmul(a, b)
 
 
+@example("mv(np.ones((2, 3)), np.ones(3))", "array([3., 3.])")
 def mv(input: Array, vec: Array) -> Array:
-    """A matrix with a vector: (M, K) @ (K) -> (M).
-
-    >>> mv(np.ones((2, 3)), np.ones(3))
-    array([3., 3.])
-    """
+    """A matrix with a vector: (M, K) @ (K) -> (M)."""
     return matmul(*_exactly("mv", input, vec, 2, 1))
 
 
+@example("float(dot(np.array([1.0, 2.0]), np.array([3.0, 4.0])))", "11.0")
 def dot(input: Array, tensor: Array) -> Array:
-    """Σ input · tensor of two vectors.
-
-    >>> float(dot(np.array([1.0, 2.0]), np.array([3.0, 4.0])))
-    11.0
-    """
+    """Σ input · tensor of two vectors."""
     return matmul(*_exactly("dot", input, tensor, 1, 1))
 
 
-@composition()
+@composed("outer(np.array([1.0, 2.0]), np.array([3.0, 4.0]))", "array([[3., 4.], [6., 8.]])")
 def outer(input: Array, vec2: Array) -> Array:
-    """All products of elements of two vectors: (M), (N) -> (M, N).
-
-    >>> outer(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
-    array([[3., 4.],
-           [6., 8.]])
-    """
+    """All products of elements of two vectors: (M), (N) -> (M, N)."""
     a, b = _exactly("outer", input, vec2, 1, 1)
     return mul(ops.reshape(a, shape=(-1, 1)), b)
 
 
-@composition()
+@composed("einsum('ij,jk->ik', np.ones((2, 3)), np.ones((3, 4))).shape", "(2, 4)")
 def einsum(equation: str, *operands: Array) -> Array:
     """Einstein's sums: `"ij,jk->ik"` multiplies matrices, `"ii->i"` takes a diagonal, `"nchw->c"` sums three axes.
 
     Operands are taken two at a time from the left; each pair is one matrix product over the letters that are in no
     other operand and not in the result. `...` stands for axes that broadcast.
-
-    >>> einsum("ij,jk->ik", np.ones((2, 3)), np.ones((3, 4))).shape
-    (2, 4)
     """
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     arrays = [as_array(one) for one in operands]
     inputs, output = _letters(instance(equation, "equation", "einsum", str), [one.shape for one in arrays])
-    pairs = [_distinct(array, letters, output) for array, letters in zip(arrays, inputs, strict=True)]
+    pairs = [_distinct(array, letters) for array, letters in zip(arrays, inputs, strict=True)]
     array, letters = pairs[0]
     for i, (other, its_letters) in enumerate(pairs[1:], 1):
         needed = set(output).union(*(later for _, later in pairs[i + 1 :]))
@@ -163,24 +142,14 @@ def _letters(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], s
     return inputs, output
 
 
-def _distinct(array: Array, letters: str, output: str) -> tuple[Array, str]:
+def _distinct(array: Array, letters: str) -> tuple[Array, str]:
     """The diagonal where a letter stands twice."""
-    for letter in set(letters):
-        while letters.count(letter) > 1:
-            first, second = letters.index(letter), letters.rindex(letter)
-            array = _rearranged(
-                array,
-                range(len(letters)),
-                [  # both axes to the front
-                    first,
-                    second,
-                    *(i for i in range(len(letters)) if i not in (first, second)),
-                ],
-            )
-            places = np.arange(array.shape[0])
-            array = ops.index(array, places, places, key=(ops.ARRAY, ops.ARRAY))
-            letters = letter + "".join(one for i, one in enumerate(letters) if i not in (first, second))
-    return array, letters
+    distinct = "".join(dict.fromkeys(letters))
+    if distinct == letters:
+        return array, letters
+    along = np.ix_(*(np.arange(array.shape[letters.index(letter)]) for letter in distinct))
+    places = [along[distinct.index(letter)] for letter in letters]
+    return ops.index(array, *places, key=(ops.ARRAY,) * len(letters)), distinct
 
 
 def _without(array: Array, letters: str, kept: set[str]) -> tuple[Array, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 from ..settings import flag, integer, integers, number, one_of, refusal
+from ._arguments import composed
 from ._composition import composition
 from .adaptive import _averaging
 from .views import repeat_interleave
@@ -111,14 +112,9 @@ def _weights(n: int, count: int, scale: float, aligned: bool, cubic: bool) -> np
 upsample = interpolate
 
 
-@composition()
+@composed("pixel_shuffle(np.arange(4.0).reshape(4, 1, 1), 2)", "array([[[0., 1.], [2., 3.]]])")
 def pixel_shuffle(input: Array, upscale_factor: int) -> Array:
-    """Channels as pixels: (..., C·r², H, W) -> (..., C, H·r, W·r) (Shi et al., 2016).
-
-    >>> pixel_shuffle(np.arange(4.0).reshape(4, 1, 1), 2)
-    array([[[0., 1.],
-            [2., 3.]]])
-    """
+    """Channels as pixels: (..., C·r², H, W) -> (..., C, H·r, W·r) (Shi et al., 2016)."""
     r = integer(upscale_factor, "upscale_factor", "pixel_shuffle", least=1)
     if input.ndim < 3 or input.shape[-3] % (r * r):
         raise ValueError(f"pixel_shuffle expects (..., C·{r * r}, H, W), got {input.shape}")
@@ -128,13 +124,9 @@ def pixel_shuffle(input: Array, upscale_factor: int) -> Array:
     return ops.reshape(parts, shape=(*batch, channels // (r * r), height * r, width * r))
 
 
-@composition()
+@composed("pixel_unshuffle(np.arange(4.0).reshape(1, 2, 2), 2).ravel()", "array([0., 1., 2., 3.])")
 def pixel_unshuffle(input: Array, downscale_factor: int) -> Array:
-    """Pixels as channels: (..., C, H·r, W·r) -> (..., C·r², H, W); undoes `pixel_shuffle`.
-
-    >>> pixel_unshuffle(np.arange(4.0).reshape(1, 2, 2), 2).ravel()
-    array([0., 1., 2., 3.])
-    """
+    """Pixels as channels: (..., C, H·r, W·r) -> (..., C·r², H, W); undoes `pixel_shuffle`."""
     r = integer(downscale_factor, "downscale_factor", "pixel_unshuffle", least=1)
     if input.ndim < 3 or input.shape[-1] % r or input.shape[-2] % r:
         raise ValueError(f"pixel_unshuffle expects (..., C, H·{r}, W·{r}), got {input.shape}")
@@ -144,13 +136,9 @@ def pixel_unshuffle(input: Array, downscale_factor: int) -> Array:
     return ops.reshape(parts, shape=(*batch, channels * r * r, height // r, width // r))
 
 
-@composition()
+@composed("channel_shuffle(np.arange(4.0).reshape(1, 4, 1, 1), 2).ravel()", "array([0., 2., 1., 3.])")
 def channel_shuffle(input: Array, groups: int) -> Array:
-    """The channels of groups side by side, those of one place in every group together (Zhang et al., 2018).
-
-    >>> channel_shuffle(np.arange(4.0).reshape(1, 4, 1, 1), 2).ravel()
-    array([0., 2., 1., 3.])
-    """
+    """The channels of groups side by side, those of one place in every group together (Zhang et al., 2018)."""
     groups = integer(groups, "groups", "channel_shuffle", least=1)
     if input.ndim < 3 or input.shape[1] % groups:
         raise ValueError(f"channel_shuffle expects (N, C, ...) with channels that {groups} divides, got {input.shape}")

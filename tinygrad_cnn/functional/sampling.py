@@ -9,19 +9,17 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 from ..settings import flag, integers, one_of
-from ._arguments import as_float, constant
-from ._composition import composition
+from ._arguments import Floats, composed, constant
 from .arithmetic import clamp
 
 
-@composition()
-def affine_grid(theta: Array, size: Any, align_corners: bool | None = None) -> Array:
-    """For each pixel of images of a size (N, C, H, W) the place, from -1 to 1, that a matrix (N, 2, 3) sends it to.
-
-    >>> affine_grid(np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 1, 2)).tolist()
-    [[[[-0.5, 0.0], [0.5, 0.0]]]]
-    """
-    theta, shape = as_float(theta), integers(size, "size", "affine_grid", least=1)
+@composed(
+    "affine_grid(np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 1, 2)).tolist()",
+    "[[[[-0.5, 0.0], [0.5, 0.0]]]]",
+)
+def affine_grid(theta: Floats, size: Any, align_corners: bool | None = None) -> Array:
+    """For each pixel of images of a size (N, C, H, W) the place, from -1 to 1, that a matrix (N, 2, 3) sends it to."""
+    shape = integers(size, "size", "affine_grid", least=1)
     if len(shape) != 4 or theta.shape != (shape[0], 2, 3):
         raise ValueError(
             f"affine_grid expects matrices (N, 2, 3) and a size (N, C, H, W), got {theta.shape} and {shape}"
@@ -33,19 +31,16 @@ def affine_grid(theta: Array, size: Any, align_corners: bool | None = None) -> A
     return ops.reshape(ops.matmul(places, theta.mT), shape=(shape[0], *shape[2:], 2))
 
 
-@composition()
+@composed("grid_sample(np.array([[[[0.0, 4.0]]]]), np.zeros((1, 1, 1, 2)))", "array([[[[2.]]]])")
 def grid_sample(
-    input: Array, grid: Array, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
+    input: Array, grid: Floats, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
 ) -> Array:
     """Images (N, C, H, W) read at the places of a grid (N, OH, OW, 2), as (x, y) from -1 to 1: (N, C, OH, OW).
 
     A place between pixels takes a mean of the four around it, or the nearest; what is outside is zero ("zeros"), or
     like the nearest pixel ("border"). -1 and 1 are the corners, or with `align_corners` the middles of corner pixels.
-
-    >>> grid_sample(np.array([[[[0.0, 4.0]]]]), np.zeros((1, 1, 1, 2)))
-    array([[[[2.]]]])
     """
-    grid = constant(as_float(grid), input)
+    grid = constant(grid, input)
     one_of(mode, "mode", "grid_sample", ("bilinear", "nearest"))
     border = one_of(padding_mode, "padding_mode", "grid_sample", ("zeros", "border")) == "border"
     aligned = align_corners is not None and flag(align_corners, "align_corners", "grid_sample")

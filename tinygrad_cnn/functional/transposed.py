@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np  # noqa: F401 (for the examples in docstrings)
 
 from .. import ops
 from ..engine.graph import Array
 from ..settings import integer
-from ._arguments import factors, pair
+from ._arguments import composed, factors, pair
 from ._composition import composition
-from .windows import HCWN, NCHW, Pair, Size, _Grid, _padded, _parts, _windows
+from .windows import NCHW, Pair, Size, _from_images, _Grid, _in_groups, _padded, _to_images, _windows, _with_bias
 
 
 @composition(axes="N C H W, C F KH KW, F -> N F OH OW")
@@ -48,29 +50,15 @@ def conv_transpose2d(
             f"{op} expects images (N, C, H, W) or (C, H, W), filters (C, F / groups, KH, KW) and groups that divide C; "
             f"got images {input.shape}, filters {weight.shape} and groups={groups}"
         )
-    if input.ndim == 3:
-        batch = ops.reshape(input, shape=(1, *input.shape))
-        one = conv_transpose2d(batch, weight, bias, stride, padding, output_padding, groups, dilation)
-        return ops.reshape(one, shape=one.shape[1:])
     grid = _Grid.of(op, weight.shape[2:], stride, dilation)
     cut, more = pair(padding, "padding", op, 0), pair(output_padding, "output_padding", op, 0)
     if any(more[axis] >= max(grid.stride[axis], grid.dilation[axis]) for axis in (0, 1)):
         raise ValueError(
             f"{op} expects output_padding below the stride {grid.stride} or the dilation {grid.dilation}, got {more}"
         )
-    images = ops.permute(input, axes=HCWN)
-    parts = [
-        _spread(ops.index(images, key=(slice(None), part)) if groups > 1 else images,
-                ops.index(weight, key=part) if groups > 1 else weight, grid)
-        for part in _parts(weight.shape[0], groups)
-    ]  # fmt: skip
-    pixels = parts[0] if groups == 1 else ops.concatenate(*parts, axis=1)
-    pixels = _cut(pixels, cut, more)
-    if bias is not None:
-        if bias.shape != (pixels.shape[1],):
-            raise ValueError(f"{op} expects a bias for each filter, ({pixels.shape[1]},), got {bias.shape}")
-        pixels = ops.add(pixels, ops.reshape(bias, shape=(-1, 1, 1)))
-    return ops.permute(pixels, axes=NCHW)
+    images = _from_images(op, input)
+    pixels = _cut(_in_groups(groups, images, weight, lambda x, filters: _spread(x, filters, grid)), cut, more)
+    return _to_images(_with_bias(op, pixels, bias), input)
 
 
 def _spread(images: Array, weight: Array, grid: _Grid) -> Array:
@@ -96,49 +84,37 @@ def _cut(pixels: Array, before: Pair, more: Pair) -> Array:
     return ops.index(pixels, key=(slice(before[0], ends[0]), slice(None), slice(before[1], ends[1])))
 
 
-@composition()
+@composed("unfold(np.arange(4.0).reshape(1, 1, 2, 2), (1, 2))[0]", "array([[0., 2.], [1., 3.]])")
 def unfold(input: Array, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Array:
-    """Every window of images as a column: (N, C, H, W) -> (N, C·KH·KW, number of windows).
-
-    >>> unfold(np.arange(4.0).reshape(1, 1, 2, 2), (1, 2))[0]
-    array([[0., 2.],
-           [1., 3.]])
-    """
+    """Every window of images as a column: (N, C, H, W) -> (N, C·KH·KW, number of windows)."""
     grid = _Grid.of("unfold", kernel_size, stride, dilation)
     windows = _windows(input, grid, pair(padding, "padding", "unfold", 0))
-    out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
+    out_h, kernel_h, channels, kernel_w, out_w, _ = windows.shape
     columns = ops.permute(windows, axes=(5, 2, 1, 3, 0, 4))
-    batch = (n,) if input.ndim == 4 else ()
-    return ops.reshape(columns, shape=(*batch, channels * kernel_h * kernel_w, out_h * out_w))
+    return ops.reshape(columns, shape=(*input.shape[:-3], channels * kernel_h * kernel_w, out_h * out_w))
 
 
-@composition()
+@composed("fold(np.ones((1, 2, 2)), (1, 3), (1, 2))[0, 0]", "array([[1., 2., 1.]])")
 def fold(
     input: Array, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
 ) -> Array:
     """Columns put back as the windows of images, added up where they overlap: the transpose of `unfold`.
 
     (N, C·KH·KW, number of windows) -> (N, C, *output_size).
-
-    >>> fold(np.ones((1, 2, 2)), (1, 3), (1, 2))[0, 0]
-    array([[1., 2., 1.]])
     """
-    if input.ndim == 2:
-        one = fold(ops.reshape(input, shape=(1, *input.shape)), output_size, kernel_size, dilation, padding, stride)
-        return ops.reshape(one, shape=one.shape[1:])
     grid = _Grid.of("fold", kernel_size, stride, dilation)
     size, edges = pair(output_size, "output_size", "fold", 1), pair(padding, "padding", "fold", 0)
     padded = (size[0] + 2 * edges[0], size[1] + 2 * edges[1])
     out = [(padded[axis] - grid.extent(axis)) // grid.stride[axis] + 1 for axis in (0, 1)]
-    each = grid.kernel[0] * grid.kernel[1]
-    if input.ndim != 3 or input.shape[1] % each or min(out) < 1 or input.shape[2] != out[0] * out[1]:
+    each = math.prod(grid.kernel)
+    if input.ndim not in (2, 3) or input.shape[-2] % each or min(out) < 1 or input.shape[-1] != math.prod(out):
         raise ValueError(
             f"fold expects columns (N, C·{each}, {max(out[0], 0) * max(out[1], 0)}) for images of {size} with "
             f"windows of {grid.kernel}, got {input.shape}"
         )
-    n, channels = input.shape[0], input.shape[1] // each
+    n, channels = math.prod(input.shape[:-2]), input.shape[-2] // each
     windows = ops.reshape(input, shape=(n, channels, *grid.kernel, *out))
-    pixels = ops.col2im(
-        ops.permute(windows, axes=(4, 2, 1, 3, 5, 0)), image=padded, stride=grid.stride, dilation=grid.dilation
-    )
-    return ops.permute(_cut(pixels, edges, (0, 0)), axes=NCHW)
+    windows = ops.permute(windows, axes=(4, 2, 1, 3, 5, 0))
+    pixels = _cut(ops.col2im(windows, image=padded, stride=grid.stride, dilation=grid.dilation), edges, (0, 0))
+    images = ops.permute(pixels, axes=NCHW)
+    return images if input.ndim == 3 else ops.reshape(images, shape=images.shape[1:])

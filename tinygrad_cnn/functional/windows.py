@@ -6,7 +6,8 @@ from the primitives' own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 from ..settings import flag, integer, one_of
-from ._arguments import as_array, factors, pair
+from ._arguments import factors, pair
 from ._composition import composition
 
 Size = int | Sequence[int]
@@ -63,34 +64,53 @@ def conv2d(
            [4., 6., 6., 4.]])
     """
     input, weight = factors(input, weight, "conv2d")
-    bias = None if bias is None else as_array(bias)
     groups = integer(groups, "groups", "conv2d", least=1)
-    _check_conv2d(input, weight, bias, groups)
-    if input.ndim == 3:
-        one = conv2d(ops.reshape(input, shape=(1, *input.shape)), weight, bias, stride, padding, dilation, groups)
-        return ops.reshape(one, shape=one.shape[1:])
+    _check_conv2d(input, weight, groups)
     grid = _Grid.of("conv2d", weight.shape[2:], stride, dilation)
     widths = grid.padding(padding)
     grid.check_fits(input, widths)
-
-    images = ops.permute(input, axes=HCWN)
-    if groups == 1:
-        pixels = _convolve(images, weight, grid, widths)
-    elif weight.shape[1] == 1:
+    images = _from_images("conv2d", input)
+    if groups > 1 and weight.shape[1] == 1:
         pixels = _convolve_channels(images, weight, grid, widths)
     else:
-        pixels = ops.concatenate(
-            *(
-                _convolve(ops.index(images, key=(slice(None), channels)), ops.index(weight, key=filters), grid, widths)
-                for channels, filters in zip(
-                    _parts(images.shape[1], groups), _parts(weight.shape[0], groups), strict=True
-                )
-            ),
-            axis=1,
+        pixels = _in_groups(groups, images, weight, lambda x, filters: _convolve(x, filters, grid, widths))
+    return _to_images(_with_bias("conv2d", pixels, bias), input)
+
+
+def _from_images(op: str, input: Array) -> Array:
+    """(N, C, H, W), or one image (C, H, W), as (H, C, W, N)."""
+    if input.ndim not in (3, 4):
+        raise ValueError(f"{op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
+    return ops.permute(input if input.ndim == 4 else ops.reshape(input, shape=(1, *input.shape)), axes=HCWN)
+
+
+def _to_images(pixels: Array, input: Array) -> Array:
+    """(H, C, W, N) as (N, C, H, W), or as one image if the input was one."""
+    images = ops.permute(pixels, axes=NCHW)
+    return images if input.ndim == 4 else ops.reshape(images, shape=images.shape[1:])
+
+
+def _in_groups(groups: int, images: Array, weight: Array, apply: Callable[[Array, Array], Array]) -> Array:
+    """What comes of each group of channels and its own part of the weight, one group after the other."""
+    if groups == 1:
+        return apply(images, weight)
+    channels, rows = images.shape[1] // groups, weight.shape[0] // groups
+    parts = (
+        apply(
+            ops.index(images, key=(slice(None), slice(i * channels, (i + 1) * channels))),
+            ops.index(weight, key=slice(i * rows, (i + 1) * rows)),
         )
-    if bias is not None:
-        pixels = ops.add(pixels, ops.reshape(bias, shape=(len(bias), 1, 1)))
-    return ops.permute(pixels, axes=NCHW)
+        for i in range(groups)
+    )
+    return ops.concatenate(*parts, axis=1)
+
+
+def _with_bias(op: str, pixels: Array, bias: Array | None) -> Array:
+    if bias is None:
+        return pixels
+    if bias.shape != (pixels.shape[1],):
+        raise ValueError(f"{op} expects a bias for each filter, ({pixels.shape[1]},), got {bias.shape}")
+    return ops.add(pixels, ops.reshape(bias, shape=(-1, 1, 1)))
 
 
 def _convolve(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> Array:
@@ -147,12 +167,7 @@ def _padded(images: Array, widths: tuple[Pair, ...], value: float = 0) -> Array:
     return ops.pad(images, widths=widths, value=value) if any(map(any, widths)) else images
 
 
-def _parts(length: int, count: int) -> list[slice]:
-    """An axis of some length cut into equal parts."""
-    return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
-
-
-def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) -> None:
+def _check_conv2d(input: Array, weight: Array, groups: int) -> None:
     if input.ndim not in (3, 4) or weight.ndim != 4:
         hint = ": one grey image has an axis for its channel and one for the batch, image[None, None]"
         raise ValueError(
@@ -172,8 +187,6 @@ def _check_conv2d(input: Array, weight: Array, bias: Array | None, groups: int) 
             f"conv2d expects {expected} channel{'s' * (expected != 1)}, got {channels}: the filters are {weight.shape} "
             f"with groups={groups}, the images {input.shape}{hint}"
         )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"conv2d expects a bias for each filter, {weight.shape[:1]}, got {bias.shape}")
 
 
 @composition(axes="N C H W -> N C OH OW")
@@ -205,28 +218,24 @@ def max_pool2d(
     array([[ 5.,  7.],
            [13., 15.]])
     """
-    windows, grid, edges = _pooling_windows(
-        "max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode, -np.inf
-    )
+    grid, edges = _Grid.of_pooling("max_pool2d", kernel_size, stride, padding, dilation)
+    ceil_mode = flag(ceil_mode, "ceil_mode", "max_pool2d")
+    windows = _windows(input, grid, edges, ceil_mode, -np.inf)
     largest = _to_images(ops.max(windows, axis=(1, 3), keepdims=False, ties="first"), input)
     if not flag(return_indices, "return_indices", "max_pool2d"):
         return largest
-    out_h, kernel_h, channels, kernel_w, out_w, n = windows.shape
-    flat = ops.reshape(
-        ops.permute(windows, axes=(0, 2, 4, 5, 1, 3)), shape=(out_h, channels, out_w, n, kernel_h * kernel_w)
-    )
-    within = ops.argmax(flat, axis=4, keepdims=False)  # the winner's place in its window
-    rows, columns = (
-        np.arange(windows.shape[4 * axis])[:, None] * grid.stride[axis]
-        + np.arange(grid.kernel[axis]) * grid.dilation[axis]
-        - edges[axis]
-        for axis in (0, 1)
-    )  # (OH, KH) and (OW, KW): where in the image each place of a window is
-    places = rows[:, :, None, None] * input.shape[-1] + columns.T  # (OH, KH, KW, OW)
-    places = places.reshape(out_h, kernel_h * kernel_w, out_w)
-    window = (np.arange(out_h)[:, None, None, None], np.arange(out_w)[:, None])
-    indices = ops.index(places, window[0], within, window[1], key=(ops.ARRAY,) * 3)
+    places = np.arange(math.prod(input.shape[-2:])).reshape(1, *input.shape[-2:])
+    places = _each_as_one(_windows(places, grid, edges, ceil_mode))  # (OH, 1, OW, 1, KH·KW)
+    within = ops.argmax(_each_as_one(windows), axis=4, keepdims=False)  # the winner's place in its window
+    rows, columns = np.arange(len(places))[:, None, None, None], np.arange(places.shape[2])[:, None]
+    indices = ops.index(places, rows, columns, within, key=(ops.ARRAY, 0, ops.ARRAY, 0, ops.ARRAY))
     return largest, np.asarray(_to_images(indices, input))
+
+
+def _each_as_one(windows: Array) -> Array:
+    """Each window as one row: (OH, KH, C, KW, OW, N) -> (OH, C, OW, N, KH·KW)."""
+    rows = ops.permute(windows, axes=(0, 2, 4, 5, 1, 3))
+    return ops.reshape(rows, shape=(*rows.shape[:4], math.prod(rows.shape[4:])))
 
 
 @composition(axes="N C H W -> N C OH OW")
@@ -256,67 +265,37 @@ def avg_pool2d(
     array([[ 2.5,  4.5],
            [10.5, 12.5]])
     """
-    if divisor_override is not None:
-        divisor_override = integer(divisor_override, "divisor_override", "avg_pool2d", least=1)
+    grid, edges = _Grid.of_pooling("avg_pool2d", kernel_size, stride, padding, 1)
     count_include_pad = flag(count_include_pad, "count_include_pad", "avg_pool2d")
-    windows, grid, edges = _pooling_windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode, 0)
-    total = ops.sum(windows, axis=(1, 3), keepdims=False)
+    windows = _windows(input, grid, edges, flag(ceil_mode, "ceil_mode", "avg_pool2d"))
     if divisor_override is not None:
-        return _to_images(ops.div(total, divisor_override), input)
-    # with ceil_mode a window may reach beyond the padding as well: that part never counts
-    images = as_array(input)
-    borders = edges if count_include_pad else (0, 0)
-    counts = [
-        _inside(images.shape[axis - 2], windows.shape[4 * axis], grid, axis, edges[axis], borders[axis])
-        for axis in (0, 1)
-    ]
-    divisor = np.outer(*counts)[:, None, :, None].astype(images.dtype)
-    return _to_images(ops.div(total, divisor), input)
+        divisor = integer(divisor_override, "divisor_override", "avg_pool2d", least=1)
+    else:  # with ceil_mode a window may reach beyond the padding as well: that part never counts
+        counts = [
+            _inside(input.shape[axis - 2], windows.shape[4 * axis], grid, axis, edges[axis], count_include_pad)
+            for axis in (0, 1)
+        ]
+        divisor = np.outer(*counts)[:, None, :, None].astype(input.dtype)
+    return _to_images(ops.div(ops.sum(windows, axis=(1, 3), keepdims=False), divisor), input)
 
 
-def _inside(size: int, windows: int, grid: _Grid, axis: int, edge: int, border: int) -> np.ndarray:
-    """How many places of each window lie on an axis of `size` elements with a `border` on both sides."""
-    start = np.arange(windows) * grid.stride[axis] - edge
+def _inside(size: int, windows: int, grid: _Grid, axis: int, edge: int, with_edge: bool) -> np.ndarray:
+    """How many places of each window lie on an axis of `size` elements, or in the padding of both sides."""
+    start, border = np.arange(windows) * grid.stride[axis] - edge, edge * with_edge
     return np.minimum(start + grid.kernel[axis], size + border) - np.maximum(start, -border)
-
-
-def _pooling_windows(
-    op: str,
-    input: Array,
-    kernel_size: Size,
-    stride: Size | None,
-    padding: Size,
-    dilation: Size,
-    ceil_mode: bool,
-    value: float,
-) -> tuple[Array, _Grid, Pair]:
-    """The windows, how they lie, and how wide the padding is before the end is rounded up."""
-    grid = _Grid.of(op, kernel_size, kernel_size if stride is None or stride == () else stride, dilation)
-    edges = grid.edges(padding)
-    return _windows(input, grid, edges, flag(ceil_mode, "ceil_mode", op), value), grid, edges
 
 
 def _windows(input: Array, grid: _Grid, edges: Pair, ceil_mode: bool = False, value: float = 0) -> Array:
     """Every window of images, or of one image: (OH, KH, C, KW, OW, N)."""
-    input = as_array(input)
-    if input.ndim not in (3, 4):
-        raise ValueError(f"{grid.op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
-    if input.ndim == 3:
-        input = ops.reshape(input, shape=(1, *input.shape))
+    images = _from_images(grid.op, input)
     widths = [(edge, edge) for edge in edges]
     if ceil_mode:
-        widths = [(edge, edge + grid.overhang(axis, input.shape[axis + 2], edge)) for axis, edge in enumerate(edges)]
+        widths = [(edge, edge + grid.overhang(axis, input.shape[axis - 2], edge)) for axis, edge in enumerate(edges)]
     grid.check_fits(input, widths)
-    images = ops.permute(input, axes=HCWN)
     if value == -np.inf and images.dtype.kind in "iu":
         value = np.iinfo(images.dtype).min
     images = _padded(images, (widths[0], (0, 0), widths[1], (0, 0)), value)
     return ops.im2col(images, kernel=grid.kernel, stride=grid.stride, dilation=grid.dilation)
-
-
-def _to_images(pooled: Array, input: Array) -> Array:
-    images = ops.permute(pooled, axes=NCHW)
-    return images if input.ndim == 4 else ops.reshape(images, shape=images.shape[1:])
 
 
 class _Grid(NamedTuple):
@@ -329,12 +308,16 @@ class _Grid(NamedTuple):
 
     @classmethod
     def of(cls, op: str, kernel: Size, stride: Size, dilation: Size) -> _Grid:
-        return cls(
-            op,
-            pair(kernel, "kernel_size", op, 1),
-            pair(stride, "stride", op, 1),
-            pair(dilation, "dilation", op, 1),
-        )
+        sizes = (("kernel_size", kernel), ("stride", stride), ("dilation", dilation))
+        return cls(op, *(pair(size, name, op, 1) for name, size in sizes))
+
+    @classmethod
+    def of_pooling(
+        cls, op: str, kernel: Size, stride: Size | None, padding: Size, dilation: Size
+    ) -> tuple[_Grid, Pair]:
+        """The windows of pooling, which step by their own size unless it is said otherwise, and the padding."""
+        grid = cls.of(op, kernel, kernel if stride is None or stride == () else stride, dilation)
+        return grid, grid.edges(padding)
 
     def extent(self, axis: int) -> int:
         """How many elements a window spans."""
@@ -367,7 +350,7 @@ class _Grid(NamedTuple):
         return max(0, steps * stride - span)
 
     def check_fits(self, images: Array, widths: list[Pair]) -> None:
-        padded = tuple(n + sum(width) for n, width in zip(images.shape[2:], widths, strict=True))
+        padded = tuple(n + sum(width) for n, width in zip(images.shape[-2:], widths, strict=True))
         extent = (self.extent(0), self.extent(1))
         if padded[0] < extent[0] or padded[1] < extent[1]:
             raise ValueError(
