@@ -268,6 +268,7 @@ def avg_pool2d(
     grid, edges = _Grid.of_pooling("avg_pool2d", kernel_size, stride, padding, 1)
     count_include_pad = flag(count_include_pad, "count_include_pad", "avg_pool2d")
     windows = _windows(input, grid, edges, flag(ceil_mode, "ceil_mode", "avg_pool2d"))
+    divisor: Array
     if divisor_override is not None:
         divisor = integer(divisor_override, "divisor_override", "avg_pool2d", least=1)
     else:  # with ceil_mode a window may reach beyond the padding as well: that part never counts
