@@ -38,8 +38,9 @@ from .reductions import (
     all, amax, amin, any, argmax, argmin, argsort, cumsum, logsumexp, max, mean, min, norm, prod, sort, std, sum,
     topk, var, var_mean,
 )
-from .resizing import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle, upsample
-from .sampling import affine_grid, grid_sample
+from .resizing import (
+    affine_grid, channel_shuffle, grid_sample, interpolate, pixel_shuffle, pixel_unshuffle, upsample,
+)
 from .shapes import cat, flatten, pad, permute, reshape, squeeze, stack, transpose, unflatten, unsqueeze
 from .transposed import conv_transpose2d, fold, unfold
 from .views import (

@@ -10,17 +10,14 @@ import numpy as np  # noqa: F401 (for the examples in docstrings)
 from .. import ops
 from ..engine.graph import Array
 from ..settings import number, one_of, real_dtype
-from ._arguments import Floats, as_float, composed, one_dim, operands
+from ._arguments import Floats, as_float, composed, example, one_dim, operands
 from .arithmetic import abs
 from .views import narrow
 
 
+@example("relu(np.array([-1.0, 2.0]))", "array([0., 2.])")
 def relu(input: Array, inplace: bool = False) -> Array:
-    """max(input, 0); at 0 the gradient is 0.
-
-    >>> relu(np.array([-1.0, 2.0]))
-    array([0., 2.])
-    """
+    """max(input, 0); at 0 the gradient is 0."""
     return ops.relu(input)
 
 
@@ -159,12 +156,9 @@ def softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
     return ops.exp(log_softmax(input, dim, dtype=dtype))
 
 
+@example("log_softmax(np.array([0.0, 1000.0]), dim=0)", "array([-1000., 0.])")
 def log_softmax(input: Array, dim: int, *, dtype: Any = None) -> Array:
-    """The logarithm of `softmax`, exact where that would round to log 0.
-
-    >>> log_softmax(np.array([0.0, 1000.0]), dim=0)
-    array([-1000.,     0.])
-    """
+    """The logarithm of `softmax`, exact where that would round to log 0."""
     input = as_float(input) if dtype is None else ops.astype(input, dtype=real_dtype(dtype, "dtype", "softmax"))
     axis = one_dim(dim, input.ndim)
     return ops.log_softmax(input, axis=axis) if input.ndim else ops.sub(input, input)

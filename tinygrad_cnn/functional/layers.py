@@ -23,19 +23,10 @@ from .shapes import transpose
 
 @composition(axes="... in, out in, out -> ... out")
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
-    """input @ weightᵀ + bias.
+    """input @ weightᵀ + bias: (..., in), (out, in), (out) or a number -> (..., out); of a weight (in) it is (...).
 
-    Args:
-        input: (..., in).
-        weight: (out, in), or (in) for a result without the last dimension.
-        bias: (out), or a number.
-
-    Returns:
-        (..., out).
-
-    Raises:
-        ValueError: if the shapes do not go together; if the input was flattened, with its shape before that.
-        TypeError: for integers beside floating-point numbers.
+    Raises ValueError if the shapes do not go together; if the input was flattened, with its shape before that; and
+    TypeError for integers beside floating-point numbers.
 
     >>> linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([0.5, 0.5]))
     array([3.5, 6.5])

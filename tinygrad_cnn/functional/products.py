@@ -16,15 +16,13 @@ from ._arguments import as_array, composed, example, factors, operands
 from .arithmetic import mul
 
 
+@example("matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]))", "array(11.)")
 def matmul(input: Array, other: Array) -> Array:
     """The matrix product; a vector counts as a row on the left and as a column on the right.
 
     (K) @ (K) -> (), (M, K) @ (K) -> (M), (..., M, K) @ (..., K, N) -> (..., M, N) with broadcast batches.
     Raises ValueError where the inner lengths differ, or for a number on either side, and TypeError for integers beside
     floating-point numbers.
-
-    >>> matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
-    array(11.)
     """
     a, b = factors(input, other, "matmul")
     if a.ndim == 0 or b.ndim == 0:

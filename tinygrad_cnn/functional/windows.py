@@ -15,7 +15,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 from ..settings import flag, integer, one_of
-from ._arguments import factors, pair
+from ._arguments import composed, factors, pair
 from ._composition import composition
 
 Size = int | Sequence[int]
@@ -189,7 +189,11 @@ def _check_conv2d(input: Array, weight: Array, groups: int) -> None:
         )
 
 
-@composition(axes="N C H W -> N C OH OW")
+@composed(
+    "max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]",
+    "array([[ 5., 7.], [13., 15.]])",
+    axes="N C H W -> N C OH OW",
+)
 def max_pool2d(
     input: Array,
     kernel_size: Size,
@@ -208,15 +212,8 @@ def max_pool2d(
         ceil_mode: also take windows that reach over the end, if they begin in the image or its left padding.
         return_indices: also return where each winner is: row · W + column.
 
-    Returns:
-        (N, C, OH, OW), the sizes as in `conv2d` (rounded up with ceil_mode); with return_indices, a pair.
-
-    Raises:
-        ValueError: if the window is larger than the padded images, or more than half of it is padded.
-
-    >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
-    array([[ 5.,  7.],
-           [13., 15.]])
+    Returns (N, C, OH, OW), the sizes as in `conv2d` (rounded up with ceil_mode); with return_indices, a pair. Raises
+    ValueError if the window is larger than the padded images, or more than half of it is padded.
     """
     grid, edges = _Grid.of_pooling("max_pool2d", kernel_size, stride, padding, dilation)
     ceil_mode = flag(ceil_mode, "ceil_mode", "max_pool2d")
@@ -238,7 +235,11 @@ def _each_as_one(windows: Array) -> Array:
     return ops.reshape(rows, shape=(*rows.shape[:4], math.prod(rows.shape[4:])))
 
 
-@composition(axes="N C H W -> N C OH OW")
+@composed(
+    "avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]",
+    "array([[ 2.5, 4.5], [10.5, 12.5]])",
+    axes="N C H W -> N C OH OW",
+)
 def avg_pool2d(
     input: Array,
     kernel_size: Size,
@@ -248,22 +249,10 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Array:
-    """The mean of every window, channel by channel.
+    """The mean of every window, channel by channel; arguments, sizes and errors as for `max_pool2d`.
 
-    Args:
-        input, kernel_size, stride, padding, ceil_mode: as for `max_pool2d`.
-        count_include_pad: whether padded zeros count as elements of a window.
-        divisor_override: divide every window's sum by this instead of by its count.
-
-    Returns:
-        (N, C, OH, OW).
-
-    Raises:
-        ValueError: as `max_pool2d`, and for divisor_override=0.
-
-    >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
-    array([[ 2.5,  4.5],
-           [10.5, 12.5]])
+    `count_include_pad` tells whether padded zeros count as elements of a window; `divisor_override` divides every
+    window's sum instead of its count.
     """
     grid, edges = _Grid.of_pooling("avg_pool2d", kernel_size, stride, padding, 1)
     count_include_pad = flag(count_include_pad, "count_include_pad", "avg_pool2d")
