@@ -18,35 +18,23 @@ from ..reading.primitives import argument_name
 from .claim import Array, Claim, is_float
 from .diagnose import diagnose, rounded
 from .repairs import Diagnosis
-from .verdict import judge, of_a_part
+from .verdict import Verdict, judge
 
 
 @dataclass(frozen=True)
 class CheckedNode:
-    """What came out for one recorded operation; for each of its rules that is wrong, if there are several.
+    """What came out for one recorded operation; for each of its rules that is wrong, if there are several."""
 
-    Attributes:
-        op: the primitive's name.
-        layer: the title of the module or function that recorded it.
-        line: the user's line that asked for it, "file:12: text"; None if there is none.
-        not_run: the arguments whose rules were not run, as no gradient is wanted of them.
-        difference: between <vjp(c), v> and <c, slope along v>, relative to the sum of the absolute terms.
-        kinks: how many elements of its value are at a kink or a tie.
-        note: what is to be said beside; why it was not checked, if it was not.
-        argument: the name of the argument whose rule is wrong, or None.
-        diagnosis: what kind of mistake it looks like, or None.
-    """
-
-    op: str
-    layer: str
-    line: str | None
-    not_run: tuple[str, ...]
+    op: str  # the primitive's name
+    layer: str  # the title of the module or function that recorded it
+    line: str | None  # the user's line that asked for it, "file:12: text"; None if there is none
+    not_run: tuple[str, ...]  # the arguments whose rules were not run, as no gradient is wanted of them
     node: Node
-    difference: float = np.nan
-    kinks: int = 0
-    note: str = ""
-    argument: str | None = None
-    diagnosis: Diagnosis | None = None
+    difference: float = np.nan  # of <vjp(c), v> from <c, slope along v>, relative to the sum of the absolute terms
+    kinks: int = 0  # how many elements of its value are at a kink or a tie
+    note: str = ""  # what is to be said beside; why it was not checked, if it was not
+    argument: str | None = None  # the name of the argument whose rule is wrong
+    diagnosis: Diagnosis | None = None  # what kind of mistake it looks like
 
     @property
     def checked(self) -> bool:
@@ -66,15 +54,10 @@ class CheckedNode:
 
 @dataclass(frozen=True, repr=False)
 class GraphReport(Printed):
-    """What `check_graph` found; printed, it is a table.
+    """What `check_graph` found; printed, it is a table."""
 
-    Attributes:
-        nodes: one entry for each recorded operation, the first first; one for each of its wrong rules.
-        compiled: whether something was compiled, of which these are the operations of the function itself.
-    """
-
-    nodes: list[CheckedNode]
-    compiled: bool = False
+    nodes: list[CheckedNode]  # one for each recorded operation, the first first; one for each of its wrong rules
+    compiled: bool = False  # whether something was, of which these are the operations of the function itself
 
     @property
     def failures(self) -> list[CheckedNode]:
@@ -145,53 +128,52 @@ def check_graph(loss: Any) -> GraphReport:
 
 
 def _check(view: GraphView, node: Node) -> list[CheckedNode]:
+    """One entry for each of its rules that is wrong, or one for all of them."""
     primitive, args, line = node.primitive, view.args(node), node.call.line
     others = [i for i, arg in enumerate(args) if is_float(arg) and i not in node.argnums]
     not_run = [argument_name(primitive, i) for i in others if primitive.joint_rule or any(primitive.rules[i : i + 1])]
-    title = view.layer(node).title
-    plain = CheckedNode(primitive.name, title, None if line is None else str(line), tuple(not_run), node)
-
-    def wrong(argnum: int, found: Diagnosis, **what: Any) -> CheckedNode:
-        return replace(plain, argument=argument_name(primitive, argnum), diagnosis=found, **what)
-
-    def not_checked(why: str, **what: Any) -> list[CheckedNode]:
-        return [replace(plain, note=f"not checked: {why}", **what)]
-
-    if any(np.isnan(args[i]).any() for i in node.argnums):
-        return not_checked("its inputs hold NaN")
+    of_node = primitive.name, view.layer(node).title, None if line is None else str(line), tuple(not_run), node
     claim, part = claim_of(node, args)
+    verdict, wrong = _judged(node, args, claim)
+    if not wrong:
+        note = ", ".join(filter(None, (verdict.note, part))) if verdict.ok else f"not checked: {verdict.note}"
+        return [CheckedNode(*of_node, verdict.difference, verdict.kinks, note)]
+    return [
+        CheckedNode(*of_node, one.difference, one.kinks, part, argument_name(primitive, i), found)
+        for i, (found, one) in wrong.items()
+    ]
+
+
+def _judged(node: Node, args: Sequence[Any], claim: Claim) -> tuple[Verdict, dict[int, tuple[Diagnosis, Verdict]]]:
+    """The verdict on all rules together, and for each that is wrong a diagnosis, with the verdict on it alone."""
+    argnums = node.argnums
+    if any(np.isnan(args[i]).any() for i in argnums):
+        return Verdict(None, "its inputs hold NaN"), {}
     try:
-        verdict = judge(claim, node.argnums)
-        seen: dict[str, Any] = {"difference": verdict.difference, "kinks": verdict.kinks}
+        verdict = judge(claim, argnums)
         if verdict.ok is None:
-            return not_checked(verdict.note, **seen)
-        hidden = verdict.hidden if len(node.argnums) > 1 else ()
-        alone = {i: judge(claim, [i]) for i in (hidden if verdict.ok else node.argnums)}
+            return verdict, {}
+        asked = verdict.hidden if verdict.ok else argnums
+        alone = {i: judge(claim, [i]) if len(argnums) > 1 else verdict for i in asked}
     except Exception as error:
         said = f"it raises {type(error).__name__}: {error}"
-        failing = [wrong(i, Diagnosis("unknown", said)) for i in node.argnums if _fails(claim, i)]
-        return failing or not_checked(f"next to its inputs {said}")
+        verdict = Verdict(None, f"next to its inputs {said}")
+        return verdict, {i: (Diagnosis("unknown", said), verdict) for i in argnums if _fails(claim, i)}
     if verdict.ok and all(one.ok for one in alone.values()):
-        lower = [(i, rounded(gradient, args[i])) for i, gradient in verdict.gradients.items()]
-        note = ", ".join(filter(None, (verdict.note, part)))
-        return [wrong(i, found, **seen) for i, found in lower if found] or [replace(plain, note=note, **seen)]
-    failing = [
-        wrong(i, found, difference=one.difference, kinks=one.kinks, note=part)
-        for i, one in alone.items()
-        if one.ok is False and (found := diagnose(claim, i, one))
-    ]
-    if not failing and verdict.at_kinks:
-        reason = (
-            f"the gradients of its arguments are too large together, at {verdict.kinks} ties: do all winners get all?"
-        )
-        failing = [wrong(node.argnums[-1], Diagnosis("tie", reason), note=part, **seen)]
-    untold = [f"for {argument_name(primitive, i)}, {one.note}" for i, one in alone.items() if one.ok is None]
-    return failing or not_checked(", ".join(untold) or "it differs by too little to tell", **seen)
+        lower = ((i, rounded(gradient, args[i])) for i, gradient in verdict.gradients.items())
+        return verdict, {i: (found, verdict) for i, found in lower if found}
+    failing = ((i, one, diagnose(claim, i, one)) for i, one in alone.items() if one.ok is False)
+    wrong = {i: (found, one) for i, one, found in failing if found}
+    if not wrong and verdict.at_kinks:
+        together = f"the gradients of its arguments are too large together, at {verdict.kinks} ties"
+        wrong[argnums[-1]] = Diagnosis("tie", f"{together}: do all winners get all?"), verdict
+    untold = [f"for {argument_name(node.primitive, i)}, {one.note}" for i, one in alone.items() if one.ok is None]
+    return replace(verdict, ok=None, note=", ".join(untold) or "it differs by too little to tell"), wrong
 
 
 def _fails(claim: Claim, argnum: int) -> bool:
     try:
-        claim.pull_back(argnum, np.ones(claim.call().shape))
+        claim.pull_back(np.ones(claim.call().shape), [argnum])
     except Exception:
         return True
     return False
@@ -203,11 +185,11 @@ def claim_of(node: Node, args: Sequence[Any]) -> tuple[Claim, str]:
 
     def vjp(g: Array, *arrays: Any, **settings: Any) -> list[Array | None]:
         out = np.asarray(primitive.function(*arrays, **settings))
-        return [
-            np.asarray(primitive.rule(i)(g, out, *arrays, **settings)) if i in node.argnums else None
-            for i in range(len(arrays))
-        ]
+        found: list[Array | None] = [None] * len(arrays)
+        for i in node.argnums:
+            found[i] = np.asarray(primitive.rule(i)(g, out, *arrays, **settings))
+        return found
 
-    claim, part = of_a_part(Claim(primitive.function, vjp, tuple(args), node.settings), node.out.shape)
+    claim, part = Claim(primitive.function, vjp, tuple(args), node.settings).of_a_part(node.out.shape)
     arrays = tuple(array.astype(np.float64) if is_float(array) else array for array in claim.arrays)
     return replace(claim, arrays=arrays), part

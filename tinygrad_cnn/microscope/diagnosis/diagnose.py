@@ -11,15 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from .claim import Array, Claim
-from .entries import Entries, by_entries, with_a_shift, with_another_stride
-from .probe import Probe
+from .entries import Entries, with_a_shift, with_another_stride
 from .repairs import Diagnosis, with_a_factor, with_another_order, with_another_shape, with_plain_settings
+from .slopes import Probe
 from .verdict import LONG, Verdict, is_right, judge
 
-#: By how much the array is moved to where nothing is tied: far, or little, if the mistake does not show there.
-FAR, LITTLE = 0.1, 1e-3
-#: If so much depends on the length of the step, differences tell nothing.
-NOISE = 1e-2
+FAR, LITTLE = 0.1, 1e-3  # by how much the array is moved to where nothing is tied; little, if it does not show far away
+NOISE = 1e-2  # if so much depends on the length of the step, differences tell nothing
 
 
 def diagnose(claim: Claim, argnum: int, verdict: Verdict | None = None) -> Diagnosis | None:
@@ -40,10 +38,9 @@ def _diagnose(claim: Claim, argnum: int, verdict: Verdict) -> Diagnosis | None:
     if verdict.ok is None:
         return Diagnosis("unknown", verdict.note)
     if verdict.ok and verdict.step > LONG:
-        agree = (
-            f"finite differences agree with the gradient for steps of {verdict.step:g}, and are noise for shorter ones"
-        )
-        return Diagnosis("precision", f"{agree}: does the function compute in float32 somewhere?")
+        agree = f"finite differences agree with the gradient for steps of {verdict.step:g}"
+        inside = "does the function compute in float32 somewhere?"
+        return Diagnosis("precision", f"{agree}, and are noise for shorter ones: {inside}")
     if verdict.ok:
         return _not_finite(verdict.gradients[argnum]) or rounded(verdict.gradients[argnum])
     if verdict.at_kinks:
@@ -52,20 +49,15 @@ def _diagnose(claim: Claim, argnum: int, verdict: Verdict) -> Diagnosis | None:
     near = [claim.of_ordinary_size().moved([argnum], FAR, 7), claim.moved([argnum], LITTLE, 7)]
     right = [is_right(there, [argnum]) for there in near]
     if False not in right and True in right:
-        reason = (
-            "the gradient is right next to this point and wrong exactly here: does the rule treat zeros differently?"
-        )
-        return Diagnosis("unknown", reason)
+        nearby = "the gradient is right next to this point and wrong exactly here"
+        return Diagnosis("unknown", f"{nearby}: does the rule treat zeros differently?")
     base = Probe(near[right.index(False)] if False in right else claim, argnum)
     if found := _not_finite(base.claims) or _not_a_rule(base):
         return found
     if base.claims.shape[1:] != base.x.shape:
         return with_another_shape(base)
     repairs = (with_a_factor, with_plain_settings, with_another_order, with_another_stride, with_a_shift, _precision)
-    if found := next(filter(None, (repair(base) for repair in repairs)), None):
-        return found
-    entries = Entries(base)
-    return by_entries(entries) or _unexplained(entries)
+    return next(filter(None, (repair(base) for repair in repairs)), None) or Entries(base).diagnosis()
 
 
 def rounded(gradient: Array, recorded: Array | None = None) -> Diagnosis | None:
@@ -84,7 +76,7 @@ def _precision(base: Probe) -> Diagnosis | None:
     if np.abs(base.claimed - base.right).max() > 2e-2 * np.abs(base.right).max(initial=0):
         return None
     c = base.cotangents[0].astype(np.float16).astype(np.float64)
-    same = np.array_equal(base.claim.pull_back(base.argnum, c), base.claims[0])
+    same = np.array_equal(base.pull_back(c), base.claims[0])
     reason = "for a g rounded to float16 the gradient is the same, to the last digit: does the rule round g?"
     return Diagnosis("precision", reason) if same else rounded(base.claims)
 
@@ -106,16 +98,7 @@ def _not_a_rule(base: Probe) -> Diagnosis | None:
     elif not base.claims.any():
         reason = "backpropagation gives zero everywhere: is the path cut (.detach(), .data, .numpy(), Tensor(...))?"
     else:
-        apart = base.claim.pull_back(base.argnum, one + 2 * two) - (base.claims[0] + 2 * base.claims[1])
+        apart = base.pull_back(one + 2 * two) - (base.claims[0] + 2 * base.claims[1])
         if np.abs(apart).max() > 2e-2 * np.abs(base.claims).max():
             reason = "the gradient is not linear in g: does the rule forget g, or compare, square or clip it?"
     return Diagnosis("unknown", reason) if reason else None
-
-
-def _unexplained(entries: Entries) -> Diagnosis:
-    """Nothing fits: say where it is wrong, with a hint."""
-    base, wrong, hint = entries.base, entries.wrong, ""
-    for name, side in (("negative", base.x < 0), ("positive", base.x > 0)):
-        if np.array_equal(wrong, side.ravel()[entries.elements]) and not wrong.all():
-            hint = f", all those that are {name} and no others"
-    return Diagnosis("unknown", f"the gradient is wrong in {entries.counted()}{hint}")

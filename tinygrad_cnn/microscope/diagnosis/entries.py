@@ -10,16 +10,16 @@ import itertools
 
 import numpy as np
 
-from .claim import SEED, Array, elementwise_slopes, slopes_by_error, step_sizes
-from .probe import Probe, inner_products
+from .claim import SEED, Array, step_sizes
 from .repairs import Diagnosis
+from .slopes import Probe, elementwise_slopes, inner_products, slopes_by_error
 
 #: How many columns and rows, and numbers in them, at most; so many columns are never too many.
 MOST, NUMBERS, FEWEST = 600, 4e6, 12
 #: How wide a border is looked at; how many elements there must be for it not to be chance, and how many inside.
 WIDEST, ENOUGH, INSIDE = 3, 12, 4
-#: Steps from output to output, in the function and in its rule; and how many numbers may be moved about.
-STRIDES, SMALL = ((1, 2), (1, 3), (2, 1), (3, 1), (2, 3), (3, 2)), 50_000
+STRIDES = ((1, 2), (1, 3), (2, 1), (3, 1), (2, 3), (3, 2))  # steps from output to output, in the function and its rule
+SMALL = 50_000  # so many numbers may be moved about
 
 
 class Entries:
@@ -35,14 +35,14 @@ class Entries:
     """
 
     def __init__(self, base: Probe) -> None:
-        self.base = base
-        size, outputs = base.x.size, base.value.size
+        self.base, size, outputs = base, base.x.size, base.value.size
         count = max(FEWEST, int(min(MOST, NUMBERS / (outputs + 1))))
-        self.is_whole = size <= count and outputs <= MOST
-        self.elements = np.arange(size) if size <= count else self._sample(count)
-        self.slopes = self.columns(self.elements)
-        each, noise = np.abs(self.slopes), 1e-8 * np.abs(base.value).max(initial=0)
-        noise = noise / step_sizes(base.x).ravel()[self.elements]
+        self.elements = np.arange(size) if size <= count else _sample(base.x.shape, count)
+        sizes = step_sizes(base.x)
+        columns = elementwise_slopes(base.claim, base.argnum, sizes * base.step, self.elements)
+        self.slopes = np.stack([column.ravel() for column in columns], axis=1)
+        noise = 1e-8 * np.abs(base.value).max(initial=0) / sizes.ravel()[self.elements]
+        each = np.abs(self.slopes)
         self.reached: Array = each > np.maximum(1e-6 * each.max(axis=0), noise)
         self.right = inner_products(base.cotangents, self.slopes.T)
         self.claims = base.claims.reshape(len(base.claims), -1)[:, self.elements]
@@ -51,23 +51,8 @@ class Entries:
         met = [np.flatnonzero(self.reached[:, column]) for column in np.flatnonzero(self.wrong)[: FEWEST // 2]]
         some = [np.random.default_rng(6).permutation(rows)[:FEWEST] for rows in met]
         self.rows = np.arange(outputs) if outputs <= MOST else np.unique(np.concatenate([[0], *some]).astype(int))
-        given = np.zeros((len(self.rows), outputs))
-        given[np.arange(len(self.rows)), self.rows] = 1
-        self.rule = np.stack([base.claim.pull_back(base.argnum, c.reshape(base.value.shape)).ravel() for c in given])
-
-    def columns(self, elements: Array) -> Array:
-        """How every output changes with each of some elements: (outputs, elements)."""
-        base = self.base
-        call = lambda x: base.claim.with_arrays({base.argnum: x}).call().ravel()  # noqa: E731
-        return np.stack(elementwise_slopes(call, base.x, step_sizes(base.x) * base.step, elements), axis=1)
-
-    def _sample(self, count: int) -> Array:
-        """Places inside and near the borders."""
-        generator, shape = np.random.default_rng(4), np.asarray(self.base.x.shape)
-        near: Array = np.asarray(generator.random((count, len(shape))) < 0.4)
-        at = generator.integers(0, np.where(near, np.minimum(shape, WIDEST), shape))
-        at = np.where(near & (generator.random(near.shape) < 0.5), shape - 1 - at, at)
-        return np.unique(np.ravel_multi_index(tuple(at.T), self.base.x.shape))
+        one = (np.arange(outputs).reshape(base.value.shape) == row for row in self.rows)
+        self.rule = np.stack([base.pull_back(c.astype(np.float64)).ravel() for c in one])
 
     def differs(self, claims: Array, right: Array) -> Array:
         """Which elements of two gradients differ."""
@@ -75,50 +60,55 @@ class Entries:
         room = 10 * self.base.tolerance * (size + 0.01 * np.sqrt(np.mean(right**2))) + self.noise
         return np.asarray((np.abs(claims - right) > room).any(axis=0))
 
-    def counted(self) -> str:
-        """How many are wrong."""
-        counted = f"{int(self.wrong.sum())} of {len(self.wrong)} elements"
-        return counted if len(self.wrong) == self.base.x.size else f"{counted} that were looked at"
+    def diagnosis(self) -> Diagnosis:
+        """What the wrong elements have lost, or the border at which they lie; or where it is wrong, with a hint."""
+        wrong, x = self.wrong, self.base.x
+        counted = f"{int(wrong.sum())} of {len(wrong)} elements"
+        counted += "" if len(wrong) == x.size else " that were looked at"
+        if self.is_overwritten():
+            reason = f"{counted} get only a part of what several outputs send them: is a += (np.add.at, a sum) missing?"
+            return Diagnosis("overlap", reason)
+        if wrong.any() and not self.differs(self.claims, -self.right)[wrong].any():
+            return Diagnosis("sign", f"the gradient has the wrong sign in {counted}, and is right in the others")
+        if band := _band(x.shape, self.elements, wrong, np.asarray(self.reached.any(axis=0))):
+            return Diagnosis("border", f"the gradient is wrong only {band}: is the padding treated wrongly?")
+        sides = {"negative": x < 0, "positive": x > 0}
+        same = [name for name, side in sides.items() if np.array_equal(wrong, side.ravel()[self.elements])]
+        hint = f", all those that are {same[0]} and no others" if same and not wrong.all() else ""
+        return Diagnosis("unknown", f"the gradient is wrong in {counted}{hint}")
+
+    def is_overwritten(self) -> bool:
+        """Whether of what reaches the wrong elements from several outputs some is missing, and the rest is right.
+
+        If other elements are right, fewer outputs depend on these. At a border it would be the other way round.
+        """
+        wrong, counts = self.wrong, self.reached.sum(axis=0)
+        right = ~wrong & (counts > 0)
+        if not wrong.any() or counts[wrong].min() < 2 or (right.any() and counts[right].max() >= counts[wrong].min()):
+            return False
+        is_whole = len(self.wrong) == self.base.x.size and len(self.rows) == self.base.value.size
+        columns = np.flatnonzero(wrong)[: None if is_whole else FEWEST // 2]
+        rule, slopes = self.rule[:, self.elements[columns]], self.slopes[np.ix_(self.rows, columns)]
+        room = 1e-4 * np.abs(slopes) + 1e-6 * np.abs(self.slopes[:, columns]).max(axis=0, initial=0)
+        same, zero, something = np.abs(rule - slopes) <= room, np.abs(rule) <= room, np.abs(slopes) > room
+        kept, dropped = same & something, zero & something
+        if not (same | zero).all() or not dropped.any(axis=0).all() or not kept.any():
+            return False
+        # the outputs were written one after another, those kept after those dropped: not so of a softmax's diagonal
+        before = dropped.astype(np.float32) @ kept.astype(np.float32).T > 0
+        # outputs at the border alone, or the last ones alone, are lost where they are left out: by too short a loop
+        lost = dropped.any(axis=1)
+        left_out = is_whole and _band(self.base.value.shape, self.rows, lost, np.ones_like(lost))
+        return not (before & before.T).any() and (bool(right.any()) or not left_out)
 
 
-def by_entries(entries: Entries) -> Diagnosis | None:
-    """What the wrong elements have lost, or the border at which they lie."""
-    wrong, counted = entries.wrong, entries.counted()
-    if is_overwritten(entries):
-        reason = f"{counted} get only a part of what several outputs send them: is a += (np.add.at, a sum) missing?"
-        return Diagnosis("overlap", reason)
-    if wrong.any() and not entries.differs(entries.claims, -entries.right)[wrong].any():
-        return Diagnosis("sign", f"the gradient has the wrong sign in {counted}, and is right in the others")
-    matters = np.asarray(entries.reached.any(axis=0))
-    if band := _band(entries.base.x.shape, entries.elements, wrong, matters):
-        return Diagnosis("border", f"the gradient is wrong only {band}: is the padding treated wrongly?")
-    return None
-
-
-def is_overwritten(entries: Entries) -> bool:
-    """Whether of what reaches the wrong elements from several outputs some is missing, and the rest is right.
-
-    If other elements are right, fewer outputs depend on these. At a border it would be the other way round.
-    """
-    wrong, counts = entries.wrong, entries.reached.sum(axis=0)
-    right = ~wrong & (counts > 0)
-    if not wrong.any() or counts[wrong].min() < 2 or (right.any() and counts[right].max() >= counts[wrong].min()):
-        return False
-    columns = np.flatnonzero(wrong) if entries.is_whole else np.flatnonzero(wrong)[: FEWEST // 2]
-    rule, slopes = entries.rule[:, entries.elements[columns]], entries.slopes[np.ix_(entries.rows, columns)]
-    room = 1e-4 * np.abs(slopes) + 1e-6 * np.abs(entries.slopes[:, columns]).max(axis=0, initial=0)
-    same, zero, something = np.abs(rule - slopes) <= room, np.abs(rule) <= room, np.abs(slopes) > room
-    kept, dropped = same & something, zero & something
-    if (~same & ~zero).any() or not dropped.any(axis=0).all() or not (kept & dropped.any(axis=0)).any():
-        return False
-    # the outputs were written one after another, those kept after those dropped: not so of a softmax and its diagonal
-    before = dropped.astype(np.float32) @ kept.astype(np.float32).T > 0
-    if (before & before.T).any():
-        return False
-    # outputs at the border alone, or the last ones alone, are lost where they are left out: by a loop that is too short
-    lost = dropped.any(axis=1)
-    left_out = entries.is_whole and _band(entries.base.value.shape, entries.rows, lost, np.ones_like(lost))
-    return bool(right.any()) or not left_out
+def _sample(shape: tuple[int, ...], count: int) -> Array:
+    """Flat places inside and near the borders."""
+    generator, lengths = np.random.default_rng(4), np.asarray(shape)
+    near: Array = np.asarray(generator.random((count, len(shape))) < 0.4)
+    at = generator.integers(0, np.where(near, np.minimum(lengths, WIDEST), lengths))
+    at = np.where(near & (generator.random(near.shape) < 0.5), lengths - 1 - at, at)
+    return np.unique(np.ravel_multi_index(tuple(at.T), shape))
 
 
 def _band(shape: tuple[int, ...], places: Array, wrong: Array, matters: Array) -> str:
@@ -139,9 +129,6 @@ def _band(shape: tuple[int, ...], places: Array, wrong: Array, matters: Array) -
     return min(found)[1] if found and matters.sum() >= ENOUGH and wrong.sum() >= 2 else ""
 
 
-# ---- elsewhere
-
-
 def with_another_stride(base: Probe) -> Diagnosis | None:
     """Whether the rule has for every q-th output what belongs to every p-th, as its stride is p/q of the right one."""
     for axes, (p, q) in itertools.product(_axes(base.value.shape), STRIDES):
@@ -153,7 +140,7 @@ def with_another_stride(base: Probe) -> Diagnosis | None:
         c[*every] = given[*instead] = np.random.default_rng((9, SEED)).standard_normal(c[*every].shape)
         # by one further each of them is another one: not so of outputs that are the same element again
         right, other, further = inner_products(np.stack([c, given, np.roll(c, 1, axes)]), base.slopes)
-        claims = np.stack([base.claim.pull_back(base.argnum, one) for one in (given, np.roll(given, 1, axes))])
+        claims = np.stack([base.pull_back(one) for one in (given, np.roll(given, 1, axes))])
         claimed, beside = inner_products(claims, base.directions)
         same = base.agree(right, other) or base.agree(right, further) or base.agree(claimed, beside)
         if min(count.values()) > 1 and base.agree(claimed, right) and not same:

@@ -8,22 +8,25 @@ from typing import Any
 import numpy as np
 
 from ...autograd import grad
-from ...engine.graph import Node, topological_order
+from ...engine.graph import Node
 from ...settings import instance, number
 from ...tensor import Tensor
 from .check_graph import CheckedNode, check_graph
-from .claim import SEED, Array, Claim, elementwise_slopes, is_float, step_sizes
+from .claim import SEED, Array, Claim, is_float, step_sizes
 from .diagnose import diagnose
 from .repairs import Diagnosis
+from .slopes import elementwise_slopes
 from .verdict import INEXACT, is_right_nearby
 
-#: What differences are accepted by default, relative to the gradient.
-RTOL = 1e-3
-#: Kinds of mistakes that may be smaller than that, or lie in several inputs at once.
-HIDDEN = ("precision", "tie")
-NOTHING = "no output of fn depends on an input by recorded operations"
+RTOL = 1e-3  # what differences are accepted by default, relative to the gradient
+HIDDEN = ("precision", "tie")  # kinds of mistakes that may be smaller than that, or lie in several inputs at once
+UNCONNECTED = (
+    "no output of fn depends on an input by recorded operations: was the path cut by .detach(), .data, .numpy() or "
+    "Tensor(...)? And fn has to use the arguments that it is given, which are copies of the inputs"
+)
 STAIRS = "Does fn round, compare, or compute in float32 somewhere?"
 RANDOM = "gradcheck expects a function that is not random: called again, fn gave something else"
+LOST = "small steps of finite differences are lost in it. To check a model, convert it by model.double()"
 
 
 class GradcheckError(AssertionError):
@@ -107,10 +110,8 @@ def gradcheck(
     value = claim.call()
     if not claim.gives(value, times=1):
         raise ValueError(RANDOM)
-    if not any(output.requires_grad for output in outputs):
-        cuts = "was the path cut by .detach(), .data, .numpy() or Tensor(...)?"
-        raise GradcheckError(f"{NOTHING}: {cuts}", checked[0])
-    blamed = [one for output in outputs if isinstance(output.node, Node) for one in check_graph(output).failures]
+    nodes = [one for output in outputs if isinstance(output.node, Node) for one in check_graph(output).nodes]
+    blamed = [one for one in nodes if one.diagnosis]
     c = np.random.default_rng((0, SEED)).standard_normal(value.shape)
     try:
         analytic = claim.vjp(c, *claim.arrays)
@@ -119,32 +120,21 @@ def gradcheck(
             raise
         raise GradcheckError(f"backpropagation fails: {error}", checked[0], blamed[0].diagnosis, blamed) from error
     if all(gradient is None for gradient in analytic):
-        copies = "fn has to use the arguments that it is given, which are copies of the inputs"
-        raise GradcheckError(f"{NOTHING}, but on other tensors: {copies}", checked[0])
-    if not blamed:
-        _refuse_float32(outputs, checked[0])
-
-    def contradicted(i: int, excess: Array, found: Diagnosis | None, failures: Sequence[CheckedNode]) -> GradcheckError:
-        index = tuple(int(n) for n in np.unravel_index(np.argmax(excess), excess.shape))
-        values = tuple(float(one[index]) for one in both[i])
-        message = (
-            f"the gradient of input {i} (shape {excess.shape}) is wrong in {int((excess > 0).sum())} of {excess.size} "
-            f"elements; the worst is at index {index}: backpropagation gives {values[0]:.9g}, finite differences give "
-            f"{values[1]:.9g}"
-        )
-        return GradcheckError(message, i, found, failures, index, *values)
+        raise GradcheckError(UNCONNECTED, checked[0])
+    if low := next((one.node for one in nodes if one.node.out.dtype.itemsize < 8 and not blamed), None):
+        where = f"fn computes in {low.out.dtype}, in `{low.primitive.name}` at {low.call.line}"
+        raise GradcheckError(where, checked[0], Diagnosis("precision", LOST))
 
     both = {}
     for i in checked:
         x = claim.arrays[i]
         backpropagated = np.zeros(x.shape) if (gradient := analytic[i]) is None else gradient
-        contracted = lambda array, i=i: np.sum(c * claim.with_arrays({i: array}).call())  # noqa: E731
         numeric, excess = np.zeros(x.shape), np.full(x.shape, np.inf)
         usual = eps * np.maximum(1, np.abs(x))
         for steps in (usual, 100 * usual, 1e-4 * step_sizes(x)):  # what differs has to do so for each of them
             places = np.flatnonzero(excess > 0)
             with np.errstate(all="ignore"):  # of a tiny number the usual step may leave the domain
-                numeric.flat[places] = elementwise_slopes(contracted, x, steps, places)
+                numeric.flat[places] = [np.sum(c * slope) for slope in elementwise_slopes(claim, i, steps, places)]
             over = np.abs(backpropagated - numeric) - (atol + rtol * np.abs(numeric))
             excess.flat[places] = np.where(np.isfinite(over), over, np.inf).flat[places]  # NaN agrees with nothing
         both[i] = backpropagated, numeric
@@ -158,13 +148,25 @@ def gradcheck(
             if nearby:
                 continue  # at a kink or a tie, where every operation's own gradient is valid
         found = blamed[0].diagnosis if len({one.op for one in blamed}) == 1 else diagnose(claim, i)
-        raise contradicted(i, excess, found, blamed)
+        raise _contradicted(i, *both[i], excess, found, blamed)
     hidden = [one for one in blamed if (one.kind in HIDDEN and rtol <= RTOL) or one.difference > 10 * rtol]
     if hidden:  # small enough to be accepted, as all of the gradient may be, and a mistake all the same
         apart = {i: np.abs(backpropagated - numeric) for i, (backpropagated, numeric) in both.items()}
         worst = max(checked, key=lambda i: apart[i].max(initial=0))
-        raise contradicted(worst, apart[worst], hidden[0].diagnosis, hidden)
+        raise _contradicted(worst, *both[worst], apart[worst], hidden[0].diagnosis, hidden)
     return True
+
+
+def _contradicted(
+    i: int, analytic: Array, numeric: Array, excess: Array, found: Diagnosis | None, blamed: Sequence[CheckedNode]
+) -> GradcheckError:
+    index = tuple(int(n) for n in np.unravel_index(np.argmax(excess), excess.shape))
+    message = (
+        f"the gradient of input {i} (shape {excess.shape}) is wrong in {int((excess > 0).sum())} of {excess.size} "
+        f"elements; the worst is at index {index}: backpropagation gives {analytic[index]:.9g}, finite differences "
+        f"give {numeric[index]:.9g}"
+    )
+    return GradcheckError(message, i, found, blamed, index, float(analytic[index]), float(numeric[index]))
 
 
 def _outputs(result: Any) -> list[Tensor]:
@@ -190,17 +192,10 @@ def _claim(fn: Callable[..., Any], args: Sequence[Any]) -> Claim:
         outputs, tensors = called(arrays)
         parts = np.split(g.ravel(), np.cumsum([output.numel() for output in outputs])[:-1])
         used = [(o, part.reshape(o.shape)) for o, part in zip(outputs, parts, strict=True) if o.requires_grad]
+        if not used:
+            return [None] * len(arrays)
         found = grad([o for o, _ in used], [tensors[i] for i in positions], [c for _, c in used], allow_unused=True)
-        by_position = dict(zip(positions, found, strict=True))
-        return [None if (one := by_position.get(i)) is None else one.numpy() for i in range(len(arrays))]
+        by_position = {i: one.numpy() for i, one in zip(positions, found, strict=True) if one is not None}
+        return [by_position.get(i) for i in range(len(arrays))]
 
     return Claim(function, vjp, tuple(arg.numpy() if i in positions else arg for i, arg in enumerate(args)))
-
-
-def _refuse_float32(outputs: Sequence[Tensor], position: int) -> None:
-    """Small steps of finite differences are lost in float32, as of the parameters of a model."""
-    for node in topological_order(output.node for output in outputs if output.node is not None):
-        if isinstance(node, Node) and node.requires_grad and node.out.dtype.itemsize < 8:
-            where = f"fn computes in {node.out.dtype}, in `{node.primitive.name}` at {node.call.line}"
-            reason = "small steps of finite differences are lost in it. To check a model, convert it by model.double()"
-            raise GradcheckError(where, position, Diagnosis("precision", reason))

@@ -16,12 +16,11 @@ import numpy as np
 
 from ... import ops
 from .claim import Array, is_float
-from .probe import COUNT, Probe, inner_products
+from .slopes import COUNT, Probe, inner_products
+from .verdict import is_right
 
-#: Fewer elements than these are in proportion whatever they are: it takes other numbers to tell a factor.
-MANY = 3
-#: So many numbers are moved about, at most, for the orders of one array.
-WORK = 3e7
+MANY = 3  # fewer elements are in proportion whatever they are: it takes other numbers to tell a factor
+WORK = 3e7  # so many numbers are moved about, at most, for the orders of one array
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,8 @@ class Diagnosis:
     reason: str
 
     def __str__(self) -> str:
-        return (
-            self.reason
-            if self.kind == "unknown"
-            else f"it looks like a mistake of the kind '{self.kind}': {self.reason}"
-        )
-
-
-# ---- a factor
+        known = "" if self.kind == "unknown" else f"it looks like a mistake of the kind '{self.kind}': "
+        return known + self.reason
 
 
 def with_a_factor(base: Probe) -> Diagnosis | None:
@@ -53,15 +46,17 @@ def with_a_factor(base: Probe) -> Diagnosis | None:
     if few:  # near 0 a slope may be nearly constant, as that of a sigmoid
         points.append((base.claim.with_arrays({base.argnum: base.x + 1}), True))
     for claim, strict in points:
-        there = Probe.attempt(claim, base.argnum)
-        elsewhere = None if there is None else _proportion(there)
-        if there and (strict or elsewhere) and not _is(k, elsewhere):
+        try:
+            there = Probe(claim, base.argnum)
+        except Exception:  # beyond the domain, say
+            continue
+        elsewhere = _proportion(there)
+        if there.depends() and np.isfinite(there.claimed).all() and (strict or elsewhere) and not _is(k, elsewhere):
             return None
     if _is(-1, k):
         return Diagnosis("sign", "the gradient is the right one with the wrong sign")
     times = f"the gradient is {abs(k):.6g} times the right one{' and of the wrong sign' if k < 0 else ''}"
-    guess = next(filter(None, (_guess(abs(k), *number) for number in _numbers(base))), "")
-    return Diagnosis("factor", f"{times}{guess or ', everywhere and for every cotangent'}")
+    return Diagnosis("factor", times + _guess(abs(k), base))
 
 
 def _other_arrays(base: Probe) -> list[int]:
@@ -80,25 +75,22 @@ def _is(a: float, b: float | None) -> bool:
     return b is not None and abs(a - b) <= 1e-5 * abs(a)
 
 
-def _guess(k: float, n: float, name: str) -> str:
-    """What a factor says if it is a number or one part of it."""
-    of = f" ({n:.6g} is {name})" if name else ""
-    if n > 1 and (_is(k, n) or _is(k, 1 / n)):
-        how = "missing" if _is(k, n) == bool(name) else "too much"
-        return f": is {'1/' if name else 'a factor of '}{n:.6g} {how}{of}?"
-    if _is(k * (n - 1), n) or _is(k * n, n - 1):
-        return f": is {n:.6g} - 1 taken for {n:.6g}{of}, or the other way round?"
-    return ""
-
-
-def _numbers(base: Probe) -> Iterator[tuple[float, str]]:
-    """What a rule may have forgotten, or have twice: 2, and how many elements there are along axes of an array."""
-    yield 2.0, ""
+def _guess(k: float, base: Probe) -> str:
+    """What a factor says if it is 2, or how many elements there are along axes of an array, or one part of these."""
     arrays = [(f"argument {i}", np.shape(array)) for i, array in enumerate(base.claim.arrays)]
+    numbers = [(2, "")]
     for what, shape in [arrays[base.argnum], ("the output", base.value.shape), *arrays]:
         for axes in _some(range(len(shape))):
             along = f"the length of axis {axes[0]}" if len(axes) == 1 else f"the product of axes {axes}"
-            yield float(math.prod(shape[axis] for axis in axes)), f"{along} of {what}"
+            numbers.append((math.prod(shape[axis] for axis in axes), f"{along} of {what}"))
+    for n, name in numbers:
+        of = f" ({n} is {name})" if name else ""
+        if n > 1 and (_is(k, n) or _is(k, 1 / n)):
+            how = "missing" if _is(k, n) == bool(name) else "too much"
+            return f": is {'1/' if name else 'a factor of '}{n} {how}{of}?"
+        if _is(k * (n - 1), n) or _is(k * n, n - 1):
+            return f": is {n} - 1 taken for {n}{of}, or the other way round?"
+    return ", everywhere and for every cotangent"
 
 
 def _some(axes: range) -> Iterator[tuple[int, ...]]:
@@ -106,59 +98,45 @@ def _some(axes: range) -> Iterator[tuple[int, ...]]:
     return itertools.chain.from_iterable(itertools.combinations(axes, count + 1) for count in axes)
 
 
-# ---- a setting
-
-
 def with_plain_settings(base: Probe) -> Diagnosis | None:
     """A stride or a dilation without which all is right."""
     for name, value in base.claim.settings.items():
         if any(word in name.lower() for word in ("stride", "step", "dilation")) and np.any(np.asarray(value) != 1):
             plain = (1,) * len(value) if isinstance(value, tuple) else 1
-            there = Probe.attempt(replace(base.claim, settings={**base.claim.settings, name: plain}), base.argnum)
-            if there and there.agree(there.claimed, there.right):
+            if is_right(replace(base.claim, settings={**base.claim.settings, name: plain}), [base.argnum]):
                 why = f"with {name} = {plain} the gradient is right, with {name} = {value} it is wrong"
                 return Diagnosis("stride", why)
     return None
 
 
-# ---- a shape
-
-
-def with_another_shape(here: Probe) -> Diagnosis:
+def with_another_shape(base: Probe) -> Diagnosis:
     """A gradient that has not the shape of the array, and what it needs to be right, if anything does."""
-    said = f"the gradient has the shape {here.claims.shape[1:]}, the argument {here.x.shape}"
-    for kind, missing, change in SHAPED:
+    said, shape = f"the gradient has the shape {base.claims.shape[1:]}, the argument {base.x.shape}", base.x.shape
+    for kind, missing, change in (
+        ("transpose", "is it transposed", lambda gradient: gradient.swapaxes(-1, -2)),
+        ("border", "is the padding not cut off", lambda gradient: _cut(gradient, shape)),
+        ("unknown", "is a sum over the stretched axes missing", lambda gradient: ops.unbroadcast(gradient, base.x)),
+        ("unknown", "is a reshape missing", lambda gradient: gradient.reshape(shape)),
+    ):
         try:
-            given = np.stack([change(gradient, here.x) for gradient in here.claims])
+            if _is_right_with(base, "the result", None, change, COUNT):
+                return Diagnosis(kind, f"{said}: {missing}?")
         except ValueError:  # it is not of a shape for which this could be
             continue
-        if given.shape[1:] == here.x.shape and here.agree(inner_products(given, here.directions), here.right):
-            return Diagnosis(kind, f"{said}: {missing}?")
     return Diagnosis("unknown", said)
 
 
-def _cut(gradient: Array, x: Array) -> Array:
+def _cut(gradient: Array, shape: tuple[int, ...]) -> Array:
     """What is left without as much at the start of each axis as at its end."""
-    starts = [(have - n) // 2 for have, n in zip(gradient.shape, x.shape, strict=True)]
-    return gradient[tuple(slice(start, start + n) for start, n in zip(starts, x.shape, strict=True))]
+    starts = [(have - n) // 2 for have, n in zip(gradient.shape, shape, strict=True)]
+    return gradient[tuple(slice(start, start + n) for start, n in zip(starts, shape, strict=True))]
 
 
-SHAPED: tuple[tuple[str, str, Callable[[Array, Array], Array]], ...] = (
-    ("transpose", "is it transposed", lambda gradient, x: gradient.swapaxes(-1, -2)),
-    ("border", "is the padding not cut off", _cut),
-    ("unknown", "is a sum over the stretched axes missing", ops.unbroadcast),
-    ("unknown", "is a reshape missing", lambda gradient, x: gradient.reshape(x.shape)),
-)
+def _orders(shape: tuple[int, ...], own: bool) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
+    """Exchanges of axes, reversals, and what a reshape makes of axes that should have been exchanged.
 
-
-# ---- an order
-
-#: An array's elements at other places, its shape kept: the kind, how (with {} for the array), and what does it.
-Order = tuple[str, str, Callable[[Array], Array]]
-
-
-def _orders(shape: tuple[int, ...], own: bool) -> Iterator[Order]:
-    """Exchanges of axes, reversals, and what a reshape makes of axes that should have been exchanged."""
+    Each with its kind, how it is done (with {} for the array), and what does it.
+    """
     axes = range(len(shape))
     same, *others = sorted(itertools.permutations(axes), key=lambda order: sum(i != j for i, j in enumerate(order)))
     for order in others:
@@ -195,7 +173,7 @@ def _is_right_with(base: Probe, what: str, i: int | None, apply: Callable[[Array
     if i is not None:
         claim = base.claim.with_arrays({i: np.array(apply(base.claim.arrays[i]))})
         try:
-            claims = np.stack([claim.pull_back(base.argnum, c) for c in cotangents])
+            claims = np.stack([claim.pull_back(c, [base.argnum])[base.argnum] for c in cotangents])
         except Exception:  # whatever a rule raises that is given what it does not expect
             return False
     claims = np.stack([*map(apply, claims)]) if what == "the result" else claims
