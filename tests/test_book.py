@@ -169,7 +169,7 @@ def test_differences_disagree_with_published_gradients_only(written):
 
 def run_in_page(script, data):
     """The value of a function of the data, in JavaScript that has the page's own scripts."""
-    live, loom = PACKAGE / "book" / "page" / "live.js", PACKAGE / "microscope" / "weave.js"
+    live, loom = PACKAGE / "book" / "page" / "live.js", PACKAGE / "showing" / "weave.js"
     code = (
         f"const live = require({json.dumps(str(live))}), loom = require({json.dumps(str(loom))});"
         f"const data = JSON.parse(require('fs').readFileSync(0));"

@@ -11,7 +11,7 @@ from tinygrad_cnn import functional as F
 from tinygrad_cnn.book.book import book
 from tinygrad_cnn.book.lenet import trained
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
-from tinygrad_cnn.microscope.showing.page import page
+from tinygrad_cnn.showing.page import page
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,10 +7,10 @@ from test_links import check_gradients, made
 
 from tinygrad_cnn import Tensor, data, manual_seed, models, nn
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.microscope.excerpt import excerpt
-from tinygrad_cnn.microscope.loom import figure, woven
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
-from tinygrad_cnn.microscope.showing.step import steps_back
+from tinygrad_cnn.microscope.reading.step import steps_back
+from tinygrad_cnn.showing.excerpt import excerpt
+from tinygrad_cnn.showing.loom import figure, woven
 
 
 def view_of(model, images, labels):

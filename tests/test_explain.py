@@ -11,8 +11,8 @@ from tinygrad_cnn import functional as F
 from tinygrad_cnn.functional import windows
 from tinygrad_cnn.microscope.reading import rules
 from tinygrad_cnn.microscope.reading.closed_form import closed_form, names_of_inputs
+from tinygrad_cnn.microscope.reading.explain import explain
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
-from tinygrad_cnn.microscope.showing.explain import explain
 from tinygrad_cnn.models import MODELS
 
 random = np.random.default_rng(0)

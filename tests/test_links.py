@@ -7,7 +7,7 @@ from test_ops import CASES, names
 
 from tinygrad_cnn import Tensor, grad, ops, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.microscope.links import links
+from tinygrad_cnn.showing.links import links
 
 
 def added_up(found, place):

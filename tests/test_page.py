@@ -17,7 +17,7 @@ import requests
 import tinygrad_cnn
 
 PACKAGE = Path(tinygrad_cnn.__file__).parent
-TEMPLATE = PACKAGE / "microscope" / "showing" / "page.html"
+TEMPLATE = PACKAGE / "showing" / "page.html"
 PLACEHOLDER = "/*DATA*/null/*DATA*/"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")

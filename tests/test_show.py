@@ -14,8 +14,8 @@ import pytest
 from tinygrad_cnn import Tensor, nn
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
-from tinygrad_cnn.microscope.showing.page import PLACEHOLDER, page, page_data
-from tinygrad_cnn.microscope.showing.show import show
+from tinygrad_cnn.showing.page import PLACEHOLDER, page, page_data
+from tinygrad_cnn.showing.show import show
 
 
 class Residual(nn.Module):

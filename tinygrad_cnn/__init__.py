@@ -36,8 +36,8 @@ from .utils.torch_names import cuda
 if TYPE_CHECKING:
     from .microscope.diagnosis.check_graph import check_graph
     from .microscope.diagnosis.gradcheck import GradcheckError, gradcheck
-    from .microscope.showing.explain import explain
-    from .microscope.showing.show import show
+    from .microscope.reading.explain import explain
+    from .showing.show import show
     from .microscope.watching.anomaly import AnomalyError, detect_anomaly
     from .microscope.watching.profile import profile
     from .microscope.watching.summary import summary
@@ -56,7 +56,7 @@ __all__ = [
 
 # they take as long to import as all the rest, and most programs use none of them
 _TOOLS = ["AnomalyError", "GradcheckError", "check_graph", "detect_anomaly", "explain", "gradcheck", "profile"]
-_TOOLS += ["show", "summary"]
+_TOOLS += ["summary"]
 
 # not as variables, which would hide Python's own abs, float, int and bool here
 _MORE = {
@@ -70,6 +70,8 @@ _MORE = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "show":
+        return importlib.import_module(".showing", __name__).show
     if name in _TOOLS:
         return getattr(importlib.import_module(".microscope", __name__), name)
     if name in _MORE:

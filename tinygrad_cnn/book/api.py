@@ -23,6 +23,7 @@ MODULES = {
     "training": "Runs that can be stopped and continued",
     "checkpoint": "Files",
     "microscope": "Readers of the graph",
+    "showing": "Pages and drawings of the graph",
     "ops": "Primitives",
 }
 

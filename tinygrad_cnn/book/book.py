@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from ..microscope import loom
+from ..showing import loom
 from . import draw, lessons, museum
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import ops
 from ..engine.graph import Constant, Leaf, Node
-from ..microscope.loom import forms
 from ..microscope.reading.graph_view import GraphView
+from ..showing.loom import forms
 
 ELEMENTWISE = ("add", "sub", "mul", "div", "relu", "exp", "log", "sqrt", "tanh", "sigmoid")
 

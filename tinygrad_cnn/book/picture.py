@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..microscope.links import links
-from ..microscope.loom import woven
+from ..showing.links import links
+from ..showing.loom import woven
 from ..tensor import Tensor
 
 IMAGE = np.array([[2, -1, 1, 3], [1, 3, -2, 1], [-1, 1, 2, 2], [2, -2, 1, -1]], float)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..microscope.links import links
-from ..microscope.loom import figure, woven
+from ..showing.links import links
+from ..showing.loom import figure, woven
 from .live import NotInThePage, program
 
 

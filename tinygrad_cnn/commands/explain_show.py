@@ -12,11 +12,11 @@ from rich.console import Console
 from .. import data
 from .. import functional as F
 from ..checkpoint import file_errors
-from ..microscope.showing.explain import explain
-from ..microscope.showing.show import FORMATS, show
+from ..microscope.reading.explain import explain
 from ..models import MODELS
 from ..nn import Module
 from ..random import manual_seed
+from ..showing.show import FORMATS, show
 from .errors import UserError
 from .options import at_least, filename
 from .report import plainly

@@ -1,10 +1,9 @@
-"""Readers of the graph: they explain, show, check and watch what the engine records. The engine knows none of them."""
+"""Readers of the graph: they explain, check and watch what the engine records. The engine knows none of them."""
 
 from .diagnosis.check_graph import GraphReport, check_graph
 from .diagnosis.gradcheck import GradcheckError, gradcheck
+from .reading.explain import Explanation, explain
 from .reading.primitives import describe
-from .showing.explain import Explanation, explain
-from .showing.show import show
 from .watching.anomaly import AnomalyError, detect_anomaly
 from .watching.profile import Profile, profile
 from .watching.summary import summary
@@ -21,6 +20,5 @@ __all__ = [
     "explain",
     "gradcheck",
     "profile",
-    "show",
     "summary",
 ]

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from rich.text import Text
 from rich.tree import Tree
 
-from ...engine.calls import Call
-from ...engine.graph import Leaf, Node
-from ..reading.axis_names import Origin
-from ..reading.graph_view import COMPILED, GraphView, Layer
+from ..engine.calls import Call
+from ..engine.graph import Leaf, Node
+from ..microscope.reading.axis_names import Origin
+from ..microscope.reading.graph_view import COMPILED, GraphView, Layer
 
 
 def tree(view: GraphView, unfolded: Collection[Layer]) -> Tree:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..microscope.printing import number
 from .links import Links
-from .printing import number
 
 Form = tuple[tuple[int, ...], np.ndarray]
 
@@ -37,7 +37,7 @@ def figure(data: dict[str, Any], label: str, tables_of: dict[str, Any] | None = 
         tables_of: of variants, the one of which the tables are.
 
     >>> from tinygrad_cnn import Tensor
-    >>> from tinygrad_cnn.microscope.links import links
+    >>> from tinygrad_cnn.showing.links import links
     >>> x = Tensor([3.0, 4.0], requires_grad=True)
     >>> "<td>16</td>" in figure(woven(links((x * x).sum())), "a sum of squares")
     True

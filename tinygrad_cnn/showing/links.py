@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Constant, Leaf, Node, Value, backpropagate
-from .reading.graph_view import GraphView
+from ..microscope.reading.graph_view import GraphView
 
 #: How many elements one array may have, and how many numbers all Jacobians together, at most.
 ELEMENTS, NUMBERS = 4096, 8_000_000

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ... import ops
-from ...engine.graph import Leaf, Node
-from .. import loom
-from ..excerpt import excerpt
-from ..reading.axis_names import Origin
-from ..reading.carry import key_of
-from ..reading.closed_form import closed_form
-from ..reading.graph_view import GraphView, Layer
-from ..reading.primitives import letters
-from .step import steps_back
+from .. import ops
+from ..engine.graph import Leaf, Node
+from ..microscope.reading.axis_names import Origin
+from ..microscope.reading.carry import key_of
+from ..microscope.reading.closed_form import closed_form
+from ..microscope.reading.graph_view import GraphView, Layer
+from ..microscope.reading.primitives import letters
+from ..microscope.reading.step import steps_back
+from . import loom
+from .excerpt import excerpt
 
 PLACEHOLDER = "/*DATA*/null/*DATA*/"
 MOST_IMAGES = 12

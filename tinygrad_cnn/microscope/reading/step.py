@@ -10,9 +10,9 @@ import numpy as np
 
 from ...engine.graph import Array, Node, backpropagate
 from ...engine.observers import Event, observe
-from ..reading.axis_names import Origin
-from ..reading.graph_view import GraphView
-from ..reading.primitives import letters
+from .axis_names import Origin
+from .graph_view import GraphView
+from .primitives import letters
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from ...engine.graph import Leaf, Node, Value
 from ..printing import Printed, number
-from ..reading.axis_names import Origin
-from ..reading.closed_form import ClosedForm, closed_form
-from ..reading.graph_view import COMPILED, GraphView, variables
+from .axis_names import Origin
+from .closed_form import ClosedForm, closed_form
+from .graph_view import COMPILED, GraphView, variables
 from .step import Step, steps_back
 
 

@@ -17,9 +17,9 @@ from typing import Any
 from rich.console import Console
 from rich.tree import Tree
 
-from ...checkpoint import atomic_write
-from ..printing import plain
-from ..reading.graph_view import GraphView, Layer, variables
+from ..checkpoint import atomic_write
+from ..microscope.printing import plain
+from ..microscope.reading.graph_view import GraphView, Layer, variables
 from .drawing import DOT, MERMAID, drawing, tree
 from .page import page
 

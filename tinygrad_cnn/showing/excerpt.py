@@ -12,11 +12,11 @@ import numpy as np
 
 from ..autograd import enable_grad
 from ..engine.graph import Constant, Leaf, Node
+from ..microscope.reading.axis_names import Origin
+from ..microscope.reading.graph_view import GraphView, Layer
+from ..microscope.reading.textbook import in_textbook_order
 from ..tensor import Tensor
 from .links import Links, links
-from .reading.axis_names import Origin
-from .reading.graph_view import GraphView, Layer
-from .reading.textbook import in_textbook_order
 
 #: How much of an axis an excerpt takes; all of a kernel, and of other axes a few elements.
 LENGTHS = {"N": 1, "H": 5, "W": 5, "L": 5, "C": 2, "F": 2, "in": 6, "out": 3, "KH": 11, "KW": 11, "K": 11}

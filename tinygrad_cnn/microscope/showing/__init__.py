@@ -1,1 +1,0 @@
-"""Showing: derivations, trees, drawings and the page."""
