@@ -15,6 +15,7 @@ import numpy as np
 
 from ..engine.graph import Constant, Leaf, Node, Value, backpropagate
 from ..microscope.reading.graph_view import GraphView
+from ..microscope.reading.primitives import has_rule
 
 #: How many elements one array may have, and how many numbers all Jacobians together, at most.
 ELEMENTS, NUMBERS = 4096, 8_000_000
@@ -131,9 +132,7 @@ def _check_size(view: GraphView) -> None:
 
 
 def _has_rule(node: Node, argnum: int) -> bool:
-    primitive = node.primitive
-    has_one = argnum < len(primitive.rules) and primitive.rules[argnum] is not None
-    return node.args[argnum].dtype.kind == "f" and (primitive.joint_rule is not None or has_one)
+    return node.args[argnum].dtype.kind == "f" and has_rule(node.primitive, argnum)
 
 
 def _jacobian(node: Node, args: list[Any], argnum: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from .primitives import meaning, written
 from .rules import Draft, is_unread, simplified
 from .spelling import splits
 from .stand_ins import StandIn
-from .terms import Term, constant, is_transposition, parts_of, rewritten
+from .terms import Term, constant, is_transposition, parts_of
 from .textbook import TEXTBOOK, in_textbook_order
 
 
@@ -78,20 +78,16 @@ def closed_form(view: GraphView, layer: Layer, wanted: Container[Origin] | None 
     for i, node in enumerate(outputs, 1):
         value, dy = recorded[node], f"dY{i}" if several else "dY"
         arriving += [f"{dy} arrives at the value of {node.primitive.name} {view.shape(node)}"] * several
-        if node is view.output and value.ndim == 0:
-            cotangents[value.node] = draft.stand_in(constant(1), np.ones((), value.dtype))
-        else:
-            cotangents[value.node] = draft.cotangent(Term(dy, axes=view.axes.axes(node, layer)), value)
+        is_loss = node is view.output and value.ndim == 0
+        arrives = constant(1) if is_loss else Term(dy, axes=view.axes.axes(node, layer))
+        cotangents[value.node] = draft.cotangent(arrives, value)
     asked = {
-        origin: given[origin].node
-        for origin in names
-        if origin.requires_grad and isinstance(given[origin], StandIn) and (wanted is None or origin in wanted)
+        origin: stand_in
+        for origin, stand_in in given.items()
+        if origin.requires_grad and isinstance(stand_in, StandIn) and (wanted is None or origin in wanted)
     }
-    known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared
-    fold = partial(_fold, {})
     try:
-        terms = draft.pulled_back(cotangents, set(asked.values()))
-        found = {origin: rewritten(terms[leaf], fold, known) for origin, leaf in asked.items() if leaf in terms}
+        found = draft.pulled_back(cotangents, asked, partial(_fold, {}))
         folded, where = _with_definitions([*found.values()], names.values())
         texts = dict(zip(found, map(written, folded), strict=True))
     except RecursionError:

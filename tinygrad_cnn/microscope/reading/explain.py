@@ -14,7 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ...engine.graph import Leaf, Node, Value
+from ...engine.backward import leading_to
+from ...engine.graph import Leaf, Value
 from ..printing import Printed, number
 from .axis_names import Origin
 from .closed_form import ClosedForm, closed_form
@@ -85,7 +86,6 @@ class Explanation(Printed):
         yield from self._operations() if self.details else ()
 
     def _layers(self) -> Iterator[tuple[str, ...]]:
-        """The gradient that arrives at each layer."""
         for form in self.forms:
             last = form.layer.nodes[-1]
             norm = f"dY of norm {_norm(self.gradients[last])}" if last in self.gradients else ""
@@ -155,10 +155,7 @@ def explain(loss: Any, wrt: Any = None, *, details: bool = False) -> Explanation
         )
     named = {view.name(leaf): leaf for leaf in view.leaves}
     targets: list[Origin] = [*named.values()] if wrt is None else [_target(named, wrt)]
-    path: dict[Node, None] = {}
-    for node in view.nodes:
-        if any(node.parents[i] in targets or node.parents[i] in path for i in node.argnums):
-            path[node] = None
+    path = leading_to({*targets}, view.nodes[::-1])
     if view.output not in path:
         what = f"the Tensor of shape {wrt._array.shape}" if isinstance(wrt, Value) else wrt or "any parameter"
         raise ValueError(
@@ -169,8 +166,8 @@ def explain(loss: Any, wrt: Any = None, *, details: bool = False) -> Explanation
     targets = [target for target in targets if target in gradients]  # others are only what a mask is computed from
     forms = []
     for layer in reversed(view.layers):
-        if any(node in path for node in layer.nodes):  # of the layer in question all
-            is_asked = wrt is not None and targets[0] in view.inputs_of(layer)
+        is_asked = wrt is not None and targets[0] in view.inputs_of(layer)  # of this layer all
+        if not path.keys().isdisjoint(layer.nodes):
             forms.append(closed_form(view, layer, None if is_asked else {*path, *targets}))
     return Explanation(view, targets, steps, forms, gradients, details)
 

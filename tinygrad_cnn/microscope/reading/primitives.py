@@ -170,6 +170,12 @@ def describe(
     TABLE[primitive] = replace(meaning(primitive), **known)
 
 
+def has_rule(primitive: Primitive, argnum: int) -> bool:
+    """Whether a primitive has a rule for an argument."""
+    own = primitive.rules[argnum] if argnum < len(primitive.rules) else None
+    return (primitive.joint_rule or own) is not None
+
+
 def written(term: Term) -> str:
     """A term as text, with as few parentheses as keep two formulas apart."""
     return _spelled(term)[0]

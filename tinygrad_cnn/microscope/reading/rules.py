@@ -19,7 +19,7 @@ from ...autograd import enable_grad
 from ...engine.graph import Constant, Leaf, Node, Primitive, Value, backpropagate
 from ...engine.observers import Event, observe
 from .carry import Axes, carried, key_of, unnamed
-from .primitives import letters, meaning, written
+from .primitives import has_rule, letters, meaning, written
 from .spelling import is_column, splits
 from .stand_ins import PACKAGE, StandIn, readable, recorded
 from .terms import Term, constant, is_transposition, parts_of, rewritten, transposed
@@ -75,11 +75,16 @@ class Draft:
             self._constants[id(arg)] = replace(term, text=f"{term.text}{alike + 1}") if term.axes and alike else term
         return self._constants[id(arg)]
 
-    def pulled_back(self, cotangents: Mapping[Any, Any], wanted: set[Any]) -> dict[Any, Term]:
-        """What arrives at the wanted leaves, as formulas of the cotangents, which are stand-ins as well."""
+    def pulled_back(
+        self, cotangents: Mapping[Any, Any], wanted: Mapping[Any, Any], change: Callable[[Term], Term]
+    ) -> dict[Any, Term]:
+        """What arrives at the wanted stand-ins, as formulas of the cotangents, which are stand-ins as well."""
+        leaves = {key: stand_in.node for key, stand_in in wanted.items()}
         with observe(self._watch), np.errstate(all="ignore"):
-            found = backpropagate(cotangents, wanted, retain_graph=True, wrap=StandIn.wrap)
-        return {leaf: self.term(value.node) for leaf, value in found.items()}
+            found = backpropagate(cotangents, set(leaves.values()), retain_graph=True, wrap=StandIn.wrap)
+        known: dict[Term, Term] = {}  # so that what is shared by two formulas stays shared
+        reached = {key: self.term(found[leaf].node) for key, leaf in leaves.items() if leaf in found}
+        return {key: rewritten(term, change, known) for key, term in reached.items()}
 
     def _watch(self, event: Event, compute: Callable[[], Any]) -> Any:
         """In the place of a rule, the same rule readable; the axes that are lost in it are those of its argument."""
@@ -141,23 +146,21 @@ def formulas(
     backward = {}
     if isinstance(node := getattr(out, "node", None), Node):
         draft.terms[node] = Term("Y", axes=of_value)
-        has_rule = [primitive.joint_rule or rule for rule in [*primitive.rules, *[None] * len(args)]]
-        leaves = {i: given[i].node for i in node.argnums if has_rule[i] and known[i] is not None}
+        wanted = {i: given[i] for i in node.argnums if has_rule(primitive, i) and known[i] is not None}
         arriving = draft.cotangent(Term("dY", axes=of_value), out)
         try:
-            found = draft.pulled_back({node: arriving}, set(leaves.values()))
-            backward = {i: _text(rewritten(found[leaf], simplified, {})) for i, leaf in leaves.items() if leaf in found}
+            backward = {i: _text(term) for i, term in draft.pulled_back({node: arriving}, wanted, simplified).items()}
         except RecursionError:
-            backward = dict.fromkeys(leaves, "its rule (too long)")
+            backward = dict.fromkeys(wanted, "its rule (too long)")
     return f"Y = {written(forward)}", {i: f"d{names[i]} = {text}" for i, text in backward.items()}
 
 
 def _text(term: Term) -> str:
+    if is_unread(term):
+        return "its rule (not read)"
     sizes: dict[Term, int] = {}
     for part in parts_of([term]):
         sizes[part] = 1 + sum(sizes[arg] for arg in part.args)
-    if is_unread(term):
-        return "its rule (not read)"
     return written(term) if sizes[term] < LONGEST else "its rule (too long)"
 
 
