@@ -26,7 +26,7 @@ from .primitives import meaning, written
 from .rules import Draft, is_unread, simplified
 from .spelling import splits
 from .stand_ins import StandIn
-from .terms import Term, constant, is_transposition, parts_of
+from .terms import Term, constant, is_transposition, parts_of, unused
 from .textbook import TEXTBOOK, in_textbook_order
 
 
@@ -105,8 +105,7 @@ def names_of_inputs(view: GraphView, layer: Layer) -> dict[Origin, str]:
         if isinstance(origin, Leaf) and view.is_named(origin):
             own = view.name(origin).rpartition(".")[2]
             name = {"weight": "W" if view.values[origin].ndim > 1 else "w", "bias": "b"}.get(own, own)
-        taken = names.values()
-        names[origin] = next(one for one in (name, *(f"{name}{i}" for i in range(2, 999))) if one not in taken)
+        names[origin] = unused(name, names.values())
     return names
 
 
@@ -172,8 +171,7 @@ def _with_definitions(terms: Sequence[Term], taken: Iterable[str]) -> tuple[list
         elif not letter and part.args and uses[part] > 1 and not is_transposition(part):
             letter = next(spare, "V")
         if letter:
-            name = next(one for one in (letter, *(f"{letter}{i}" for i in range(2, 999))) if one not in letters)
-            letters.append(name)
+            letters.append(name := unused(letter, letters))
             where.append(f"{name} {_meaning(inside)}")
             inside = Term(name, axes=part.axes)
         if is_unread(part):

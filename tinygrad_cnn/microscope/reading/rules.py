@@ -22,7 +22,7 @@ from .carry import Axes, carried, key_of, unnamed
 from .primitives import has_rule, letters, meaning, written
 from .spelling import is_column, splits
 from .stand_ins import PACKAGE, StandIn, readable, recorded
-from .terms import Term, constant, is_transposition, parts_of, rewritten, transposed
+from .terms import Term, constant, is_transposition, parts_of, rewritten, transposed, unused
 
 UNREAD = "vjp_"  # how what stands for a rule that was not read begins
 LONGEST = 200  # of how many parts a formula of one operation may be
@@ -70,9 +70,8 @@ class Draft:
         if not as_number and (array := np.asarray(arg)).ndim and array.size and array.min() == array.max():
             return Term(f"full({array.shape}, {constant(array).text})", axes=unnamed(array.shape))
         if id(arg) not in self._constants:
-            term = constant(arg)
-            alike = sum(one.text.rstrip("0123456789") == term.text for one in self._constants.values())
-            self._constants[id(arg)] = replace(term, text=f"{term.text}{alike + 1}") if term.axes and alike else term
+            term, taken = constant(arg), [one.text for one in self._constants.values()]
+            self._constants[id(arg)] = replace(term, text=unused(term.text, taken)) if term.axes else term
         return self._constants[id(arg)]
 
     def pulled_back(

@@ -22,36 +22,23 @@ from ...tensor.numpy_functions import UFUNCS
 from .spelling import part_of_key
 
 PACKAGE = __name__.partition(".")[0]
-RELATIONS: dict[Any, str] = {ufunc: how for how, ufunc in choices.RELATIONS.items()}
 
 
-def _compares(how: str) -> Callable[[Any, Any], Any]:
-    return lambda a, b: ops.compare(a, b, how=how)
-
-
-class StandIn(Tensor):
-    """Stands for an array."""
+class StandIn(np.lib.mixins.NDArrayOperatorsMixin, Tensor):
+    """Stands for an array. Its operators are NumPy's functions of two arrays; g *= 2 gives another stand-in."""
 
     __slots__ = ()
-    __gt__, __ge__, __lt__, __le__, __eq__, __ne__ = map(_compares, (">", ">=", "<", "<=", "==", "!="))
     __hash__ = Tensor.__hash__
-    __and__ = __rand__ = lambda self, other: ops.mul(self, other)
-    __or__ = __ror__ = lambda self, other: recorded(np.maximum, "max", (self, other), {})
-    __invert__ = lambda self: recorded(np.logical_not, "not", (self,), {})  # noqa: E731
-    __iadd__, __isub__ = Tensor.__add__, Tensor.__sub__
-    __imul__, __itruediv__ = Tensor.__mul__, Tensor.__truediv__
     size = property(lambda self: self._array.size)
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **settings: Any) -> Any:
         if method == "at" and ufunc is np.add and not inputs[0]._array.any():
             return inputs[0]._become(ops.scatter(inputs[2], key=inputs[1], shape=inputs[0].shape))
-        if method == "__call__" and not settings:
-            if ufunc in RELATIONS:
-                return ops.compare(*inputs, how=RELATIONS[ufunc])
-            if ufunc in UFUNCS:
-                return UFUNCS[ufunc](*inputs)
-        called = ufunc if method == "__call__" else getattr(ufunc, method)
-        return recorded(called, ufunc.__name__ + ("" if method == "__call__" else f".{method}"), inputs, settings)
+        if method != "__call__":
+            return recorded(getattr(ufunc, method), f"{ufunc.__name__}.{method}", inputs, settings)
+        if ufunc in ELEMENTWISE and not settings:
+            return ELEMENTWISE[ufunc](*inputs)
+        return recorded(ufunc, ufunc.__name__, inputs, settings)
 
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
         return _called(function.__name__, function, *args, **settings)
@@ -64,10 +51,6 @@ class StandIn(Tensor):
             self._become(ops.scatter(value, key=_plain(key), shape=self.shape))
         else:
             self._become(recorded(_assigned, "assign", (self, key, value), {}))
-
-    def item(self) -> Any:
-        """What depends on single numbers (also `if`, float() and int()) is no formula."""
-        raise TypeError("a rule that looks at numbers is not read")
 
     def _become(self, other: Any) -> None:
         self._array, self.node = other._array, other.node
@@ -85,6 +68,14 @@ def _assigned(x: Any, key: Any, value: Any) -> Any:
 
 # ---- functions and methods in NumPy's spelling
 
+ELEMENTWISE: dict[Any, Callable[..., Any]] = {
+    **UFUNCS,
+    **{ufunc: partial(ops.compare, how=how) for how, ufunc in choices.RELATIONS.items()},
+    np.bitwise_and: ops.mul,
+    np.bitwise_or: lambda a, b: recorded(np.maximum, "max", (a, b), {}),
+    np.invert: lambda a: recorded(np.logical_not, "not", (a,), {}),
+}
+
 ORDERS = ("transpose", "swapaxes", "moveaxis")
 SHAPES = ("reshape", "ravel", "flatten", "squeeze", "expand_dims")
 OWN: dict[str, Callable[..., Any]] = {
@@ -95,7 +86,6 @@ OWN: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("copy", "astype", "asarray", "array"), lambda x, *_, **settings: StandIn.wrap(x._array, x.node)),
     **{name: lambda x, name=name: getattr(x, name) for name in ("shape", "ndim", "size")},
 }
-OTHERS = ("max", "min", "repeat", "std", "var", "cumsum", "prod", "clip", "round", "take", "diagonal", "trace", "any")
 
 
 def _called(name: str, function: Any, x: Any, *args: Any, **settings: Any) -> Any:
@@ -113,8 +103,9 @@ def _method(name: str) -> Callable[..., Any]:
     return lambda x, *args, **settings: _called(name, getattr(np, name, None), x, *args, **settings)
 
 
-for _name in (*ORDERS, *SHAPES, "sum", "mean", "dot", "copy", "astype", *OTHERS):
-    setattr(StandIn, _name, _method(_name))
+for _name, _of_arrays in vars(np.ndarray).items():  # an error for `item` and `tolist`: what reads numbers is not read
+    if callable(_of_arrays) and not _name.startswith("_"):
+        setattr(StandIn, _name, _method(_name))
 
 
 def recorded(function: Callable[..., Any], name: str, args: Any, settings: Mapping[str, Any]) -> Any:

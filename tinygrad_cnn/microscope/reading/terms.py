@@ -60,6 +60,12 @@ def _number(value: Any) -> str:
     return ("" if float(text) == value else "≈") + text.replace("-", "−")
 
 
+def unused(name: str, taken: Iterable[str]) -> str:
+    """The name, with the first number that makes it another than those that are taken: X, X2, X3."""
+    known = {*taken}
+    return next(one for one in (name, *(f"{name}{i}" for i in range(2, 999))) if one not in known)
+
+
 def parts_of(terms: Iterable[Term]) -> list[Term]:
     """All parts of terms, each once, every one before what it is part of."""
     found: dict[Term, None] = {}
