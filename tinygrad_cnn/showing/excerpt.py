@@ -12,9 +12,9 @@ import numpy as np
 
 from ..autograd import enable_grad
 from ..engine.graph import Constant, Leaf, Node
+from ..functional.textbook import in_textbook_order
 from ..microscope.reading.axis_names import Origin
 from ..microscope.reading.graph_view import GraphView, Layer
-from ..microscope.reading.textbook import in_textbook_order
 from ..tensor import Tensor
 from .links import Links, links
 

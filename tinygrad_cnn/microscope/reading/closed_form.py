@@ -19,6 +19,7 @@ import numpy as np
 from ... import ops
 from ...autograd import enable_grad
 from ...engine.graph import Leaf, Node
+from ...functional.textbook import TEXTBOOK, in_textbook_order
 from .axis_names import Origin
 from .carry import Axes, length
 from .graph_view import GraphView, Layer
@@ -27,7 +28,6 @@ from .rules import Draft, is_unread, simplified
 from .spelling import splits
 from .stand_ins import StandIn
 from .terms import Term, constant, is_transposition, parts_of, unused
-from .textbook import TEXTBOOK, in_textbook_order
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .spelling import part_of_key
 PACKAGE = __name__.partition(".")[0]
 
 
-class StandIn(np.lib.mixins.NDArrayOperatorsMixin, Tensor):
+class StandIn(np.lib.mixins.NDArrayOperatorsMixin, Tensor):  # type: ignore[misc]
     """Stands for an array. Its operators are NumPy's functions of two arrays; g *= 2 gives another stand-in."""
 
     __slots__ = ()

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ... import ops
-from ...autograd import grad
-from ...engine.graph import Array
-from ...functional._arguments import pair
-from ...functional._composition import Composed
-from ...functional.lines import of_lines
-from ...functional.windows import HCWN, _Grid, _padded
-from ...tensor import Tensor
+from .. import ops
+from ..autograd import grad
+from ..engine.graph import Array, Leaf
+from ._arguments import pair
+from ._composition import Composed
+from .lines import of_lines
+from .windows import HCWN, _Grid, _padded
 
 
 def conv2d(
@@ -67,7 +66,7 @@ def batch_norm(
 
 
 def conv_transpose2d(
-    input: Array,
+    input: Any,
     weight: Array,
     bias: Any = None,
     stride: Any = 1,
@@ -79,13 +78,14 @@ def conv_transpose2d(
     """What the rules of the convolution of an image hand back to it.
 
     >>> import numpy as np
+    >>> from tinygrad_cnn import Tensor
     >>> conv_transpose2d(Tensor(np.ones((1, 1, 1, 2))), np.ones((1, 1, 1, 2))).numpy()
     array([[[[1., 2., 1.]]]])
     """
     grid = _Grid.of("conv_transpose2d", weight.shape[2:], stride, dilation)
     cut, more = (pair(size, "padding", "conv_transpose2d", 0) for size in (padding, output_padding))
     size = [(n - 1) * grid.stride[i] - 2 * cut[i] + grid.extent(i) + more[i] for i, n in enumerate(input.shape[-2:])]
-    image = Tensor(np.zeros((*input.shape[:-3], weight.shape[1] * groups, *size)), requires_grad=True)
+    image = input.wrap(np.zeros((*input.shape[:-3], weight.shape[1] * groups, *size)), Leaf())
     y = grad(conv2d(image, weight, None, stride, padding, dilation, groups), image, input, create_graph=True)[0]
     return y if bias is None else ops.add(y, ops.reshape(bias, shape=(-1, 1, 1)))
 
