@@ -29,7 +29,7 @@ WORTH = 1 << 18  # elements from which on that pays
 
 
 def in_passes(calls: Callable[..., Calls], x: Any) -> np.ndarray:
-    """A new array with the shape of x, written by the calls that `calls(new, out, x)` lists, as for `defout`.
+    """A new array with the shape of x, written by the calls that `calls(new, out, x)` lists.
 
     They work element by element, and may overflow.
 

@@ -71,21 +71,6 @@ where.defvjp(
 where.defout(where_calls)
 
 
-@primitive
-def relu(x: Array) -> Array:
-    """max(x, 0). A primitive because its derivative at 0 is 0, by convention, where `maximum` gives 1/2.
-
-    >>> relu(np.array([-1.0, 2.0]))
-    array([0., 2.])
-    """
-    out = output_buffer(x)
-    return np.maximum(x, 0 if out is None else repeated(0, out), out=out)
-
-
-relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
-relu.defout(lambda new, out, x: [partial(np.maximum, x, repeated(0, out), out=out)])
-
-
 @elementwise(np.maximum, repeated)
 def maximum(a: Array, b: Array, *, ties: str = "share") -> Array:
     """The larger of a and b; NaN where either is. A primitive because a selection by comparison would lose NaNs.
@@ -107,6 +92,20 @@ def minimum(a: Array, b: Array, *, ties: str = "share") -> Array:
     >>> minimum(np.array([1.0, 5.0]), 3.0)
     array([1., 3.])
     """
+
+
+@primitive
+def relu(x: Array) -> Array:
+    """max(x, 0). A primitive because its derivative at 0 is 0, by convention, where `maximum` gives 1/2.
+
+    >>> relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    return maximum.function(x, 0)
+
+
+relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out",))
+relu.defout(lambda new, out, x: [partial(np.maximum, x, repeated(0, out), out=out)])
 
 
 maximum.defvjp(
