@@ -15,6 +15,7 @@ import os
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -348,6 +349,41 @@ def check_dtype(dtype: np.dtype[Any], what: str) -> None:
     if dtype.char not in REAL:
         way_out = ": convert it to float32 or float64, with .astype(np.float32)" if dtype.kind == "f" else ""
         raise TypeError(f"expected a Tensor, an array or real numbers, got {what} of {dtype}{way_out}")
+
+
+def explain_mismatch(
+    error: ValueError | IndexError, owner: str, names: Sequence[str], args: Sequence[Any], settings: Mapping[str, Any]
+) -> None:
+    """Raise NumPy's error about shapes with the names and shapes of the arguments, the settings, and a way out.
+
+    >>> error = ValueError("could not be broadcast together")
+    >>> explain_mismatch(error, "add", ["a", "b"], [np.ones((2, 3)), np.ones(2)], {})
+    Traceback (most recent call last):
+    ValueError: add of a (2, 3), b (2,): could not be broadcast together; lengths must be equal, or one of them 1,
+    counted from the last axis: (2,) would fit as (2, 1), see reshape and unsqueeze
+    """
+    if type(error) not in (ValueError, IndexError):
+        return
+    names = [*names, *[names[-1]] * (len(args) - len(names))]  # *arrays have one name
+    given = [f"{name} {getattr(arg, 'shape', arg)}" for name, arg in zip(names, args, strict=False)]
+    given += [f"{name}={value!r}" for name, value in settings.items()]
+    said = f"{owner} of {', '.join(given)}: {str(error).strip()}"
+    if "broadcast" in said:
+        fitting = _fitting([arg.shape for arg in args if isinstance(arg, np.ndarray)])
+        said += f"; lengths must be equal, or one of them 1, counted from the last axis{fitting}"
+    raise type(error)(said) from error
+
+
+def _fitting(shapes: Sequence[tuple[int, ...]]) -> str:
+    """An array that only lacks axes of length one at its end is the usual case."""
+    most = max(map(len, shapes), default=0)
+    for i, shape in enumerate(shapes):
+        for ones in range(1, most - len(shape) + 1):
+            longer = (*shape, *[1] * ones)
+            with suppress(ValueError):
+                np.broadcast_shapes(longer, *shapes[:i], *shapes[i + 1 :])
+                return f": {shape} would fit as {longer}, see reshape and unsqueeze"
+    return ""
 
 
 def _is_sequence(value: Any) -> bool:

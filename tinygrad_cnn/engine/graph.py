@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..kernels.copies import unchangeable
+from ..settings import explain_mismatch
 from . import guards
 from .backward import Totals, early, leading_to, pull_back
 from .calls import current as current_call
@@ -112,7 +113,7 @@ class Primitive(Rules):
         try:
             out = self.function(*arrays, **settings) if not observers else self._observed(args, arrays, settings)
         except (ValueError, IndexError) as error:
-            guards.explain_mismatch(error, self, arrays, settings)
+            explain_mismatch(error, self.name, [one.name for one in self.arguments], arrays, settings)
             raise
         if wrap is None:
             return out

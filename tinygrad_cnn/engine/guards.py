@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -34,42 +33,6 @@ def refuse_setting(primitive: Any, name: str, setting: Any) -> NoReturn:
         f"primitive {primitive.name!r} was given a {type(setting).__name__} as its setting {name!r}: arrays go "
         "by position, a setting has no gradient"
     )
-
-
-def explain_mismatch(
-    error: ValueError | IndexError, primitive: Any, args: Sequence[Any], settings: Mapping[str, Any]
-) -> None:
-    """Raise NumPy's error about shapes with the names and shapes of the arguments, the settings, and a way out.
-
-    >>> from tinygrad_cnn import ops
-    >>> explain_mismatch(ValueError("could not be broadcast together"), ops.add, [np.ones((2, 3)), np.ones(2)], {})
-    Traceback (most recent call last):
-    ValueError: add of a (2, 3), b (2,): could not be broadcast together; lengths must be equal, or one of them 1,
-    counted from the last axis: (2,) would fit as (2, 1), see reshape and unsqueeze
-    """
-    if type(error) not in (ValueError, IndexError):
-        return
-    names = [argument.name for argument in primitive.arguments]
-    names += [names[-1]] * (len(args) - len(names))  # *arrays have one name
-    given = [f"{name} {getattr(arg, 'shape', arg)}" for name, arg in zip(names, args, strict=False)]
-    given += [f"{name}={value!r}" for name, value in settings.items()]
-    said = f"{primitive.name} of {', '.join(given)}: {str(error).strip()}"
-    if "broadcast" in said:
-        fitting = _fitting([arg.shape for arg in args if isinstance(arg, np.ndarray)])
-        said += f"; lengths must be equal, or one of them 1, counted from the last axis{fitting}"
-    raise type(error)(said) from error
-
-
-def _fitting(shapes: Sequence[tuple[int, ...]]) -> str:
-    """An array that only lacks axes of length one at its end is the usual case."""
-    most = max(map(len, shapes), default=0)
-    for i, shape in enumerate(shapes):
-        for ones in range(1, most - len(shape) + 1):
-            longer = (*shape, *[1] * ones)
-            with suppress(ValueError):
-                np.broadcast_shapes(longer, *shapes[:i], *shapes[i + 1 :])
-                return f": {shape} would fit as {longer}, see reshape and unsqueeze"
-    return ""
 
 
 def checked_result(primitive: Any, out: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..kernels import ufunc_calls
 from . import guards
 
 #: An array, or a value that records: rules and compositions are written once and run on both.
@@ -67,7 +68,7 @@ class Rules:
         result for what the arrays `args` then hold into `out`. `new(shape, dtype)` gives arrays for what is needed
         meanwhile. A ufunc stands for its own call.
         """
-        self.out_calls = partial(_ufunc_calls, calls) if isinstance(calls, np.ufunc) else calls
+        self.out_calls = partial(ufunc_calls, calls) if isinstance(calls, np.ufunc) else calls
 
     def rule(self, argnum: int) -> Callable[..., Array]:
         """The rule for one argument: `rule(g, out, *args, **settings)` gives its cotangent."""
@@ -108,13 +109,6 @@ class ShapeDtype(np.lib.mixins.NDArrayOperatorsMixin):
         )
 
     __array_ufunc__ = __array__
-
-
-def _ufunc_calls(ufunc: np.ufunc, new: Any, out: np.ndarray, *args: Any, **settings: Any) -> list[Callable[[], Any]]:
-    dtypes = {arg.dtype for arg in args if isinstance(arg, np.ndarray)}
-    if len(dtypes) == 1:  # then numbers take that dtype anyhow, and need not be converted in each call
-        args = tuple(arg if isinstance(arg, np.ndarray) else np.asarray(arg, *dtypes) for arg in args)
-    return [partial(ufunc, *args, out=out)]
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

@@ -6,7 +6,18 @@ a step once, and repeats them.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
+
+import numpy as np
 
 #: Functions without arguments, to be called in their order.
 Calls: TypeAlias = list[Callable[[], Any]]
+
+
+def ufunc_calls(ufunc: np.ufunc, new: Any, out: np.ndarray, *args: Any, **settings: Any) -> Calls:
+    """The call of a ufunc of NumPy."""
+    dtypes = {arg.dtype for arg in args if isinstance(arg, np.ndarray)}
+    if len(dtypes) == 1:  # then numbers take that dtype anyhow, and need not be converted in each call
+        args = tuple(arg if isinstance(arg, np.ndarray) else np.asarray(arg, *dtypes) for arg in args)
+    return [partial(ufunc, *args, out=out)]
