@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,22 @@ from .memory import empty, empty_like
 
 # up to this many elements under one maximum, comparing whole slices beats NumPy's reduction by far
 FEW = 64
+
+RELATIONS: dict[str, Callable[..., Any]] = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+    "not <=": lambda a, b: ~np.asarray(a <= b),  # also where one of both is NaN
+}
+
+
+def compare_calls(new: Any, out: np.ndarray, a: np.ndarray, b: np.ndarray, *, how: str) -> Calls:
+    if how == "not <=":
+        return [partial(np.less_equal, a, b, out), partial(np.logical_not, out, out)]
+    return [partial(RELATIONS[how], a, b, out)]
 
 
 def where_calls(new: Any, out: np.ndarray, condition: Any, a: Any, b: Any) -> Calls:

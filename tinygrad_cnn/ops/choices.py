@@ -1,13 +1,12 @@
 """Primitives that compare elements, and choose between them."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..engine.graph import Array, primitive
-from ..kernels.choices import where_calls
+from ..kernels.choices import RELATIONS, compare_calls, where_calls
 from ..kernels.layout import repeated
 from ..kernels.memory import empty, output_buffer
 from .broadcasting import unbroadcast
@@ -25,24 +24,7 @@ def compare(a: Array, b: Array, *, how: str) -> Array:
     return RELATIONS[how](a, b)
 
 
-RELATIONS: dict[str, Callable[..., Any]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    "!=": np.not_equal,
-    "not <=": lambda a, b: ~np.asarray(a <= b),  # also where one of both is NaN
-}
-
-
-def _compare_calls(new: Any, out: Array, a: Array, b: Array, *, how: str) -> list[Callable[[], Any]]:
-    if how == "not <=":
-        return [partial(np.less_equal, a, b, out), partial(np.logical_not, out, out)]
-    return [partial(RELATIONS[how], a, b, out)]
-
-
-compare.defout(_compare_calls)
+compare.defout(compare_calls)
 
 
 @primitive

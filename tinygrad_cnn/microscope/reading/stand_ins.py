@@ -16,7 +16,7 @@ import numpy as np
 from ... import functional as F
 from ... import ops
 from ...engine.graph import Constant, Primitive, Value
-from ...ops import choices
+from ...kernels import choices
 from ...tensor import Tensor
 from ...tensor.numpy_functions import UFUNCS
 from .spelling import part_of_key
