@@ -77,42 +77,6 @@ def conv2d(
     return _to_images(_with_bias("conv2d", pixels, bias), input)
 
 
-def _from_images(op: str, input: Array) -> Array:
-    """(N, C, H, W), or one image (C, H, W), as (H, C, W, N)."""
-    if input.ndim not in (3, 4):
-        raise ValueError(f"{op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
-    return ops.permute(input if input.ndim == 4 else ops.reshape(input, shape=(1, *input.shape)), axes=HCWN)
-
-
-def _to_images(pixels: Array, input: Array) -> Array:
-    """(H, C, W, N) as (N, C, H, W), or as one image if the input was one."""
-    images = ops.permute(pixels, axes=NCHW)
-    return images if input.ndim == 4 else ops.reshape(images, shape=images.shape[1:])
-
-
-def _in_groups(groups: int, images: Array, weight: Array, apply: Callable[[Array, Array], Array]) -> Array:
-    """What comes of each group of channels and its own part of the weight, one group after the other."""
-    if groups == 1:
-        return apply(images, weight)
-    channels, rows = images.shape[1] // groups, weight.shape[0] // groups
-    parts = (
-        apply(
-            ops.index(images, key=(slice(None), slice(i * channels, (i + 1) * channels))),
-            ops.index(weight, key=slice(i * rows, (i + 1) * rows)),
-        )
-        for i in range(groups)
-    )
-    return ops.concatenate(*parts, axis=1)
-
-
-def _with_bias(op: str, pixels: Array, bias: Array | None) -> Array:
-    if bias is None:
-        return pixels
-    if bias.shape != (pixels.shape[1],):
-        raise ValueError(f"{op} expects a bias for each filter, ({pixels.shape[1]},), got {bias.shape}")
-    return ops.add(pixels, ops.reshape(bias, shape=(-1, 1, 1)))
-
-
 def _convolve(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> Array:
     """(H, C, W, N) with filters (F, C, KH, KW) -> (OH, F, OW, N), in the order that costs less.
 
@@ -161,6 +125,42 @@ def _convolve_channels(images: Array, weight: Array, grid: _Grid, widths: list[P
     """Each channel with filters of its own, (C·M, 1, KH, KW): their product would be one of a single row."""
     filters = ops.reshape(weight, shape=(images.shape[1], weight.shape[0] // images.shape[1], *grid.kernel))
     return ops.correlate(images, filters, stride=grid.stride, padding=(widths[0], widths[1]), dilation=grid.dilation)
+
+
+def _from_images(op: str, input: Array) -> Array:
+    """(N, C, H, W), or one image (C, H, W), as (H, C, W, N)."""
+    if input.ndim not in (3, 4):
+        raise ValueError(f"{op} expects images (N, C, H, W) or (C, H, W), got {input.shape}")
+    return ops.permute(input if input.ndim == 4 else ops.reshape(input, shape=(1, *input.shape)), axes=HCWN)
+
+
+def _to_images(pixels: Array, input: Array) -> Array:
+    """(H, C, W, N) as (N, C, H, W), or as one image if the input was one."""
+    images = ops.permute(pixels, axes=NCHW)
+    return images if input.ndim == 4 else ops.reshape(images, shape=images.shape[1:])
+
+
+def _in_groups(groups: int, images: Array, weight: Array, apply: Callable[[Array, Array], Array]) -> Array:
+    """What comes of each group of channels and its own part of the weight, one group after the other."""
+    if groups == 1:
+        return apply(images, weight)
+    channels, rows = images.shape[1] // groups, weight.shape[0] // groups
+    parts = (
+        apply(
+            ops.index(images, key=(slice(None), slice(i * channels, (i + 1) * channels))),
+            ops.index(weight, key=slice(i * rows, (i + 1) * rows)),
+        )
+        for i in range(groups)
+    )
+    return ops.concatenate(*parts, axis=1)
+
+
+def _with_bias(op: str, pixels: Array, bias: Array | None) -> Array:
+    if bias is None:
+        return pixels
+    if bias.shape != (pixels.shape[1],):
+        raise ValueError(f"{op} expects a bias for each filter, ({pixels.shape[1]},), got {bias.shape}")
+    return ops.add(pixels, ops.reshape(bias, shape=(-1, 1, 1)))
 
 
 def _padded(images: Array, widths: tuple[Pair, ...], value: float = 0) -> Array:
@@ -298,8 +298,9 @@ class _Grid(NamedTuple):
 
     @classmethod
     def of(cls, op: str, kernel: Size, stride: Size, dilation: Size) -> _Grid:
-        sizes = (("kernel_size", kernel), ("stride", stride), ("dilation", dilation))
-        return cls(op, *(pair(size, name, op, 1) for name, size in sizes))
+        return cls(
+            op, pair(kernel, "kernel_size", op, 1), pair(stride, "stride", op, 1), pair(dilation, "dilation", op, 1)
+        )
 
     @classmethod
     def of_pooling(
