@@ -15,7 +15,6 @@ each run.
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import platform
 import shlex
@@ -43,11 +42,7 @@ from tinygrad_cnn.training import predict
 
 
 def main() -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where × cannot be written, a question mark will do
-    options = parser().parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    return exit_status("results.py", lambda: run(options, console))
+    return exit_status("results.py", lambda: run(parser().parse_args()))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
+def run(options: argparse.Namespace) -> int:
+    console = Console(width=None if sys.stdout.isatty() else 160)
     say = plainly(console)
     all_rows = validated() if options.validate else ROWS
     rows = [all_rows[name] for name in options.only or ROWS]

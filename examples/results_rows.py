@@ -85,7 +85,8 @@ class Row:
     @property
     def settings(self) -> str:
         """In words."""
-        parts = [f"{self.optimizer}, learning rate {self.lr:g}", f"batch {self.batch_size}", counted(self.epochs)]
+        parts = [f"{self.optimizer}, learning rate {self.lr:g}", f"batch {self.batch_size}"]
+        parts += [f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"]
         parts += [f"{self.images:,} images"] if self.images else []
         parts += [self.pixels] if self.pixels else []
         parts += [f"rate × {self.decay:g} per epoch"] if self.decay != 1 else []
@@ -94,10 +95,6 @@ class Row:
         parts += [MOVES[name].format(amount) for name, amount in (self.augment or {}).items() if amount]
         parts += [f"weights averaged by {self.averaged:g}"] if self.averaged else []
         return ", ".join(parts)
-
-
-def counted(epochs: int) -> str:
-    return f"{epochs} epoch{'s' if epochs > 1 else ''}"
 
 
 def spelled(network: nn.Sequential) -> str:

@@ -151,6 +151,8 @@ def test_states_are_saved_and_loaded_without_pickle(tmp_path):
     torch.save({"epoch": 3, "model": model.state_dict(), "losses": [torch.ones(2), 0.5]}, tmp_path / "run.pt")
     found = torch.load(tmp_path / "run.pt")
     assert found["epoch"] == 3 and type(found["losses"][0]) is Tensor and found["losses"][1] == 0.5
+    torch.save({"half": np.ones(2, np.float16)}, tmp_path / "half.pt")
+    assert type(torch.load(tmp_path / "half.pt")["half"]) is np.ndarray  # no Tensor has this dtype
     with pytest.raises(TypeError, match=r"save writes states, not objects: save linear\.state_dict\(\)"):
         torch.save(model, tmp_path / "model.pt")
     (tmp_path / "theirs.pt").write_bytes(b"PK\x03\x04 pickled")

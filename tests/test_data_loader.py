@@ -30,6 +30,18 @@ def test_batches_in_order():
     ]
 
 
+@pytest.mark.parametrize("sampler", [[0.5, 1.7], np.arange(10) > 7])
+def test_what_a_sampler_gives_are_integers(sampler):
+    with pytest.raises(TypeError, match="DataLoader expects each index of sampler as an integer"):
+        list(DataLoader((IMAGES,), 4, sampler=sampler))
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0, 1.0], [[1.0]], []])
+def test_weights_that_are_no_chances_are_refused(weights):
+    with pytest.raises(ValueError, match="WeightedRandomSampler expects weights as numbers of at least 0"):
+        torch_data.WeightedRandomSampler(weights, 3)
+
+
 def test_drop_last_leaves_out_the_smaller_batch():
     loader = DataLoader((IMAGES,), 4, drop_last=True)
     assert len(loader) == 2

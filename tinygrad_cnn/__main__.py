@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -83,17 +81,18 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status: 0, or 1 if it fails, or 130 if it is stopped."""
-    if sys.stdout is None:  # it was closed, as by `>&-`
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where × cannot be written, a question mark will do
+    return exit_status("tinygrad_cnn", lambda: run(arguments))
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Do what the arguments ask for; its exit status."""
     top = parser()
     options = top.parse_args(arguments)
     if "run" not in options:
         top.print_help()
         return 0
     console = Console(width=None if sys.stdout.isatty() else 100)
-    return exit_status("tinygrad_cnn", lambda: int(options.run(options, console) or 0))
+    return int(options.run(options, console) or 0)
 
 
 if __name__ == "__main__":

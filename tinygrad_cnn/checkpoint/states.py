@@ -171,7 +171,7 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
 
 
 def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool = True) -> Any:
-    """Read what `save` wrote; arrays come as Tensors, tuples as lists. PyTorch's pickled files are refused."""
+    """Read what `save` wrote; arrays that can be Tensors come as such, tuples as lists. Pickled files are refused."""
     if map_location is not None and not callable(map_location):
         device(map_location)
     state = _read(_own(f, "load"), _as_tensor)
@@ -187,4 +187,5 @@ def _own(f: str | os.PathLike[str], owner: str) -> Path:
 
 
 def _as_tensor(array: np.ndarray) -> Any:
-    return Tensor.wrap(array, None) if array.dtype.kind in "fiub" else array
+    real = array.dtype.kind in "iub" or array.dtype.char in "fd"
+    return Tensor.wrap(array, None) if real else array

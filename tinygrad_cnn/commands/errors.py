@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,10 @@ class UserError(Exception):
 
 def exit_status(program: str, work: Callable[[], int]) -> int:
     """What `work` returns, or 1 after an error that is printed in one line, or 130 after Ctrl-C."""
+    if sys.stdout is None:  # it was closed, as by `>&-`
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where × cannot be written, a question mark will do
     try:
         return work()
     except (UserError, CheckpointError, DataError, RankError) as error:

@@ -157,7 +157,7 @@ class DataLoader:
         if self._shuffle:
             order = np.random.default_rng([self._seed, epoch]).permutation(count)
         if self._sampler is not None:
-            order = np.fromiter((int(i) for i in self._sampler), np.intp)
+            order = np.fromiter((integer(i, "each index of sampler", "DataLoader") for i in self._sampler), np.intp)
         for batch in range(first, len(self)):
             found = self._at(order[batch * self.batch_size : (batch + 1) * self.batch_size], epoch, batch)
             self._epoch, self._batch = epoch, batch + 1

@@ -17,7 +17,7 @@ import numpy as np
 from .. import data
 from ..data.samples import ConcatDataset, Dataset, Subset, TensorDataset, collate, random_split
 from ..random import generator as default_generator
-from ..settings import instance, integer
+from ..settings import instance, integer, refusal
 from ..tensor import Tensor
 
 __all__ = ["ConcatDataset", "DataLoader", "Dataset", "RandomSampler", "Sampler", "SequentialSampler", "Subset"]
@@ -90,6 +90,9 @@ class WeightedRandomSampler(SubsetRandomSampler):
     ) -> None:
         super().__init__(range(integer(num_samples, "num_samples", "WeightedRandomSampler", least=1)), generator)
         self.weights, self.replacement = np.asarray(weights, np.float64), replacement
+        if not (self.weights.ndim == 1 and self.weights.min(initial=0) >= 0 and self.weights.sum() > 0):
+            wanted = "numbers of at least 0, and not all of them 0"
+            raise refusal(ValueError, weights, "weights", "WeightedRandomSampler", wanted)
 
     def __iter__(self) -> Iterator[int]:
         chances = self.weights / self.weights.sum()

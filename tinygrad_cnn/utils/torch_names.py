@@ -45,23 +45,18 @@ class GradScaler:
         pass
 
     def scale(self, outputs: Any) -> Any:
-        """The loss itself."""
         return outputs
 
     def step(self, optimizer: Any, *args: Any, **settings: Any) -> Any:
-        """optimizer.step()."""
         return optimizer.step(*args, **settings)
 
-    def unscale_(self, optimizer: Any = None) -> None:
-        """Nothing: the gradients are not scaled."""
-
-    update = unscale_
-
     def state_dict(self) -> dict[str, Any]:
-        """Nothing is kept."""
         return {}
 
-    load_state_dict = unscale_
+    def update(self, given: Any = None) -> None:
+        """Nothing, as `unscale_` and `load_state_dict` do: gradients are not scaled, and nothing is kept."""
+
+    unscale_ = load_state_dict = update
 
 
 class Autocast(nullcontext[None]):
