@@ -169,6 +169,8 @@ def test_states_are_saved_and_loaded_without_pickle(tmp_path):
         (lambda: torch.tensor("text"), TypeError, "real numbers"),
         (lambda: torch.from_numpy([1]), TypeError, r"from_numpy expects an array, got list: use tensor\(\.\.\.\)"),
         (lambda: torch.arange(), TypeError, "arange expects end, or start, end and step, got 0 numbers"),
+        (lambda: torch.rand_like(torch.arange(2)), TypeError, "rand_like draws floating-point numbers, not int64"),
+        (lambda: torch.randn(2, dtype=torch.long), TypeError, "randn draws floating-point numbers, not int64"),
         (lambda: torch.save({}, 3), TypeError, "save expects f as a path, got 3"),
         (lambda: torch.arange(0, 1, 0), ValueError, "arange expects a step other than 0"),
         (lambda: torch.randint((2,)), TypeError, "randint expects high and size"),

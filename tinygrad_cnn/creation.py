@@ -69,15 +69,21 @@ def _size(owner: str, size: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _filled(
-    name: str, fill: Callable[[tuple[int, ...]], Any], what: str
+    name: str, fill: Callable[[tuple[int, ...]], Any], what: str, floats: bool = False
 ) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     """A function that makes Tensors of a size, and its twin that takes the size of another Tensor."""
 
+    def made(owner: str, size: tuple[int, ...], dtype: Any, requires_grad: bool, device: Any) -> Tensor:
+        tensor = _made(owner, fill(size), dtype, requires_grad, device)
+        if floats and tensor.dtype.kind != "f":
+            raise TypeError(f"{owner} draws floating-point numbers, not {tensor.dtype}: use randint")
+        return tensor
+
     def make(*given: Any, size: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        return _made(name, fill(_size(name, given or (size,))), dtype, requires_grad, device)
+        return made(name, _size(name, given or (size,)), dtype, requires_grad, device)
 
     def like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        return _made(f"{name}_like", fill(np.shape(input)), dtype or input.dtype, requires_grad, device)
+        return made(f"{name}_like", np.shape(input), dtype or input.dtype, requires_grad, device)
 
     make.__name__, like.__name__ = name, f"{name}_like"
     make.__doc__, like.__doc__ = (
@@ -90,8 +96,12 @@ def _filled(
 zeros, zeros_like = _filled("zeros", np.zeros, "Zeros")
 ones, ones_like = _filled("ones", np.ones, "Ones")
 empty, empty_like = _filled("empty", np.zeros, "Numbers that are still to be written (zeros)")
-rand, rand_like = _filled("rand", lambda size: default_generator().random(size), "Uniform random numbers from 0 to 1")
-randn, randn_like = _filled("randn", lambda size: default_generator().standard_normal(size), "Normal random numbers")
+rand, rand_like = _filled(
+    "rand", lambda size: default_generator().random(size), "Uniform random numbers from 0 to 1", floats=True
+)
+randn, randn_like = _filled(
+    "randn", lambda size: default_generator().standard_normal(size), "Normal random numbers", floats=True
+)
 
 
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
