@@ -139,8 +139,9 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     """A row for each case and framework, and the ratios of the first framework's medians to the others'."""
     rows = measurements(cases(options), options)
     ratios = [
-        {"model": model, "size": size, "framework": row["framework"], **ratio(first, row)}
-        for model, size, (first, *others) in by_case(rows)
+        {name: row[name] for name in ("model", "size", "framework")}
+        | {work: first[f"{work}_median_ms"] / row[f"{work}_median_ms"] for work in WORKS}
+        for _, _, (first, *others) in by_case(rows)
         for row in others
     ]
     means = {
@@ -155,10 +156,6 @@ def check_agreement(what: str, losses: dict[str, list[float]]) -> None:
     if not all(np.allclose(other, first, rtol=AGREE, atol=0) for other in losses.values()):
         shown = "".join(f"\n  {name}: {', '.join(f'{x:.7g}' for x in values)}" for name, values in losses.items())
         sys.exit(f"benchmark.py: on {what} these do not compute the same. Their losses, before the first steps:{shown}")
-
-
-def ratio(ours: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
-    return {work: ours[f"{work}_median_ms"] / other[f"{work}_median_ms"] for work in WORKS}
 
 
 def geometric_mean(ratios: Sequence[dict[str, Any]]) -> dict[str, float]:

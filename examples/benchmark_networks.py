@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from benchmark_step import WARM_UP, clocked
+from benchmark_step import WARM_UP, clocked, training_step
 
 # each layer as a function of nn, the channels and the height and width of its images
 LAYERS: dict[str, Callable[[Any, int, int], Any]] = {
@@ -178,14 +178,7 @@ def network_step(torch: Any, nn: Any, compiled: Any, network: str, batch: int) -
         return functional.cross_entropy(scores, labels) if scores.ndim == 2 else functional.mse_loss(scores, images)
 
     loss_of, infer = compiled(loss_of), compiled(model)
-
-    def step() -> Any:
-        optimizer.zero_grad()
-        loss = loss_of(images, labels)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = training_step(optimizer, lambda: loss_of(images, labels))
     return step, lambda: infer(images), lambda: [step().item() for _ in range(WARM_UP)]
 
 

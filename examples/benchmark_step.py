@@ -55,15 +55,18 @@ def with_pytorchs_names(torch: Any, compile: Callable[[Any], Any], layers: Layer
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
     infer = compile(model)
     loss_of = compile(lambda x, y: torch.nn.functional.cross_entropy(model(x), y))
+    return training_step(optimizer, lambda: loss_of(images, labels)), torch.no_grad()(lambda: infer(images))
 
+
+def training_step(optimizer: Any, loss_of: Callable[[], Any]) -> Callable[[], Any]:
     def step() -> Any:
         optimizer.zero_grad()
-        loss = loss_of(images, labels)
+        loss = loss_of()
         loss.backward()
         optimizer.step()
         return loss
 
-    return step, torch.no_grad()(lambda: infer(images))
+    return step
 
 
 def sequential(nn: Any, layers: Layers) -> Any:

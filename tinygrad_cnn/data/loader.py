@@ -96,13 +96,10 @@ class DataLoader:
         self._arrays = None if collate_fn is not None else _arrays(dataset)
         self._shuffle = flag(shuffle, "shuffle", "DataLoader")
         self._seed = integer(seed, "seed", "DataLoader", least=0)
-        self._transform: Transform | None = None
-        if transform is not None:
-            self._transform = instance(transform, "transform", "DataLoader", Callable)
-            if self._arrays is None:
-                raise TypeError(
-                    "DataLoader applies transform to arrays: let __getitem__ of the Dataset change its samples"
-                )
+        self._transform = None if transform is None else instance(transform, "transform", "DataLoader", Callable)
+        if transform is not None and self._arrays is None:
+            way_out = "let __getitem__ of the Dataset change its samples"
+            raise TypeError(f"DataLoader applies transform to arrays: {way_out}")
         self._sampler = None if sampler is None else instance(sampler, "sampler", "DataLoader", Iterable)
         if sampler is not None and shuffle:
             raise ValueError("DataLoader takes a sampler or shuffle, not both: the sampler has the order")
