@@ -90,6 +90,7 @@ def _run_lengths(
     return tuple(lengths) if math.prod(lengths) > least or own != sorted(own, reverse=True) else None
 
 
+@functools.lru_cache(1024)
 def with_ones(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
     """The shape after a reduction over `axis` that keeps the reduced axes, with length one.
 
