@@ -119,15 +119,13 @@ def _makes_infinities(event: Event) -> bool:
         largest = np.abs(np.where(np.isfinite(array), array, 1)).max()
         return np.where(np.isinf(array), np.copysign(largest, array), array)
 
-    args, compute = map(finite, event.args), event.primitive.function
+    args, compute = event.args, event.primitive.function
     if event.node is not None:
-        args = map(finite, (event.g, event.node.out, *event.args))
-        compute = event.primitive.rule(event.argnum)
+        args, compute = (event.g, event.node.out, *args), event.primitive.rule(event.argnum)
     try:
-        result = compute(*args, **event.settings)
+        return bool(np.isinf(compute(*map(finite, args), **event.settings)).any())
     except Exception:  # it does not take such numbers
         return False
-    return bool(np.isinf(result).any())
 
 
 def _add_up(totals: dict[Any, Any], event: Event, result: np.ndarray) -> None:

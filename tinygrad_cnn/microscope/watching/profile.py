@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..reading.primitives import STRANGER, meaning
 PACKAGE = __name__.partition(".")[0] + "."
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cost:
     """What all calls of one primitive cost, in one direction."""
 
@@ -30,10 +31,8 @@ class Cost:
     flops: int = 0
     bytes: int = 0
 
-    def add(self, other: Cost) -> None:
-        """Add another cost to this one."""
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*map(operator.add, astuple(self), astuple(other)))
 
     def cells(self) -> list[str]:
         """As it is printed."""
@@ -58,25 +57,26 @@ class Profile(Printed):
 
     def _watch(self, event: Event, compute: Callable[[], Array]) -> Array:
         """Measure one event; the primitives that a rule calls are part of its work."""
-        outer: Cost | None = getattr(self._threads, "running", None)
-        own = self._threads.running = Cost(calls=1)
+        outer: Cost | None = getattr(self._threads, "within", None)
+        self._threads.within = Cost()  # what is called within it costs
         begun = time.perf_counter()
         try:
             result = compute()
         finally:
-            own.seconds = time.perf_counter() - begun
-            self._threads.running = outer
+            seconds, own = time.perf_counter() - begun, self._threads.within
+            self._threads.within = outer
         name = event.primitive.name
         if event.node is None:
-            own.flops += meaning(event.primitive).work(event.args, result)
-            own.bytes += _bytes_moved(event.args, result)
+            work = meaning(event.primitive).work(event.args, result)
+            own += Cost(flops=work, bytes=_bytes_moved(event.args, result))
             if meaning(event.primitive) is STRANGER and not event.primitive.__module__.startswith(PACKAGE):
                 self._guessed[name] = None
         if outer is not None:
-            outer.add(Cost(flops=own.flops, bytes=own.bytes))
+            self._threads.within = outer + own
             return result
+        costs = self.forward if event.node is None else self.backward
         with self._lock:
-            (self.forward if event.node is None else self.backward).setdefault(name, Cost()).add(own)
+            costs[name] = costs.get(name, Cost()) + own + Cost(1, seconds)
         return result
 
     def __rich__(self) -> RenderableType:
@@ -85,10 +85,8 @@ class Profile(Printed):
         directions = {"forward": self.forward, "backward": self.backward}
         directions = {direction: costs for direction, costs in directions.items() if costs}
         for direction, costs in directions.items():
-            total = Cost()
-            for cost in costs.values():
-                total.add(cost)
-            for heading, footer in zip((f"{direction}: calls", "time", "FLOP", "moved"), total.cells(), strict=True):
+            total = sum(costs.values(), Cost()).cells()
+            for heading, footer in zip((f"{direction}: calls", "time", "FLOP", "moved"), total, strict=True):
                 table.add_column(heading, footer, justify="right")
         if self._guessed:
             table.caption = f"one FLOP for each element of a result was taken for {', '.join(self._guessed)}: "
