@@ -7,6 +7,7 @@ import pytest
 
 from tinygrad_cnn.kernels import copies as module
 from tinygrad_cnn.kernels.copies import copies
+from tinygrad_cnn.ops import scatter
 
 SHAPES = [(3, 5, 2, 4), (1, 4, 3), (6, 2), (7, 4), (5, 1, 3, 1), (2, 2, 2), (4,), (1, 1)]
 
@@ -51,3 +52,17 @@ def test_neighbours_are_copied_as_one():
     assert len(copies(pairs, np.ones((128, 64, 2), np.float64))) == 1  # another dtype
     assert len(copies(pairs, np.ones((128, 64, 2), np.float32))) == 1  # one run of memory
     assert len(copies(pairs, np.ones((2, 64, 128), np.float32).T)) == 2
+
+
+WHOLE, ROW, ROWS = slice(None), np.array([2, 0, 2, -1]), np.array([[0, 1], [1, 2]])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [ROW, ROWS, np.array(1), (WHOLE, ROW), (WHOLE, WHOLE, ROWS), (slice(1, 3), ROW), (ROW, slice(1, 3)), (ROW, ROW)],
+)
+def test_what_meets_in_one_place_adds_up_in_large_parts_too(key):
+    x = np.random.default_rng(0).random((3, 3, 3, 40, 40))
+    g, expected = np.random.default_rng(1).random(x[key].shape), np.zeros_like(x)
+    np.add.at(expected, key, g)
+    np.testing.assert_allclose(scatter(g, key=key, shape=x.shape), expected, rtol=1e-14)

@@ -12,7 +12,7 @@ from ..engine.graph import Array
 from ..settings import flag, number
 from ._arguments import composed, detached, pair
 from .arithmetic import abs
-from .windows import Size, avg_pool2d, max_pool2d
+from .windows import Size, _from_images, _to_images, avg_pool2d, max_pool2d
 
 
 def _output_size(op: str, input: Array, output_size: Any) -> tuple[int, ...]:
@@ -62,20 +62,28 @@ def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = F
     return_indices = flag(return_indices, "return_indices", "adaptive_max_pool2d")
     if height % out[0] == width % out[1] == 0:  # no windows overlap
         return max_pool2d(input, (height // out[0], width // out[1]), return_indices=return_indices)
-    places = []
-    for n, count in zip((height, width), out, strict=True):
-        starts, ends = _bounds(n, count)
-        inside = starts[:, None] + np.arange((ends - starts).max())
-        places.append(np.minimum(inside, ends[:, None] - 1))  # a short window has its last place several times
-    rows, columns = places[0][:, None, :, None], places[1][:, None, :]  # (OH, 1, KH, 1), (OW, 1, KW)
-    windows = ops.index(input, rows, columns, key=(..., ops.ARRAY, ops.ARRAY))  # (..., OH, OW, KH, KW)
-    largest = ops.max(windows, axis=(input.ndim, input.ndim + 1), keepdims=False, ties="first")
+    down, right = (_covering(n, count) for n, count in zip((height, width), out, strict=True))
+    images = _from_images("adaptive_max_pool2d", input)
+    # the first of a row, and of those the first, is the first in row-major order
+    rows = ops.index(images, right, key=(slice(None), slice(None), ops.ARRAY))  # (H, C, OW, KW, N)
+    by_row = ops.max(rows, axis=(3,), keepdims=False, ties="first")
+    windows = ops.index(by_row, down, key=ops.ARRAY)  # (OH, KH, C, OW, N)
+    largest = _to_images(ops.max(windows, axis=(1,), keepdims=False, ties="first"), input)
     if not return_indices:
         return largest
-    within = ops.argmax(ops.reshape(windows, shape=(*largest.shape, -1)), axis=largest.ndim, keepdims=False)
-    flat = np.broadcast_to(rows * width + columns, windows.shape[-4:]).reshape(*out, -1)
-    window = np.arange(out[0])[:, None], np.arange(out[1])
-    return largest, detached(ops.index(flat, *window, within, key=(ops.ARRAY,) * 3))
+    column = ops.index(
+        right, np.arange(out[1])[:, None], ops.argmax(rows, axis=3, keepdims=False), key=(ops.ARRAY,) * 2
+    )
+    which = np.ix_(*map(np.arange, (out[0], *column.shape[1:])))
+    row = ops.index(down, which[0], ops.argmax(windows, axis=1, keepdims=False), key=(ops.ARRAY,) * 2)
+    column = ops.index(column, row, *which[1:], key=(ops.ARRAY,) * 4)
+    return largest, detached(_to_images(ops.add(ops.mul(row, width), column), input))
+
+
+def _covering(length: int, count: int) -> np.ndarray:
+    """The places of each window, (count, K): a shorter one has its last place several times."""
+    starts, ends = _bounds(length, count)
+    return np.asarray(np.minimum(starts[:, None] + np.arange((ends - starts).max()), ends[:, None] - 1))
 
 
 @composed("lp_pool2d(np.array([[[3.0, 4.0]]]), 2, (1, 2))", "array([[[5.]]])", axes="N C H W -> N C OH OW")

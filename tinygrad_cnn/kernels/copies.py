@@ -13,6 +13,7 @@ from .layout import from_outermost
 from .memory import empty
 
 LARGE = 1 << 13  # elements; below, one call is as fast as any
+LONG = 1 << 8  # elements of a part that is worth a call of its own
 FEW = 4  # elements of an axis that is not worth a loop of its own
 WIDER = {8: np.dtype(np.float64), 16: np.dtype(np.complex128)}  # by their bytes; only copied, never computed with
 
@@ -64,12 +65,27 @@ def copies(out: np.ndarray, x: np.ndarray) -> Calls:
 def scatter_calls(new: Any, out: np.ndarray, x: np.ndarray, *arrays: Any, key: Any, shape: Any) -> Calls:
     key = filled(key, arrays)
     if not _never_repeats(key):
-        return [partial(out.fill, 0), partial(np.add.at, out, key, x)]
+        return [partial(out.fill, 0), partial(_add_at, out, key, x)]
     place = out[key]
     if not np.may_share_memory(place, out):  # of a mask
         return [partial(out.fill, 0), partial(out.__setitem__, key, x)]
     put = copies(place, x)
     return put if place.size == out.size else [partial(out.fill, 0), *put]
+
+
+def _add_at(out: np.ndarray, key: Any, x: np.ndarray) -> None:
+    """out[key] += x, where elements that meet in one place add up.
+
+    If the key is one array, beside whole axes, that picks large parts, each of them is added by a call of its own:
+    NumPy's function for any key takes up to ten times as long.
+    """
+    *before, places = key if isinstance(key, tuple) else (key,)
+    if any(not isinstance(part, slice) or part != slice(None) for part in before) or np.size(places) * LONG > x.size:
+        np.add.at(out, key, x)
+        return
+    out, x = np.moveaxis(out, len(before), 0), x.reshape(*x.shape[: len(before)], -1, *out.shape[len(before) + 1 :])
+    for place, part in zip(np.ravel(places), np.moveaxis(x, len(before), 0), strict=True):
+        out[place] += part
 
 
 def _never_repeats(key: Any) -> bool:
