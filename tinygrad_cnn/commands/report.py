@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ..data import Dataset
@@ -34,8 +34,7 @@ def show_result(model: Module, dataset: Dataset, console: Console) -> None:
     filters = first_filters(model)
     width = console.width - (0 if filters is None else FILTERS_WIDTH + 2)
     mistakes = worst_mistakes(dataset.test_images, dataset.test_labels, probabilities, dataset.classes, width=width)
-    both = Table.grid(padding=(0, 2, 0, 0))
-    both.add_column(width=width)
+    both = Table.grid(Column(width=width), padding=(0, 2, 0, 0))
     both.add_row(mistakes, *([] if filters is None else [filters]))
     console.print(both, highlight=False)
 
@@ -44,11 +43,9 @@ def confusion_table(labels: np.ndarray, guesses: np.ndarray, classes: Sequence[s
     """How often each class (rows) was taken for each class (columns, by their numbers)."""
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (labels, guesses), 1)
-    table = Table(title="true class (rows), guessed class (columns)", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    table.add_column("", no_wrap=True)
-    for j in range(len(classes)):
-        table.add_column(str(j), justify="right", no_wrap=True)
-    table.add_column("right", justify="right", no_wrap=True)
+    numbers = (Column(name, justify="right", no_wrap=True) for name in (*map(str, range(len(classes))), "right"))
+    title = "true class (rows), guessed class (columns)"
+    table = Table(Column(no_wrap=True), *numbers, title=title, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for i, name in enumerate(classes):
         cells = [_count(counts[i, j], right=i == j) for j in range(len(classes))]
         share = counts[i, i] / counts[i].sum() if counts[i].any() else np.nan
@@ -111,15 +108,12 @@ def side_by_side(drawings: Sequence[str], captions: Sequence[str], width: int) -
     lengths = [len(line) for drawing in drawings for line in drawing.splitlines()]
     cell = max([24, *lengths]) + 2  # at least wide enough for a caption
     columns = max(1, width // cell)
-    rows: list[RenderableType] = []
+    grid = Table.grid(*(Column(width=cell - 2) for _ in range(columns)), padding=(0, 2, 0, 0))
     for start in range(0, len(drawings), columns):
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        for _ in range(columns):
-            grid.add_column(width=cell - 2)
         grid.add_row(*(Text(drawing, no_wrap=True) for drawing in drawings[start : start + columns]))
         grid.add_row(*(Text(caption, overflow="fold") for caption in captions[start : start + columns]))
-        rows += [grid, ""]
-    return Group(*rows)
+        grid.add_row()
+    return grid
 
 
 def drawing(image: np.ndarray) -> str:
