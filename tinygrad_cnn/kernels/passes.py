@@ -116,3 +116,13 @@ def log_softmax_calls(new: Any, out: np.ndarray, x: np.ndarray, *, axis: int) ->
         partial(np.log, total, total),
         partial(np.subtract, out, total, out),
     ]
+
+
+# the operator ** computes these by instructions of their own
+POWERS = {-1: np.reciprocal, 0.5: np.sqrt, 1: np.positive, 2: np.square}
+
+
+def power_calls(new: Any, out: np.ndarray, a: Any, b: Any) -> Calls:
+    if isinstance(b, (int, float)) and b in POWERS:
+        return [partial(POWERS[b], a, out)]
+    return [partial(np.power, a, b, out)]

@@ -48,8 +48,6 @@ where.defvjp(
     lambda g, out, condition, a, b: unbroadcast(where(condition, 0.0, g), b),
     reads=("condition",),
 )
-
-
 where.defout(where_calls)
 
 
@@ -90,16 +88,15 @@ relu.defvjp(lambda g, out, x: mul(g, compare(out, 0, how="not <=")), reads=("out
 relu.defout(lambda new, out, x: [partial(np.maximum, x, repeated(0, out), out=out)])
 
 
-maximum.defvjp(
-    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(a, b, ">", ties, first=True, dtype=g.dtype)), a),
-    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, ">", ties, first=False, dtype=g.dtype)), b),
-    reads=("a", "b"),
-)
-minimum.defvjp(
-    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(a, b, "<", ties, first=True, dtype=g.dtype)), a),
-    lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, "<", ties, first=False, dtype=g.dtype)), b),
-    reads=("a", "b"),
-)
+def _rules(wins: str) -> tuple[Any, Any]:
+    return (
+        lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(a, b, wins, ties, True, g.dtype)), a),
+        lambda g, out, a, b, *, ties="share": unbroadcast(mul(g, _share(b, a, wins, ties, False, g.dtype)), b),
+    )
+
+
+maximum.defvjp(*_rules(">"), reads=("a", "b"))
+minimum.defvjp(*_rules("<"), reads=("a", "b"))
 
 
 def _share(own: Array, other: Array, how: str, ties: str, first: bool, dtype: Any) -> Array:
@@ -124,7 +121,5 @@ def rounded(x: Array, *, how: str) -> Array:
 
 ROUNDINGS = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "sign": np.sign}
 
-rounded.defvjp(
-    lambda g, out, x, *, how: where(np.False_, g, 0.0),  # not 0 · g, which is NaN where g is infinite
-    reads=(),
-)
+# not 0 · g, which is NaN where g is infinite
+rounded.defvjp(lambda g, out, x, *, how: where(np.False_, g, 0.0), reads=())

@@ -1,12 +1,11 @@
 """Powers, exponentials and logarithms, and what is made of them, element by element."""
 
 import math
-from functools import partial
 
 import numpy as np
 
 from ..engine.graph import Array, Primitive, primitive
-from ..kernels.passes import erf_calls, normal_cdf_calls, normal_pdf_calls, sigmoid_calls
+from ..kernels.passes import erf_calls, normal_cdf_calls, normal_pdf_calls, power_calls, sigmoid_calls
 from .broadcasting import unbroadcast
 from .choices import compare, where
 from .elementwise import mul
@@ -113,15 +112,7 @@ pow.defvjp(
     lambda g, out, a, b: unbroadcast(g * b * a ** _one_less(b), a),
     lambda g, out, a, b: unbroadcast(g * out * log(where(_is_zero_power(a, b), out.dtype.type(1), a)), b),
 )
-
-
-# the operator computes these by instructions of their own
-POWERS = {-1: np.reciprocal, 0.5: np.sqrt, 1: np.positive, 2: np.square}
-pow.defout(
-    lambda new, out, a, b: [
-        partial(POWERS[b], a, out) if isinstance(b, (int, float)) and b in POWERS else partial(np.power, a, b, out)
-    ]
-)
+pow.defout(power_calls)
 
 
 def _one_less(exponent: Array) -> Array:

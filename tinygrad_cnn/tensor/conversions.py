@@ -6,6 +6,8 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..engine.graph import Array, Value
 from ..functional._arguments import astype
 from ..settings import passed_over, real_dtype
@@ -42,7 +44,7 @@ def to(
             dtype = one._array.dtype
         elif isinstance(one, str) and not one.startswith(("float", "int", "uint", "bool")):
             device = one
-        elif not isinstance(one, (builtins.bool, type(None))):
+        elif not isinstance(one, (builtins.bool, builtins.type(None))):
             dtype = one
     _device(device or "cpu")
     wanted = input.dtype if dtype is None else real_dtype(dtype, "dtype", "to")
@@ -63,6 +65,16 @@ def _to(dtype: str) -> Callable[[Array], Array]:
 
 
 long, int, bool, float, double = map(_to, ("int64", "int32", "bool", "float32", "float64"))
+
+
+def type(input: Array, dtype: Any = None) -> Any:
+    """The same numbers in another dtype; without one, the name of the dtype."""
+    return str(input.dtype) if dtype is None else astype(input, np.float32 if dtype is builtins.type(input) else dtype)
+
+
+def is_floating_point(input: Array) -> builtins.bool:
+    """Whether it holds floating-point numbers."""
+    return builtins.bool(input.dtype.kind == "f")
 
 
 def contiguous(input: Array, **ignored: Any) -> Array:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from ..autograd.detached import note_cut
 from ..engine.aside import touched
 from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.recording import is_recording
@@ -105,3 +106,11 @@ def normal_(input: Array, mean: float = 0.0, std: float = 1.0, *, generator: np.
     """Normal random numbers; returns this Tensor."""
     moments = number(mean, "mean", "normal_"), number(std, "std", "normal_", least=0)
     return _become(input, ".normal_", _like(input, (generator or default_generator()).normal(*moments, input.shape)))
+
+
+def detach_(input: Array) -> Any:
+    """Take this Tensor itself out of its graph; returns it."""
+    note_cut(input.node, ".detach_()")
+    touched(".detach_() is called")
+    input.node = None
+    return input

@@ -292,11 +292,9 @@ class Tensor(Value):
     )
     from ..functional._arguments import astype  # type: ignore[misc]
     from .conversions import (  # type: ignore[misc]
-        bool, contiguous, cpu, cuda, double, float, int, long, to, type_as,
+        bool, contiguous, cpu, cuda, double, float, int, is_floating_point, long, to, type, type_as,
     )
-    from .in_place import (  # type: ignore[misc]
-        bernoulli_, copy_, fill_, normal_, uniform_, zero_,
-    )
+    from .in_place import bernoulli_, copy_, detach_, fill_, normal_, uniform_, zero_  # type: ignore[misc]
     from .items import unfold  # type: ignore[misc]  # not functional.unfold, which is for images
     # fmt: on
     clip, view, swapaxes, nelement = clamp, reshape, transpose, numel
@@ -315,35 +313,8 @@ class Tensor(Value):
     )
     mT = property(lambda self: F.transpose(self, -2, -1), doc="The last two dimensions exchanged.")
 
-    def type(self, dtype: Any = None) -> Any:
-        """The same numbers in another dtype; without one, the name of the dtype."""
-        return str(self.dtype) if dtype is None else self.astype(np.float32 if dtype is Tensor else dtype)
-
-    def detach_(self) -> Tensor:
-        """Take this Tensor itself out of its graph; returns it."""
-        note_cut(self.node, ".detach_()")
-        touched(".detach_() is called")
-        self.node = None
-        return self
-
     device = device("cpu")
     is_cuda = False
-
-    def is_floating_point(self) -> builtins.bool:
-        """Whether it holds floating-point numbers."""
-        return self._array.dtype.kind == "f"
-
-    def dim(self) -> builtins.int:
-        """The number of dimensions."""
-        return self._array.ndim
-
-    ndimension = dim
-
-    def t(self) -> Array:
-        """A matrix with rows and columns exchanged; a vector as it is."""
-        if self.ndim > 2:
-            raise RuntimeError(f"t() expects at most two dimensions, got {self.shape}: use .mT or transpose(-2, -1)")
-        return self.T
 
 
 @functools.cache  # as programs may ask again and again whether there is one

@@ -87,6 +87,13 @@ class _Legacy(type):
         return isinstance(instance, Tensor) and instance.dtype == cls.dtype
 
 
+def _t(input: Tensor) -> Tensor:
+    """A matrix with rows and columns exchanged; a vector as it is."""
+    if input.ndim > 2:
+        raise RuntimeError(f"t() expects at most two dimensions, got {input.shape}: use .mT or transpose(-2, -1)")
+    return input.T  # type: ignore[no-any-return]
+
+
 def variable(data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
     """The Tensor itself, as leaf if a gradient is wanted: what old scripts wrap their Tensors in."""
     return data.requires_grad_() if requires_grad else data
@@ -161,6 +168,7 @@ METHODS: dict[str, Any] = {
     "addcmul_": lambda x, a, b, *, value=1: x.add_(a * b, alpha=value),
     "clamp_max": lambda x, max: x.clamp(None, max),
     "clamp_min": lambda x, min: x.clamp(min),
+    **dict.fromkeys(("dim", "ndimension"), lambda x: x.ndim),
     "floor_divide": lambda x, other: x // other,
     "is_contiguous": lambda x, **ignored: True,
     "is_floating_point": Tensor.is_floating_point,
@@ -168,7 +176,7 @@ METHODS: dict[str, Any] = {
     "new_full": lambda x, size, value, **settings: x.new_empty(size, **settings).fill_(value),
     "new_tensor": lambda x, data, dtype=None, **settings: Tensor(data, dtype or x.dtype, **settings),
     "numel": Tensor.numel,
-    "t": Tensor.t,
+    "t": _t,
 }
 
 #: What is at the top, `torch.Generator()`.
