@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .claim import Array, Claim
-from .entries import Entries, with_a_shift, with_another_stride
+from .entries import Entries, with_another_stride
 from .repairs import Diagnosis, with_a_factor, with_another_order, with_another_shape, with_plain_settings
 from .slopes import Probe
 from .verdict import LONG, Verdict, is_right, judge
@@ -56,7 +56,7 @@ def _diagnose(claim: Claim, argnum: int, verdict: Verdict) -> Diagnosis | None:
         return found
     if base.claims.shape[1:] != base.x.shape:
         return with_another_shape(base)
-    repairs = (with_a_factor, with_plain_settings, with_another_order, with_another_stride, with_a_shift, _precision)
+    repairs = (with_a_factor, with_plain_settings, with_another_order, with_another_stride, _precision)
     return next(filter(None, (repair(base) for repair in repairs)), None) or Entries(base).diagnosis()
 
 

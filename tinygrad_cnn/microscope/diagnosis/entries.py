@@ -12,14 +12,14 @@ import numpy as np
 
 from .claim import SEED, Array, step_sizes
 from .repairs import Diagnosis
-from .slopes import Probe, elementwise_slopes, inner_products, slopes_by_error
+from .slopes import Probe, elementwise_slopes, inner_products
 
 #: How many columns and rows, and numbers in them, at most; so many columns are never too many.
 MOST, NUMBERS, FEWEST = 600, 4e6, 12
 #: How wide a border is looked at; how many elements there must be for it not to be chance, and how many inside.
 WIDEST, ENOUGH, INSIDE = 3, 12, 4
 STRIDES = ((1, 2), (1, 3), (2, 1), (3, 1), (2, 3), (3, 2))  # steps from output to output, in the function and its rule
-SMALL = 50_000  # so many numbers may be moved about
+SHIFTS = (1, -1, 2, -2, 3, -3)  # by so many places a gradient may be moved
 
 
 class Entries:
@@ -60,6 +60,18 @@ class Entries:
         room = 10 * self.base.tolerance * (size + 0.01 * np.sqrt(np.mean(right**2))) + self.noise
         return np.asarray((np.abs(claims - right) > room).any(axis=0))
 
+    def moved(self) -> str:
+        """Where the rule has for every element what belongs to one beside it: as if cut off at the wrong end."""
+        shape = np.array(self.base.x.shape)
+        for axes, by in itertools.product(_axes(self.base.x.shape), SHIFTS):
+            at = np.stack(np.unravel_index(self.elements, shape))
+            at[list(axes)] += by
+            inside = ((at >= 0) & (at < shape[:, None])).all(axis=0)
+            claims = np.where(inside, self.base.claims[:, *np.where(inside, at, 0)], self.right)
+            if self.right[:, inside & self.wrong].any() and not self.differs(claims, self.right).any():
+                return f"by {by} along axis {' and '.join(map(str, axes))}"
+        return ""
+
     def diagnosis(self) -> Diagnosis:
         """What the wrong elements have lost, or the border at which they lie; or where it is wrong, with a hint."""
         wrong, x = self.wrong, self.base.x
@@ -70,6 +82,8 @@ class Entries:
             return Diagnosis("overlap", reason)
         if wrong.any() and not self.differs(self.claims, -self.right)[wrong].any():
             return Diagnosis("sign", f"the gradient has the wrong sign in {counted}, and is right in the others")
+        if moved := self.moved():
+            return Diagnosis("border", f"the gradient is moved {moved}: is the padding cut off at the wrong end?")
         if band := _band(x.shape, self.elements, wrong, np.asarray(self.reached.any(axis=0))):
             return Diagnosis("border", f"the gradient is wrong only {band}: is the padding treated wrongly?")
         sides = {"negative": x < 0, "positive": x > 0}
@@ -146,25 +160,6 @@ def with_another_stride(base: Probe) -> Diagnosis | None:
         if min(count.values()) > 1 and base.agree(claimed, right) and not same:
             how = f"{p}/{q} times as far as it should, along axis {' and '.join(map(str, axes))}"
             return Diagnosis("stride", f"from one output to the next the gradient steps {how}: is the stride wrong?")
-    return None
-
-
-def with_a_shift(base: Probe) -> Diagnosis | None:
-    """Whether the rule has for every element what belongs to one beside it: as if cut off at the wrong end."""
-    few = base.x.size + base.value.size <= SMALL
-    for axes, by in itertools.product(_axes(base.x.shape) if few else (), (1, -1, 2, -2, 3, -3)):
-        inside = slice(None, -by) if by > 0 else slice(-by, None)
-        kept = tuple(inside if axis in axes else slice(None) for axis in range(base.x.ndim))
-        here = np.zeros(base.x.shape)
-        here[kept] = base.directions[0][kept]
-        both = np.stack([here, np.roll(here, (by,) * len(axes), axes)])
-        lines = [base.claim.along({base.argnum: v}) for v in both]
-        slopes = np.stack([slopes_by_error(line, (base.step, 10 * base.step))[0].value for line in lines])
-        right, other = inner_products(slopes, base.cotangents)
-        claimed = inner_products(both[1:], base.claims)[0]
-        if right.any() and base.agree(claimed, right) and not base.agree(right, other):
-            where = f"by {by} along axis {' and '.join(map(str, axes))}"
-            return Diagnosis("border", f"the gradient is moved {where}: is the padding cut off at the wrong end?")
     return None
 
 
