@@ -23,33 +23,27 @@ SHIFTS = (1, -1, 2, -2, 3, -3)  # by so many places a gradient may be moved
 
 
 class Entries:
-    """Some columns of the Jacobian, and some of the rows that meet them as the rule has them.
-
-    Attributes:
-        elements: flat places of the elements in the array.
-        slopes: by differences: (outputs, elements).
-        reached: which outputs depend on which elements, as far as differences show it.
-        right, claims: the gradients of the elements for the probe's cotangents: (cotangents, elements).
-        wrong: which elements are wrong.
-        rows: flat places of the outputs of which the rule is asked; and `rule`, what it has in these rows, for all x.
-    """
+    """Some columns of the Jacobian, and some of the rows that meet them as the rule has them."""
 
     def __init__(self, base: Probe) -> None:
         self.base, size, outputs = base, base.x.size, base.value.size
         count = max(FEWEST, int(min(MOST, NUMBERS / (outputs + 1))))
+        #: Flat places of elements of the array.
         self.elements = np.arange(size) if size <= count else _sample(base.x.shape, count)
         sizes = step_sizes(base.x)
         columns = elementwise_slopes(base.claim, base.argnum, sizes * base.step, self.elements)
-        self.slopes = np.stack([column.ravel() for column in columns], axis=1)
+        self.slopes = np.stack([column.ravel() for column in columns], axis=1)  # by differences: (outputs, elements)
         noise = 1e-8 * np.abs(base.value).max(initial=0) / sizes.ravel()[self.elements]
         each = np.abs(self.slopes)
+        #: Which outputs depend on which elements, as far as differences show it.
         self.reached: Array = each > np.maximum(1e-6 * each.max(axis=0), noise)
-        self.right = inner_products(base.cotangents, self.slopes.T)
+        self.right = inner_products(base.cotangents, self.slopes.T)  # the gradients: (cotangents, elements)
         self.claims = base.claims.reshape(len(base.claims), -1)[:, self.elements]
         self.noise = 0.1 * noise * np.sqrt(outputs)
-        self.wrong = self.differs(self.claims, self.right)
+        self.wrong = self.differs(self.claims, self.right)  # which elements are
         met = [np.flatnonzero(self.reached[:, column]) for column in np.flatnonzero(self.wrong)[: FEWEST // 2]]
         some = [np.random.default_rng(6).permutation(rows)[:FEWEST] for rows in met]
+        #: Flat places of outputs; and what the rule has in their rows, for all elements.
         self.rows = np.arange(outputs) if outputs <= MOST else np.unique(np.concatenate([[0], *some]).astype(int))
         one = (np.arange(outputs).reshape(base.value.shape) == row for row in self.rows)
         self.rule = np.stack([base.pull_back(c.astype(np.float64)).ravel() for c in one])

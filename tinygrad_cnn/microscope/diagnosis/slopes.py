@@ -84,27 +84,22 @@ def elementwise_slopes(claim: Claim, argnum: int, steps: Array, places: Array) -
 
 
 class Line:
-    """A claim along a random direction of some of its arrays, all at once.
-
-    Attributes:
-        directions: by argument, elements of about the size of the array's; positive, unless they are to be `signed`.
-        at_border: how many elements are not moved, as they are zeros at the border of the domain: of sqrt, say.
-        slopes: how the outputs change along the direction.
-        random: a number for each output, to weigh it by.
-    """
+    """A claim along a random direction of some of its arrays, all at once; a positive one, if it is not `signed`."""
 
     def __init__(self, claim: Claim, argnums: Sequence[int], seed: int, signed: bool = False) -> None:
         self.claim, self.seed, self.at_border, generator = claim, seed, 0, np.random.default_rng((seed, SEED))
         finite = {i: np.where(np.isfinite(claim.arrays[i]), claim.arrays[i], 0) for i in argnums}
+        #: By argument, elements of about the size of the array's.
         self.directions = {i: generator.uniform(0.5, 1.5, x.shape) * step_sizes(x) for i, x in finite.items()}
         if signed:
             self.directions = {i: v * generator.choice((-1, 1), v.shape) for i, v in self.directions.items()}
         self.slopes = self.by_error(STEPS)[0]
         if not self.slopes.finite[np.isfinite(self.slopes.here)].all():
+            #: How many elements are not moved, as they are zeros at the border of the domain: of sqrt, say.
             self.at_border = sum(int(np.sum(x == 0)) for x in finite.values())
             self.directions = {i: v * (finite[i] != 0) for i, v in self.directions.items()}
             self.slopes = self.by_error(STEPS)[0]
-        self.random = np.asarray(generator.standard_normal(self.slopes.here.shape))
+        self.random = np.asarray(generator.standard_normal(self.slopes.here.shape))  # to weigh the outputs by
 
     def by_error(self, steps: Sequence[float] = ALL_STEPS) -> list[Slopes]:
         """The slopes for several steps, the most exact first."""
@@ -119,27 +114,20 @@ class Line:
 
 
 class Probe:
-    """A claim asked by one of its arrays, x: a few numbers by which a change of the rule is soon refuted.
-
-    Attributes:
-        directions, slopes: how the value changes along random directions: (COUNT, *x.shape), (COUNT, *value.shape).
-        cotangents: random ones, zero for outputs whose slopes cannot be told: (COUNT, *value.shape).
-        claims: what the rule gives for each: (COUNT, *x.shape), if it gives the right shape.
-        right: <c, slope along v> for every cotangent and every direction.
-        tolerance: up to this, relative to the largest, numbers are the same.
-    """
+    """A claim asked by one of its arrays, x: a few numbers by which a change of the rule is soon refuted."""
 
     def __init__(self, claim: Claim, argnum: int) -> None:
         self.claim, self.argnum, self.x = claim, argnum, np.asarray(claim.arrays[argnum], np.float64)
         lines = [Line(claim, [argnum], seed, signed=True) for seed in range(COUNT)]
         slopes = [line.slopes if line.slopes.error <= ROUGH else line.by_error()[0] for line in lines]
-        self.directions = np.stack([line.directions[argnum] for line in lines])
-        self.value, self.step, self.slopes = slopes[0].here, slopes[0].step, np.stack([one.value for one in slopes])
+        self.value, self.step = slopes[0].here, slopes[0].step
+        self.directions = np.stack([line.directions[argnum] for line in lines])  # (COUNT, *x.shape)
+        self.slopes = np.stack([one.value for one in slopes])  # along each of them: (COUNT, *value.shape)
         steady = np.logical_and.reduce([one.steady for one in slopes])
-        self.cotangents = np.stack([line.random * steady for line in lines])
-        self.claims = np.stack([self.pull_back(c) for c in self.cotangents])
-        self.right = inner_products(self.cotangents, self.slopes)
-        self.tolerance = CLOSE + 10 * max(one.error for one in slopes)
+        self.cotangents = np.stack([line.random * steady for line in lines])  # (COUNT, *value.shape)
+        self.claims = np.stack([self.pull_back(c) for c in self.cotangents])  # (COUNT, *x.shape), if the shape is right
+        self.right = inner_products(self.cotangents, self.slopes)  # <c, slope along v>, of each c with each v
+        self.tolerance = CLOSE + 10 * max(one.error for one in slopes)  # of numbers relative to the largest
 
     def pull_back(self, c: Array) -> Array:
         """What the rule gives for a cotangent."""
