@@ -7,7 +7,7 @@ import pytest
 
 from tinygrad_cnn import Tensor, check_graph, manual_seed, nn, ops, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.microscope.diagnosis.selftest import planted
+from tinygrad_cnn.commands.selftest import planted
 from tinygrad_cnn.models import MODELS
 
 random = np.random.default_rng(0)

@@ -13,8 +13,8 @@ from rich.console import Console
 from tinygrad_cnn import __main__ as command_line
 from tinygrad_cnn import gradcheck, ops
 from tinygrad_cnn.commands.learn import show_cell
+from tinygrad_cnn.commands.selftest import MISTAKES, planted, run_selftest
 from tinygrad_cnn.lessons import Lesson, titles
-from tinygrad_cnn.microscope.diagnosis.selftest import MISTAKES, planted, run_selftest
 
 
 def run(capsys, *arguments, code=0):
@@ -186,12 +186,12 @@ def test_afterwards_the_rules_are_the_right_ones():
 
 
 def test_the_table_of_the_self_test(capsys, monkeypatch):
-    monkeypatch.setattr("tinygrad_cnn.microscope.diagnosis.selftest.MISTAKES", MISTAKES[:2])
+    monkeypatch.setattr("tinygrad_cnn.commands.selftest.MISTAKES", MISTAKES[:2])
     text = run(capsys, "selftest").out
     assert "2 of 2 planted mistakes were found" in text
     assert "too large by 0.1 %" in text
     wrong = MISTAKES[0]._replace(kind="flip")  # a check that names another kind has not found it
-    monkeypatch.setattr("tinygrad_cnn.microscope.diagnosis.selftest.MISTAKES", [wrong, MISTAKES[1]])
+    monkeypatch.setattr("tinygrad_cnn.commands.selftest.MISTAKES", [wrong, MISTAKES[1]])
     text = run(capsys, "selftest", code=1).out
     assert "NOT FOUND" in text
     assert "1 of 2 planted mistakes were found" in text

@@ -9,9 +9,9 @@ from test_gradcheck import WRONG
 
 from tinygrad_cnn import Tensor, check_graph, gradcheck, manual_seed, nn, ops
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.commands.selftest import MISTAKES
 from tinygrad_cnn.microscope.diagnosis.claim import Claim
 from tinygrad_cnn.microscope.diagnosis.diagnose import diagnose
-from tinygrad_cnn.microscope.diagnosis.selftest import MISTAKES
 from tinygrad_cnn.microscope.diagnosis.verdict import judge
 
 CASES = {name: of_primitive(*case) for name, case in LARGE.items()}

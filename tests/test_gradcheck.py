@@ -16,8 +16,8 @@ from references import (
 
 from tinygrad_cnn import GradcheckError, Tensor, grad, gradcheck, ops, primitive
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.commands.selftest import MISTAKES
 from tinygrad_cnn.engine.graph import Primitive
-from tinygrad_cnn.microscope.diagnosis.selftest import MISTAKES
 
 normal = np.random.default_rng(0).standard_normal
 

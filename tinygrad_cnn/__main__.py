@@ -11,7 +11,7 @@ from .commands import book, explain_show, learn, train
 from .commands.errors import exit_status
 from .commands.info import show_info
 from .commands.options import Parser
-from .microscope.diagnosis.selftest import selftest
+from .commands.selftest import selftest
 
 # the options of each command, what it is for, and what --help says of it
 COMMANDS: dict[str, tuple[Callable[[Parser], None], str, str | None]] = {

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from ..autograd import enable_grad
-from ..engine.graph import Leaf, Node, Value, backpropagate
+from ..engine.calls import current
+from ..engine.graph import Leaf, Node, Value, backpropagate, topological_order
 from ..engine.observers import observers
 from ..engine.recording import here
+from ..engine.versions import now
 from ..tensor import Tensor
 from .again import graph
 from .checking import run_beside
@@ -69,14 +72,24 @@ class Run:
         found: Tensor = self.record.tape.play(self._values(), output)
         return found._array
 
-    def graph(self, output: int, leaves: Sequence[Any]) -> Node:
-        """The node of an output in a graph of the function itself, which is run again."""
+    def unfold(self, node: Node) -> None:
+        """Put the graph of the function itself, which is run again, in the place of the node of what it computed."""
         if not self.record.state.holds():
             raise RuntimeError(
                 "what a compiled function reads (a mode, a setting, a variable) has changed since it was called, so "
                 "that its operations cannot be looked at: call it again"
             )
-        return graph(self.record.function, self.record.tape, self._values(), output, leaves)
+        begin, asked = now(), current().place
+        output = node.settings["output"]
+        new = graph(self.record.function, self.record.tape, self._values(), output, node.parents)
+        made = [one for one in topological_order([new]) if one.order > begin]
+        for i, one in enumerate(made):  # between what was recorded before the call and what was recorded after it
+            one.order = node.order - i / len(made)
+            if isinstance(one, Node) and one.call.place == asked:  # no line of the user's is within the function
+                one.call.place = node.call.place
+        for field in fields(Node):
+            if field.name not in ("order", "_hooks"):
+                setattr(node, field.name, getattr(new, field.name))
 
     def _values(self) -> dict[int, Any]:
         """What was given and drawn, in arrays that nobody writes to."""

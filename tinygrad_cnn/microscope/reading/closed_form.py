@@ -32,19 +32,14 @@ from .terms import Term, constant, is_transposition, parts_of, unused
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """The formulas of a layer.
-
-    Attributes:
-        layer: the layer.
-        formulas: {what they are the gradient of: formula}.
-        where: what the letters in them stand for.
-        reordered: whether the engine computes the layer in another order than the textbook, in which they are written.
-    """
+    """The formulas of a layer."""
 
     layer: Layer
-    formulas: dict[Origin, str]
-    where: list[str]
-    reordered: bool
+    formulas: dict[Origin, str]  # by what they are the gradient of
+    where: list[str]  # what the letters in them stand for
+    reordered: (
+        bool  # whether the engine computes the layer in another order than the textbook, in which they are written
+    )
 
     def lines(self) -> list[str]:
         """The formulas, then the definitions."""

@@ -25,25 +25,16 @@ from .step import Step, steps_back
 
 @dataclass(frozen=True, repr=False)
 class Explanation(Printed):
-    """What `explain` gives; printed, it tells how the gradients come about.
-
-    Attributes:
-        view: the graph.
-        targets: of which the gradients are told: one tensor, or all parameters.
-        steps: from the loss back to them, an operation each.
-        forms: the formulas of each layer on the way, from the loss back.
-        gradients: of the loss, for the targets and for all values on the way.
-        details: whether each operation is printed as well.
-        name, shape, gradient: of the tensor, or of the first parameter; the shape with named axes.
-    """
+    """What `explain` gives; printed, it tells how the gradients come about."""
 
     view: GraphView
-    targets: list[Origin]
-    steps: list[Step]
-    forms: list[ClosedForm]
-    gradients: dict[Origin, np.ndarray]
-    details: bool
+    targets: list[Origin]  # of which the gradients are told: one tensor, or all parameters
+    steps: list[Step]  # from the loss back to them, an operation each
+    forms: list[ClosedForm]  # the formulas of each layer on the way, from the loss back
+    gradients: dict[Origin, np.ndarray]  # of the loss, for the targets and for all values on the way
+    details: bool  # whether each operation is printed as well
 
+    # of the tensor, or of the first parameter; the shape with named axes
     name = property(lambda self: self._name(self.targets[0]))
     shape = property(lambda self: self.view.shape(self.targets[0]))
     gradient = property(lambda self: self.gradients[self.targets[0]])

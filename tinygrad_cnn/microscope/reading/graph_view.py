@@ -16,9 +16,9 @@ from ...engine.calls import Call
 from ...engine.graph import Constant, Leaf, Node, Value, topological_order
 from ...engine.guards import check_still_valid
 from ...engine.rules import ShapeDtype
+from ...ops.replayed import compiled
 from .axis_names import AxisNames, Origin
 from .rules import formulas
-from .unfolding import unfold
 
 COMPILED = "of what was compiled, these are the operations of the function itself"
 
@@ -65,7 +65,11 @@ class GraphView:
                 "there is no graph to read: the Tensor was not computed by recorded operations, that is from one that "
                 "requires a gradient, and outside of no_grad()"
             )
-        self.compiled = unfold(output.node)
+        found = [one for one in topological_order([output.node]) if isinstance(one, Node) and one.primitive is compiled]
+        check_still_valid(found)
+        for node in found:
+            node.args[-1].unfold(node)
+        self.compiled = bool(found)
         order = topological_order([output.node])[::-1]
         self.output = output.node
         self.nodes = [origin for origin in order if isinstance(origin, Node)]

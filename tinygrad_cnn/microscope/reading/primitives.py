@@ -31,21 +31,13 @@ def _nothing(args: Any, result: Any) -> int:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What is known of a primitive.
+    """What is known of a primitive."""
 
-    Attributes:
-        axes: how the names of axes go through it.
-        text: how it is spelled in formulas; by its name if this is None.
-        letter: what its value is called where a formula needs a name for it.
-        work: how many floating-point operations a call takes, from its arguments and its result.
-        nan: what usually makes its value NaN or infinite, and what makes its gradient so.
-    """
-
-    axes: Carry = carry.same_shape
-    text: Spell = spelling.NAME
-    work: Callable[[Any, Any], int] = each_result
-    nan: tuple[str | None, str | None] = (None, None)
-    letter: str = ""
+    axes: Carry = carry.same_shape  # how the names of axes go through it
+    text: Spell = spelling.NAME  # how it is spelled in formulas
+    work: Callable[[Any, Any], int] = each_result  # floating-point operations, from its arguments and its result
+    nan: tuple[str | None, str | None] = (None, None)  # what usually makes its value NaN or infinite, and its gradient
+    letter: str = ""  # what its value is called where a formula needs a name for it
 
 
 LARGE = "large numbers overflow: have the weights exploded, is the learning rate too high?"

@@ -17,37 +17,25 @@ from .primitives import letters
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One application of one rule on the way back.
-
-    Attributes:
-        node, argnum: the operation, and for which of its arguments the rule is.
-        gradient: the gradient passed on.
-        added: the steps whose gradients add up to dY, counted from 1.
-        op: the name of the primitive.
-        layer, line: the title of the module or function that recorded it; the user's line that asked for it, or None.
-        forward: the operation as a formula of its arguments A, B, …, or X.
-        arguments: what the letters stand for, with named shapes.
-        backward: the rule as a formula of the gradient dY that arrives.
-        shape: that of the gradient passed on, with named axes.
-    """
+    """One application of one rule on the way back."""
 
     view: GraphView = field(repr=False)
     node: Node
-    argnum: int
-    gradient: np.ndarray = field(repr=False)
-    added: list[int]
+    argnum: int  # of the argument of the node that the rule is for
+    gradient: np.ndarray = field(repr=False)  # that is passed on
+    added: list[int]  # the steps whose gradients add up to dY, counted from 1
 
     op = property(lambda self: self.node.primitive.name)
-    layer = property(lambda self: self.view.layer(self.node).title)
-    line = property(lambda self: self.view.layer(self.node).line)
-    forward = property(lambda self: self.view.formulas(self.node)[0])
-    backward = property(lambda self: self.view.formulas(self.node)[1][self.argnum])
+    layer = property(lambda self: self.view.layer(self.node).title)  # the module or function that recorded it
+    line = property(lambda self: self.view.layer(self.node).line)  # of the user's that asked for it, or None
+    forward = property(lambda self: self.view.formulas(self.node)[0])  # as a formula of its arguments A, B, …, or X
+    backward = property(lambda self: self.view.formulas(self.node)[1][self.argnum])  # of the gradient dY that arrives
     origin = property(lambda self: self.node.parents[self.argnum])
     shape = property(lambda self: self.view.shape(self.origin, self.node))
-    norm = property(lambda self: float(np.linalg.norm(self.gradient.astype(np.float64))))
 
     @property
     def arguments(self) -> str:
+        """What the letters stand for, with named shapes."""
         pairs: Any = zip(letters(self.node.primitive, len(self.node.args)), self.view.parents(self.node), strict=True)
         return ", ".join(
             f"{letter} = {self.view.origin_name(parent)} {self.view.shape(parent, self.node)}"

@@ -17,12 +17,9 @@ from ..reading.primitives import argument_name, meaning
 
 
 class AnomalyError(RuntimeError):
-    """A NaN or an infinity, reported where it was made.
+    """A NaN or an infinity, reported where it was made: by `op`, a primitive's name, or, if `backward`, by its rule.
 
-    Attributes:
-        op: the primitive's name.
-        line: the user's line that asked for the operation; None if there is none.
-        backward: whether its rule made it, not the operation itself.
+    `line` is the user's line that asked for the operation; None if there is none.
     """
 
     def __init__(self, message: str, op: str, line: str | None, backward: bool) -> None:

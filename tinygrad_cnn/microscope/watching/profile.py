@@ -41,16 +41,11 @@ class Cost:
 
 
 class Profile(Printed):
-    """What `profile` measured; printed, it is a table.
-
-    Attributes:
-        forward: {name of the primitive: the cost of all its calls}.
-        backward: {name of the primitive: the cost of all applications of its rules}.
-    """
+    """What `profile` measured; printed, it is a table."""
 
     def __init__(self) -> None:
-        self.forward: dict[str, Cost] = {}
-        self.backward: dict[str, Cost] = {}
+        self.forward: dict[str, Cost] = {}  # by the name of the primitive, the cost of all its calls
+        self.backward: dict[str, Cost] = {}  # and of all applications of its rules
         self._guessed: dict[str, None] = {}  # primitives of which nobody has described the work
         self._lock = threading.Lock()
         self._threads = threading.local()

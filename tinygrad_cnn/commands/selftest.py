@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ... import ops
-from ...engine.graph import Array, Primitive
-from ...tensor import Tensor
-from .check_graph import check_graph
-from .gradcheck import GradcheckError, gradcheck
+from .. import ops
+from ..engine.graph import Array, Primitive
+from ..microscope.diagnosis.check_graph import check_graph
+from ..microscope.diagnosis.gradcheck import GradcheckError, gradcheck
+from ..tensor import Tensor
 
 Rule = Callable[..., Array]
 
