@@ -19,7 +19,8 @@ class Turn(NamedTuple):
     after: tuple[tuple[int, int], ...] = ()
 
 
-_yield: Callable[[], Any] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
+_sleep: Callable[[], Any] = functools.partial(time.sleep, 0)
+_yield: Callable[[], Any] = getattr(os, "sched_yield", _sleep)
 BUSY = 2e-3  # seconds without the processor after which others are taken to need it
 
 _ALL = 1 << 62  # more calls than any list has
@@ -44,8 +45,8 @@ class _Work:
         try:
             for i, (call, after) in enumerate(self.lists[thread], 1):
                 for other, count in after:
-                    while made[other] < count:
-                        self._look_away()
+                    if made[other] < count:
+                        self._wait(other, count)
                     if errors:
                         raise _Stopped
                 call()
@@ -61,23 +62,24 @@ class _Work:
         """Until all have ended, whatever happens: their arrays are not free before."""
         while True:
             try:
-                while min(self.made) < _ALL:
-                    self._look_away()
+                for thread in range(len(self.made)):
+                    self._wait(thread, _ALL)
                 return
             except KeyboardInterrupt as interrupt:
                 self.errors.append(interrupt)
 
-    def _look_away(self) -> None:
-        """Let others run: to look again at once takes some 5 microseconds, to be woken up some 50.
+    def _wait(self, thread: int, count: int) -> None:
+        """Until a thread has made some calls: to look again at once takes some 5 microseconds, to be woken up some 50.
 
         But on a busy machine who gives the processor away gets it back milliseconds later, and who sleeps at once.
         """
-        if self.busy:
-            time.sleep(0)
-            return
-        begin = time.perf_counter()
-        _yield()
-        self.busy = time.perf_counter() - begin > BUSY
+        made, begin = self.made, time.perf_counter()
+        look_away = _sleep if self.busy else _yield
+        look_away()
+        if time.perf_counter() - begin > BUSY:
+            self.busy, look_away = True, _sleep
+        while made[thread] < count:  # with nothing else in between, as this holds Python's lock
+            look_away()
 
 
 @functools.cache
