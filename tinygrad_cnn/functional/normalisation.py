@@ -167,8 +167,9 @@ def _update(running: Array | None, batch: Array, momentum: float, factor: float 
 
 def _take_in(running: np.ndarray, batch: np.ndarray, momentum: float, factor: float) -> None:
     note_change(running)
+    batch = batch[0] if len(batch) == 1 else batch.mean(0)  # over images, if each has its own
     running *= 1 - momentum
-    running += momentum * (batch.mean(0).reshape(running.shape) * factor)  # over images, if each has its own
+    running += momentum * (batch.reshape(running.shape) * factor)
 
 
 @composed("layer_norm(np.array([[1.0, 3.0], [2.0, 6.0]]), 2, eps=0)", "array([[-1., 1.], [-1., 1.]])")
