@@ -127,6 +127,12 @@ def test_on_a_busy_machine_threads_wait_asleep(monkeypatch):
     monkeypatch.setattr(threads, "_yield", lambda: given_away.append(time.sleep(0.01)))  # others take the processor
     assert run_together([[Turn(int, ((1, 1),))], [Turn(partial(time.sleep, 0.2))]])
     assert len(given_away) < 4
+    given_away.clear()
+    ended = threads._Work([[], []])
+    for thread in (1, 0):
+        ended.run(thread)
+    ended.wait()
+    assert not given_away  # nor does anybody give it away for a thread that has ended
 
 
 def lists(*calls):

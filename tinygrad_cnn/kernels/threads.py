@@ -45,8 +45,7 @@ class _Work:
         try:
             for i, (call, after) in enumerate(self.lists[thread], 1):
                 for other, count in after:
-                    if made[other] < count:
-                        self._wait(other, count)
+                    self._wait(other, count)
                     if errors:
                         raise _Stopped
                 call()
@@ -73,7 +72,10 @@ class _Work:
 
         But on a busy machine who gives the processor away gets it back milliseconds later, and who sleeps at once.
         """
-        made, begin = self.made, time.perf_counter()
+        made = self.made
+        if made[thread] >= count:
+            return
+        begin = time.perf_counter()
         look_away = _sleep if self.busy else _yield
         look_away()
         if time.perf_counter() - begin > BUSY:
