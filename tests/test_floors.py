@@ -17,6 +17,7 @@ FLOORS = {
     "autograd": 2,
     "random": 2,
     "functional": 3,
+    "textbook": 4,
     "tensor": 4,
     "nn": 5,
     "data": 5,
@@ -204,4 +205,4 @@ def test_no_module_imports_itself_by_way_of_others():
 def test_the_root_is_seen_at_a_glance():
     root = Path(tinygrad_cnn.__file__).parent
     modules = sorted(path.stem for path in root.glob("*.py") if not path.stem.startswith("__"))
-    assert modules == ["creation", "models", "random", "settings", "training"]
+    assert modules == ["creation", "models", "random", "settings", "textbook", "training"]

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..autograd import enable_grad
 from ..engine.graph import Constant, Leaf, Node
-from ..functional.textbook import in_textbook_order
 from ..microscope.reading.axis_names import Origin
 from ..microscope.reading.graph_view import GraphView, Layer
 from ..tensor import Tensor
+from ..textbook import in_textbook_order
 from .links import Links, links
 
 #: How much of an axis an excerpt takes; all of a kernel, and of other axes a few elements.

@@ -19,7 +19,7 @@ import numpy as np
 from ... import ops
 from ...autograd import enable_grad
 from ...engine.graph import Leaf, Node
-from ...functional.textbook import TEXTBOOK, in_textbook_order
+from ...textbook import TEXTBOOK, in_textbook_order
 from .axis_names import Origin
 from .carry import Axes, length
 from .graph_view import GraphView, Layer

@@ -1,6 +1,7 @@
-"""Compositions in the order in which the textbook computes them, where the engine takes a faster one.
+"""Compositions in the order in which the textbook computes them, where `functional` takes a faster one.
 
-The same sum in another order: their formulas emerge from the same rules. They are recorded only to be read.
+The same sum in another order: their formulas emerge from the same rules. They are recorded only to be read, by what
+explains a layer or draws an excerpt of it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..autograd import grad
-from ..engine.graph import Array, Leaf
-from ._arguments import pair
-from ._composition import Composed
-from .lines import of_lines
-from .windows import HCWN, _Grid, _padded
+from . import ops
+from .autograd import grad
+from .engine.graph import Array, Leaf
+from .functional._arguments import pair
+from .functional._composition import Composed
+from .functional.lines import of_lines
+from .functional.windows import HCWN, _Grid, _padded
 
 
 def conv2d(
