@@ -17,6 +17,7 @@ from references import (
 
 from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed, ops
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.functional._arguments import as_declared
 
 normal = np.random.default_rng(0).standard_normal
 
@@ -1522,3 +1523,18 @@ def test_many_tensors_are_joined_in_linear_time():
     finally:
         ops.concatenate.joint_rule = original
     assert len(calls) == 1 and all(t.grad.item() == 1 for t in tensors)
+
+
+def test_arguments_are_what_the_signature_calls_them_when_a_function_begins():
+    def function(input, factor, keep=None):
+        return input, factor, keep
+
+    function.__annotations__ = {"input": "Floats", "factor": "Number", "keep": "Flag | None"}
+    declared = as_declared(function)
+    input, factor, keep = declared([1, 2], np.float32(0.5), keep=np.True_)
+    assert (input.dtype, type(factor), keep) == (np.float32, float, True)
+    assert declared(np.zeros(2), factor=3)[2] is None  # a default is taken as it is
+    with pytest.raises(TypeError, match="function expects factor as a finite number, got 'x'"):
+        declared(np.zeros(2), "x")
+    with pytest.raises(TypeError, match="function expects keep as True or False, got 2"):
+        declared(np.zeros(2), 1.0, 2)

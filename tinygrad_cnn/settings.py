@@ -165,6 +165,7 @@ def mapping(value: Any, name: str, owner: str, keys: Sequence[str] = ()) -> Mapp
 
 # what a setting is, and how it is checked
 Flag = Annotated[bool, flag]
+Integer = Annotated[int, integer]
 Count = Annotated[int, partial(integer, least=0)]
 Positive = Annotated[int, partial(integer, least=1)]
 Number = Annotated[float, number]

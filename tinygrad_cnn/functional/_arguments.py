@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from .. import ops
+from .. import settings as checks
 from ..engine.aside import shared
 from ..engine.graph import Array, Constant, Value
 from ..engine.recording import is_recording
@@ -28,26 +29,33 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def with_arrays(function: Callable[P, R]) -> Callable[P, R]:
-    """The function as users call it: what its signature calls an Array or Floats is that when it begins."""
-    arrays = [
-        (i, one.name, one.default, "Floats" in one.annotation)
+#: what becomes of an argument whose type has one of these names, before a function begins
+DECLARED: dict[str, Callable[[Any, str, str], Any]] = {
+    **{name: kind.__metadata__[0] for name, kind in vars(checks).items() if hasattr(kind, "__metadata__")},
+    "Array": lambda value, name, owner: as_array(value),
+    "Floats": lambda value, name, owner: as_float(value),
+}
+
+
+def as_declared(function: Callable[P, R]) -> Callable[P, R]:
+    """The function as users call it: its arguments are checked, and become what its signature calls them."""
+    declared = [
+        (i, one.name, one.default, DECLARED[kind])
         for i, one in enumerate(inspect.signature(function).parameters.values())
-        if one.annotation in ("Array", "Array | None", "Floats", "Floats | None") and one.kind is not one.VAR_POSITIONAL
+        if (kind := str(one.annotation).removesuffix(" | None")) in DECLARED and one.kind is not one.VAR_POSITIONAL
     ]
 
     @functools.wraps(function)
     def call(*args: P.args, **settings: P.kwargs) -> R:
         given: Any = args
-        for i, name, default, floats in arrays:
+        for i, name, default, check in declared:
             value = args[i] if i < len(args) else settings.get(name, default)
-            if value is default or (isinstance(value, Value) and not floats):
+            if value is default or (found := check(value, name, function.__name__)) is value:
                 continue
-            value = as_float(value) if floats else as_array(value)
             if i < len(args):
-                given = (*given[:i], value, *given[i + 1 :])
+                given = (*given[:i], found, *given[i + 1 :])
             else:
-                settings[name] = value
+                settings[name] = found
         return function(*given, **settings)
 
     return call
@@ -239,7 +247,7 @@ def along(input: Array, indices: Array, axis: int) -> Array:
 
 def places_along(indices: Array, axis: int) -> list[Array]:
     """For each axis where the indices are: along `axis` they say it themselves."""
-    places = [np.arange(n).reshape(n, *[1] * (indices.ndim - i - 1)) for i, n in enumerate(indices.shape)]
+    places: list[Array] = [*np.indices(indices.shape, sparse=True)]
     places[axis] = indices
     return places
 

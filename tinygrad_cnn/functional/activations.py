@@ -9,7 +9,7 @@ import numpy as np  # noqa: F401 (for the examples in docstrings)
 
 from .. import ops
 from ..engine.graph import Array
-from ..settings import number, one_of, real_dtype
+from ..settings import Number, number, one_of, real_dtype
 from ._arguments import Floats, as_float, composed, example, one_dim, operands
 from .arithmetic import abs
 from .views import narrow
@@ -22,10 +22,10 @@ def relu(input: Array, inplace: bool = False) -> Array:
 
 
 @composed("hardtanh(np.array([-2.0, 0.5, 2.0]))", "array([-1. ,  0.5,  1. ])")
-def hardtanh(input: Floats, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Array:
+def hardtanh(input: Floats, min_val: Number = -1.0, max_val: Number = 1.0, inplace: bool = False) -> Array:
     """input held between min_val and max_val; at both the gradient is 0."""
-    low, high = number(min_val, "min_val", "hardtanh"), number(max_val, "max_val", "hardtanh", least=min_val)
-    return ops.minimum(high, ops.maximum(low, input, ties="first"), ties="first")
+    number(max_val, "max_val", "hardtanh", least=min_val)
+    return ops.minimum(max_val, ops.maximum(min_val, input, ties="first"), ties="first")
 
 
 @composed("relu6(np.array([-1.0, 2.0, 8.0]))", "array([0., 2., 6.])")
@@ -35,10 +35,9 @@ def relu6(input: Floats, inplace: bool = False) -> Array:
 
 
 @composed("leaky_relu(np.array([-1.0, 2.0]), 0.1)", "array([-0.1,  2. ])")
-def leaky_relu(input: Floats, negative_slope: float = 0.01, inplace: bool = False) -> Array:
+def leaky_relu(input: Floats, negative_slope: Number = 0.01, inplace: bool = False) -> Array:
     """input where it is positive, else negative_slope · input."""
-    negative = ops.mul(input, number(negative_slope, "negative_slope", "leaky_relu"))
-    return ops.where(ops.compare(input, 0, how=">"), input, negative)
+    return ops.where(ops.compare(input, 0, how=">"), input, ops.mul(input, negative_slope))
 
 
 @composed("prelu(np.array([[-1.0, -1.0, 2.0]]), np.array([0.5, 0.25, 0.25]))", "array([[-0.5 , -0.25,  2.  ]])")
@@ -54,9 +53,9 @@ def prelu(input: Floats, weight: Array) -> Array:
 
 
 @composed("elu(np.array([-1000.0, 2.0]))", "array([-1.,  2.])")
-def elu(input: Floats, alpha: float = 1.0, inplace: bool = False) -> Array:
+def elu(input: Floats, alpha: Number = 1.0, inplace: bool = False) -> Array:
     """input where it is positive, else alpha · (e^input - 1) (Clevert et al., 2015)."""
-    return _exponential(input, number(alpha, "alpha", "elu"))
+    return _exponential(input, alpha)
 
 
 @composed("selu(np.array([0.0, 1.0])).round(4)", "array([0.    , 1.0507])")
@@ -66,9 +65,9 @@ def selu(input: Floats, inplace: bool = False) -> Array:
 
 
 @composed("celu(np.array([-1000.0, 2.0]), 0.5)", "array([-0.5,  2. ])")
-def celu(input: Floats, alpha: float = 1.0, inplace: bool = False) -> Array:
+def celu(input: Floats, alpha: Number = 1.0, inplace: bool = False) -> Array:
     """input where it is positive, else alpha · (e^(input / alpha) - 1) (Barron, 2017)."""
-    if number(alpha, "alpha", "celu") == 0:
+    if alpha == 0:
         raise ValueError("celu divides by alpha: it cannot be 0")
     return _exponential(input, alpha, 1 / alpha)
 
@@ -115,9 +114,8 @@ def hardswish(input: Floats, inplace: bool = False) -> Array:
 
 
 @composed("softplus(np.array([0.0, 1000.0])).round(4)", "array([6.931e-01, 1.000e+03])")
-def softplus(input: Floats, beta: float = 1.0, threshold: float = 20.0) -> Array:
+def softplus(input: Floats, beta: Number = 1.0, threshold: Number = 20.0) -> Array:
     """log(1 + e^(beta · input)) / beta; the input itself where beta · input is above the threshold."""
-    beta, threshold = number(beta, "beta", "softplus"), number(threshold, "threshold", "softplus")
     if beta == 0:
         raise ValueError("softplus divides by beta: it cannot be 0")
     scaled = input if beta == 1 else ops.mul(input, beta)

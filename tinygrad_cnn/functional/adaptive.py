@@ -9,10 +9,10 @@ import numpy as np
 
 from .. import ops
 from ..engine.graph import Array
-from ..settings import flag, number
-from ._arguments import composed, detached, pair
+from ..settings import Flag, number
+from ._arguments import composed, detached, pair, part
 from .arithmetic import abs
-from .windows import Size, _from_images, _to_images, avg_pool2d, max_pool2d
+from .windows import Size, _from_images, _largest, avg_pool2d, max_pool2d
 
 
 def _output_size(op: str, input: Array, output_size: Any) -> tuple[int, ...]:
@@ -52,32 +52,23 @@ def _averaging(length: int, count: int) -> np.ndarray:
 
 
 @composed("adaptive_max_pool2d(np.arange(6.0).reshape(1, 2, 3), 1)", "array([[[5.]]])", axes="N C H W -> N C OH OW")
-def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: Flag = False) -> Any:
     """The largest element of each of OH × OW windows that cover the image evenly: (N, C, H, W) -> (N, C, OH, OW).
 
     Of equal ones the first takes the gradient. With `return_indices` also where it is: row · W + column.
     """
     out = _output_size("adaptive_max_pool2d", input, output_size)
     height, width = input.shape[-2:]
-    return_indices = flag(return_indices, "return_indices", "adaptive_max_pool2d")
     if height % out[0] == width % out[1] == 0:  # no windows overlap
         return max_pool2d(input, (height // out[0], width // out[1]), return_indices=return_indices)
     down, right = (_covering(n, count) for n, count in zip((height, width), out, strict=True))
-    images = _from_images("adaptive_max_pool2d", input)
-    # the first of a row, and of those the first, is the first in row-major order
-    rows = ops.index(images, right, key=(slice(None), slice(None), ops.ARRAY))  # (H, C, OW, KW, N)
-    by_row = ops.max(rows, axis=(3,), keepdims=False, ties="first")
-    windows = ops.index(by_row, down, key=ops.ARRAY)  # (OH, KH, C, OW, N)
-    largest = _to_images(ops.max(windows, axis=(1,), keepdims=False, ties="first"), input)
-    if not return_indices:
-        return largest
-    column = ops.index(
-        right, np.arange(out[1])[:, None], ops.argmax(rows, axis=3, keepdims=False), key=(ops.ARRAY,) * 2
-    )
-    which = np.ix_(*map(np.arange, (out[0], *column.shape[1:])))
-    row = ops.index(down, which[0], ops.argmax(windows, axis=1, keepdims=False), key=(ops.ARRAY,) * 2)
-    column = ops.index(column, row, *which[1:], key=(ops.ARRAY,) * 4)
-    return largest, detached(_to_images(ops.add(ops.mul(row, width), column), input))
+
+    def windows(images: Array, value: float = 0) -> Array:
+        rows = part(_from_images("adaptive_max_pool2d", images), 0, down)  # (OH, KH, C, W, N)
+        return part(rows, 3, right.T)  # (OH, KH, C, KW, OW, N)
+
+    largest, indices = _largest(input, windows, return_indices)
+    return (largest, detached(indices)) if return_indices else largest
 
 
 def _covering(length: int, count: int) -> np.ndarray:
@@ -88,7 +79,7 @@ def _covering(length: int, count: int) -> np.ndarray:
 
 @composed("lp_pool2d(np.array([[[3.0, 4.0]]]), 2, (1, 2))", "array([[[5.]]])", axes="N C H W -> N C OH OW")
 def lp_pool2d(
-    input: Array, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+    input: Array, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: Flag = False
 ) -> Array:
     """(Σ input^p) ^ (1/p) over every window, with p = norm_type; windows as in `avg_pool2d`."""
     p = number(norm_type, "norm_type", "lp_pool2d", above=0)

@@ -11,7 +11,7 @@ import numpy as np
 from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array, Primitive, Value
-from ..settings import integer, one_of
+from ..settings import Integer, one_of
 from ._arguments import Operand, as_array, as_float, astype, composed, detached, example, named, operands, real_array
 from ._composition import composition
 
@@ -129,9 +129,9 @@ def abs(input: Array) -> Array:
 
 
 @composed("float(round(np.array(2.5))), float(round(np.array(0.125), decimals=2))", "(2.0, 0.12)")
-def round(input: Array, *, decimals: int = 0) -> Array:
+def round(input: Array, *, decimals: Integer = 0) -> Array:
     """Rounded to so many decimals, halves to the even neighbour; the gradient is zero."""
-    if integer(decimals, "decimals", "round") == 0:
+    if decimals == 0:
         return _rounded(input, "rint")
     factor = float(10 ** builtins.abs(decimals))
     there, back = (mul, div) if decimals > 0 else (div, mul)

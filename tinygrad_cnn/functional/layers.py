@@ -12,7 +12,7 @@ from .. import ops
 from ..engine.aside import aside, touched
 from ..engine.graph import Array, Node, Value
 from ..random import generator as default_generator
-from ..settings import flag, instance, number
+from ..settings import Flag, Number, Part, instance
 from ._arguments import composed, factors
 from ._composition import composition
 from .activations import softmax
@@ -64,7 +64,7 @@ def _linear_mismatch(input: Array, weight: Array) -> str:
 
 @composed("dropout(np.ones(4), p=0.5, generator=np.random.default_rng(0))", "array([2., 2., 2., 0.])")
 def dropout(
-    input: Array, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
+    input: Array, p: Part = 0.5, training: Flag = True, inplace: bool = False, *, generator: Generator | None = None
 ) -> Array:
     """In training, each element is zero with probability p, and 1 / (1 - p) times itself otherwise.
 
@@ -78,7 +78,7 @@ def dropout(
     "array([2., 2., 2., 0.])",
 )
 def dropout2d(
-    input: Array, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
+    input: Array, p: Part = 0.5, training: Flag = True, inplace: bool = False, *, generator: Generator | None = None
 ) -> Array:
     """As `dropout`, for whole channels of images: (N, C, H, W), (C, H, W) or (N, C)."""
     if input.ndim not in (2, 3, 4):
@@ -91,10 +91,9 @@ def dropout2d(
 def _dropped(
     op: str, input: Array, p: float, training: bool, generator: Generator | None, shape: tuple[int, ...]
 ) -> Array:
-    p = number(p, "p", op, least=0, most=1)
     if generator is not None:
         instance(generator, "generator", op, Generator)
-    if not flag(training, "training", op) or p == 0:
+    if not training or p == 0:
         return input
     if generator is not None:
         touched("it draws from a generator that it was given")  # or has made by itself, which nobody can tell
@@ -116,18 +115,18 @@ def scaled_dot_product_attention(
     key: Array,
     value: Array,
     attn_mask: Array | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
+    dropout_p: Part = 0.0,
+    is_causal: Flag = False,
+    scale: Number | None = None,
 ) -> Array:
     """softmax(query @ keyᵀ · scale + mask) @ value: (..., L, E), (..., S, E), (..., S, D) -> (..., L, D).
 
     The scale is 1/√E; a mask of booleans is true where a query may look, and `is_causal` hides what comes later
     (Vaswani et al., 2017).
     """
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else number(scale, "scale", "scaled_dot_product_attention")
-    scores = ops.mul(matmul(query, transpose(key, -2, -1)), factor)
-    if flag(is_causal, "is_causal", "scaled_dot_product_attention"):
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = ops.mul(matmul(query, transpose(key, -2, -1)), scale)
+    if is_causal:
         attn_mask = np.tri(*scores.shape[-2:], dtype=bool)
     if attn_mask is not None:
         masked = attn_mask.dtype == bool

@@ -10,7 +10,7 @@ import numpy as np
 from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array
-from ..settings import flag, integer, number, one_of
+from ..settings import Flag, Integer, NotNegative, Number, Part, number, one_of
 from ._arguments import REDUCTIONS, Floats, composed, constant, one_dim, operands, reduced
 from ._composition import composition
 from .activations import log_softmax, logsigmoid
@@ -28,9 +28,9 @@ def cross_entropy(
     target: Array,
     weight: Array | None = None,
     *,
-    ignore_index: int = -100,
+    ignore_index: Integer = -100,
     reduction: str = "mean",
-    label_smoothing: float = 0.0,
+    label_smoothing: Part = 0.0,
 ) -> Array:
     """-log softmax(input) at the target class.
 
@@ -51,8 +51,6 @@ def cross_entropy(
     >>> float(cross_entropy(np.array([[0.0, 0.0]]), np.array([1])))  # log 2
     0.6931471805599453
     """
-    label_smoothing = number(label_smoothing, "label_smoothing", "cross_entropy", least=0, most=1)
-    ignore_index = integer(ignore_index, "ignore_index", "cross_entropy")
     dim, weight = _classes("cross_entropy", input, weight)
     classes = input.shape[dim]
     scores = log_softmax(input, dim)
@@ -74,11 +72,11 @@ def cross_entropy(
 
 @composed("float(nll_loss(np.log([[0.25, 0.75]]), np.array([0])))  # log 4", "1.3862943611198906", axes="N C -> ")
 def nll_loss(
-    input: Array, target: Array, weight: Array | None = None, *, ignore_index: int = -100, reduction: str = "mean"
+    input: Array, target: Array, weight: Array | None = None, *, ignore_index: Integer = -100, reduction: str = "mean"
 ) -> Array:
     """-input at the target class, for logarithms of probabilities; all else as for `cross_entropy` with classes."""
     _, weight = _classes("nll_loss", input, weight)
-    losses, _, total = _at_classes(input, target, weight, integer(ignore_index, "ignore_index", "the loss"))
+    losses, _, total = _at_classes(input, target, weight, ignore_index)
     return reduced(losses, reduction, total)
 
 
@@ -118,7 +116,7 @@ def _at_classes(
     if not all_count:
         counted = ops.compare(target, ignore_index, how="!=")
         target = ops.where(counted, target, 0)
-    places = [np.arange(n).reshape(n, *[1] * (target.ndim - i - 1)) for i, n in enumerate(target.shape)]
+    places = np.indices(target.shape, sparse=True)
     losses = ops.mul(ops.index(scores, target, key=(*places[:dim], ops.ARRAY, *places[dim:])), -1)
     if weight is None and counted is None:
         return losses, None, None
@@ -184,9 +182,8 @@ def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Arr
 
 
 @composed("float(smooth_l1_loss(np.array([1.0, 2.0]), np.array([1.5, 4.0])))", "0.8125")
-def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta: float = 1.0) -> Array:
+def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta: NotNegative = 1.0) -> Array:
     """d² / (2·beta) where d = |input - target| is below beta, d - beta/2 beyond (Girshick, 2015)."""
-    beta = number(beta, "beta", "smooth_l1_loss", least=0)
     size = abs(_difference("smooth_l1_loss", input, target))
     if beta == 0:
         return reduced(size, reduction)
@@ -271,7 +268,7 @@ def _of_two_classes(target: Array, hit: Array, miss: Array, weight: Array | None
 @composed(
     "float(kl_div(np.log([[0.5, 0.5]]), np.array([[0.0, 1.0]]), reduction='batchmean'))  # log 2", "0.6931471805599453"
 )
-def kl_div(input: Floats, target: Array, *, reduction: str = "mean", log_target: bool = False) -> Array:
+def kl_div(input: Floats, target: Array, *, reduction: str = "mean", log_target: Flag = False) -> Array:
     """target · (log target - input): how far a distribution is from one whose logarithm is the input.
 
     "batchmean" divides the sum by the length of the batch, which is the mathematical definition. With `log_target`
@@ -279,7 +276,7 @@ def kl_div(input: Floats, target: Array, *, reduction: str = "mean", log_target:
     """
     input, target = operands(input, target)
     one_of(reduction, "reduction", "kl_div", (*REDUCTIONS, "batchmean"))
-    if flag(log_target, "log_target", "kl_div"):
+    if log_target:
         losses = ops.mul(ops.exp(target), ops.sub(target, input))
     else:
         some = ops.compare(target, 0, how="not <=")  # 0 · log 0 is 0
@@ -310,19 +307,19 @@ def cosine_similarity(x1: Floats, x2: Floats, dim: int = 1, eps: float = 1e-8) -
 
 
 @composed("pairwise_distance(np.array([[3.0, 4.0]]), np.zeros((1, 2)), eps=0.0)", "array([5.])")
-def pairwise_distance(x1: Floats, x2: Floats, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Array:
+def pairwise_distance(x1: Floats, x2: Floats, p: float = 2.0, eps: float = 1e-6, keepdim: Flag = False) -> Array:
     """The p-norm of x1 - x2 + eps over the last dimension: (N, D), (N, D) -> (N)."""
     return norm(ops.add(ops.sub(*operands(x1, x2)), eps), p, -1, keepdim)
 
 
 def _hinge(shortage: Array, margin: float) -> Array:
     """By how much what is asked falls short of the margin: max(0, margin + shortage)."""
-    return ops.maximum(ops.add(shortage, number(margin, "margin", "the loss")), 0.0)
+    return ops.maximum(ops.add(shortage, margin), 0.0)
 
 
 @composed("float(margin_ranking_loss(np.array([1.0]), np.array([3.0]), np.array([1.0])))", "2.0")
 def margin_ranking_loss(
-    input1: Floats, input2: Floats, target: Array, margin: float = 0.0, *, reduction: str = "mean"
+    input1: Floats, input2: Floats, target: Array, margin: Number = 0.0, *, reduction: str = "mean"
 ) -> Array:
     """max(0, margin - target · (input1 - input2)): the first shall be larger where the target is 1, smaller for -1."""
     difference, target = operands(ops.sub(*operands(input1, input2)), target)
@@ -330,7 +327,7 @@ def margin_ranking_loss(
 
 
 @composed("float(hinge_embedding_loss(np.array([0.5, 0.25]), np.array([1, -1]), reduction='sum'))", "1.25")
-def hinge_embedding_loss(input: Floats, target: Array, margin: float = 1.0, *, reduction: str = "mean") -> Array:
+def hinge_embedding_loss(input: Floats, target: Array, margin: Number = 1.0, *, reduction: str = "mean") -> Array:
     """The input, a distance, where the target is 1; max(0, margin - input) where it is -1."""
     near = ops.where(ops.compare(target, -1, how="!="), input, 0.0)
     far = ops.where(ops.compare(target, 1, how="!="), _hinge(neg(input), margin), 0.0)
@@ -339,12 +336,11 @@ def hinge_embedding_loss(input: Floats, target: Array, margin: float = 1.0, *, r
 
 @composed("float(cosine_embedding_loss(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), np.array([1])))", "1.0")
 def cosine_embedding_loss(
-    input1: Floats, input2: Floats, target: Array, margin: float = 0.0, *, reduction: str = "mean"
+    input1: Floats, input2: Floats, target: Array, margin: Number = 0.0, *, reduction: str = "mean"
 ) -> Array:
     """1 - cosine where the target is 1, max(0, cosine - margin) where it is -1: (N, D), (N, D), (N)."""
     alike = cosine_similarity(input1, input2, -1)
-    far = _hinge(alike, -number(margin, "margin", "cosine_embedding_loss"))
-    far = ops.where(ops.compare(target, -1, how="=="), far, 0.0)
+    far = ops.where(ops.compare(target, -1, how="=="), _hinge(alike, -margin), 0.0)
     return reduced(ops.where(ops.compare(target, 1, how="=="), ops.sub(1.0, alike), far), reduction)
 
 
@@ -353,10 +349,10 @@ def triplet_margin_loss(
     anchor: Floats,
     positive: Floats,
     negative: Floats,
-    margin: float = 1.0,
+    margin: Number = 1.0,
     p: float = 2.0,
     eps: float = 1e-6,
-    swap: bool = False,
+    swap: Flag = False,
     *,
     reduction: str = "mean",
 ) -> Array:
@@ -375,7 +371,7 @@ def multi_margin_loss(
     input: Floats,
     target: Array,
     p: int = 1,
-    margin: float = 1.0,
+    margin: Number = 1.0,
     weight: Array | None = None,
     *,
     reduction: str = "mean",

@@ -11,20 +11,20 @@ import numpy as np
 
 from .. import ops
 from ..engine.graph import Array
-from ..settings import flag, integer, number
+from ..settings import Count, Flag, Number, number
 from ._arguments import Dims, Floats, along, astype, composed, detached, example, many_dims, named, one_dim, part
 from .arithmetic import abs, maximum, minimum, neg
 
 
 @example("sum(np.ones((2, 3)), dim=0)", "array([2., 2., 2.])")
-def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+def sum(input: Array, dim: Dims = None, keepdim: Flag = False, *, dtype: Any = None) -> Array:
     """The sum over `dim` (one, several, or all dimensions)."""
     input = input if dtype is None else astype(input, dtype)
-    return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "sum"))
+    return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=keepdim)
 
 
 @composed("float(mean(np.array([1.0, 3.0])))", "2.0")
-def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+def mean(input: Array, dim: Dims = None, keepdim: Flag = False, *, dtype: Any = None) -> Array:
     """The mean over `dim` (one, several, or all dimensions); of booleans, which part of them is true."""
     if input.dtype.kind == "b":
         dtype = np.float32 if dtype is None else dtype
@@ -42,7 +42,7 @@ class ValuesAndIndices(NamedTuple):
 
 
 @example("tuple(max(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1))", "(array([5., 7.]), array([1, 0]))")
-def max(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
+def max(input: Array, dim: Any = None, keepdim: Flag = False) -> Array:
     """The largest element; along a dimension `(values, indices)`; or, of two tensors, the larger of each pair.
 
     Over everything, equal winners share the gradient; along a dimension the first takes it.
@@ -53,39 +53,39 @@ def max(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
         return maximum(input, dim)
     dim = int(dim)
     axis = (one_dim(dim, input.ndim),) if input.ndim else ()
-    values = ops.max(input, axis=axis, keepdims=flag(keepdim, "keepdim", "max"), ties="first")
+    values = ops.max(input, axis=axis, keepdims=keepdim, ties="first")
     return ValuesAndIndices(values, argmax(input, dim, keepdim))
 
 
 @example("argmax(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)", "array([1, 0])")
-def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+def argmax(input: Array, dim: int | None = None, keepdim: Flag = False) -> Array:
     """The index of the largest element, the first of equal ones; of the flattened input if dim is None."""
     if dim is None or input.ndim == 0:
         one_dim(dim or 0, input.ndim)
         input, dim, keepdim = ops.reshape(input, shape=(-1,)), 0, False
-    return detached(ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "argmax")))
+    return detached(ops.argmax(input, axis=one_dim(dim, input.ndim), keepdims=keepdim))
 
 
 @example("float(amax(np.array([[1.0, 5.0], [7.0, 2.0]])))", "7.0")
-def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
+def amax(input: Array, dim: Dims = (), keepdim: Flag = False) -> Array:
     """The largest element over `dim` (one, several, or all dimensions); equal winners share the gradient."""
-    return ops.max(input, axis=many_dims(dim, input.ndim), keepdims=flag(keepdim, "keepdim", "amax"), ties="share")
+    return ops.max(input, axis=many_dims(dim, input.ndim), keepdims=keepdim, ties="share")
 
 
 @composed("float(amin(np.array([[1.0, 5.0], [7.0, 2.0]])))", "1.0")
-def amin(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
+def amin(input: Array, dim: Dims = (), keepdim: Flag = False) -> Array:
     """The smallest element over `dim` (one, several, or all dimensions); equal winners share the gradient."""
     return neg(amax(_negated(input), dim, keepdim))
 
 
 @example("argmin(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)", "array([0, 1])")
-def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+def argmin(input: Array, dim: int | None = None, keepdim: Flag = False) -> Array:
     """The index of the smallest element, the first of equal ones; of the flattened input if dim is None."""
     return argmax(_negated(input), dim, keepdim)
 
 
 @composed("tuple(min(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1))", "(array([1., 2.]), array([0, 1]))")
-def min(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
+def min(input: Array, dim: Any = None, keepdim: Flag = False) -> Array:
     """The smallest element; along a dimension `(values, indices)`; or, of two tensors, the smaller; see `max`."""
     if dim is None:
         return amin(input)
@@ -100,7 +100,7 @@ def _negated(input: Array) -> Array:
 
 
 @composed("prod(np.array([[1.0, 2.0], [3.0, 4.0]]), dim=0)", "array([3., 8.])")
-def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+def prod(input: Array, dim: int | None = None, keepdim: Flag = False, *, dtype: Any = None) -> Array:
     """The product over one dimension, or of all elements: halves are multiplied until one is left."""
     if dtype is not None or input.dtype.kind != "f":
         input = astype(input, np.int64 if dtype is None else dtype)
@@ -114,12 +114,12 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
     while (n := input.shape[axis]) > 1:
         product = ops.mul(*(part(input, axis, slice(i, n - n % 2, 2)) for i in (0, 1)))
         input = ops.concatenate(product, part(input, axis, slice(n - 1, n)), axis=axis) if n % 2 else product
-    return input if flag(keepdim, "keepdim", "prod") else part(input, axis, 0)
+    return input if keepdim else part(input, axis, 0)
 
 
 @composed("float(var(np.array([1.0, 3.0]), correction=0))", "1.0")
 def var(
-    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Array, dim: Dims = None, unbiased: Flag = True, keepdim: Flag = False, *, correction: Number | None = None
 ) -> Array:
     """Σ (input - mean)² / (n - correction) over `dim`, the correction being 1, or 0 if not unbiased."""
     return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
@@ -127,7 +127,7 @@ def var(
 
 @composed("float(std(np.array([1.0, 3.0]), correction=0))", "1.0")
 def std(
-    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Array, dim: Dims = None, unbiased: Flag = True, keepdim: Flag = False, *, correction: Number | None = None
 ) -> Array:
     """The square root of `var`."""
     return ops.sqrt(var_mean(input, dim, unbiased, keepdim, correction=correction)[0])
@@ -135,25 +135,25 @@ def std(
 
 @composed("[float(one) for one in var_mean(np.array([1.0, 3.0]))]", "[2.0, 2.0]")
 def var_mean(
-    input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Array, dim: Dims = None, unbiased: Flag = True, keepdim: Flag = False, *, correction: Number | None = None
 ) -> tuple[Array, Array]:
     """`var` and `mean` in one."""
     if isinstance(dim, bool):  # var(input, unbiased)
         dim, unbiased = None, bool(dim)
     if correction is None:
-        correction = 1 if flag(unbiased, "unbiased", "var") else 0
+        correction = 1 if unbiased else 0
     average = mean(input, dim, keepdim=True)
     centred = ops.sub(input, average)
     dims = many_dims(dim, input.ndim)
     squares = ops.sum_of_squares(centred, axis=dims, keepdims=keepdim)
     count = math.prod(input.shape[d] for d in dims)
-    divisor = builtins.max(count - number(correction, "correction", "var"), 0)
+    divisor = builtins.max(count - correction, 0)
     average = ops.reshape(average, shape=squares.shape)
     return ops.mul(squares, math.inf) if divisor == 0 else ops.div(squares, divisor), average
 
 
 @composed("float(norm(np.array([3.0, 4.0]))), float(norm(np.array([3.0, -4.0]), p=1))", "(5.0, 7.0)")
-def norm(input: Floats, p: Any = 2, dim: Dims = None, keepdim: bool = False) -> Array:
+def norm(input: Floats, p: Any = 2, dim: Dims = None, keepdim: Flag = False) -> Array:
     """(Σ |input|^p) ^ (1/p) over `dim`; the largest |input| for p = inf, the smallest for -inf. "fro" is 2.
 
     Where all elements are 0 the gradient is 0.
@@ -183,7 +183,7 @@ def _positive_power(base: Array, exponent: float) -> Array:
 
 
 @composed("float(logsumexp(np.array([1000.0, 1000.0]), dim=0))  # 1000 + log 2", "1000.6931471805599")
-def logsumexp(input: Floats, dim: Dims, keepdim: bool = False) -> Array:
+def logsumexp(input: Floats, dim: Dims, keepdim: Flag = False) -> Array:
     """log Σ exp(input) over `dim`, without overflow."""
     largest = amax(input, dim, keepdim=True)
     # of infinities the differences would be NaN
@@ -201,30 +201,30 @@ def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
 
 
 @example("argsort(np.array([3.0, 1.0, 2.0]))", "array([1, 2, 0])")
-def argsort(input: Array, dim: int = -1, descending: bool = False, stable: bool = True) -> Array:
+def argsort(input: Array, dim: int = -1, descending: Flag = False, stable: bool = True) -> Array:
     """The indices that sort along `dim`; equal elements stay in their order."""
     return detached(_order(input, one_dim(dim, input.ndim), descending))
 
 
 @composed("sort(np.array([3.0, 1.0, 2.0]))", "ValuesAndIndices(values=array([1., 2., 3.]), indices=array([1, 2, 0]))")
-def sort(input: Array, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesAndIndices:
+def sort(input: Array, dim: int = -1, descending: Flag = False, stable: bool = True) -> ValuesAndIndices:
     """The elements in order along `dim`, and the indices that they had; equal ones stay in their order."""
     return _picked(input, one_dim(dim, input.ndim), descending, None)
 
 
 @composed("topk(np.array([3.0, 1.0, 2.0]), 2)", "ValuesAndIndices(values=array([3., 2.]), indices=array([0, 2]))")
-def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
+def topk(input: Array, k: Count, dim: int = -1, largest: Flag = True, sorted: bool = True) -> ValuesAndIndices:
     """The k largest elements along `dim` (or smallest), and where they are; always sorted."""
-    axis, k = one_dim(dim, input.ndim), integer(k, "k", "topk", least=0)
+    axis = one_dim(dim, input.ndim)
     if k > (input.shape[axis] if input.ndim else 1):
         raise ValueError(f"topk expects k of at most the length of dim {dim}, got {k} for {input.shape}")
-    return _picked(input, axis, flag(largest, "largest", "topk"), k)
+    return _picked(input, axis, largest, k)
 
 
 def _order(input: Array, axis: int, descending: bool) -> Array:
     if input.ndim == 0:
         return ops.argmax(ops.reshape(input, shape=(1,)), axis=0, keepdims=False)
-    return ops.argsort(input, axis=axis, descending=flag(descending, "descending", "sort"))
+    return ops.argsort(input, axis=axis, descending=descending)
 
 
 def _picked(input: Array, axis: int, descending: bool, k: int | None) -> ValuesAndIndices:
@@ -238,8 +238,8 @@ def _picked(input: Array, axis: int, descending: bool, k: int | None) -> ValuesA
 def _whether(name: str, text: str, how: str) -> Callable[..., Array]:
     """`all` and `any`: the number of elements that are == 0 is == 0; of those that are != 0 it is != 0."""
 
-    def function(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-        found = sum(ops.compare(input, 0, how=how), dim, flag(keepdim, "keepdim", name))
+    def function(input: Array, dim: int | None = None, keepdim: Flag = False) -> Array:
+        found = sum(ops.compare(input, 0, how=how), dim, keepdim)
         return detached(ops.compare(found, 0, how=how))
 
     text += " true, or other than 0; over one dimension or all"

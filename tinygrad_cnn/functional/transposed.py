@@ -8,7 +8,7 @@ import numpy as np  # noqa: F401 (for the examples in docstrings)
 
 from .. import ops
 from ..engine.graph import Array
-from ..settings import integer
+from ..settings import Positive
 from ._arguments import composed, factors, pair
 from ._composition import composition
 from .windows import NCHW, Pair, Size, _from_images, _Grid, _in_groups, _padded, _to_images, _windows, _with_bias
@@ -22,7 +22,7 @@ def conv_transpose2d(
     stride: Size = 1,
     padding: Size = 0,
     output_padding: Size = 0,
-    groups: int = 1,
+    groups: Positive = 1,
     dilation: Size = 1,
 ) -> Array:
     """The transpose of `conv2d` as a linear map: each pixel adds a multiple of the filters to a larger image.
@@ -44,7 +44,6 @@ def conv_transpose2d(
     """
     op = "conv_transpose2d"
     input, weight = factors(input, weight, op)
-    groups = integer(groups, "groups", op, least=1)
     if input.ndim not in (3, 4) or weight.ndim != 4 or input.shape[-3] != weight.shape[0] or weight.shape[0] % groups:
         raise ValueError(
             f"{op} expects images (N, C, H, W) or (C, H, W), filters (C, F / groups, KH, KW) and groups that divide C; "

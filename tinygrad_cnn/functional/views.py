@@ -11,7 +11,7 @@ import numpy as np
 from .. import ops
 from ..engine.aside import aside
 from ..engine.graph import Array
-from ..settings import integer, integers, one_of
+from ..settings import Count, Integer, Positive, integer, integers, one_of
 from ._arguments import as_array, composed, example, flat, named, one_dim, part
 from .shapes import flatten, reshape, transpose
 
@@ -65,11 +65,10 @@ def repeat_interleave(input: Array, repeats: Any, dim: int | None = None, *, out
 
 
 @example("narrow(np.arange(5), 0, 1, 3)", "array([1, 2, 3])")
-def narrow(input: Array, dim: int, start: int, length: int) -> Array:
+def narrow(input: Array, dim: int, start: Integer, length: Count) -> Array:
     """`length` elements along `dim`, from `start` on."""
     axis = one_dim(dim, input.ndim)
     n = input.shape[axis]
-    start, length = integer(start, "start", "narrow"), integer(length, "length", "narrow", least=0)
     if not -n <= start <= n or start % (n + (start == n)) + length > n:
         raise ValueError(f"narrow cannot take {length} from {start} on along dim {dim} of {input.shape}")
     start += n * (start < 0)
@@ -77,9 +76,9 @@ def narrow(input: Array, dim: int, start: int, length: int) -> Array:
 
 
 @example("select(np.array([[1, 2], [3, 4]]), 1, 0)", "array([1, 3])")
-def select(input: Array, dim: int, index: int) -> Array:
+def select(input: Array, dim: int, index: Integer) -> Array:
     """The part at one index along `dim`, without that dimension."""
-    return part(input, one_dim(dim, input.ndim), integer(index, "index", "select"))
+    return part(input, one_dim(dim, input.ndim), index)
 
 
 @example("unbind(np.array([[1, 2], [3, 4]]))", "(array([1, 2]), array([3, 4]))")
@@ -105,9 +104,8 @@ def split(input: Array, split_size_or_sections: int | Sequence[int], dim: int = 
 
 
 @example("[len(part) for part in chunk(np.arange(5), 2)]", "[3, 2]")
-def chunk(input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
+def chunk(input: Array, chunks: Positive, dim: int = 0) -> tuple[Array, ...]:
     """At most so many parts of one length along `dim`; the last may be shorter."""
-    chunks = integer(chunks, "chunks", "chunk", least=1)
     n = input.shape[one_dim(dim, input.ndim)]
     return split(input, -(-n // chunks), dim) if n else split(input, [0] * chunks, dim)
 
@@ -147,9 +145,8 @@ def movedim(input: Array, source: int | Sequence[int], destination: int | Sequen
 
 
 def _triangle(name: str, mask: Callable[..., np.ndarray], text: str) -> Callable[..., Array]:
-    def function(input: Array, diagonal: int = 0) -> Array:
-        kept = mask(np.ones(input.shape[-2:], bool), integer(diagonal, "diagonal", name))
-        return ops.where(kept, input, np.zeros((), input.dtype))
+    def function(input: Array, diagonal: Integer = 0) -> Array:
+        return ops.where(mask(np.ones(input.shape[-2:], bool), diagonal), input, np.zeros((), input.dtype))
 
     return named(function, name, f"{text} a diagonal of matrices (..., M, N), which itself stays; zero elsewhere.")
 
@@ -158,11 +155,11 @@ triu, tril = _triangle("triu", np.triu, "What is above"), _triangle("tril", np.t
 
 
 @example("diag(np.array([[1, 2], [3, 4]])), diag(np.array([1, 2])).tolist()", "(array([1, 4]), [[1, 0], [0, 2]])")
-def diag(input: Array, diagonal: int = 0) -> Array:
+def diag(input: Array, diagonal: Integer = 0) -> Array:
     """A diagonal of a matrix (M, N), or the matrix that has a vector on it and zeros elsewhere."""
     if input.ndim not in (1, 2):
         raise ValueError(f"diag expects a vector or a matrix, got {input.shape}")
-    size = input.shape[0] + abs(integer(diagonal, "diagonal", "diag"))
+    size = input.shape[0] + abs(diagonal)
     shape = (size, size) if input.ndim == 1 else input.shape
     places, key = np.nonzero(np.eye(shape[0], shape[1], diagonal)), (ops.ARRAY, ops.ARRAY)
     return ops.index(input, *places, key=key) if input.ndim == 2 else ops.scatter(input, *places, key=key, shape=shape)

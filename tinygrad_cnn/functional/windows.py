@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import ops
 from ..engine.graph import Array
-from ..settings import flag, integer, one_of
+from ..settings import Flag, Positive, one_of
 from ._arguments import composed, factors, pair
 from ._composition import composition
 
@@ -36,7 +37,7 @@ def conv2d(
     stride: Size = 1,
     padding: Size | str = 0,
     dilation: Size = 1,
-    groups: int = 1,
+    groups: Positive = 1,
 ) -> Array:
     """Convolve images with filters (in the field's sense: the filters are not flipped).
 
@@ -64,7 +65,6 @@ def conv2d(
            [4., 6., 6., 4.]])
     """
     input, weight = factors(input, weight, "conv2d")
-    groups = integer(groups, "groups", "conv2d", least=1)
     _check_conv2d(input, weight, groups)
     grid = _Grid.of("conv2d", weight.shape[2:], stride, dilation)
     widths = grid.padding(padding)
@@ -200,8 +200,8 @@ def max_pool2d(
     stride: Size | None = None,
     padding: Size = 0,
     dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
+    ceil_mode: Flag = False,
+    return_indices: Flag = False,
 ) -> Array:
     """The largest element of every window, channel by channel; of equal ones the first takes the gradient.
 
@@ -216,17 +216,22 @@ def max_pool2d(
     ValueError if the window is larger than the padded images, or more than half of it is padded.
     """
     grid, edges = _Grid.of_pooling("max_pool2d", kernel_size, stride, padding, dilation)
-    ceil_mode = flag(ceil_mode, "ceil_mode", "max_pool2d")
-    windows = _windows(input, grid, edges, ceil_mode, -np.inf)
-    largest = _to_images(ops.max(windows, axis=(1, 3), keepdims=False, ties="first"), input)
-    if not flag(return_indices, "return_indices", "max_pool2d"):
-        return largest
-    places = np.arange(math.prod(input.shape[-2:])).reshape(1, *input.shape[-2:])
-    places = _each_as_one(_windows(places, grid, edges, ceil_mode))  # (OH, 1, OW, 1, KH·KW)
-    within = ops.argmax(_each_as_one(windows), axis=4, keepdims=False)  # the winner's place in its window
+    windows = partial(_windows, grid=grid, edges=edges, ceil_mode=ceil_mode)
+    largest, indices = _largest(input, windows, return_indices)
+    return (largest, np.asarray(indices)) if return_indices else largest
+
+
+def _largest(input: Array, windows: Callable[..., Array], with_indices: bool) -> tuple[Array, Array | None]:
+    """The largest element of each window; and if asked for, where in the images it is."""
+    of_input = windows(input, value=-np.inf)
+    largest = _to_images(ops.max(of_input, axis=(1, 3), keepdims=False, ties="first"), input)
+    if not with_indices:
+        return largest, None
+    places = _each_as_one(windows(np.arange(math.prod(input.shape[-2:])).reshape(1, *input.shape[-2:])))
+    within = ops.argmax(_each_as_one(of_input), axis=4, keepdims=False)  # the winner's place in its window
     rows, columns = np.arange(len(places))[:, None, None, None], np.arange(places.shape[2])[:, None]
     indices = ops.index(places, rows, columns, within, key=(ops.ARRAY, 0, ops.ARRAY, 0, ops.ARRAY))
-    return largest, np.asarray(_to_images(indices, input))
+    return largest, _to_images(indices, input)
 
 
 def _each_as_one(windows: Array) -> Array:
@@ -245,9 +250,9 @@ def avg_pool2d(
     kernel_size: Size,
     stride: Size | None = None,
     padding: Size = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
+    ceil_mode: Flag = False,
+    count_include_pad: Flag = True,
+    divisor_override: Positive | None = None,
 ) -> Array:
     """The mean of every window, channel by channel; arguments, sizes and errors as for `max_pool2d`.
 
@@ -255,12 +260,9 @@ def avg_pool2d(
     window's sum instead of its count.
     """
     grid, edges = _Grid.of_pooling("avg_pool2d", kernel_size, stride, padding, 1)
-    count_include_pad = flag(count_include_pad, "count_include_pad", "avg_pool2d")
-    windows = _windows(input, grid, edges, flag(ceil_mode, "ceil_mode", "avg_pool2d"))
-    divisor: Array
-    if divisor_override is not None:
-        divisor = integer(divisor_override, "divisor_override", "avg_pool2d", least=1)
-    else:  # with ceil_mode a window may reach beyond the padding as well: that part never counts
+    windows = _windows(input, grid, edges, ceil_mode)
+    divisor: Any = divisor_override
+    if divisor is None:  # with ceil_mode a window may reach beyond the padding as well: that part never counts
         counts = [
             _inside(input.shape[axis - 2], windows.shape[4 * axis], grid, axis, edges[axis], count_include_pad)
             for axis in (0, 1)
