@@ -39,6 +39,7 @@ DECLARED: dict[str, Callable[[Any, str, str], Any]] = {
 
 def as_declared(function: Callable[P, R]) -> Callable[P, R]:
     """The function as users call it: its arguments are checked, and become what its signature calls them."""
+    owner = function.__name__
     declared = [
         (i, one.name, one.default, DECLARED[kind])
         for i, one in enumerate(inspect.signature(function).parameters.values())
@@ -50,7 +51,7 @@ def as_declared(function: Callable[P, R]) -> Callable[P, R]:
         given: Any = args
         for i, name, default, check in declared:
             value = args[i] if i < len(args) else settings.get(name, default)
-            if value is default or (found := check(value, name, function.__name__)) is value:
+            if value is default or (found := check(value, name, owner)) is value:
                 continue
             if i < len(args):
                 given = (*given[:i], found, *given[i + 1 :])

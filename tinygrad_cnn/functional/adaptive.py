@@ -12,7 +12,7 @@ from ..engine.graph import Array
 from ..settings import Flag, number
 from ._arguments import composed, detached, pair, part
 from .arithmetic import abs
-from .windows import Size, _from_images, _largest, avg_pool2d, max_pool2d
+from .windows import Size, _from_images, _to_images, _winners, avg_pool2d, max_pool2d
 
 
 def _output_size(op: str, input: Array, output_size: Any) -> tuple[int, ...]:
@@ -63,12 +63,16 @@ def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: Flag = F
         return max_pool2d(input, (height // out[0], width // out[1]), return_indices=return_indices)
     down, right = (_covering(n, count) for n, count in zip((height, width), out, strict=True))
 
-    def windows(images: Array, value: float = 0) -> Array:
-        rows = part(_from_images("adaptive_max_pool2d", images), 0, down)  # (OH, KH, C, W, N)
-        return part(rows, 3, right.T)  # (OH, KH, C, KW, OW, N)
+    def widened(images: Array) -> Array:
+        return part(_from_images("adaptive_max_pool2d", images), 2, right.T)  # (H, C, KW, OW, N)
 
-    largest, indices = _largest(input, windows, return_indices)
-    return (largest, detached(indices)) if return_indices else largest
+    def windows(images: Array) -> Array:
+        return part(widened(images), 0, down)  # (OH, KH, C, KW, OW, N)
+
+    # the first of a row, and of those the first, is the first in row-major order
+    by_row = ops.max(widened(input), axis=(2,), keepdims=False, ties="first")
+    largest = _to_images(ops.max(part(by_row, 0, down), axis=(1,), keepdims=False, ties="first"), input)
+    return (largest, detached(_winners(input, windows(input), windows))) if return_indices else largest
 
 
 def _covering(length: int, count: int) -> np.ndarray:

@@ -217,21 +217,18 @@ def max_pool2d(
     """
     grid, edges = _Grid.of_pooling("max_pool2d", kernel_size, stride, padding, dilation)
     windows = partial(_windows, grid=grid, edges=edges, ceil_mode=ceil_mode)
-    largest, indices = _largest(input, windows, return_indices)
-    return (largest, np.asarray(indices)) if return_indices else largest
-
-
-def _largest(input: Array, windows: Callable[..., Array], with_indices: bool) -> tuple[Array, Array | None]:
-    """The largest element of each window; and if asked for, where in the images it is."""
     of_input = windows(input, value=-np.inf)
     largest = _to_images(ops.max(of_input, axis=(1, 3), keepdims=False, ties="first"), input)
-    if not with_indices:
-        return largest, None
+    return (largest, np.asarray(_winners(input, of_input, windows))) if return_indices else largest
+
+
+def _winners(input: Array, of_input: Array, windows: Callable[[Array], Array]) -> Array:
+    """Where in the images the largest element of each of their windows is: row · W + column."""
     places = _each_as_one(windows(np.arange(math.prod(input.shape[-2:])).reshape(1, *input.shape[-2:])))
     within = ops.argmax(_each_as_one(of_input), axis=4, keepdims=False)  # the winner's place in its window
     rows, columns = np.arange(len(places))[:, None, None, None], np.arange(places.shape[2])[:, None]
     indices = ops.index(places, rows, columns, within, key=(ops.ARRAY, 0, ops.ARRAY, 0, ops.ARRAY))
-    return largest, _to_images(indices, input)
+    return _to_images(indices, input)
 
 
 def _each_as_one(windows: Array) -> Array:
