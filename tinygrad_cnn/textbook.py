@@ -13,9 +13,9 @@ import numpy as np
 
 from . import ops
 from .autograd import grad
+from .engine.composition import Composed
 from .engine.graph import Array, Leaf
 from .functional._arguments import pair
-from .functional._composition import Composed
 from .functional.lines import of_lines
 from .functional.windows import HCWN, _Grid, _padded
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import as_array
 from ..engine.aside import touched
 from ..engine.graph import Array
-from ..functional._arguments import as_array
 from ..kernels.blas import openblas
 from .launch import RANK, TIME_LIMIT, RankError, mpi, time_limit, told
 

@@ -12,12 +12,9 @@ import numpy as np
 
 from .. import ops
 from .. import settings as checks
-from ..engine.aside import shared
-from ..engine.graph import Array, Constant, Value
-from ..engine.recording import is_recording
-from ..kernels.copies import unchangeable
+from ..engine.arrays import as_array, constant
+from ..engine.graph import Array
 from ..settings import check_dtype, integer, integers, one_of, real_dtype, refusal
-from ._composition import composition
 
 Dims = int | Sequence[int] | None
 Operand: TypeAlias = Any  # a Tensor, an array, or a number, which takes the dtype of what it meets
@@ -26,7 +23,6 @@ REDUCTIONS = ("mean", "sum", "none")
 
 P = ParamSpec("P")
 R = TypeVar("R")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 #: what becomes of an argument whose type has one of these names, before a function begins
@@ -60,28 +56,6 @@ def as_declared(function: Callable[P, R]) -> Callable[P, R]:
         return function(*given, **settings)
 
     return call
-
-
-def example(code: str, result: Any) -> Callable[[F], F]:
-    """The function, its docstring ending in an example, which is tested as any other."""
-
-    def decorate(function: F) -> F:
-        function.__doc__ = f"{str(function.__doc__).rstrip()}\n\n    >>> {code}\n    {result}\n    "
-        return function
-
-    return decorate
-
-
-def composed(code: str, result: str, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A `composition` whose docstring ends in an example."""
-    return lambda function: composition(axes=axes)(example(code, result)(function))
-
-
-def named(function: F, name: str, text: str, code: str = "", result: Any = "") -> F:
-    """The function, under a name and with a docstring of a text and an example."""
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = text
-    return example(code, result)(function) if code else function
 
 
 def one_dim(dim: int, ndim: int) -> int:
@@ -135,45 +109,6 @@ def astype(input: Array, dtype: Any) -> Array:
     return ops.astype(input, dtype=real_dtype(dtype, "dtype", "astype"))
 
 
-def as_array(input: Array) -> Array:
-    """A Tensor or an array as it is; numbers and lists as an array, floats as float32."""
-    if isinstance(input, Value):
-        return input
-    if isinstance(input, np.ndarray):
-        return real_array(input)
-    array = new_array(input)
-    return array if isinstance(input, np.generic) or array.dtype.kind != "f" else array.astype(np.float32)
-
-
-def new_array(data: Any, dtype: Any = None) -> np.ndarray:
-    """A new array of real numbers from an array, or from numbers in nested lists."""
-    _reject_values(data)
-    try:
-        array = np.array(data if not isinstance(data, np.ndarray) else real_array(data), dtype=dtype)
-    except ValueError as error:
-        raise ValueError(f"expected numbers in a regular shape: {error}") from None
-    check_dtype(array.dtype, type(data).__name__)
-    return array
-
-
-def real_array(array: np.ndarray, what: str = "an array") -> np.ndarray:
-    """The array, as a plain one; TypeError if it is masked, or of a dtype that no Tensor has."""
-    if type(array) is not np.ndarray:
-        if isinstance(array, np.ma.MaskedArray):
-            raise TypeError(f"{what} that is masked would lose its mask: fill it first, as with .filled(0)")
-        array = np.asarray(array)
-    check_dtype(array.dtype, what)
-    return array
-
-
-def _reject_values(data: Any) -> None:
-    if isinstance(data, (list, tuple)):
-        for part in data:
-            if isinstance(part, Value):
-                raise TypeError("a list of Tensors would lose their graph: use functional.stack or functional.cat")
-            _reject_values(part)
-
-
 def operands(a: Array, b: Array) -> tuple[Array, Array]:
     """Two operands of one dtype, by PyTorch's rules where NumPy's differ.
 
@@ -218,23 +153,6 @@ def _beside_number(array: Array, number: Any) -> tuple[Array, Any]:
     return array, number
 
 
-def constant(operand: Array, beside: Array) -> Array:
-    """The operand; if the other one is recorded and this is a constant, as a constant of that graph.
-
-    So the graph also holds what is computed from constants alone, such as the columns of the first convolution.
-    """
-    if isinstance(operand, Value) and operand.node is not None:
-        return operand
-    if not isinstance(operand, (Value, np.ndarray)):
-        kind = type(operand).__name__
-        raise TypeError(f"expected a Tensor, an array or a number, got {kind}: wrap it in Tensor(...)")
-    operand = as_array(operand)
-    if isinstance(beside, Value) and beside.node is not None and is_recording():
-        array = shared(operand) if isinstance(operand, Value) else unchangeable(operand)
-        return beside.wrap(array, Constant())
-    return operand
-
-
 def part(input: Array, axis: int, which: Any) -> Array:
     """What is at an index along an axis, within a slice, or at the places that an array names."""
     places = [which] if hasattr(which, "dtype") else []
@@ -251,11 +169,6 @@ def places_along(indices: Array, axis: int) -> list[Array]:
     places: list[Array] = [*np.indices(indices.shape, sparse=True)]
     places[axis] = indices
     return places
-
-
-def detached(result: Array) -> Array:
-    """A result without a gradient as it leaves a function: it does not keep the graph alive."""
-    return result.wrap(shared(result), None) if isinstance(result, Value) else result
 
 
 def reduced(loss: Array, reduction: str, total: Any = None) -> Array:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import detached
+from ..engine.composition import composed
 from ..engine.graph import Array
 from ..settings import Flag, number
-from ._arguments import composed, detached, pair, part
+from ._arguments import pair, part
 from .arithmetic import abs
 from .windows import Size, _from_images, _to_images, _winners, avg_pool2d, max_pool2d
 

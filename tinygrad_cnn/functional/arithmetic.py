@@ -9,11 +9,12 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import as_array, detached, real_array
 from ..engine.aside import aside
+from ..engine.composition import composed, composition, example, named
 from ..engine.graph import Array, Primitive, Value
 from ..settings import Integer, one_of
-from ._arguments import Operand, as_array, as_float, astype, composed, detached, example, named, operands, real_array
-from ._composition import composition
+from ._arguments import Operand, as_float, astype, operands
 
 
 def _of_two(primitive: Primitive, text: str, of_3_and_2: float) -> Callable[[Operand, Operand], Array]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..engine.aside import aside, touched
+from ..engine.composition import named
 from ..engine.graph import Array, Value
-from ._arguments import named
 
 
 def _found(name: str, find: Callable[..., Any], text: str, size_varies: bool = False) -> Callable[..., Any]:

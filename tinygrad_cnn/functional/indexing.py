@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import constant, detached
 from ..engine.aside import aside
+from ..engine.composition import composed, example
 from ..engine.graph import Array
 from ..settings import integer, refusal
-from ._arguments import along, composed, constant, detached, example, one_dim, part, places_along
+from ._arguments import along, one_dim, part, places_along
 from .arithmetic import add, where
 
 

@@ -10,11 +10,11 @@ from numpy.random import Generator
 
 from .. import ops
 from ..engine.aside import aside, touched
+from ..engine.composition import composed, composition
 from ..engine.graph import Array, Node, Value
 from ..random import generator as default_generator
 from ..settings import Flag, Number, Part, instance
-from ._arguments import composed, factors
-from ._composition import composition
+from ._arguments import factors
 from .activations import softmax
 from .arithmetic import add
 from .products import matmul

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np  # noqa: F401 (for the examples in docstrings)
 
 from .. import ops
+from ..engine.composition import composed, named
 from ..engine.graph import Array
 from ..settings import integer
-from ._arguments import composed, named
 from .adaptive import adaptive_avg_pool2d, adaptive_max_pool2d
 from .transposed import conv_transpose2d
 from .windows import avg_pool2d, conv2d, max_pool2d

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import constant
 from ..engine.aside import aside
+from ..engine.composition import composed, composition
 from ..engine.graph import Array
 from ..settings import Flag, Integer, NotNegative, Number, Part, number, one_of
-from ._arguments import REDUCTIONS, Floats, composed, constant, one_dim, operands, reduced
-from ._composition import composition
+from ._arguments import REDUCTIONS, Floats, one_dim, operands, reduced
 from .activations import log_softmax, logsigmoid
 from .arithmetic import abs, minimum, neg
 from .indexing import gather

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import as_array, constant
 from ..engine.aside import aside
+from ..engine.composition import composed, composition
 from ..engine.graph import Array, Value
 from ..engine.versions import note_change
 from ..settings import flag, integer, integers, number, refusal
-from ._arguments import Floats, as_array, composed, constant
-from ._composition import composition
+from ._arguments import Floats
 from .reductions import norm
 
 Two = tuple[Array | None, Array | None]

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import as_array
+from ..engine.composition import composed, example
 from ..engine.graph import Array
 from ..settings import instance
-from ._arguments import as_array, composed, example, factors, operands
+from ._arguments import factors, operands
 from .arithmetic import mul
 
 

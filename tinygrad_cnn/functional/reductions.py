@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import detached
+from ..engine.composition import composed, example, named
 from ..engine.graph import Array
 from ..settings import Count, Flag, Number, number
-from ._arguments import Dims, Floats, along, astype, composed, detached, example, many_dims, named, one_dim, part
+from ._arguments import Dims, Floats, along, astype, many_dims, one_dim, part
 from .arithmetic import abs, maximum, minimum, neg
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import constant
+from ..engine.composition import composed, composition
 from ..engine.graph import Array
 from ..settings import Flag, Positive, integers, number, one_of, refusal
-from ._arguments import Floats, composed, constant, part
-from ._composition import composition
+from ._arguments import Floats, part
 from .adaptive import _averaging
 from .arithmetic import clamp
 from .views import repeat_interleave

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import as_array
+from ..engine.composition import composed, example
 from ..engine.graph import Array, Value
 from ..settings import instance, integers, one_of, refusal
-from ._arguments import as_array, composed, example, flat, one_dim, part
+from ._arguments import flat, one_dim, part
 
 
 @example("reshape(np.zeros((2, 6)), 3, -1).shape", "(3, 4)")

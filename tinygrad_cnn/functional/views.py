@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..engine.arrays import as_array
 from ..engine.aside import aside
+from ..engine.composition import composed, example, named
 from ..engine.graph import Array
 from ..settings import Count, Integer, Positive, integer, integers, one_of
-from ._arguments import as_array, composed, example, flat, named, one_dim, part
+from ._arguments import flat, one_dim, part
 from .shapes import flatten, reshape, transpose
 
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
+from ..engine.composition import composed, composition
 from ..engine.graph import Array
 from ..settings import Flag, Positive, one_of
-from ._arguments import composed, factors, pair
-from ._composition import composition
+from ._arguments import factors, pair
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]

@@ -10,8 +10,9 @@ from typing import Annotated, Any, get_type_hints
 import numpy as np
 
 from .. import functional as F
+from ..engine.arrays import as_array
 from ..engine.graph import Array
-from ..functional._arguments import as_array, pair
+from ..functional._arguments import pair
 from ..functional.windows import _Grid
 from ..random import generator
 from ..settings import Count, Flag, Number, Positive, integer, one_of, optional

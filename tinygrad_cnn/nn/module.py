@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..autograd.hooks import Hook, own_values, watch
+from ..engine.arrays import real_array
 from ..engine.calls import Call
 from ..engine.recording import here
-from ..functional._arguments import real_array
 from ..settings import absent, array, flag, instance, mapping, optional
 from ..tensor import Tensor
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from .. import functional as F
+from ..engine.arrays import as_array
 from ..engine.aside import aside
 from ..engine.graph import Array
 from ..engine.versions import note_change
-from ..functional._arguments import as_array
 from ..settings import Count, Flag, NotNegative, Positive, integers, number, optional
 from .layer import Layer
 from .module import Buffer, Parameter

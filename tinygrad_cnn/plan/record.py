@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..engine import versions
+from ..engine.arrays import real_array
 from ..engine.graph import topological_order
 from ..engine.recording import is_recording
-from ..functional._arguments import real_array
 from ..random import get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .recorder import Recorder

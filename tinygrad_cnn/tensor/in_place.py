@@ -14,10 +14,10 @@ import numpy as np
 from .. import functional as F
 from ..autograd.detached import note_cut
 from ..engine.aside import touched
+from ..engine.composition import named
 from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
-from ..functional._arguments import named
 from ..random import generator as default_generator
 from ..settings import number
 

@@ -10,10 +10,11 @@ import numpy as np
 from .. import functional as F
 from .. import ops
 from ..engine.aside import touched
+from ..engine.composition import composed, example
 from ..engine.graph import Array, Value
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
-from ..functional._arguments import composed, example, one_dim, part
+from ..functional._arguments import one_dim, part
 from ..settings import integer
 
 

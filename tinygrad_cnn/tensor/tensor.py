@@ -19,12 +19,13 @@ from .. import ops
 from ..autograd.detached import note_cut
 from ..autograd.gradients import run_backward
 from ..autograd.hooks import register_hook, retain_grad
+from ..engine.arrays import new_array, real_array
 from ..engine.aside import shared, touched
 from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
 from ..functional import arithmetic, products
-from ..functional._arguments import new_array, one_dim, real_array
+from ..functional._arguments import one_dim
 from ..settings import absent, flag, real_dtype
 from . import in_place, items, operators
 from .conversions import device

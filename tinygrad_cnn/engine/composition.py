@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from ..engine.calls import Call
-from ..engine.recording import here
+from .calls import Call
+from .recording import here
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Composed(NamedTuple):
@@ -57,3 +58,25 @@ def composition(*, axes: str | None = None) -> Callable[[Callable[P, R]], Callab
 
 def _given(arg: Any) -> Any:
     return (getattr(arg, "node", None) or ...) if hasattr(arg, "shape") else arg
+
+
+def example(code: str, result: Any) -> Callable[[F], F]:
+    """The function, its docstring ending in an example, which is tested as any other."""
+
+    def decorate(function: F) -> F:
+        function.__doc__ = f"{str(function.__doc__).rstrip()}\n\n    >>> {code}\n    {result}\n    "
+        return function
+
+    return decorate
+
+
+def composed(code: str, result: str, axes: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A `composition` whose docstring ends in an example."""
+    return lambda function: composition(axes=axes)(example(code, result)(function))
+
+
+def named(function: F, name: str, text: str, code: str = "", result: Any = "") -> F:
+    """The function, under a name and with a docstring of a text and an example."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = text
+    return example(code, result)(function) if code else function
