@@ -260,6 +260,41 @@ def advised(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def as_declared(function: Callable[P, R], others: Mapping[str, Check]) -> Callable[P, R]:
+    """The function; first its arguments are checked, and become what its signature calls them; defaults are trusted.
+
+    The names of types are those of this module, such as Flag, and those of others.
+
+    >>> def scaled(x: Number, by: Positive = 2) -> float: return x * by
+    >>> as_declared(scaled, {})(1.5, by=0)
+    Traceback (most recent call last):
+    ValueError: scaled expects by as an integer of at least 1, got 0
+    """
+    own = {name: kind.__metadata__[0] for name, kind in globals().items() if hasattr(kind, "__metadata__")}
+    checks = {**own, **others}
+    declared = [
+        (i, one.name, one.default, checks[kind])
+        for i, one in enumerate(inspect.signature(function).parameters.values())
+        if (kind := str(one.annotation).removesuffix(" | None")) in checks and one.kind is not one.VAR_POSITIONAL
+    ]
+    owner = function.__name__
+
+    @functools.wraps(function)
+    def call(*args: P.args, **settings: P.kwargs) -> R:
+        given: Any = args
+        for i, name, default, check in declared:
+            value = args[i] if i < len(args) else settings.get(name, default)
+            if value is default or (found := check(value, name, owner)) is value:
+                continue
+            if i < len(args):
+                given = (*given[:i], found, *given[i + 1 :])
+            else:
+                settings[name] = found
+        return function(*given, **settings)
+
+    return call
+
+
 #: Names that PyTorch has and this package has not, as patterns of their small letters, and the way out.
 ABSENT = {
     r".*3d": "volumes are not here, images are: the name with 2d",

@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .. import ops
-from .. import settings as checks
 from ..engine.arrays import as_array, constant
 from ..engine.graph import Array
-from ..settings import check_dtype, integer, integers, one_of, real_dtype, refusal
+from ..settings import Check, check_dtype, integer, integers, one_of, real_dtype, refusal
 
 Dims = int | Sequence[int] | None
 Operand: TypeAlias = Any  # a Tensor, an array, or a number, which takes the dtype of what it meets
 Floats: TypeAlias = Array  # of floating-point numbers: integers and booleans become float32
 REDUCTIONS = ("mean", "sum", "none")
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-#: what becomes of an argument whose type has one of these names, before a function begins
-DECLARED: dict[str, Callable[[Any, str, str], Any]] = {
-    **{name: kind.__metadata__[0] for name, kind in vars(checks).items() if hasattr(kind, "__metadata__")},
-    "Array": lambda value, name, owner: as_array(value),
-    "Floats": lambda value, name, owner: as_float(value),
-}
-
-
-def as_declared(function: Callable[P, R]) -> Callable[P, R]:
-    """The function as users call it: its arguments are checked, and become what its signature calls them."""
-    owner = function.__name__
-    declared = [
-        (i, one.name, one.default, DECLARED[kind])
-        for i, one in enumerate(inspect.signature(function).parameters.values())
-        if (kind := str(one.annotation).removesuffix(" | None")) in DECLARED and one.kind is not one.VAR_POSITIONAL
-    ]
-
-    @functools.wraps(function)
-    def call(*args: P.args, **settings: P.kwargs) -> R:
-        given: Any = args
-        for i, name, default, check in declared:
-            value = args[i] if i < len(args) else settings.get(name, default)
-            if value is default or (found := check(value, name, owner)) is value:
-                continue
-            if i < len(args):
-                given = (*given[:i], found, *given[i + 1 :])
-            else:
-                settings[name] = found
-        return function(*given, **settings)
-
-    return call
 
 
 def one_dim(dim: int, ndim: int) -> int:
@@ -107,6 +68,13 @@ def as_float(input: Array) -> Array:
 def astype(input: Array, dtype: Any) -> Array:
     """The same numbers in another dtype; floating-point ones keep their gradient."""
     return ops.astype(input, dtype=real_dtype(dtype, "dtype", "astype"))
+
+
+#: what an argument of a function becomes, if its signature calls it so
+ARRAYS: dict[str, Check] = {
+    "Array": lambda value, name, owner: as_array(value),
+    "Floats": lambda value, name, owner: as_float(value),
+}
 
 
 def operands(a: Array, b: Array) -> tuple[Array, Array]:
