@@ -29,11 +29,10 @@ def matmul(input: Array, other: Array) -> Array:
     a, b = factors(input, other, "matmul")
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul expects at least one dimension on both sides, got {a.shape} @ {b.shape}: use *")
-    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
-    if a.shape[-1] != inner:
+    columns, rows = a.shape[-1], b.shape[-2:][0]
+    if columns != rows:
         raise ValueError(
-            f"matmul expects {a.shape[-1]} rows on the right, one per column on the left, got {inner}: "
-            f"{a.shape} @ {b.shape}"
+            f"matmul expects {columns} rows on the right, one per column on the left, got {rows}: {a.shape} @ {b.shape}"
         )
     row, column = a.ndim == 1, b.ndim == 1
     if not (row or column):
@@ -48,10 +47,8 @@ def matmul(input: Array, other: Array) -> Array:
 
 def _exactly(op: str, input: Array, other: Array, *ndims: int) -> tuple[Array, Array]:
     if (input.ndim, other.ndim) != ndims:
-        raise ValueError(
-            f"{op} expects tensors of {ndims[0]} and {ndims[1]} dimensions, got {input.shape} and {other.shape}: "
-            "matmul takes any"
-        )
+        got = f"{input.shape} and {other.shape}"
+        raise ValueError(f"{op} expects tensors of {ndims[0]} and {ndims[1]} dimensions, got {got}: matmul takes any")
     return input, other
 
 
@@ -99,8 +96,8 @@ def einsum(equation: str, *operands: Array) -> Array:
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     arrays = [as_array(one) for one in operands]
-    inputs, output = _letters(instance(equation, "equation", "einsum", str), [one.shape for one in arrays])
-    pairs = [_distinct(array, letters) for array, letters in zip(arrays, inputs, strict=True)]
+    inputs, output, sizes = _letters(instance(equation, "equation", "einsum", str), [one.shape for one in arrays])
+    pairs = [_distinct(array, letters, sizes) for array, letters in zip(arrays, inputs, strict=True)]
     array, letters = pairs[0]
     for i, (other, its_letters) in enumerate(pairs[1:], 1):
         needed = set(output).union(*(later for _, later in pairs[i + 1 :]))
@@ -109,8 +106,8 @@ def einsum(equation: str, *operands: Array) -> Array:
     return _rearranged(array, letters, output)
 
 
-def _letters(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], str]:
-    """A letter for each axis of each operand, and of the result; axes under `...` have capitals that are free."""
+def _letters(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], str, dict[str, int]]:
+    """A letter for each axis of each operand and of the result (those under `...` get free ones), and their lengths."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(shapes):
@@ -130,26 +127,25 @@ def _letters(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], s
     output = right.replace("...", dots)
     unknown = set(output) - set(letters)
     if unknown or len(set(output)) < len(output) or (letters and not letters.isalpha()):
-        raise ValueError(
-            f"einsum cannot make {right!r} of {left!r}: each letter of the result once, and of the operands"
-        )
+        raise ValueError(f"einsum cannot make {right!r} of {left!r}: it takes letters of the operands, each once")
     sizes: dict[str, int] = {}
     for term, shape in zip(inputs, shapes, strict=True):
         for letter, n in zip(term, shape, strict=True):
             if sizes.setdefault(letter, n) not in (n, 1) and n != 1:
                 raise ValueError(f"einsum {equation!r}: {letter!r} is {sizes[letter]} and {n} in operands of {shapes}")
             sizes[letter] = max(sizes[letter], n)
-    return inputs, output
+    return inputs, output, sizes
 
 
-def _distinct(array: Array, letters: str) -> tuple[Array, str]:
-    """The diagonal where a letter stands twice."""
+def _distinct(array: Array, letters: str, sizes: dict[str, int]) -> tuple[Array, str]:
+    """The diagonal where a letter stands twice, and no axis of length one where another operand has a longer one."""
     distinct = "".join(dict.fromkeys(letters))
-    if distinct == letters:
-        return array, letters
-    along = np.ix_(*(np.arange(array.shape[letters.index(letter)]) for letter in distinct))
-    places = [along[distinct.index(letter)] for letter in letters]
-    return ops.index(array, *places, key=(ops.ARRAY,) * len(letters)), distinct
+    if distinct != letters:
+        along = np.ix_(*(np.arange(array.shape[letters.index(letter)]) for letter in distinct))
+        places = [along[distinct.index(letter)] for letter in letters]
+        array = ops.index(array, *places, key=(ops.ARRAY,) * len(letters))
+    kept = {letter: n for letter, n in zip(distinct, array.shape, strict=True) if n == sizes[letter]}
+    return array if len(kept) == array.ndim else ops.reshape(array, shape=tuple(kept.values())), "".join(kept)
 
 
 def _without(array: Array, letters: str, kept: set[str]) -> tuple[Array, str]:
@@ -169,22 +165,12 @@ def _contract(a: Array, of_a: str, b: Array, of_b: str, needed: set[str]) -> tup
     a, b = operands(a, b)
     a, of_a = _without(a, of_a, needed | set(of_b))
     b, of_b = _without(b, of_b, needed | set(of_a))
-    size_a, size_b = dict(zip(of_a, a.shape, strict=True)), dict(zip(of_b, b.shape, strict=True))
-    both = [letter for letter in of_a if letter in of_b]
-    # an axis of length one beside a longer one is stretched, which a product of matrices cannot sum over
-    stretched = [letter for letter in both if size_a[letter] != size_b[letter] and letter not in needed]
-    if stretched:
-        most = {one: max(size_a[one], size_b[one]) for one in stretched}
-        a = ops.broadcast_to(a, shape=tuple(most.get(one, n) for one, n in size_a.items()))
-        b = ops.broadcast_to(b, shape=tuple(most.get(one, n) for one, n in size_b.items()))
-    summed = [letter for letter in both if letter not in needed]
-    batch = [letter for letter in both if letter in needed]
+    summed = [letter for letter in of_a if letter in of_b and letter not in needed]
+    batch = [letter for letter in of_a if letter in of_b and letter in needed]
     rows, columns = ([one for one in own if one not in other] for own, other in ((of_a, of_b), (of_b, of_a)))
     a, b = _rearranged(a, of_a, [*batch, *rows, *summed]), _rearranged(b, of_b, [*batch, *summed, *columns])
     n, cut, end = len(batch), len(batch) + len(rows), len(batch) + len(summed)
-    lengths, widths = a.shape[n:cut], b.shape[end:]
-    inner = math.prod(b.shape[n:end])
-    a = ops.reshape(a, shape=(*a.shape[:n], math.prod(lengths), inner))
-    b = ops.reshape(b, shape=(*b.shape[:n], inner, math.prod(widths)))
-    product = ops.matmul(a, b)
-    return ops.reshape(product, shape=(*product.shape[:n], *lengths, *widths)), "".join([*batch, *rows, *columns])
+    each, lengths, inner, widths = a.shape[:n], a.shape[n:cut], math.prod(a.shape[cut:]), b.shape[end:]
+    a = ops.reshape(a, shape=(*each, math.prod(lengths), inner))
+    b = ops.reshape(b, shape=(*each, inner, math.prod(widths)))
+    return ops.reshape(ops.matmul(a, b), shape=(*each, *lengths, *widths)), "".join([*batch, *rows, *columns])
