@@ -111,10 +111,7 @@ def _shares(mode: str, n: int, count: int, scale: float, aligned: bool) -> np.nd
 upsample = interpolate
 
 
-@composed(
-    "affine_grid(np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 1, 2)).tolist()",
-    "[[[[-0.5, 0.0], [0.5, 0.0]]]]",
-)
+@composed("affine_grid(np.eye(2, 3)[None], (1, 1, 1, 2)).tolist()", "[[[[-0.5, 0.0], [0.5, 0.0]]]]")
 def affine_grid(theta: Floats, size: Any, align_corners: Flag | None = None) -> Array:
     """For each pixel of images of a size (N, C, H, W) the place, from -1 to 1, that a matrix (N, 2, 3) sends it to.
 
