@@ -17,7 +17,7 @@ from references import (
 
 from tinygrad_cnn import Tensor, grad, gradcheck, manual_seed, ops
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.functional._arguments import ARRAYS
+from tinygrad_cnn.functional._arguments import KINDS
 from tinygrad_cnn.settings import as_declared
 
 normal = np.random.default_rng(0).standard_normal
@@ -1533,7 +1533,7 @@ def test_arguments_are_what_the_signature_calls_them_when_a_function_begins():
         return input, factor, keep
 
     function.__annotations__ = {"input": "Floats", "factor": "Number", "keep": "Flag | None"}
-    declared = as_declared(function, ARRAYS)
+    declared = as_declared(function, KINDS)
     input, factor, keep = declared([1, 2], np.float32(0.5), keep=np.True_)
     assert (input.dtype, type(factor), keep) == (np.float32, float, True)
     assert declared(np.zeros(2), factor=3)[2] is None  # a default is taken as it is

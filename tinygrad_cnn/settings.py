@@ -67,6 +67,31 @@ def integers(value: Any, name: str, owner: str, *, least: int | None = None) -> 
     return tuple(integer(one, name, owner, least=least) for one in (value if _is_sequence(value) else [value]))
 
 
+def flat(given: tuple[Any, ...], name: str, owner: str, least: int | None = None) -> tuple[int, ...]:
+    """Integers that were given one by one, or in one sequence.
+
+    >>> flat((2, 3), "shape", "reshape"), flat(([2, 3],), "shape", "reshape")
+    ((2, 3), (2, 3))
+    """
+    return integers(given[0] if len(given) == 1 else given, name, owner, least=least)
+
+
+def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[int, int]:
+    """A setting for height and width: one number for both, or two.
+
+    >>> pair(3, "kernel_size", "conv2d", 1), pair([3, 5], "kernel_size", "conv2d", 1)
+    ((3, 3), (3, 5))
+    """
+    if type(value) is int and value >= least:
+        return value, value
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
+        return value
+    numbers = integers(value, name, op, least=least)
+    if len(numbers) not in (1, 2):
+        raise refusal(ValueError, value, name, op, "one integer or two (height, width)")
+    return numbers[0], numbers[-1]
+
+
 def number(
     value: Any,
     name: str,

@@ -15,9 +15,9 @@ from . import ops
 from .autograd import grad
 from .engine.composition import Composed
 from .engine.graph import Array, Leaf
-from .functional._arguments import pair
 from .functional.lines import of_lines
 from .functional.windows import HCWN, _Grid, _padded
+from .settings import pair
 
 
 def conv2d(

@@ -9,7 +9,7 @@ and on plain arrays as well (it then returns an array).
 from typing import TYPE_CHECKING
 
 from ..settings import absences, advised, as_declared
-from ._arguments import ARRAYS
+from ._arguments import KINDS
 from .activations import (
     celu, elu, gelu, glu, hardsigmoid, hardswish, hardtanh, leaky_relu, log_softmax, logsigmoid, mish, prelu, relu,
     relu6, selu, silu, softmax, softplus, softsign,
@@ -72,7 +72,7 @@ __all__ = [
 ]
 
 for _name in __all__:
-    globals()[_name] = advised(as_declared(globals()[_name], ARRAYS))
+    globals()[_name] = advised(as_declared(globals()[_name], KINDS))
 
 if not TYPE_CHECKING:  # which would believe that there is any name
     __getattr__ = absences(__name__, __all__)

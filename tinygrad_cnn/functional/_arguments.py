@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 
 from .. import ops
 from ..engine.arrays import as_array, constant
 from ..engine.graph import Array
-from ..settings import Check, check_dtype, integer, integers, one_of, real_dtype, refusal
+from ..settings import Check, check_dtype, instance, integer, integers, one_of, real_dtype
 
 Dims = int | Sequence[int] | None
 Operand: TypeAlias = Any  # a Tensor, an array, or a number, which takes the dtype of what it meets
@@ -21,14 +23,12 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def one_dim(dim: int, ndim: int) -> int:
     """A dimension counted from the front: -1 of 3 is 2. A 0-d tensor has, as in PyTorch, one dimension."""
-    room = max(ndim, 1)
+    n = max(ndim, 1)
     if type(dim) is not int:
         dim = integer(dim, "dim", "the function")
-    if not -room <= dim < room:
-        raise np.exceptions.AxisError(
-            f"dim {dim} is out of range for {ndim} dimensions: expected {-room} to {room - 1}"
-        )
-    return dim % room
+    if not -n <= dim < n:
+        raise np.exceptions.AxisError(f"dim {dim} is out of range for {ndim} dimensions: expected {-n} to {n - 1}")
+    return dim % n
 
 
 def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
@@ -42,23 +42,6 @@ def many_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(dims)) if ndim else ()
 
 
-def flat(given: tuple[Any, ...], name: str, owner: str, least: int | None = None) -> tuple[int, ...]:
-    """Integers that were given one by one, or in one sequence."""
-    return integers(given[0] if len(given) == 1 else given, name, owner, least=least)
-
-
-def pair(value: int | Sequence[int], name: str, op: str, least: int) -> tuple[int, int]:
-    """A setting for height and width: one number for both, or two."""
-    if type(value) is int and value >= least:
-        return value, value
-    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
-        return value
-    numbers = integers(value, name, op, least=least)
-    if len(numbers) not in (1, 2):
-        raise refusal(ValueError, value, name, op, "one integer or two (height, width)")
-    return numbers[0], numbers[-1]
-
-
 def as_float(input: Array) -> Array:
     """Integers and booleans as float32, so that functions with real results accept them."""
     input = as_array(input)
@@ -70,10 +53,11 @@ def astype(input: Array, dtype: Any) -> Array:
     return ops.astype(input, dtype=real_dtype(dtype, "dtype", "astype"))
 
 
-#: what an argument of a function becomes, if its signature calls it so
-ARRAYS: dict[str, Check] = {
+#: what an argument of a function becomes, or is checked for, if its signature calls it so
+KINDS: dict[str, Check] = {
     "Array": lambda value, name, owner: as_array(value),
     "Floats": lambda value, name, owner: as_float(value),
+    "Generator": partial(instance, kind=Generator),
 }
 
 

@@ -11,8 +11,8 @@ from .. import ops
 from ..engine.arrays import detached
 from ..engine.composition import composed
 from ..engine.graph import Array
-from ..settings import Flag, number
-from ._arguments import pair, part
+from ..settings import Flag, number, pair
+from ._arguments import part
 from .arithmetic import abs
 from .windows import Size, _from_images, _to_images, _winners, avg_pool2d, max_pool2d
 

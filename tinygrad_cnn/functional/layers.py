@@ -13,7 +13,7 @@ from ..engine.aside import aside, touched
 from ..engine.composition import composed, composition
 from ..engine.graph import Array, Node, Value
 from ..random import generator as default_generator
-from ..settings import Flag, Number, Part, instance
+from ..settings import Flag, Number, Part
 from ._arguments import factors
 from .activations import softmax
 from .arithmetic import add
@@ -70,7 +70,7 @@ def dropout(
 
     `generator` draws which; by default the one that `manual_seed` sets. Raises ValueError for p outside 0 to 1.
     """
-    return _dropped("dropout", input, p, training, generator, input.shape)
+    return _dropped(input, p, training, generator, input.shape)
 
 
 @composed("dropout2d(np.ones((1, 4)), p=0.5, generator=np.random.default_rng(0))", "array([[2., 2., 2., 0.]])")
@@ -82,14 +82,10 @@ def dropout2d(
         raise ValueError(f"dropout2d expects images (N, C, H, W) or (C, H, W), got {input.shape}")
     channels = 1 if input.ndim == 3 else 2
     shape = (*input.shape[:channels], *[1] * (input.ndim - channels))
-    return _dropped("dropout2d", input, p, training, generator, shape)
+    return _dropped(input, p, training, generator, shape)
 
 
-def _dropped(
-    op: str, input: Array, p: float, training: bool, generator: Generator | None, shape: tuple[int, ...]
-) -> Array:
-    if generator is not None:
-        instance(generator, "generator", op, Generator)
+def _dropped(input: Array, p: float, training: bool, generator: Generator | None, shape: tuple[int, ...]) -> Array:
     if not training or p == 0:
         return input
     if generator is not None:

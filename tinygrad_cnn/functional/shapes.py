@@ -12,8 +12,8 @@ from .. import ops
 from ..engine.arrays import as_array
 from ..engine.composition import composed, example
 from ..engine.graph import Array, Value
-from ..settings import instance, integers, one_of, refusal
-from ._arguments import flat, one_dim, part
+from ..settings import flat, instance, integers, one_of, refusal
+from ._arguments import one_dim, part
 
 
 @example("reshape(np.zeros((2, 6)), 3, -1).shape", "(3, 4)")

@@ -9,8 +9,8 @@ import numpy as np  # noqa: F401 (for the examples in docstrings)
 from .. import ops
 from ..engine.composition import composed, composition
 from ..engine.graph import Array
-from ..settings import Positive
-from ._arguments import factors, pair
+from ..settings import Positive, pair
+from ._arguments import factors
 from .windows import NCHW, Pair, Size, _from_images, _Grid, _in_groups, _padded, _to_images, _windows, _with_bias
 
 

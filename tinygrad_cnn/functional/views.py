@@ -13,8 +13,8 @@ from ..engine.arrays import as_array
 from ..engine.aside import aside
 from ..engine.composition import composed, example, named
 from ..engine.graph import Array
-from ..settings import Count, Integer, Positive, integer, integers, one_of
-from ._arguments import flat, one_dim, part
+from ..settings import Count, Integer, Positive, flat, integer, integers, one_of
+from ._arguments import one_dim, part
 from .shapes import flatten, reshape, transpose
 
 

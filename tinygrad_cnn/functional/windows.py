@@ -16,8 +16,8 @@ import numpy as np
 from .. import ops
 from ..engine.composition import composed, composition
 from ..engine.graph import Array
-from ..settings import Flag, Positive, one_of
-from ._arguments import factors, pair
+from ..settings import Flag, Positive, one_of, pair
+from ._arguments import factors
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]

@@ -12,10 +12,9 @@ import numpy as np
 from .. import functional as F
 from ..engine.arrays import as_array
 from ..engine.graph import Array
-from ..functional._arguments import pair
 from ..functional.windows import _Grid
 from ..random import generator
-from ..settings import Count, Flag, Number, Positive, integer, one_of, optional
+from ..settings import Count, Flag, Number, Positive, integer, one_of, optional, pair
 from . import init
 from .layer import Layer, taking
 from .module import Module, Parameter
