@@ -41,6 +41,10 @@ def _unique(
     return np.unique(x, **settings)
 
 
+def _bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+    return np.bincount(x, weights, minlength)
+
+
 def _nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     return np.nonzero(np.atleast_1d(x)) if as_tuple else np.argwhere(x)
 
@@ -53,16 +57,7 @@ isinf = _found("isinf", np.isinf, "Which elements are infinite")
 logical_and = _found("logical_and", np.logical_and, "Where both are true, or other than 0")
 logical_or = _found("logical_or", np.logical_or, "Where one of both is true, or other than 0")
 logical_not = _found("logical_not", np.logical_not, "Where it is false, or 0")
-nonzero = _found(
-    "nonzero", _nonzero, "The places other than 0: (Z, ndim), or one vector for each axis with as_tuple", True
-)
+nonzero = _found("nonzero", _nonzero, "The places other than 0, (Z, ndim); as_tuple: a vector for each axis", True)
 count_nonzero = _found("count_nonzero", lambda x, dim=None: (x != 0).sum(axis=dim), "How many are other than 0")
-unique = _found(
-    "unique", _unique, "The different numbers, in order; if asked for, with inverse indices and counts", True
-)
-bincount = _found(
-    "bincount",
-    lambda x, weights=None, minlength=0: np.bincount(x, weights, minlength),
-    "How often each integer from 0 on occurs",
-    True,
-)
+unique = _found("unique", _unique, "The different numbers, in order; if asked for, with inverse and counts", True)
+bincount = _found("bincount", _bincount, "How often each integer from 0 on occurs, or the sum of its weights", True)

@@ -40,14 +40,10 @@ def cross_entropy(
         target: classes as integers, of the input's shape without C; or probabilities of the input's shape.
         weight: a factor for each class, (C).
         ignore_index: targets of this class count nowhere (not with probabilities).
-        reduction: "mean" (weighted, of what counts), "sum" or "none".
+        reduction: "mean" (weighted, of what counts; NaN if nothing does), "sum", or "none": one loss per target.
         label_smoothing: so much of each target is spread evenly over all classes.
 
-    Returns:
-        A number, or with reduction="none" one loss per target; NaN as the mean of nothing.
-
-    Raises:
-        ValueError: if the targets have not the shape of the scores (with or without C), or a class is out of range.
+    Raises ValueError if the targets have not the shape of the scores (with or without C), or a class is out of range.
 
     >>> float(cross_entropy(np.array([[0.0, 0.0]]), np.array([1])))  # log 2
     0.6931471805599453

@@ -73,13 +73,12 @@ def _sizes(lengths: tuple[int, ...], size: Any, scale_factor: Any, recompute: bo
     """The new lengths, and how far apart in the old ones the new pixels are."""
     if (size is None) == (scale_factor is None):
         raise ValueError(f"interpolate expects size or scale_factor, got size={size} and scale_factor={scale_factor}")
-    given = scale_factor if size is None else size
+    name, given = ("scale_factor", scale_factor) if size is None else ("size", size)
     each = list(given) if isinstance(given, (list, tuple)) else [given] * len(lengths)
     if len(each) != len(lengths):
-        name = "scale_factor" if size is None else "size"
         raise refusal(ValueError, given, name, "interpolate", f"one number, or {len(lengths)}")
     if size is not None:
-        sizes = list(integers(each, "size", "interpolate", least=1))
+        sizes = [*integers(each, "size", "interpolate", least=1)]
     else:
         factors = [number(one, "scale_factor", "interpolate", above=0) for one in each]
         sizes = [int(n * factor) for n, factor in zip(lengths, factors, strict=True)]
@@ -117,15 +116,13 @@ def affine_grid(theta: Floats, size: Any, align_corners: Flag | None = None) -> 
 
     With `grid_sample` it makes a spatial transformer (Jaderberg et al., 2015).
     """
-    shape = integers(size, "size", "affine_grid", least=1)
-    if len(shape) != 4 or theta.shape != (shape[0], 2, 3):
-        raise ValueError(
-            f"affine_grid expects matrices (N, 2, 3) and a size (N, C, H, W), got {theta.shape} and {shape}"
-        )
-    lines = [np.linspace(-1, 1, n) if align_corners and n > 1 else (2 * np.arange(n) + 1) / n - 1 for n in shape[2:]]
+    size = integers(size, "size", "affine_grid", least=1)
+    if len(size) != 4 or theta.shape != (size[0], 2, 3):
+        raise ValueError(f"affine_grid expects matrices (N, 2, 3) and a size (N, C, H, W), got {theta.shape}, {size}")
+    lines = [np.linspace(-1, 1, n) if align_corners and n > 1 else (2 * np.arange(n) + 1) / n - 1 for n in size[2:]]
     y, x = np.meshgrid(*lines, indexing="ij")
     places = np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3).astype(theta.dtype)
-    return ops.reshape(ops.matmul(places, theta.mT), shape=(shape[0], *shape[2:], 2))
+    return ops.reshape(ops.matmul(places, theta.mT), shape=(size[0], *size[2:], 2))
 
 
 @composed("grid_sample(np.array([[[[0.0, 4.0]]]]), np.zeros((1, 1, 1, 2)))", "array([[[[2.]]]])")

@@ -6,6 +6,7 @@ from the primitives' own.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from .. import ops
 from ..engine.composition import composed, composition
 from ..engine.graph import Array
 from ..settings import Flag, Positive, one_of, pair
-from ._arguments import factors
+from ._arguments import factors, part
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]
@@ -54,9 +55,8 @@ def conv2d(
         out[n, f, i, j] = bias[f] + Σ over c, p, q of
         weight[f, c, p, q] · padded[n, c, i·stride + p·dilation, j·stride + q·dilation].
 
-    Raises:
-        ValueError: if the shapes do not go together, or the filters are larger than the padded images.
-        TypeError: for images of integers with floating-point filters, as in PyTorch: scale and convert them first.
+    Raises ValueError if the shapes do not go together, or the filters are larger than the padded images; and
+    TypeError for images of integers with floating-point filters, as in PyTorch: scale and convert them first.
 
     >>> conv2d(np.ones((1, 1, 2, 4)), np.ones((1, 1, 3, 3)), padding=1)[0, 0]
     array([[4., 6., 6., 4.],
@@ -143,14 +143,11 @@ def _in_groups(groups: int, images: Array, weight: Array, apply: Callable[[Array
     if groups == 1:
         return apply(images, weight)
     channels, rows = images.shape[1] // groups, weight.shape[0] // groups
-    parts = (
-        apply(
-            ops.index(images, key=(slice(None), slice(i * channels, (i + 1) * channels))),
-            ops.index(weight, key=slice(i * rows, (i + 1) * rows)),
-        )
+    parts = [
+        (part(images, 1, slice(i * channels, (i + 1) * channels)), part(weight, 0, slice(i * rows, (i + 1) * rows)))
         for i in range(groups)
-    )
-    return ops.concatenate(*parts, axis=1)
+    ]
+    return ops.concatenate(*itertools.starmap(apply, parts), axis=1)
 
 
 def _with_bias(op: str, pixels: Array, bias: Array | None) -> Array:
