@@ -474,3 +474,12 @@ def test_numpy_integers_are_integers():
         F.conv2d(fixed((1, 1, 4, 4)), fixed((1, 1, 2, 2)), stride=two, padding=(one, 1)),
         F.conv2d(fixed((1, 1, 4, 4)), fixed((1, 1, 2, 2)), stride=2, padding=1),
     )
+
+
+def test_where_nothing_is_larger_than_the_border_the_places_are_within_the_image():
+    images = np.full((1, 4, 5), -np.inf)
+    for _, indices in (
+        F.max_pool2d(images, 2, padding=1, return_indices=True),
+        F.adaptive_max_pool2d(images, 3, return_indices=True),
+    ):
+        assert indices.min() >= 0 and indices.max() < 20

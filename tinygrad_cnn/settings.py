@@ -194,6 +194,7 @@ Integer = Annotated[int, integer]
 Count = Annotated[int, partial(integer, least=0)]
 Positive = Annotated[int, partial(integer, least=1)]
 Number = Annotated[float, number]
+PositiveNumber = Annotated[float, partial(number, above=0)]
 NotNegative = Annotated[float, partial(number, least=0)]
 Part = Annotated[float, partial(number, least=0, most=1)]
 

@@ -11,7 +11,7 @@ from .. import ops
 from ..engine.arrays import detached
 from ..engine.composition import composed
 from ..engine.graph import Array
-from ..settings import Flag, number, pair
+from ..settings import Flag, PositiveNumber, pair
 from ._arguments import part
 from .arithmetic import abs
 from .windows import Size, _from_images, _to_images, _winners, avg_pool2d, max_pool2d
@@ -68,13 +68,14 @@ def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: Flag = F
     def widened(images: Array) -> Array:
         return part(_from_images("adaptive_max_pool2d", images), 2, right.T)  # (H, C, KW, OW, N)
 
-    def windows(images: Array) -> Array:
-        return part(widened(images), 0, down)  # (OH, KH, C, KW, OW, N)
-
     # the first of a row, and of those the first, is the first in row-major order
-    by_row = ops.max(widened(input), axis=(2,), keepdims=False, ties="first")
+    rows = widened(input)
+    by_row = ops.max(rows, axis=(2,), keepdims=False, ties="first")
     largest = _to_images(ops.max(part(by_row, 0, down), axis=(1,), keepdims=False, ties="first"), input)
-    return (largest, detached(_winners(input, windows(input), windows))) if return_indices else largest
+    if not return_indices:
+        return largest
+    windows = part(rows, 0, down)  # (OH, KH, C, KW, OW, N)
+    return largest, detached(_winners(input, windows, lambda places: part(widened(places), 0, down)))
 
 
 def _covering(length: int, count: int) -> np.ndarray:
@@ -85,12 +86,11 @@ def _covering(length: int, count: int) -> np.ndarray:
 
 @composed("lp_pool2d(np.array([[[3.0, 4.0]]]), 2, (1, 2))", "array([[[5.]]])", axes="N C H W -> N C OH OW")
 def lp_pool2d(
-    input: Array, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: Flag = False
+    input: Array, norm_type: PositiveNumber, kernel_size: Size, stride: Size | None = None, ceil_mode: Flag = False
 ) -> Array:
     """(Σ input^p) ^ (1/p) over every window, with p = norm_type; windows as in `avg_pool2d`."""
-    p = number(norm_type, "norm_type", "lp_pool2d", above=0)
     kernel = pair(kernel_size, "kernel_size", "lp_pool2d", 1)
-    means = avg_pool2d(ops.pow(input, p), kernel, stride, 0, ceil_mode)
+    means = avg_pool2d(ops.pow(input, norm_type), kernel, stride, 0, ceil_mode)
     # so a negative sum, of odd powers, is 0, as in PyTorch
     positive = ops.mul(ops.rounded(means, how="sign"), ops.relu(abs(means)))
-    return ops.pow(ops.mul(positive, math.prod(kernel)), 1 / p)
+    return ops.pow(ops.mul(positive, math.prod(kernel)), 1 / norm_type)

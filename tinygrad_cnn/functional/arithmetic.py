@@ -97,10 +97,6 @@ def _of_floats(primitive: Primitive) -> Callable[[Array], Array]:
     return named(lambda input: primitive(as_float(input)), primitive.name, f"{text} See `ops.{primitive.name}`.")
 
 
-def _log(x: Array, base: int) -> Array:
-    return ops.div(ops.log(as_float(x)), math.log(base))
-
-
 def _rounded(x: Array, how: str) -> Array:
     return ops.rounded(x, how=how) if x.dtype.kind == "f" or how == "sign" else x
 
@@ -119,8 +115,8 @@ sign = _of_one("sign", lambda x: _rounded(x, "sign"), "1, 0 or -1; the gradient 
 
 compose = composition()
 rsqrt = compose(_of_one("rsqrt", lambda x: ops.div(1.0, ops.sqrt(as_float(x))), "1 / √input", 0.5))
-log2 = compose(_of_one("log2", lambda x: _log(x, 2), "The logarithm of base 2, log input / log 2", 2.0))
-log10 = compose(_of_one("log10", lambda x: _log(x, 10), "The logarithm of base 10", math.log(4) / math.log(10)))
+log2 = compose(_of_one("log2", lambda x: ops.div(log(x), math.log(2)), "log input / log 2", 2.0))
+log10 = compose(_of_one("log10", lambda x: ops.div(log(x), math.log(10)), "log input / log 10", math.log(4, 10)))
 
 
 @composed("float(abs(np.array(-2.0)))", "2.0")

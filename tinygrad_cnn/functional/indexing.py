@@ -39,10 +39,10 @@ def scatter(input: Array, dim: int, index: Array, src: Any) -> Array:
     """The input, with `src` (a number or a tensor) at the places that `index` names along `dim`; undoes `gather`."""
     input, index, axis = _places(input, dim, index, "scatter")
     marks = _added(np.ones(index.shape, np.int64), index, axis, input.shape)
-    if isinstance(src, (int, float, np.generic)):
-        return masked_fill(input, ops.compare(marks, 0, how=">"), src)
-    aside(_check_once, marks)
-    return where(ops.compare(marks, 0, how=">"), _added(_cut(src, index), index, axis, input.shape), input)
+    if not isinstance(src, (int, float, np.generic)):
+        aside(_check_once, marks)
+        src = _added(_cut(src, index), index, axis, input.shape)
+    return where(ops.compare(marks, 0, how=">"), src, input)
 
 
 def _check_once(marks: np.ndarray) -> None:

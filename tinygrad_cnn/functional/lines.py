@@ -16,9 +16,8 @@ from .adaptive import adaptive_avg_pool2d, adaptive_max_pool2d
 from .transposed import conv_transpose2d
 from .windows import avg_pool2d, conv2d, max_pool2d
 
-# the settings that are one number for lines: what they are for the height of one, and the least that they may be
-ONE = {name: (1, 1) for name in ("kernel_size", "stride", "dilation", "output_size")}
-NONE = {name: (0, 0) for name in ("padding", "output_padding")}
+# the settings that are one number for lines: the least that they may be, which they are for the height of one
+LEAST = {"kernel_size": 1, "stride": 1, "dilation": 1, "output_size": 1, "padding": 0, "output_padding": 0}
 
 
 def of_lines(of_images: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,10 +31,9 @@ def of_lines(of_images: Callable[..., Any]) -> Callable[..., Any]:
                 raise ValueError(f"{name} expects filters (F, C / groups, K), got {value.shape}")
             if key in ("input", "weight"):
                 given[key] = _as_image(name, value)
-            elif key in ONE | NONE and not (value is None or isinstance(value, str)):
-                height, least = (ONE | NONE)[key]
+            elif key in LEAST and not (value is None or isinstance(value, str)):
                 one = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
-                given[key] = height, integer(one, key, name, least=least)
+                given[key] = LEAST[key], integer(one, key, name, least=LEAST[key])
         result = of_images(**given)
         return tuple(map(_as_line, result)) if isinstance(result, tuple) else _as_line(result)
 

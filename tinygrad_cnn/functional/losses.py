@@ -12,7 +12,7 @@ from ..engine.arrays import constant
 from ..engine.aside import aside
 from ..engine.composition import composed, composition
 from ..engine.graph import Array
-from ..settings import Flag, Integer, NotNegative, Number, Part, number, one_of
+from ..settings import Flag, Integer, NotNegative, Number, Part, PositiveNumber, number, one_of
 from ._arguments import REDUCTIONS, Floats, one_dim, operands, reduced
 from .activations import log_softmax, logsigmoid
 from .arithmetic import abs, minimum, neg
@@ -190,10 +190,9 @@ def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta
 
 @composed("float(huber_loss(np.array([1.0, 2.0]), np.array([1.5, 4.0])))", "0.8125")
 def huber_loss(
-    input: Array, target: Array, reduction: str = "mean", delta: float = 1.0, weight: Array | None = None
+    input: Array, target: Array, reduction: str = "mean", delta: PositiveNumber = 1.0, weight: Array | None = None
 ) -> Array:
     """d² / 2 where d = |input - target| is at most delta, delta · (d - delta/2) beyond (Huber, 1964)."""
-    delta = number(delta, "delta", "huber_loss", above=0)
     size = abs(_difference("huber_loss", input, target))
     parabola, line = ops.mul(ops.mul(size, size), 0.5), ops.mul(ops.sub(size, delta / 2), delta)
     return _weighted("huber_loss", ops.where(ops.compare(size, delta, how="<="), parabola, line), weight, reduction)
@@ -210,9 +209,9 @@ def binary_cross_entropy(
 
     The weight, which broadcasts, is a factor of each loss. From scores, `binary_cross_entropy_with_logits` is exact.
     """
-    input, target = _probabilities("binary_cross_entropy", input, target)
     aside(_check_probabilities, input)
-    return _of_two_classes(target, _held_log(input), _held_log(ops.sub(1.0, input)), weight, reduction)
+    hit, miss = _held_log(input), _held_log(ops.sub(1.0, input))
+    return _of_two_classes("binary_cross_entropy", target, hit, miss, weight, reduction)
 
 
 @composed("float(binary_cross_entropy_with_logits(np.array([1000.0]), np.array([0.0])))", "1000.0")
@@ -225,26 +224,16 @@ def binary_cross_entropy_with_logits(
     pos_weight: Array | None = None,
 ) -> Array:
     """`binary_cross_entropy` of sigmoid(input), exact for large scores; `pos_weight` is a factor of the ones."""
-    input, target = _probabilities("binary_cross_entropy_with_logits", input, target)
-    hit = logsigmoid(input)
+    hit, miss = logsigmoid(input), logsigmoid(ops.mul(input, -1))
     if pos_weight is not None:
         hit = ops.mul(*operands(hit, pos_weight))
-    return _of_two_classes(target, hit, logsigmoid(ops.mul(input, -1)), weight, reduction)
-
-
-def _probabilities(op: str, input: Array, target: Array) -> tuple[Array, Array]:
-    input, target = operands(input, target)
-    if input.shape != target.shape:
-        raise ValueError(f"{op} expects targets of the shape of the input, {input.shape}, got {target.shape}")
-    return input, target
+    return _of_two_classes("binary_cross_entropy_with_logits", target, hit, miss, weight, reduction)
 
 
 def _check_probabilities(numbers: np.ndarray) -> None:
     if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 1):
-        raise ValueError(
-            "binary_cross_entropy expects probabilities from 0 to 1: take the sigmoid of scores first, or "
-            "binary_cross_entropy_with_logits"
-        )
+        instead = "take the sigmoid of scores first, or binary_cross_entropy_with_logits"
+        raise ValueError(f"binary_cross_entropy expects probabilities from 0 to 1: {instead}")
 
 
 def _held_log(p: Array) -> Array:
@@ -253,8 +242,11 @@ def _held_log(p: Array) -> Array:
     return ops.where(some, ops.maximum(ops.log(ops.where(some, p, 1.0)), -100.0, ties="first"), -100.0)
 
 
-def _of_two_classes(target: Array, hit: Array, miss: Array, weight: Array | None, reduction: str) -> Array:
+def _of_two_classes(op: str, target: Array, hit: Array, miss: Array, weight: Array | None, reduction: str) -> Array:
     """-(target · hit + (1 - target) · miss), times the weight."""
+    if miss.shape != target.shape:
+        raise ValueError(f"{op} expects targets of the shape of the input, {miss.shape}, got {target.shape}")
+    target, hit = operands(target, hit)
     losses = ops.mul(ops.add(ops.mul(target, hit), ops.mul(ops.sub(1.0, target), miss)), -1)
     return reduced(losses if weight is None else ops.mul(*operands(losses, weight)), reduction)
 

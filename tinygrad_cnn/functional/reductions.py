@@ -53,7 +53,6 @@ def max(input: Array, dim: Any = None, keepdim: Flag = False) -> Array:
         return amax(input)
     if not isinstance(dim, (int, np.integer)):
         return maximum(input, dim)
-    dim = int(dim)
     axis = (one_dim(dim, input.ndim),) if input.ndim else ()
     values = ops.max(input, axis=axis, keepdims=keepdim, ties="first")
     return ValuesAndIndices(values, argmax(input, dim, keepdim))
@@ -89,12 +88,10 @@ def argmin(input: Array, dim: int | None = None, keepdim: Flag = False) -> Array
 @composed("tuple(min(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1))", "(array([1., 2.]), array([0, 1]))")
 def min(input: Array, dim: Any = None, keepdim: Flag = False) -> Array:
     """The smallest element; along a dimension `(values, indices)`; or, of two tensors, the smaller; see `max`."""
-    if dim is None:
-        return amin(input)
-    if not isinstance(dim, (int, np.integer)):
+    if dim is not None and not isinstance(dim, (int, np.integer)):
         return minimum(input, dim)
-    values, indices = max(_negated(input), dim, keepdim)
-    return ValuesAndIndices(neg(values), indices)
+    found = max(_negated(input), dim, keepdim)
+    return neg(found) if dim is None else ValuesAndIndices(neg(found.values), found.indices)
 
 
 def _negated(input: Array) -> Array:

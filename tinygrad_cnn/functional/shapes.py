@@ -138,10 +138,8 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float |
     if not isinstance(value, (int, float, np.number, type(None))):  # also NaN and infinity
         raise refusal(TypeError, value, "value", "pad", "a number")
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
-        raise ValueError(
-            f"pad expects two widths for each dimension, from the last one on, got {len(pad)} widths "
-            f"for {input.ndim} dimensions"
-        )
+        got = f"{len(pad)} widths for {input.ndim} dimensions"
+        raise ValueError(f"pad expects two widths for each dimension, from the last one on, got {got}")
     pairs = list(zip(pad[::2], pad[1::2], strict=True))
     widths = ((0, 0),) * (input.ndim - len(pairs)) + tuple(reversed(pairs))
     if any(before + n + after < 0 for n, (before, after) in zip(input.shape, widths, strict=True)):

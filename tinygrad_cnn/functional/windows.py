@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -207,16 +206,17 @@ def max_pool2d(
     ValueError if the window is larger than the padded images, or more than half of it is padded.
     """
     grid, edges = _Grid.of_pooling("max_pool2d", kernel_size, stride, padding, dilation)
-    windows = partial(_windows, grid=grid, edges=edges, ceil_mode=ceil_mode)
-    of_input = windows(input, value=-np.inf)
-    largest = _to_images(ops.max(of_input, axis=(1, 3), keepdims=False, ties="first"), input)
-    return (largest, np.asarray(_winners(input, of_input, windows))) if return_indices else largest
+    windows = _windows(input, grid, edges, ceil_mode, -np.inf)
+    largest = _to_images(ops.max(windows, axis=(1, 3), keepdims=False, ties="first"), input)
+    if not return_indices:
+        return largest
+    return largest, np.asarray(_winners(input, windows, lambda places: _windows(places, grid, edges, ceil_mode)))
 
 
-def _winners(input: Array, of_input: Array, windows: Callable[[Array], Array]) -> Array:
-    """Where in the images the largest element of each of their windows is: row · W + column."""
-    places = _each_as_one(windows(np.arange(math.prod(input.shape[-2:])).reshape(1, *input.shape[-2:])))
-    within = ops.argmax(_each_as_one(of_input), axis=4, keepdims=False)  # the winner's place in its window
+def _winners(input: Array, windows: Array, of: Callable[[Array], Array]) -> Array:
+    """Where in the images the largest element of each of their windows is, row · W + column; `of` makes windows."""
+    places = _each_as_one(of(np.arange(math.prod(input.shape[-2:])).reshape(1, *input.shape[-2:])))
+    within = ops.argmax(_each_as_one(windows), axis=4, keepdims=False)  # the winner's place in its window
     rows, columns = np.arange(len(places))[:, None, None, None], np.arange(places.shape[2])[:, None]
     indices = ops.index(places, rows, columns, within, key=(ops.ARRAY, 0, ops.ARRAY, 0, ops.ARRAY))
     return _to_images(indices, input)

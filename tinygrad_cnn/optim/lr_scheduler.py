@@ -15,6 +15,7 @@ from ..settings import (
     NotNegative,
     Part,
     Positive,
+    PositiveNumber,
     absences,
     instance,
     integer,
@@ -33,7 +34,6 @@ from .schedule import LRScheduler as LRScheduler
 # what a setting is, and how it is checked; others are those of `settings`
 Milestones = Annotated[Sequence[int], partial(integers, least=0)]
 Momentum = Annotated[float, partial(number, least=0, below=1)]
-Divisor = Annotated[float, partial(number, above=0)]
 MaybeSteps = Annotated[int | None, partial(optional, check=partial(integer, least=1))]
 Strategy = Annotated[str, partial(one_of, choices=("cos", "linear"))]
 
@@ -189,8 +189,8 @@ class OneCycleLR(LRScheduler):
     cycle_momentum: Flag = True
     base_momentum: Momentum = 0.85
     max_momentum: Momentum = 0.95
-    div_factor: Divisor = 25.0
-    final_div_factor: Divisor = 1e4
+    div_factor: PositiveNumber = 25.0
+    final_div_factor: PositiveNumber = 1e4
 
     def _prepare(self) -> None:
         groups = self.optimizer.param_groups
