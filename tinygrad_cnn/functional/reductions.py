@@ -53,6 +53,7 @@ def max(input: Array, dim: Any = None, keepdim: Flag = False) -> Array:
         return amax(input)
     if not isinstance(dim, (int, np.integer)):
         return maximum(input, dim)
+    dim = int(dim)
     axis = (one_dim(dim, input.ndim),) if input.ndim else ()
     values = ops.max(input, axis=axis, keepdims=keepdim, ties="first")
     return ValuesAndIndices(values, argmax(input, dim, keepdim))
