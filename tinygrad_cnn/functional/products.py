@@ -29,7 +29,7 @@ def matmul(input: Array, other: Array) -> Array:
     a, b = factors(input, other, "matmul")
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul expects at least one dimension on both sides, got {a.shape} @ {b.shape}: use *")
-    columns, rows = a.shape[-1], b.shape[-2:][0]
+    columns, rows = a.shape[-1], b.shape[-2:][0]  # of a vector on the right, its length
     if columns != rows:
         raise ValueError(
             f"matmul expects {columns} rows on the right, one per column on the left, got {rows}: {a.shape} @ {b.shape}"
