@@ -2,6 +2,7 @@
 
     python examples/benchmark.py                       all models, batches and frameworks, three rounds
     python examples/benchmark.py --models lenet --batches 64 --rounds 5 --json lenet.json
+    python examples/benchmark.py --frameworks tinygrad_cnn compiled torch torch_compile jax
     python examples/benchmark.py --networks            other people's networks, at a small and a large batch
     python examples/benchmark.py --layers              one layer at a time, forward and backward
     python examples/benchmark.py --scaling             how time and memory grow with the batch, the images, the depth
@@ -18,6 +19,7 @@ import json
 import math
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -31,7 +33,7 @@ from typing import Any
 
 import numpy as np
 from benchmark_networks import LAYERS, NETWORKS, SIZES
-from benchmark_step import FRAMEWORKS, Layers
+from benchmark_step import COMPILED, FRAMEWORKS, Layers
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -42,6 +44,7 @@ from tinygrad_cnn.commands import machine
 
 STEP = Path(__file__).with_name("benchmark_step.py")
 PYTORCHS_NAMES = Path(__file__).with_name("benchmark_networks.py")  # programs for frameworks with PyTorch's names
+TITLES = {"torch_compile": "torch.compile"}  # of frameworks, where they are not their names
 WORKS = {"train": "training step", "infer": "inference"}
 GROWING = {"train_min_ms": "ms", "peak_MB": "MB"}
 AGREE = 1e-5  # relative difference of losses: more than float32 rounds away, less than any step changes
@@ -90,6 +93,16 @@ def measured(what: str, framework: str, program: Path = STEP, **arguments: Any) 
         sys.exit(f"benchmark.py: {framework} failed on {what}, see above; --frameworks names those to measure")
     result: dict[str, Any] = json.loads(done.stdout)
     return result
+
+
+def why_torch_compile_fails() -> str | None:
+    """What it says at a trial, in a process of its own, for instance that there is no C++ compiler; None if it runs."""
+    trial = "import torch; print(torch.compile(lambda x: x + 1)(torch.ones(2)))"
+    done = subprocess.run([sys.executable, "-c", trial], capture_output=True, text=True)
+    if not done.returncode:
+        return None
+    errors = re.findall(r"^[\w.]+Error: .*", done.stderr, re.MULTILINE)
+    return str(errors[-1]) if errors else done.stderr
 
 
 def summarized(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -169,7 +182,7 @@ def by_case(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str, list[dic
 
 
 def show_comparison(results: dict[str, Any], console: Console) -> None:
-    frameworks = list(dict.fromkeys(row["framework"] for row in results["rows"]))
+    frameworks = [TITLES.get(name, name) for name in dict.fromkeys(row["framework"] for row in results["rows"])]
     for work, title in WORKS.items():
         table = new_table(f"{title}, ms: median (shortest)", "model", "size", *frameworks)
         for model, size, rows in by_case(results["rows"]):
@@ -257,7 +270,9 @@ def surroundings(frameworks: Iterable[str]) -> dict[str, Any]:
         "numpy": np.__version__,
         "blas": asdict(machine.blas()),
         "settings": machine.settings(os.environ),
-        "frameworks": {name: tinygrad_cnn.__version__ if name in OURS else version(name) for name in frameworks},
+        "frameworks": {
+            name: tinygrad_cnn.__version__ if name in OURS else version(COMPILED.get(name, name)) for name in frameworks
+        },
     }
 
 
@@ -272,7 +287,7 @@ def show_surroundings(found: dict[str, Any], console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    installed = [name for name in FRAMEWORKS if find_spec("tinygrad_cnn" if name in OURS else name)]
+    installed = [name for name in FRAMEWORKS if find_spec(COMPILED.get(name, name))]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--batches", nargs="+", type=int, default=[10, 64, 128], metavar="N")
@@ -280,8 +295,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--frameworks",
         nargs="+",
         choices=installed,
-        default=installed,
-        help="the first is compared with each of the others (all that are installed)",
+        default=[name for name in installed if name != "torch_compile"],
+        help="the first is compared with each of the others (all that are installed, but for torch_compile, whose "
+        "compiler takes half a minute per process)",
     )
     others = parser.add_mutually_exclusive_group()
     others.add_argument("--networks", action="store_true", help="instead: other people's networks, with AdamW")
@@ -298,7 +314,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.scaling:
         del options.frameworks[1:]
     if options.layers or options.networks:
-        options.frameworks = [name for name in options.frameworks if name in (*OURS, "torch")]
+        options.frameworks = [name for name in options.frameworks if name in (*OURS, "torch", "torch_compile")]
+    if "torch_compile" in options.frameworks and (why := why_torch_compile_fails()):
+        options.frameworks.remove("torch_compile")
+        print(f"torch_compile is skipped, as it does not run here: {why}", file=sys.stderr)
+        if not options.frameworks:
+            return
     console = Console(width=None if sys.stdout.isatty() else 110)
     found = surroundings(options.frameworks)
     show_surroundings(found, console)

@@ -1,5 +1,7 @@
 """Layers and other people's networks, written once for every framework whose modules have PyTorch's names.
 
+JAX has no modules, and so takes part only in benchmark_step.py.
+
 benchmark.py runs this file once per measurement, with a JSON object that holds the arguments of `measure`:
 
     python examples/benchmark_networks.py '{"framework": "tinygrad_cnn", "layer": "batch norm", "size": [8, 16, 32]}'
@@ -8,6 +10,7 @@ benchmark.py runs this file once per measurement, with a JSON object that holds 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import sys
@@ -15,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from benchmark_step import WARM_UP, clocked, training_step
+from benchmark_step import COMPILED, WARM_UP, clocked, training_step
 
 # each layer as a function of nn, the channels and the height and width of its images
 LAYERS: dict[str, Callable[[Any, int, int], Any]] = {
@@ -118,20 +121,25 @@ def measure(framework: str, seconds: float = 1.0, **case: Any) -> dict[str, Any]
     """In this process: the times of all steps and inferences, the memory, and numbers that frameworks must agree on.
 
     Args:
-        framework: "tinygrad_cnn", "compiled", which is that with `compile`, or "torch".
+        framework: "tinygrad_cnn", "torch", or either with its `compile`: "compiled", "torch_compile".
         seconds: how long steps are timed; inferences half as long.
         case: `layer` and `size`, a step being forward and backward; or `network` and `batch`, a step being forward,
-            loss, backward and AdamW.
+            loss, backward and AdamW. Steps are in training mode, inferences in evaluation mode.
 
     Returns:
-        As `benchmark_step.measure`; `losses` of a layer are means of its output and of its gradients.
+        As `benchmark_step.measure`; `losses` of a layer are mean squares of its output and of its gradients. The last
+        of `losses` is the mean square of what inference returns.
     """
-    torch = importlib.import_module("tinygrad_cnn" if framework == "compiled" else framework)
+    torch = importlib.import_module(COMPILED.get(framework, framework))
     nn = importlib.import_module(f"{torch.__name__}.nn")
-    compiled = torch.compile if framework == "compiled" else lambda function: function
+    compiled = torch.compile if framework in COMPILED else lambda function: function
     program = layer_step if "layer" in case else network_step
     step, infer, warm_up = program(torch, nn, compiled, **case)
-    return clocked(step, torch.no_grad()(infer), warm_up, seconds)
+    infer = torch.no_grad()(infer)
+    found = clocked(step, infer, warm_up, seconds)
+    out = infer()
+    found["losses"].append((out * out).mean().item())
+    return found
 
 
 # a step, an inference, and the first steps with what came out
@@ -141,8 +149,9 @@ Work = tuple[Callable[[], Any], Callable[[], Any], Callable[[], list[float]]]
 def layer_step(torch: Any, nn: Any, compiled: Any, layer: str, size: tuple[int, int, int]) -> Work:
     """Forward and backward of one layer, its images and cotangent lying in memory as they do inside a network."""
     n, channels, side = size
-    random = np.random.default_rng(0)
-    module = with_weights(torch, LAYERS[layer](nn, channels, side), random)
+    random = np.random.default_rng(1)
+    make = functools.partial(with_weights, torch, lambda: LAYERS[layer](nn, channels, side))
+    module = make()
     x = inside(torch, random.standard_normal((n, channels, side, side), np.float32))
     x.requires_grad_()
     g = inside(torch, random.standard_normal(tuple(module(x).shape), np.float32))
@@ -161,14 +170,15 @@ def layer_step(torch: Any, nn: Any, compiled: Any, layer: str, size: tuple[int, 
         means = [(grad * grad).mean().item() for grad in (x.grad, *(p.grad for p in module.parameters()))]
         return [(out * out).mean().item(), *means]
 
-    return step, lambda: run(x), warm_up
+    return step, inference(compiled, make, x), warm_up
 
 
 def network_step(torch: Any, nn: Any, compiled: Any, network: str, batch: int) -> Work:
     """A training step with AdamW: the cross-entropy of ten classes, or how far an autoencoder's images are off."""
     functional, optim = (importlib.import_module(f"{torch.__name__}.{name}") for name in ("nn.functional", "optim"))
-    random = np.random.default_rng(0)
-    model = with_weights(torch, NETWORKS[network][0](nn), random)
+    random = np.random.default_rng(1)
+    make = functools.partial(with_weights, torch, lambda: NETWORKS[network][0](nn))
+    model = make()
     images = torch.from_numpy(random.random((batch, 3, 32, 32), np.float32))
     labels = torch.from_numpy(random.integers(0, 10, batch))
     optimizer = optim.AdamW(model.parameters(), lr=1e-4)
@@ -177,13 +187,22 @@ def network_step(torch: Any, nn: Any, compiled: Any, network: str, batch: int) -
         scores = model(images)
         return functional.cross_entropy(scores, labels) if scores.ndim == 2 else functional.mse_loss(scores, images)
 
-    loss_of, infer = compiled(loss_of), compiled(model)
+    loss_of = compiled(loss_of)
     step = training_step(optimizer, lambda: loss_of(images, labels))
-    return step, lambda: infer(images), lambda: [step().item() for _ in range(WARM_UP)]
+    return step, inference(compiled, make, images), lambda: [step().item() for _ in range(WARM_UP)]
 
 
-def with_weights(torch: Any, module: Any, random: np.random.Generator) -> Any:
-    """The module with small random weights in place of its own, the same ones for every framework."""
+def inference(compiled: Any, make: Callable[[], Any], x: Any) -> Callable[[], Any]:
+    """What a module gives in evaluation mode. It is a new one, as weights differ after training: the faster a framework
+    is, the more steps it takes. It is made at the first call, and so takes no memory while training is measured.
+    """
+    model = functools.cache(lambda: compiled(make().eval()))
+    return lambda: model()(x)
+
+
+def with_weights(torch: Any, make: Callable[[], Any]) -> Any:
+    """A module with small random weights in place of its own, the same ones for every framework."""
+    module, random = make(), np.random.default_rng(0)
     with torch.no_grad():
         for p in module.parameters():
             fan_in = max(1, p.numel() // p.shape[0])

@@ -48,6 +48,14 @@ def torch(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
     return with_pytorchs_names(torch, lambda function: function, layers, x, y)
 
 
+def torch_compile(layers: Layers, images: np.ndarray, labels: np.ndarray) -> Work:
+    """PyTorch with its `compile`, of the loss and of inference; it needs a C++ compiler."""
+    import torch
+
+    x, y = torch.from_numpy(images), torch.from_numpy(labels)
+    return with_pytorchs_names(torch, torch.compile, layers, x, y)
+
+
 def with_pytorchs_names(torch: Any, compile: Callable[[Any], Any], layers: Layers, images: Any, labels: Any) -> Work:
     """The program for PyTorch and for this package: in both it reads the same."""
     model = sequential(torch.nn, layers)
@@ -204,7 +212,8 @@ def weights(layers: Layers) -> Iterator[np.ndarray]:
             yield random.uniform(-bound, bound, outputs).astype(np.float32)
 
 
-FRAMEWORKS = {f.__name__: f for f in (tinygrad_cnn, compiled, torch, jax, tinygrad, mygrad)}
+FRAMEWORKS = {f.__name__: f for f in (tinygrad_cnn, compiled, torch, torch_compile, jax, tinygrad, mygrad)}
+COMPILED = {"compiled": "tinygrad_cnn", "torch_compile": "torch"}  # those that are another one with its `compile`
 
 
 def measure(framework: str, layers: Layers, batch: int, side: int = 28, seconds: float = 1.0) -> dict[str, Any]:

@@ -96,6 +96,35 @@ def test_the_benchmark_compares(benchmark, monkeypatch, capsys, tmp_path):
     assert re.search(r"geometric mean +1\.00, 1\.00 +2\.00, 2\.00 +0\.25, 0\.25", printed)
 
 
+def test_the_benchmark_shows_torch_compile_where_it_runs(benchmark, monkeypatch, capsys):
+    result = {"train": [1.0], "infer": [1.0], "peak": 1.0, "losses": [1.0]}
+    monkeypatch.setattr(benchmark, "find_spec", {"tinygrad_cnn": 1, "torch": 1}.get)
+    monkeypatch.setattr(benchmark, "version", {"torch": "2.13.0"}.__getitem__)
+    monkeypatch.setattr(benchmark, "measured", lambda *_, **__: result)
+    command = ["--models", "simple", "--batches", "2", "--rounds", "1", "--frameworks", "compiled", "torch_compile"]
+    for why, shown in ((None, True), ("InvalidCxxCompiler: No working C++ compiler found", False)):
+        monkeypatch.setattr(benchmark, "why_torch_compile_fails", lambda why=why: why)
+        benchmark.main(command)
+        printed, skipped = capsys.readouterr()
+        assert (
+            ("torch_compile 2.13.0" in printed) is (bool(re.search("size +compiled +torch.compile", printed))) is shown
+        )
+        assert skipped == ("" if shown else f"torch_compile is skipped, as it does not run here: {why}\n")
+    benchmark.main(["--frameworks", "torch_compile"])
+    printed, skipped = capsys.readouterr()
+    assert not printed and skipped.startswith("torch_compile is skipped")
+
+
+@pytest.mark.slow
+def test_torch_compile_is_tried_before_it_is_measured(benchmark, monkeypatch, tmp_path):
+    if not importlib.util.find_spec("torch"):
+        pytest.skip("torch is not installed")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    assert "C++ compiler" in benchmark.why_torch_compile_fails()
+
+
 def test_the_benchmark_refuses_to_compare_what_differs(benchmark, monkeypatch):
     benchmark.check_agreement("a case", {"one": [2.3, 2.2], "other": [2.3, 2.200001]})
     with pytest.raises(
@@ -133,6 +162,22 @@ def test_a_layer_is_measured(benchmark, layer):
     assert run["train"] and run["infer"] and all(np.isfinite(run["losses"]))
 
 
+def test_inference_is_measured_in_evaluation_mode(benchmark, monkeypatch):
+    module = importlib.import_module("benchmark_networks")
+    modes = []
+
+    class Watched(tinygrad_cnn.nn.Linear):
+        def forward(self, x):
+            modes.append(self.training)
+            return super().forward(x)
+
+    layers = (tinygrad_cnn.nn.Flatten(), Watched(3072, 10))
+    monkeypatch.setitem(module.NETWORKS, "it", (lambda nn: nn.Sequential(*layers).train(), (2, 4)))
+    found = module.measure("tinygrad_cnn", seconds=0, network="it", batch=2)
+    assert modes == [True] * (module.WARM_UP + len(found["train"])) + [False] * (len(modes) - len(found["train"]) - 3)
+    assert len(found["losses"]) == module.WARM_UP + 1  # and a number of what inference returns
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["layers", "networks"])
 def test_layers_and_networks_compute_what_pytorch_computes(benchmark, case):
@@ -153,10 +198,14 @@ TINY = [
 ]
 
 
-@pytest.mark.parametrize("peer", ["torch", "jax", "tinygrad", "mygrad"])
+@pytest.mark.parametrize(
+    "peer", ["torch", pytest.param("torch_compile", marks=pytest.mark.slow), "jax", "tinygrad", "mygrad"]
+)
 def test_a_peer_of_the_benchmark_computes_what_we_compute(peer, benchmark):
-    if not importlib.util.find_spec(peer):
+    if not importlib.util.find_spec(benchmark.COMPILED.get(peer, peer)):
         pytest.skip(f"{peer} is not installed")
+    if peer == "torch_compile" and (why := benchmark.why_torch_compile_fails()):
+        pytest.skip(why)
     if peer == "tinygrad" and not shutil.which(os.environ.get("CC", "clang")):
         pytest.skip("tinygrad finds no clang")
     losses = {
