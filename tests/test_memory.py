@@ -7,10 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, manual_seed, nn, ops, optim
+from tinygrad_cnn import Tensor, compile, manual_seed, nn, ops, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.kernels import memory
 from tinygrad_cnn.models import MODELS
+from tinygrad_cnn.plan.program import Program
 
 SHAPE = (300, 300)  # 360 kB in float32: large
 
@@ -256,3 +257,19 @@ def test_shapes_and_dtypes_are_those_of_numpy(a, b):
         assert result.shape == expected.shape
         assert result.dtype == expected.dtype
         np.testing.assert_array_equal(result, expected)
+
+
+def test_recording_leaves_no_memory_beside_the_plan(own_buffers, monkeypatch):
+    waiting = []
+    bind = Program.bind
+
+    def watched(program):
+        waiting.append(memory.idle_bytes())
+        return bind(program)
+
+    monkeypatch.setattr(Program, "bind", watched)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 3))
+    loss_of = compile(lambda x: (model(x) ** 2).mean())
+    loss_of(np.ones((8, 3, 32, 32), np.float32))
+    assert waiting == [0]  # before the plan has memory of its own, which is to be in the same place
+    assert memory.idle_bytes() == 0  # nor is anything left of making it

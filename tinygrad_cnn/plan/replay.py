@@ -132,8 +132,9 @@ class Replay:
         waiting = self._waiting(program)
         if waiting:
             return waiting.pop()
+        memory.release()  # what the plain way has used, so that the plan's memory can be in its place
         bound = program.bind()
-        memory.release()  # what the plain way has used; the plan has memory of its own, not written to so far
+        memory.release()  # and what was computed to see what are views
         return bound
 
     def give_back(self, program: Program, bound: Bound) -> None:
