@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine.arrays import new_array, real_array
+from .autograd.arrays import new_array, real_array
 from .random import generator as default_generator
 from .settings import advised, flag, integer, integers, number, real_dtype
 from .tensor import Tensor

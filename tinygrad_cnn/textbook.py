@@ -13,7 +13,7 @@ import numpy as np
 
 from . import ops
 from .autograd import grad
-from .engine.composition import Composed
+from .autograd.composition import Composed
 from .engine.graph import Array, Leaf
 from .functional.lines import of_lines
 from .functional.windows import HCWN, _Grid, _padded

@@ -1,6 +1,7 @@
 """What users ask of gradients: `grad`, `tensor.backward()`, hooks, and blocks in which nothing is recorded.
 
-The names are those of `torch.autograd`. How a gradient is found is in `tinygrad_cnn.engine`.
+The names are those of `torch.autograd`. How a gradient is found is in `tinygrad_cnn.engine`. What functions ask is here
+too: how arrays come to a graph and leave it (`arrays`), and which operations belong together (`composition`).
 """
 
 from typing import TYPE_CHECKING

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import functional as F
 from .. import ops
+from ..autograd.composition import composition
 from ..engine.aside import aside
-from ..engine.composition import composition
 from ..engine.graph import Array
 from ..functional.normalisation import _affine, _running, _scaled, _update
 from ..nn import BatchNorm1d, BatchNorm2d, Module

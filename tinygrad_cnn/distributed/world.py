@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import as_array
+from ..autograd.arrays import as_array
 from ..engine.aside import touched
 from ..engine.graph import Array
 from ..kernels.blas import openblas

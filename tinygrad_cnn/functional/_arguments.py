@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .. import ops
-from ..engine.arrays import as_array, constant
+from ..autograd.arrays import as_array, constant
 from ..engine.graph import Array
 from ..settings import Check, check_dtype, instance, integer, integers, one_of, real_dtype
 

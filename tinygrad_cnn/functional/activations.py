@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np  # noqa: F401 (for the examples in docstrings)
 
 from .. import ops
-from ..engine.composition import composed, example
+from ..autograd.composition import composed, example
 from ..engine.graph import Array
 from ..settings import Number, number, one_of, real_dtype
 from ._arguments import Floats, as_float, one_dim, operands

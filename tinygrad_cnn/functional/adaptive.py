@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import detached
-from ..engine.composition import composed
+from ..autograd.arrays import detached
+from ..autograd.composition import composed
 from ..engine.graph import Array
 from ..settings import Flag, PositiveNumber, pair
 from ._arguments import part

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import as_array, detached, real_array
+from ..autograd.arrays import as_array, detached, real_array
+from ..autograd.composition import composed, composition, example, named
 from ..engine.aside import aside
-from ..engine.composition import composed, composition, example, named
 from ..engine.graph import Array, Primitive, Value
 from ..settings import Integer, one_of
 from ._arguments import Operand, as_float, astype, operands

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.composition import named
 from ..engine.aside import aside, touched
-from ..engine.composition import named
 from ..engine.graph import Array, Value
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import constant, detached
+from ..autograd.arrays import constant, detached
+from ..autograd.composition import composed, example
 from ..engine.aside import aside
-from ..engine.composition import composed, example
 from ..engine.graph import Array
 from ..settings import integer, refusal
 from ._arguments import along, one_dim, part, places_along

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import Generator
 
 from .. import ops
+from ..autograd.composition import composed, composition
 from ..engine.aside import aside, touched
-from ..engine.composition import composed, composition
 from ..engine.graph import Array, Node, Value
 from ..random import generator as default_generator
 from ..settings import Flag, Number, Part

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np  # noqa: F401 (for the examples in docstrings)
 
 from .. import ops
-from ..engine.composition import composed, named
+from ..autograd.composition import composed, named
 from ..engine.graph import Array
 from ..settings import integer
 from .adaptive import adaptive_avg_pool2d, adaptive_max_pool2d

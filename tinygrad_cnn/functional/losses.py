@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import constant
+from ..autograd.arrays import constant
+from ..autograd.composition import composed, composition
 from ..engine.aside import aside
-from ..engine.composition import composed, composition
 from ..engine.graph import Array
 from ..settings import Flag, Integer, NotNegative, Number, Part, PositiveNumber, number, one_of
 from ._arguments import REDUCTIONS, Floats, one_dim, operands, reduced

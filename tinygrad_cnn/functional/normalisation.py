@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import as_array, constant
+from ..autograd.arrays import as_array, constant
+from ..autograd.composition import composed, composition
 from ..engine.aside import aside
-from ..engine.composition import composed, composition
 from ..engine.graph import Array, Value
 from ..engine.versions import note_change
 from ..settings import flag, integer, integers, number, refusal

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import as_array
-from ..engine.composition import composed, example
+from ..autograd.arrays import as_array
+from ..autograd.composition import composed, example
 from ..engine.graph import Array
 from ..settings import instance
 from ._arguments import factors, operands

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import detached
-from ..engine.composition import composed, example, named
+from ..autograd.arrays import detached
+from ..autograd.composition import composed, example, named
 from ..engine.graph import Array
 from ..settings import Count, Flag, Number, number
 from ._arguments import Dims, Floats, along, astype, many_dims, one_dim, part

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import constant
-from ..engine.composition import composed, composition
+from ..autograd.arrays import constant
+from ..autograd.composition import composed, composition
 from ..engine.graph import Array
 from ..settings import Flag, Positive, integers, number, one_of, refusal
 from ._arguments import Floats, part

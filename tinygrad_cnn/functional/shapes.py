@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import as_array
-from ..engine.composition import composed, example
+from ..autograd.arrays import as_array
+from ..autograd.composition import composed, example
 from ..engine.graph import Array, Value
 from ..settings import flat, instance, integers, one_of, refusal
 from ._arguments import one_dim, part

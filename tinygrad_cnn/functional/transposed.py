@@ -7,7 +7,7 @@ import math
 import numpy as np  # noqa: F401 (for the examples in docstrings)
 
 from .. import ops
-from ..engine.composition import composed, composition
+from ..autograd.composition import composed, composition
 from ..engine.graph import Array
 from ..settings import Positive, pair
 from ._arguments import factors

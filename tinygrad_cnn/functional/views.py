@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine.arrays import as_array
+from ..autograd.arrays import as_array
+from ..autograd.composition import composed, example, named
 from ..engine.aside import aside
-from ..engine.composition import composed, example, named
 from ..engine.graph import Array
 from ..settings import Count, Integer, Positive, flat, integer, integers, one_of
 from ._arguments import one_dim, part

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..engine.composition import composed, composition
+from ..autograd.composition import composed, composition
 from ..engine.graph import Array
 from ..settings import Flag, Positive, one_of, pair
 from ._arguments import factors, part

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import numpy as np
 
 from .. import functional as F
-from ..engine.arrays import as_array
+from ..autograd.arrays import as_array
 from ..engine.graph import Array
 from ..functional.windows import _Grid
 from ..random import generator

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from ..autograd.arrays import real_array
 from ..autograd.hooks import Hook, own_values, watch
-from ..engine.arrays import real_array
 from ..engine.calls import Call
 from ..engine.recording import here
 from ..settings import absent, array, flag, instance, mapping, optional

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from .. import functional as F
-from ..engine.arrays import as_array
+from ..autograd.arrays import as_array
 from ..engine.aside import aside
 from ..engine.graph import Array
 from ..engine.versions import note_change

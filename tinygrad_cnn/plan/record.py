@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..autograd.arrays import real_array
 from ..engine import versions
-from ..engine.arrays import real_array
 from ..engine.graph import topological_order
 from ..engine.recording import is_recording
 from ..random import get_rng_state, set_rng_state

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from ..autograd.composition import named
 from ..autograd.detached import note_cut
 from ..engine.aside import touched
-from ..engine.composition import named
 from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.recording import is_recording
 from ..engine.versions import note_change

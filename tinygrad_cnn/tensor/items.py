@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import functional as F
 from .. import ops
+from ..autograd.composition import composed, example
 from ..engine.aside import touched
-from ..engine.composition import composed, example
 from ..engine.graph import Array, Value
 from ..engine.recording import is_recording
 from ..engine.versions import note_change

@@ -16,10 +16,10 @@ import numpy as np
 
 from .. import functional as F
 from .. import ops
+from ..autograd.arrays import new_array, real_array
 from ..autograd.detached import note_cut
 from ..autograd.gradients import run_backward
 from ..autograd.hooks import register_hook, retain_grad
-from ..engine.arrays import new_array, real_array
 from ..engine.aside import shared, touched
 from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.recording import is_recording

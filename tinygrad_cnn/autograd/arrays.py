@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.aside import shared
+from ..engine.graph import Array, Constant, Value
+from ..engine.recording import is_recording
 from ..kernels.copies import unchangeable
 from ..settings import check_dtype
-from .aside import shared
-from .graph import Array, Constant, Value
-from .recording import is_recording
 
 
 def as_array(input: Array) -> Array:

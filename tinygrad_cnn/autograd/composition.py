@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from .calls import Call
-from .recording import here
+from ..engine.calls import Call
+from ..engine.recording import here
 
 P = ParamSpec("P")
 R = TypeVar("R")
