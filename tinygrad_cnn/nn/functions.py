@@ -15,7 +15,10 @@ from ..settings import flag, integer, number, one_of, optional
 from .layer import Layer, taking
 from .module import Buffer
 
-NOT_SETTINGS = {"generator", "dtype", "training", "antialias"}
+#: by their names in small letters, without underscores: MaxPool2d is a module of max_pool2d
+FUNCTIONS = {name.replace("_", ""): getattr(F, name) for name in F.__all__}
+INPUTS = {"input", "input1", "input2", "x1", "x2", "anchor", "positive", "negative", "target"}
+NOT_SETTINGS = INPUTS | {"generator", "dtype", "training", "antialias"}
 
 CHECKS: dict[Any, Any] = {  # of one setting of a function, of a name, or of those whose default is of a kind
     (F.kl_div, "reduction"): partial(one_of, choices=(*REDUCTIONS, "batchmean")),
@@ -56,15 +59,19 @@ class _Pool(FunctionModule):
 
 def _of(
     name: str,
-    function: Callable[..., Any],
-    inputs: int = 1,
+    function: Callable[..., Any] | None = None,
     settings: str = "",
     shown: str = "",
     kind: type[FunctionModule] = FunctionModule,
     **defaults: Any,
 ) -> Any:
-    """A class of modules that apply a function; `settings` names those that it takes, if not all in their order."""
-    known = {one.name: one for one in list(inspect.signature(function).parameters.values())[inputs:]}
+    """A class of modules that apply a function, by default the one of this name, or of this name without "Loss".
+
+    `settings` names those that it takes, if not all in their order.
+    """
+    small = name.lower()
+    function = function or FUNCTIONS.get(small) or FUNCTIONS[small.removesuffix("loss")]
+    known = inspect.signature(function).parameters
     names = settings.split() or [one for one in known if one not in NOT_SETTINGS]
 
     checks: dict[str, Any] = {}
@@ -83,6 +90,11 @@ def _of(
         "__doc__": f"{text}\n\nSee `functional.{function.__name__}`.",
     }
     return type(name, (kind,), members, **defaults)
+
+
+def _each(names: str, settings: str = "") -> list[Any]:
+    """The classes of these names, each of the function that has its name."""
+    return [_of(name, settings=settings) for name in names.split()]
 
 
 def _unflatten(input: Array, dim: int, unflattened_size: Any) -> Array:
@@ -106,79 +118,43 @@ def _border(mode: str) -> Callable[..., Array]:
 
 # ---- activations
 
-ReLU = _of("ReLU", F.relu)
-ReLU6 = _of("ReLU6", F.relu6)
-LeakyReLU = _of("LeakyReLU", F.leaky_relu)
-ELU = _of("ELU", F.elu)
-SELU = _of("SELU", F.selu)
-CELU = _of("CELU", F.celu)
-GELU = _of("GELU", F.gelu)
-SiLU = _of("SiLU", F.silu)
-Mish = _of("Mish", F.mish)
-Sigmoid = _of("Sigmoid", F.sigmoid)
-Tanh = _of("Tanh", F.tanh)
-Hardtanh = _of("Hardtanh", F.hardtanh)
-Hardsigmoid = _of("Hardsigmoid", F.hardsigmoid)
-Hardswish = _of("Hardswish", F.hardswish)
-Softplus = _of("Softplus", F.softplus)
-Softsign = _of("Softsign", F.softsign)
-LogSigmoid = _of("LogSigmoid", F.logsigmoid)
-GLU = _of("GLU", F.glu)
-Softmax = _of("Softmax", F.softmax)
-LogSoftmax = _of("LogSoftmax", F.log_softmax)
-
-# ---- in training only
-
-Dropout = _of("Dropout", F.dropout)
-Dropout2d = _of("Dropout2d", F.dropout2d)
+ReLU, ReLU6, LeakyReLU, ELU, SELU, CELU, GELU = _each("ReLU ReLU6 LeakyReLU ELU SELU CELU GELU")
+SiLU, Mish, Sigmoid, LogSigmoid, Softplus, Softsign = _each("SiLU Mish Sigmoid LogSigmoid Softplus Softsign")
+Tanh, Hardtanh, Hardsigmoid, Hardswish = _each("Tanh Hardtanh Hardsigmoid Hardswish")
+GLU, Softmax, LogSoftmax = _each("GLU Softmax LogSoftmax")
+Dropout, Dropout2d = _each("Dropout Dropout2d")
 
 # ---- pooling, shapes and sizes
 
 POOL = "kernel_size stride padding dilation return_indices ceil_mode"
-MaxPool2d = _of(
-    "MaxPool2d", F.max_pool2d, settings=POOL, shown="kernel_size= stride= padding= dilation= ceil_mode=", kind=_Pool
-)
-AvgPool2d = _of("AvgPool2d", F.avg_pool2d, shown="kernel_size= stride= padding=", kind=_Pool)
-MaxPool1d = _of("MaxPool1d", F.max_pool1d, settings=POOL)
-AvgPool1d = _of("AvgPool1d", F.avg_pool1d)
-LPPool2d = _of("LPPool2d", F.lp_pool2d)
-AdaptiveAvgPool1d = _of("AdaptiveAvgPool1d", F.adaptive_avg_pool1d)
-AdaptiveMaxPool1d = _of("AdaptiveMaxPool1d", F.adaptive_max_pool1d)
-AdaptiveAvgPool2d = _of("AdaptiveAvgPool2d", F.adaptive_avg_pool2d)
-AdaptiveMaxPool2d = _of("AdaptiveMaxPool2d", F.adaptive_max_pool2d)
-LocalResponseNorm = _of("LocalResponseNorm", F.local_response_norm)
-Upsample = _of("Upsample", F.interpolate)
-UpsamplingNearest2d = _of("UpsamplingNearest2d", F.interpolate, settings="size scale_factor")
-UpsamplingBilinear2d = _of("UpsamplingBilinear2d", _bilinear)
-PixelShuffle = _of("PixelShuffle", F.pixel_shuffle)
-PixelUnshuffle = _of("PixelUnshuffle", F.pixel_unshuffle)
-ChannelShuffle = _of("ChannelShuffle", F.channel_shuffle)
-Flatten = _of("Flatten", F.flatten, shown="start_dim= end_dim=", start_dim=1)
+SHOWN = "kernel_size= stride= padding="
+MaxPool2d = _of("MaxPool2d", settings=POOL, shown=f"{SHOWN} dilation= ceil_mode=", kind=_Pool)
+AvgPool2d = _of("AvgPool2d", shown=SHOWN, kind=_Pool)
+MaxPool1d = _of("MaxPool1d", settings=POOL)
+AvgPool1d, LPPool2d, LocalResponseNorm = _each("AvgPool1d LPPool2d LocalResponseNorm")
+AdaptiveAvgPool1d, AdaptiveMaxPool1d = _each("AdaptiveAvgPool1d AdaptiveMaxPool1d")
+AdaptiveAvgPool2d, AdaptiveMaxPool2d = _each("AdaptiveAvgPool2d AdaptiveMaxPool2d")
+PixelShuffle, PixelUnshuffle, ChannelShuffle = _each("PixelShuffle PixelUnshuffle ChannelShuffle")
+Fold, Unfold = _each("Fold Unfold")
+Flatten = _of("Flatten", shown="start_dim= end_dim=", start_dim=1)
 Unflatten = _of("Unflatten", _unflatten)
-Fold = _of("Fold", F.fold)
-Unfold = _of("Unfold", F.unfold)
+Upsample = _of("Upsample")
+UpsamplingNearest2d = _of("UpsamplingNearest2d", F.interpolate, "size scale_factor")
+UpsamplingBilinear2d = _of("UpsamplingBilinear2d", _bilinear)
 ConstantPad2d = _of("ConstantPad2d", _border("constant"))
-ZeroPad2d = _of("ZeroPad2d", _border("constant"), settings="padding")
-CircularPad2d = _of("CircularPad2d", _border("circular"), settings="padding")
-ReflectionPad2d = _of("ReflectionPad2d", _border("reflect"), settings="padding")
-ReplicationPad2d = _of("ReplicationPad2d", _border("replicate"), settings="padding")
-CosineSimilarity = _of("CosineSimilarity", F.cosine_similarity, inputs=2)
+ZeroPad2d = _of("ZeroPad2d", _border("constant"), "padding")
+CircularPad2d = _of("CircularPad2d", _border("circular"), "padding")
+ReflectionPad2d = _of("ReflectionPad2d", _border("reflect"), "padding")
+ReplicationPad2d = _of("ReplicationPad2d", _border("replicate"), "padding")
 
-# ---- losses
+# ---- losses, and how far apart two inputs are
 
-CrossEntropyLoss = _of("CrossEntropyLoss", F.cross_entropy, inputs=2)
-NLLLoss = _of("NLLLoss", F.nll_loss, inputs=2)
-MSELoss = _of("MSELoss", F.mse_loss, inputs=2, settings="reduction")
-L1Loss = _of("L1Loss", F.l1_loss, inputs=2, settings="reduction")
-SmoothL1Loss = _of("SmoothL1Loss", F.smooth_l1_loss, inputs=2)
-HuberLoss = _of("HuberLoss", F.huber_loss, inputs=2, settings="reduction delta")
-BCELoss = _of("BCELoss", F.binary_cross_entropy, inputs=2)
-BCEWithLogitsLoss = _of("BCEWithLogitsLoss", F.binary_cross_entropy_with_logits, inputs=2)
-KLDivLoss = _of("KLDivLoss", F.kl_div, inputs=2)
-CosineEmbeddingLoss = _of("CosineEmbeddingLoss", F.cosine_embedding_loss, inputs=3)
-HingeEmbeddingLoss = _of("HingeEmbeddingLoss", F.hinge_embedding_loss, inputs=2)
-MarginRankingLoss = _of("MarginRankingLoss", F.margin_ranking_loss, inputs=3)
-MultiMarginLoss = _of("MultiMarginLoss", F.multi_margin_loss, inputs=2)
-PairwiseDistance = _of("PairwiseDistance", F.pairwise_distance, inputs=2)
-SoftMarginLoss = _of("SoftMarginLoss", F.soft_margin_loss, inputs=2)
-TripletMarginLoss = _of("TripletMarginLoss", F.triplet_margin_loss, inputs=3)
+CrossEntropyLoss, NLLLoss, KLDivLoss = _each("CrossEntropyLoss NLLLoss KLDivLoss")
+MSELoss, L1Loss = _each("MSELoss L1Loss", settings="reduction")
+SmoothL1Loss, SoftMarginLoss, MultiMarginLoss = _each("SmoothL1Loss SoftMarginLoss MultiMarginLoss")
+HuberLoss = _of("HuberLoss", settings="reduction delta")
+BCELoss = _of("BCELoss", F.binary_cross_entropy)
+BCEWithLogitsLoss = _of("BCEWithLogitsLoss", F.binary_cross_entropy_with_logits)
+CosineEmbeddingLoss, HingeEmbeddingLoss = _each("CosineEmbeddingLoss HingeEmbeddingLoss")
+MarginRankingLoss, TripletMarginLoss = _each("MarginRankingLoss TripletMarginLoss")
+CosineSimilarity, PairwiseDistance = _each("CosineSimilarity PairwiseDistance")
