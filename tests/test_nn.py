@@ -262,6 +262,12 @@ def test_every_layer_is_checked():
     assert layers <= checked | {"ParameterList", "ParameterDict"}
 
 
+def test_every_class_has_the_name_it_is_found_by():
+    classes = {name: getattr(nn, name) for name in nn.__all__ if name[0].isupper()}
+    assert {name: kind.__name__ for name, kind in classes.items()} == {name: name for name in classes}
+    assert all(getattr(sys.modules[kind.__module__], name) is kind for name, kind in classes.items())  # for pickle
+
+
 def test_the_check_itself_finds_a_wrong_gradient_of_a_parameter():
     class Wrong(nn.Linear):
         def forward(self, input):

@@ -83,7 +83,7 @@ class ModuleList(_Named, MutableSequence[Any]):
         self._set_all(members)
 
     def __add__(self, other: Iterable[Any]) -> Any:
-        return type(self)([*self, *other])
+        return type(self)().extend([*self, *other])
 
 
 class ParameterList(ModuleList):
@@ -154,6 +154,3 @@ class Sequential(ModuleList):
         if isinstance(index, slice):
             return type(self)(dict(list(self._entries().items())[index]))
         return super().__getitem__(index)
-
-    def __add__(self, other: Iterable[Any]) -> Any:
-        return type(self)(*self, *other)

@@ -6,14 +6,17 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from ..autograd import no_grad
 from ..random import generator as default_generator
 from ..settings import instance, number, one_of
 from ..tensor import Tensor
 
+Source = Generator | None  # of the random numbers; by default the package's own
+
 GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}
-GAINS |= {f"conv{d}d": 1.0 for d in (1, 2, 3)} | {f"conv_transpose{d}d": 1.0 for d in (1, 2, 3)}
+GAINS |= {f"conv{kind}{d}d": 1.0 for kind in ("", "_transpose") for d in (1, 2, 3)}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -38,10 +41,8 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
 
 
 def _set(tensor: Tensor, values: Any) -> Tensor:
-    instance(tensor, "tensor", "init", Tensor)
     with no_grad():
-        tensor.copy_(values)
-    return tensor
+        return instance(tensor, "tensor", "init", Tensor).copy_(values)  # type: ignore[no-any-return]
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -78,26 +79,21 @@ def dirac_(tensor: Tensor) -> Tensor:
     return _set(tensor, values)
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: np.random.Generator | None = None) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Source = None) -> Tensor:
     """Random numbers between a and b."""
     with no_grad():
-        tensor.uniform_(a, b, generator=generator)
-    return tensor
+        return tensor.uniform_(a, b, generator=generator)  # type: ignore[no-any-return]
 
 
-def normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: np.random.Generator | None = None
-) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Source = None) -> Tensor:
     """Normal random numbers."""
     with no_grad():
-        tensor.normal_(mean, std, generator=generator)
-    return tensor
+        return tensor.normal_(mean, std, generator=generator)  # type: ignore[no-any-return]
 
 
 def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
-    generator: np.random.Generator | None = None
-) -> Tensor:  # fmt: skip
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Source = None
+) -> Tensor:
     """Normal random numbers, those outside of a to b drawn again."""
     source = generator or default_generator()
     values = source.normal(mean, std, tensor.shape)
@@ -108,13 +104,13 @@ def trunc_normal_(
     return _set(tensor, values)
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: np.random.Generator | None = None) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Source = None) -> Tensor:
     """Uniform with variance gain² · 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
     bound = math.sqrt(3) * _xavier(tensor, gain)
     return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: np.random.Generator | None = None) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Source = None) -> Tensor:
     """Normal with variance gain² · 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
     return normal_(tensor, 0.0, _xavier(tensor, gain), generator)
 
@@ -124,18 +120,16 @@ def _xavier(tensor: Tensor, gain: float) -> float:
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
-    generator: np.random.Generator | None = None
-) -> Tensor:  # fmt: skip
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Source = None
+) -> Tensor:
     """Uniform with variance gain² / fan (He et al., 2015); a is the slope of a leaky ReLU."""
     bound = math.sqrt(3) * _kaiming(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator)
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
-    generator: np.random.Generator | None = None
-) -> Tensor:  # fmt: skip
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Source = None
+) -> Tensor:
     """Normal with variance gain² / fan (He et al., 2015); a is the slope of a leaky ReLU."""
     return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity), generator)
 
@@ -146,7 +140,7 @@ def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     return calculate_gain(nonlinearity, a) / math.sqrt(fan or math.inf)
 
 
-def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: np.random.Generator | None = None) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Source = None) -> Tensor:
     """Rows, or columns if they are fewer, at right angles and of length `gain` (Saxe et al., 2013)."""
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_ expects at least two dimensions, got {tensor.shape}")

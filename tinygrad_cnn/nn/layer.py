@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar
 
-from ..settings import advised, bound
+import numpy as np
+
+from ..settings import advised, keeping
 from ..tensor import Tensor
-from .module import Module
+from .module import Module, Parameter
 
 
 class Layer(Module):
@@ -29,7 +30,7 @@ class Layer(Module):
             own, *given = inspect.signature(init).parameters.values()
             cls._settings = [one.name for one in given]
             given = [one.replace(default=defaults.get(one.name, one.default)) for one in given]
-            cls.__init__ = advised(_keeping(init, inspect.Signature([own, *given])))  # type: ignore[method-assign]
+            cls.__init__ = advised(keeping(init, inspect.Signature([own, *given])))  # type: ignore[method-assign]
 
     def _check(self) -> None:
         """Refuse settings that do not go together."""
@@ -39,6 +40,25 @@ class Layer(Module):
         asked = [name for name, one in values.items() if not isinstance(one, Tensor) and one not in (None, False)]
         words = self._shown.split() or [f"{name}=" for name in asked]
         return ", ".join(f"{word if word[-1] == '=' else ''}{values[word.rstrip('=')]!r}" for word in words)
+
+
+class Weighted(Layer):
+    """A layer with a weight and a bias; one whose shape is None is None, for a layer that does without."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def _begin(self, weight: Any, bias: Any) -> None:
+        vars(self).pop("bias", None)  # the setting; the parameters come in this order
+        for name, shape in (("weight", weight), ("bias", bias)):
+            setattr(self, name, None if shape is None else Parameter(np.zeros(shape, np.float32)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Begin anew: with weights 1 and biases 0, and running statistics of nothing."""
+        for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+            if getattr(self, name, None) is not None:
+                getattr(self, name).data.fill_(value)
 
 
 def taking(settings: Iterable[inspect.Parameter], checks: dict[str, Any]) -> Callable[..., None]:
@@ -51,21 +71,3 @@ def taking(settings: Iterable[inspect.Parameter], checks: dict[str, Any]) -> Cal
     __init__.__signature__ = inspect.Signature([own, *settings])  # type: ignore[attr-defined]
     __init__.__annotations__.update(checks)
     return __init__
-
-
-def _keeping(init: Any, signature: inspect.Signature) -> Callable[..., None]:
-    """The constructor; its arguments have been checked, and are attributes, before it runs."""
-    hints = get_type_hints(init, include_extras=True)
-
-    @functools.wraps(init)
-    def begin(self: Layer, *args: Any, **settings: Any) -> None:
-        owner = type(self).__name__
-        given = bound(signature, owner, self, *args, **settings)
-        for name, value in [*given.items()][1:]:
-            for check in getattr(hints.get(name), "__metadata__", ()):
-                value = check(value, name, owner)
-            given[name] = vars(self)[name] = value
-        init(**given)
-
-    begin.__signature__ = signature  # type: ignore[attr-defined]
-    return begin

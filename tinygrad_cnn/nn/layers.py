@@ -16,7 +16,7 @@ from ..functional.windows import _Grid
 from ..random import generator
 from ..settings import Count, Flag, Number, Positive, integer, one_of, optional, pair
 from . import init
-from .layer import Layer, taking
+from .layer import Layer, Weighted, taking
 from .module import Module, Parameter
 from .normalisation import BatchNorm1d, BatchNorm2d
 
@@ -25,17 +25,8 @@ Index = Annotated[int | None, partial(optional, check=integer)]
 Border = Annotated[str, partial(one_of, choices=("zeros", "reflect", "replicate", "circular"))]
 
 
-class _Weighted(Layer):
-    """A layer with a weight (out, ...) and perhaps a bias, which begin as in PyTorch."""
-
-    weight: Parameter
-    bias: Parameter | None
-
-    def _begin(self, shape: tuple[int, ...], outputs: int) -> None:
-        has_bias = vars(self).pop("bias")  # the setting; the parameters come in this order
-        self.weight = Parameter(np.zeros(shape, np.float32))
-        self.bias = Parameter(np.zeros(outputs, np.float32)) if has_bias else None
-        self.reset_parameters()
+class _Linear(Weighted):
+    """A layer that is linear in its input: the weights begin as in PyTorch."""
 
     def reset_parameters(self) -> None:
         """Draw the weights between -1/√fan_in and 1/√fan_in (He et al., 2015, with a = √5)."""
@@ -46,7 +37,7 @@ class _Weighted(Layer):
                 init.uniform_(parameter, -bound, bound)
 
 
-class Linear(_Weighted):
+class Linear(_Linear):
     """(..., in_features) -> (..., out_features): x @ weightᵀ + bias.
 
     >>> Linear(3, 2)(np.zeros((4, 3), np.float32)).shape
@@ -54,7 +45,7 @@ class Linear(_Weighted):
     """
 
     def __init__(self, in_features: Count, out_features: Count, bias: Flag = True) -> None:
-        self._begin((out_features, in_features), out_features)
+        self._begin((out_features, in_features), out_features if bias else None)
 
     def forward(self, input: Array) -> Array:
         return F.linear(input, self.weight, self.bias)
@@ -63,7 +54,7 @@ class Linear(_Weighted):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
-class Conv2d(_Weighted):
+class Conv2d(_Linear):
     """(N, in_channels, H, W) -> (N, out_channels, OH, OW): see `functional.conv2d`.
 
     The border that `padding` makes is of zeros, or as `padding_mode` says: "reflect", "replicate" or "circular".
@@ -96,11 +87,9 @@ class Conv2d(_Weighted):
             )
         grid = _Grid.of(owner, self._sizes(kernel_size), self._sizes(stride), self._sizes(dilation))
         self._widths = grid.padding(padding if isinstance(padding, str) else self._sizes(padding, 0))[first:]
-        self.kernel_size, self.stride, self.dilation = (
-            size[first:] for size in (grid.kernel, grid.stride, grid.dilation)
-        )
+        self.kernel_size, self.stride, self.dilation = (size[first:] for size in grid[1:])
         self.padding = padding if isinstance(padding, str) else tuple(before for before, _ in self._widths)
-        self._begin(self._weight_shape(), out_channels)
+        self._begin(self._weight_shape(), out_channels if bias else None)
 
     def _sizes(self, value: Any, of_line: int = 1) -> Any:
         """A setting for height and width; of lines, which are images of height one, for the length alone."""

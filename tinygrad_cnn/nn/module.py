@@ -17,40 +17,10 @@ from ..engine.calls import Call
 from ..engine.recording import here
 from ..settings import absent, array, flag, instance, mapping, optional
 from ..tensor import Tensor
+from ..tensor.parameter import Buffer as Buffer
+from ..tensor.parameter import Parameter as Parameter
 
 PACKAGE = __name__.partition(".")[0] + "."
-
-
-class Parameter(Tensor):
-    """A Tensor that belongs to a module and is trained: what a module's `parameters()` gives.
-
-    >>> Parameter([1.0]).requires_grad
-    True
-    """
-
-    __slots__ = ("name",)
-
-    name: str  # in the module whose `parameters()` gave it last; not set before
-
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data.numpy() if isinstance(data, Tensor) else data, requires_grad=requires_grad)
-
-    wrap = Tensor.wrap  # type: ignore[assignment]  # what is computed from a Parameter is a Tensor
-
-
-class Buffer(Tensor):
-    """A Tensor that belongs to a module and is saved with it, but not trained: running statistics, say.
-
-    >>> Buffer([1.0]).requires_grad
-    False
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data.numpy() if isinstance(data, Tensor) else data)
-
-    wrap = Tensor.wrap  # type: ignore[assignment]
 
 
 class Keys(NamedTuple):
@@ -225,8 +195,7 @@ class Module:
 
         Without `recurse` only those of this module itself.
         """
-        own = ((_joined(prefix, name), one) for name, one in self._members(Parameter))
-        for name, one in _each_once(_walk(self, prefix) if recurse else own):
+        for name, one in _each_once(_walk(self, prefix, recurse)):
             if isinstance(one, Parameter):
                 yield name, one
             elif isinstance(one, Module) and one.unbuilt:
@@ -374,19 +343,19 @@ def _found(kind: type[Any], name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _found(kind, f"{name}.{key}", part)
 
 
-def _walk(module: Module, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The module and all modules, parameters and buffers below it, under every name they have."""
-    return _distinct(_below(module, prefix, ()))
+def _walk(module: Module, path: str = "", recurse: bool = True) -> Iterator[tuple[str, Any]]:
+    """The module, what it holds, and all modules below it and what they hold, under every name they have."""
+    return _distinct(_below(module, path, recurse, ()))
 
 
-def _below(module: Module, path: str, above: tuple[Module, ...]) -> Iterator[tuple[str, Any]]:
+def _below(module: Module, path: str, recurse: bool, above: tuple[Module, ...]) -> Iterator[tuple[str, Any]]:
     if any(module is one for one in above):  # a module inside itself
         return
     yield path, module
     for kind in (Parameter, Buffer):
         yield from ((_joined(path, name), tensor) for name, tensor in module._members(kind))
-    for name, child in module._members(Module):
-        yield from _below(child, _joined(path, name), (*above, module))
+    for name, child in module._members(Module) if recurse else ():
+        yield from _below(child, _joined(path, name), recurse, (*above, module))
 
 
 def _distinct(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
@@ -394,15 +363,15 @@ def _distinct(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     seen: dict[str, Any] = {}
     for name, member in named:
         if seen.setdefault(name, member) is not member:
-            first, second = (
-                f"{type(one).__name__}({one.extra_repr() if isinstance(one, Module) else f'shape={one.shape}'})"
-                for one in (seen[name], member)
-            )
             raise ValueError(
-                f"two members have the name {name!r}: {first} and {second}; rename an attribute, or a key of a "
-                "dictionary (1 and '1' make the same name)"
+                f"two members have the name {name!r}: {_told(seen[name])} and {_told(member)}; rename an attribute, "
+                "or a key of a dictionary (1 and '1' make the same name)"
             )
         yield name, member
+
+
+def _told(member: Any) -> str:
+    return f"{type(member).__name__}({member.extra_repr() if isinstance(member, Module) else f'shape={member.shape}'})"
 
 
 def _each_once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

@@ -13,31 +13,13 @@ from ..engine.aside import aside
 from ..engine.graph import Array
 from ..engine.versions import note_change
 from ..settings import Count, Flag, NotNegative, Positive, integers, number, optional
-from .layer import Layer
-from .module import Buffer, Parameter
+from .layer import Weighted
+from .module import Buffer
 
 Momentum = Annotated[float | None, partial(optional, check=partial(number, least=0, most=1))]
 
 
-class _Affine(Layer):
-    """A layer that ends in a weight and a bias of one shape, or does without."""
-
-    weight: Parameter | None
-    bias: Parameter | None
-
-    def _begin(self, shape: Any, weight: bool, bias: bool) -> None:
-        vars(self).pop("bias", None)  # the setting; the parameters come in this order
-        self.weight = Parameter(np.ones(shape, np.float32)) if weight else None
-        self.bias = Parameter(np.zeros(shape, np.float32)) if bias else None
-
-    def reset_parameters(self) -> None:
-        """Begin anew: with weights 1 and biases 0, and running statistics of nothing."""
-        for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
-            if getattr(self, name, None) is not None:
-                getattr(self, name).data.fill_(value)
-
-
-class _Normalisation(_Affine):
+class _Normalisation(Weighted):
     """What batch and instance normalisation share: weight and bias, and running statistics."""
 
     _shapes: dict[int, str]  # by their number of dimensions, the inputs that it takes
@@ -53,7 +35,8 @@ class _Normalisation(_Affine):
         affine: Flag = True,
         track_running_stats: Flag = True,
     ) -> None:
-        self._begin(num_features, affine, affine)
+        size = num_features if affine else None
+        self._begin(size, size)
         self.running_mean = Buffer(np.zeros(num_features, np.float32)) if track_running_stats else None
         self.running_var = Buffer(np.ones(num_features, np.float32)) if track_running_stats else None
         self.num_batches_tracked = Buffer(np.array(0)) if track_running_stats else None
@@ -127,7 +110,7 @@ class InstanceNorm1d(InstanceNorm2d):
     _shapes = {3: "lines (N, C, L)"}  # noqa: RUF012
 
 
-class LayerNorm(_Affine):
+class LayerNorm(Weighted):
     """The last dimensions, of the lengths `normalized_shape`, to mean 0 and variance 1: see `functional.layer_norm`.
 
     >>> LayerNorm(4)(np.zeros((2, 3, 4), np.float32)).shape
@@ -143,13 +126,14 @@ class LayerNorm(_Affine):
         elementwise_affine: Flag = True,
         bias: Flag = True,
     ) -> None:
-        self._begin(normalized_shape, elementwise_affine, elementwise_affine and bias)
+        shape = normalized_shape if elementwise_affine else None
+        self._begin(shape, shape if bias else None)
 
     def forward(self, input: Array) -> Array:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
-class GroupNorm(_Affine):
+class GroupNorm(Weighted):
     """(N, C, ...) -> (N, C, ...), groups of channels to mean 0 and variance 1: see `functional.group_norm`.
 
     >>> GroupNorm(2, 4)(np.zeros((2, 4, 3, 3), np.float32)).shape
@@ -161,7 +145,8 @@ class GroupNorm(_Affine):
     def __init__(self, num_groups: Positive, num_channels: Count, eps: NotNegative = 1e-5, affine: Flag = True) -> None:
         if num_channels % num_groups:
             raise ValueError(f"GroupNorm expects num_groups to divide the channels: {num_channels} / {num_groups}")
-        self._begin(num_channels, affine, affine)
+        size = num_channels if affine else None
+        self._begin(size, size)
 
     def forward(self, input: Array) -> Array:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
