@@ -12,7 +12,8 @@ import pytest
 
 from tinygrad_cnn import Tensor, manual_seed, nn, no_grad
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.optim import SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop, blocks
+from tinygrad_cnn.kernels import blocks
+from tinygrad_cnn.optim import SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from tinygrad_cnn.optim import lr_scheduler as schedules
 from tinygrad_cnn.optim.lr_scheduler import (
     ConstantLR,

@@ -16,9 +16,9 @@ import numpy as np
 
 from ..autograd import enable_grad
 from ..autograd.detached import take_cuts
+from ..kernels.blocks import in_blocks
 from ..settings import array, bound, flag, instance, mapping, number, numbers, passed_over
 from ..tensor import Tensor
-from .blocks import in_blocks
 
 State = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Updates of large parameters, block by block, on as many threads as BLAS has."""
+"""Updates of large arrays, block by block, on as many threads as BLAS has."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.blas import number_of_threads
-from ..kernels.threads import run_parts
+from .blas import number_of_threads
+from .threads import run_parts
 
 BLOCK = 1 << 17  # numbers of a block: what is computed from them on the way stays in the cache
 
@@ -17,9 +17,9 @@ Update = Callable[[Any, np.ndarray, np.ndarray, dict[str, Any], Any], None]
 
 
 def in_blocks(update: Update) -> Update:
-    """An `update` that treats each number of a parameter by itself, made for some rows at a time if there are many.
+    """A method `update(p, grad, state, s)` that treats each number of p by itself, made for some rows at a time.
 
-    What it keeps for the parameter may be arrays of its shape, of which each call sees the same rows, and numbers,
+    What it keeps in the state may be arrays of the shape of p, of which each call sees the same rows, and numbers,
     which all calls change in the same way.
     """
 
