@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -192,11 +193,40 @@ def mapping(value: Any, name: str, owner: str, keys: Sequence[str] = ()) -> Mapp
 Flag = Annotated[bool, flag]
 Integer = Annotated[int, integer]
 Count = Annotated[int, partial(integer, least=0)]
+Counts = Annotated[Sequence[int], partial(integers, least=0)]
 Positive = Annotated[int, partial(integer, least=1)]
 Number = Annotated[float, number]
 PositiveNumber = Annotated[float, partial(number, above=0)]
 NotNegative = Annotated[float, partial(number, least=0)]
 Part = Annotated[float, partial(number, least=0, most=1)]
+BelowOne = Annotated[float, partial(number, least=0, below=1)]
+
+
+def checks_of(declared: Any) -> dict[str, Check]:
+    """The checks of the settings that a function or a class declares, by name.
+
+    A type is one of those above, a Literal of strings, or one of these or None; what has another type is not checked.
+
+    >>> def wave(shape: Literal["sine", "square"], length: Positive | None = None, start: Any = 0) -> None: ...
+    >>> list(checks_of(wave)), checks_of(wave)["length"](None, "length", "wave")
+    (['shape', 'length'], None)
+    >>> checks_of(wave)["shape"]("round", "shape", "wave")
+    Traceback (most recent call last):
+    ValueError: wave expects shape as "sine" or "square", got 'round'
+    """
+    hints = get_type_hints(declared, include_extras=True)
+    return {name: check for name, hint in hints.items() if (check := _check_of(hint)) is not None}
+
+
+def _check_of(hint: Any) -> Check | None:
+    if get_origin(hint) is Literal and all(isinstance(choice, str) for choice in get_args(hint)):
+        return partial(one_of, choices=get_args(hint))
+    if get_origin(hint) in (Union, UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+        check = _check_of(kinds[0])
+        return partial(optional, check=check) if check is not None and len(kinds) == 1 else None
+    annotated: Sequence[Check | None] = getattr(hint, "__metadata__", [None])
+    return annotated[0]
 
 
 def passed_over(
@@ -324,7 +354,7 @@ def as_declared(function: Callable[P, R], others: Mapping[str, Check]) -> Callab
 def keeping(init: Callable[..., None], signature: inspect.Signature) -> Callable[..., None]:
     """The constructor, with a signature that may have other defaults; its arguments become attributes before it runs.
 
-    Those that are annotated as types of this module, or in the same way, are checked first.
+    They are checked first, as their types say.
 
     >>> class Step:
     ...     def __init__(self, size: Positive = 1): pass
@@ -332,16 +362,14 @@ def keeping(init: Callable[..., None], signature: inspect.Signature) -> Callable
     >>> Step(3).size
     3
     """
-    hints = get_type_hints(init, include_extras=True)
+    checks = checks_of(init)
 
     @functools.wraps(init)
     def begin(self: Any, *args: Any, **settings: Any) -> None:
         owner = type(self).__name__
         given = bound(signature, owner, self, *args, **settings)
         for name, value in [*given.items()][1:]:
-            for check in getattr(hints.get(name), "__metadata__", ()):
-                value = check(value, name, owner)
-            given[name] = vars(self)[name] = value
+            given[name] = vars(self)[name] = checks[name](value, name, owner) if name in checks else value
         init(**given)
 
     begin.__signature__ = signature  # type: ignore[attr-defined]

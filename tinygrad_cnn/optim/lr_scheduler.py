@@ -7,42 +7,20 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ..settings import (
-    Count,
-    Flag,
-    NotNegative,
-    Part,
-    Positive,
-    PositiveNumber,
-    absences,
-    instance,
-    integer,
-    integers,
-    number,
-    numbers,
-    one_of,
-    optional,
-    refusal,
-)
+from .. import settings
+from ..settings import BelowOne, Check, Count, Counts, Flag, NotNegative, Part, Positive, PositiveNumber, number
 from ..tensor import Tensor
 from .optimizers import SGD
-from .schedule import Check
 from .schedule import LRScheduler as LRScheduler
-
-# what a setting is, and how it is checked; others are those of `settings`
-Milestones = Annotated[Sequence[int], partial(integers, least=0)]
-Momentum = Annotated[float, partial(number, least=0, below=1)]
-MaybeSteps = Annotated[int | None, partial(optional, check=partial(integer, least=1))]
-Strategy = Annotated[str, partial(one_of, choices=("cos", "linear"))]
 
 _LRScheduler = LRScheduler  # its name in older programs
 
 
-def _rates(make: Any, *settings: Any, steps: int) -> list[float]:
+def _rates(make: Any, *arguments: Any, steps: int) -> list[float]:
     """The learning rates of a schedule that starts from 1, before the first of so many steps and after each."""
-    schedule = make(SGD([Tensor([0.0], requires_grad=True)], lr=1.0), *settings)
+    schedule = make(SGD([Tensor([0.0], requires_grad=True)], lr=1.0), *arguments)
     return [schedule.get_last_lr()[0], *((schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(steps))]
 
 
@@ -72,7 +50,7 @@ class MultiStepLR(LRScheduler, rate=lambda s, base, n: base * s.gamma ** sum(m <
     [1.0, 0.5, 0.5, 0.5, 0.25]
     """
 
-    milestones: Milestones
+    milestones: Counts
     gamma: NotNegative = 0.1
 
 
@@ -161,8 +139,9 @@ class LambdaLR(LRScheduler):
     lr_lambda: Any
 
     def _prepare(self) -> None:
-        self.lr_lambdas = self._each_group(self.lr_lambda)
-        if len(self.lr_lambdas) != len(self.optimizer.param_groups) or not all(map(callable, self.lr_lambdas)):
+        given, count = self.lr_lambda, len(self.optimizer.param_groups)
+        self.lr_lambdas = list(given) if isinstance(given, list | tuple) else [given] * count
+        if len(self.lr_lambdas) != count or not all(map(callable, self.lr_lambdas)):
             raise TypeError(f"LambdaLR expects lr_lambda as a function, or one for each group, got {self.lr_lambda!r}")
 
     def _lr(self, base: float, group: int) -> float:
@@ -181,27 +160,26 @@ class OneCycleLR(LRScheduler):
     """
 
     max_lr: float | Sequence[float]  # one for all groups, or a list with one for each
-    total_steps: MaybeSteps = None  # or epochs and steps_per_epoch
-    epochs: MaybeSteps = None
-    steps_per_epoch: MaybeSteps = None
+    total_steps: Positive | None = None  # or epochs and steps_per_epoch
+    epochs: Positive | None = None
+    steps_per_epoch: Positive | None = None
     pct_start: Part = 0.3
-    anneal_strategy: Strategy = "cos"
+    anneal_strategy: Literal["cos", "linear"] = "cos"
     cycle_momentum: Flag = True
-    base_momentum: Momentum = 0.85
-    max_momentum: Momentum = 0.95
+    base_momentum: BelowOne = 0.85
+    max_momentum: BelowOne = 0.95
     div_factor: PositiveNumber = 25.0
     final_div_factor: PositiveNumber = 1e4
 
     def _prepare(self) -> None:
-        groups = self.optimizer.param_groups
-        max_lrs = numbers(self._each_group(self.max_lr), "max_lr", "OneCycleLR", count=len(groups), least=0)
+        max_lrs = self._each_group("max_lr")
         if self.total_steps is None and (self.epochs is None or self.steps_per_epoch is None):
             raise ValueError("OneCycleLR expects total_steps, or epochs and steps_per_epoch")
         self._steps = self.total_steps or (self.epochs or 0) * (self.steps_per_epoch or 0)
         self._peak = self.pct_start * self._steps - 1
         if self.cycle_momentum and not self.optimizer.defaults.keys() & {"momentum", "betas"}:
             raise ValueError("OneCycleLR finds no momentum or betas to cycle: pass cycle_momentum=False")
-        for group, highest in zip(groups, max_lrs, strict=True):
+        for group, highest in zip(self.optimizer.param_groups, max_lrs, strict=True):
             group["initial_lr"] = highest / self.div_factor
 
     def step(self, epoch: float | None = None) -> None:
@@ -240,17 +218,17 @@ class SequentialLR(LRScheduler):
     [0.5, 0.5, 1.0, 0.5, 0.25]
     """
 
-    schedulers: Annotated[Sequence[LRScheduler], partial(instance, kind=Sequence)]
-    milestones: Milestones
+    schedulers: Sequence[LRScheduler]
+    milestones: Counts
 
     def _prepare(self) -> None:
-        for part in self.schedulers:
-            instance(part, "each of the schedulers", "SequentialLR", LRScheduler)
+        for part in settings.instance(self.schedulers, "schedulers", "SequentialLR", Sequence):
+            settings.instance(part, "each of the schedulers", "SequentialLR", LRScheduler)
             if part.optimizer is not self.optimizer or isinstance(part, ReduceLROnPlateau):
                 raise ValueError(f"SequentialLR expects schedules of its own optimizer by steps alone, got {part!r}")
         if [*self.milestones] != sorted(self.milestones) or len(self.milestones) != len(self.schedulers) - 1:
             wanted = f"{len(self.schedulers) - 1} numbers in order, one less than the schedulers"
-            raise refusal(ValueError, self.milestones, "milestones", "SequentialLR", wanted)
+            raise settings.refusal(ValueError, self.milestones, "milestones", "SequentialLR", wanted)
 
     def _initial_lrs(self) -> list[float]:
         return [rate for part in self.schedulers for rate in part.base_lrs]
@@ -277,23 +255,22 @@ class ReduceLROnPlateau(LRScheduler):
     [0.5]
     """
 
-    mode: Annotated[str, partial(one_of, choices=("min", "max"))] = "min"
-    factor: Annotated[float, partial(number, least=0, below=1)] = 0.1
+    mode: Literal["min", "max"] = "min"
+    factor: BelowOne = 0.1
     patience: Count = 10
     threshold: NotNegative = 1e-4
-    threshold_mode: Annotated[str, partial(one_of, choices=("rel", "abs"))] = "rel"
+    threshold_mode: Literal["rel", "abs"] = "rel"
     cooldown: Count = 0
     min_lr: float | Sequence[float] = 0.0
     eps: NotNegative = 1e-8
 
     _saved: ClassVar[Mapping[str, Check]] = {
-        **dict.fromkeys(["last_epoch", "num_bad_epochs", "cooldown_counter"], partial(integer, least=0)),
+        **dict.fromkeys(["last_epoch", "num_bad_epochs", "cooldown_counter"], partial(settings.integer, least=0)),
         "best": lambda value, name, owner: value if value in (math.inf, -math.inf) else number(value, name, owner),
     }
 
     def _prepare(self) -> None:
-        count = len(self.optimizer.param_groups)
-        self.min_lrs = numbers(self._each_group(self.min_lr), "min_lr", "ReduceLROnPlateau", count=count, least=0)
+        self.min_lrs = self._each_group("min_lr")
         self.best = math.inf if self.mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = 0
 
@@ -321,4 +298,4 @@ class ReduceLROnPlateau(LRScheduler):
 
 
 if not TYPE_CHECKING:  # which would believe that there is any name
-    __getattr__ = absences(__name__, globals())
+    __getattr__ = settings.absences(__name__, globals())

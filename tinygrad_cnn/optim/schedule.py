@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, ClassVar, dataclass_transform, get_type_hints
+from typing import Annotated, Any, ClassVar, dataclass_transform
 
-from ..settings import instance, integer, mapping, number, numbers
+from ..settings import Check, checks_of, instance, integer, mapping, number, numbers
 from .optimizers import Optimizer
-
-Check = Callable[[Any, str, str], Any]
 
 
 @dataclass(eq=False)
@@ -43,9 +41,8 @@ class LRScheduler:
             cls._chained = True
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            for check in getattr(hint, "__metadata__", ()):
-                setattr(self, name, check(getattr(self, name), name, self._name))
+        for name, check in checks_of(type(self)).items():
+            setattr(self, name, check(getattr(self, name), name, self._name))
         self._prepare()
         for group in self.optimizer.param_groups:
             if self.last_epoch >= 0:
@@ -65,9 +62,11 @@ class LRScheduler:
     def _initial_lrs(self) -> list[float]:
         return [group["initial_lr"] for group in self.optimizer.param_groups]
 
-    def _each_group(self, value: Any) -> list[Any]:
-        """One for all groups, or a list with one for each."""
-        return list(value) if isinstance(value, list | tuple) else [value] * len(self.optimizer.param_groups)
+    def _each_group(self, name: str) -> tuple[float, ...]:
+        """The numbers of a setting that is one for all groups, or a list with one for each."""
+        value, count = getattr(self, name), len(self.optimizer.param_groups)
+        each = value if isinstance(value, list | tuple) else [value] * count
+        return numbers(each, name, self._name, count=count, least=0)
 
     def step(self, epoch: float | None = None) -> None:
         """Advance by one step, or to `epoch`, which may be a fraction."""
