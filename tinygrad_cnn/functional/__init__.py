@@ -6,9 +6,7 @@ and on plain arrays as well (it then returns an array).
 
 # fmt: off
 # ruff: noqa: I001  (the names in lines, rather than one a line)
-from typing import TYPE_CHECKING
-
-from ..settings import absences, advised, as_declared
+from ..settings import advised, as_declared
 from ._arguments import KINDS
 from .activations import (
     celu, elu, gelu, glu, hardsigmoid, hardswish, hardtanh, leaky_relu, log_softmax, logsigmoid, mish, prelu, relu,
@@ -73,6 +71,3 @@ __all__ = [
 
 for _name in __all__:
     globals()[_name] = advised(as_declared(globals()[_name], KINDS))
-
-if not TYPE_CHECKING:  # which would believe that there is any name
-    __getattr__ = absences(__name__, __all__)

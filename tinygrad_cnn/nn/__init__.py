@@ -2,9 +2,6 @@
 
 # fmt: off
 # ruff: noqa: I001, RUF022  (the names in lines, rather than one a line)
-from typing import TYPE_CHECKING
-
-from ..settings import absences
 from . import functional, init, utils
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .functions import (
@@ -40,6 +37,3 @@ __all__ = [
     "UpsamplingBilinear2d", "UpsamplingNearest2d", "utils", "ZeroPad2d",
 ]
 # fmt: on
-
-if not TYPE_CHECKING:  # which would believe that there is any name
-    __getattr__ = absences(__name__, __all__)

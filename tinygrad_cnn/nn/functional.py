@@ -2,4 +2,3 @@
 
 from ..functional import *  # noqa: F403
 from ..functional import __all__ as __all__
-from ..functional import __getattr__ as __getattr__  # type: ignore[attr-defined]

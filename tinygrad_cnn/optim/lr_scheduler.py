@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from .. import settings
 from ..settings import BelowOne, Check, Count, Counts, Flag, NotNegative, Part, Positive, PositiveNumber, number
@@ -295,7 +295,3 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _apply(self) -> None:
         """The rate is what the optimiser's groups say."""
-
-
-if not TYPE_CHECKING:  # which would believe that there is any name
-    __getattr__ = settings.absences(__name__, globals())

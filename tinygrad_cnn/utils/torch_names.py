@@ -226,10 +226,14 @@ SECOND_NAMES = {
 
 
 def register(package: ModuleType) -> None:
-    """Let the modules be imported by their paths, and be found as attributes; give Tensors the methods."""
+    """Let the modules be imported by their paths, and be found as attributes; give Tensors the methods.
+
+    For other names the modules raise an error that says what there is instead.
+    """
     vars(autograd).update(Variable=variable, set_detect_anomaly=_itself)
-    for module in (data, init, nn_utils):
-        vars(module)["__getattr__"] = absences(module.__name__, vars(module))
+    functional, optim = package.functional, package.optim
+    for module in (autograd, data, functional, init, nn, nn.functional, nn_utils, optim, optim.lr_scheduler):
+        vars(module)["__getattr__"] = absences(module.__name__, getattr(module, "__all__", vars(module)))
     for name, method in METHODS.items():
         setattr(Tensor, name, method)
     for second, first in SECOND_NAMES.items():
