@@ -315,6 +315,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         del options.frameworks[1:]
     if options.layers or options.networks:
         options.frameworks = [name for name in options.frameworks if name in (*OURS, "torch", "torch_compile")]
+        if not options.frameworks:
+            parser.error("--networks and --layers are written with modules, for tinygrad_cnn and PyTorch alone")
     if "torch_compile" in options.frameworks and (why := why_torch_compile_fails()):
         options.frameworks.remove("torch_compile")
         print(f"torch_compile is skipped, as it does not run here: {why}", file=sys.stderr)
