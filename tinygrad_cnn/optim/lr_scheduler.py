@@ -107,7 +107,6 @@ class CosineAnnealingLR(LRScheduler, rate=lambda s, base, n: _cosine(base, s.eta
 
     T_max: Positive
     eta_min: NotNegative = 0.0
-    _lowest: ClassVar[str] = "eta_min"
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -172,14 +171,13 @@ class OneCycleLR(LRScheduler):
     final_div_factor: PositiveNumber = 1e4
 
     def _prepare(self) -> None:
-        max_lrs = self._each_group("max_lr")
-        if self.total_steps is None and (self.epochs is None or self.steps_per_epoch is None):
-            raise ValueError("OneCycleLR expects total_steps, or epochs and steps_per_epoch")
         self._steps = self.total_steps or (self.epochs or 0) * (self.steps_per_epoch or 0)
+        if self._steps == 0:
+            raise ValueError("OneCycleLR expects total_steps, or epochs and steps_per_epoch")
         self._peak = self.pct_start * self._steps - 1
         if self.cycle_momentum and not self.optimizer.defaults.keys() & {"momentum", "betas"}:
             raise ValueError("OneCycleLR finds no momentum or betas to cycle: pass cycle_momentum=False")
-        for group, highest in zip(self.optimizer.param_groups, max_lrs, strict=True):
+        for group, highest in zip(self.optimizer.param_groups, self._each_group("max_lr"), strict=True):
             group["initial_lr"] = highest / self.div_factor
 
     def step(self, epoch: float | None = None) -> None:

@@ -51,10 +51,12 @@ class Optimizer:
         "dampening": number,
     }
 
+    _name: ClassVar[str] = "Optimizer"
     _own_settings: ClassVar[dict[str, Any]] = {}
     __signature__: ClassVar[Signature]
 
     def __init_subclass__(cls, **settings: Any) -> None:
+        cls._name = cls.__name__
         cls._own_settings = {**cls._own_settings, **settings}
         params = Parameter("params", Parameter.POSITIONAL_OR_KEYWORD)
         named = [params.replace(name=name, default=value) for name, value in cls._own_settings.items()]
@@ -97,10 +99,6 @@ class Optimizer:
         self.param_groups.append(self._checked({**self.defaults, **param_group, "params": tensors}))
         for tensor in tensors:
             self._unreached[tensor] = f"{getattr(tensor, 'name', 'a parameter of shape')} {tensor.shape}"
-
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
 
     def _listed(self, params: Any) -> list[Any]:
         if not isinstance(params, Iterable):
@@ -239,15 +237,10 @@ def _one_step(make: Any, **settings: Any) -> float:
     return float(round(w.item(), 6))
 
 
-def _mean(
-    state: State, p: np.ndarray, name: str, rate: float, new: Any, share: float | None = None, first: float = 0.0
-) -> np.ndarray:
-    """A running mean, which the state keeps under a name: rate · before + share · new, the share being 1 - rate.
-
-    Before the first step each number is `first`.
-    """
+def _mean(state: State, p: np.ndarray, name: str, rate: float, new: Any, share: float | None = None) -> np.ndarray:
+    """A running mean, which the state keeps under a name: rate · before + share · new, the share being 1 - rate."""
     if name not in state:
-        state[name] = np.full_like(p, first)
+        state[name] = np.zeros_like(p)
     kept: np.ndarray = state[name]
     kept *= rate
     kept += (1 - rate if share is None else share) * new
@@ -391,9 +384,10 @@ class Adagrad(Optimizer, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumu
 
     @in_blocks
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
-        total = _mean(state, p, "sum", 1.0, grad * grad, share=1.0, first=s.initial_accumulator_value)
         before = state.get("step", 0)
         state["step"] = before + 1
+        total = state.setdefault("sum", np.full_like(p, s.initial_accumulator_value))
+        total += grad * grad
         p -= s.lr / (1 + before * s.lr_decay) * grad / (np.sqrt(total) + s.eps)
 
 

@@ -22,10 +22,9 @@ class LRScheduler:
     optimizer: Annotated[Optimizer, partial(instance, kind=Optimizer)]
     last_epoch: Annotated[float, partial(integer, least=-1)] = field(default=-1, kw_only=True)
 
+    _name: ClassVar[str] = "LRScheduler"
     #: whether it multiplies the rate as it finds it, which another schedule may have changed
     _chained: ClassVar[bool] = False
-    _lowest: ClassVar[str] = ""  # the name of the setting that is the end of the way
-
     #: the names of what is saved, and how each is checked when it is loaded
     _saved: ClassVar[Mapping[str, Check]] = {"last_epoch": partial(number, least=0)}
 
@@ -36,6 +35,7 @@ class LRScheduler:
     def __init_subclass__(cls, rate: Callable[[Any, float, float], float] | None = None) -> None:
         """`rate` makes of the schedule, the rate at the start and the number of steps the rate after them."""
         dataclass(eq=False)(cls)  # so that the settings of a schedule are its fields
+        cls._name = cls.__name__
         if rate is not None:
             cls._lr = lambda self, base, group: float(rate(self, base, self.last_epoch))  # type: ignore[method-assign]
             cls._chained = True
@@ -51,10 +51,6 @@ class LRScheduler:
         self.base_lrs = self._initial_lrs()
         self.last_epoch += 1
         self._set(self.base_lrs if self._chained and self.last_epoch == 0 else [])
-
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
 
     def _prepare(self) -> None:
         """Find what follows from the settings, which have been checked."""
@@ -76,7 +72,7 @@ class LRScheduler:
 
     def _set(self, expected: Sequence[float] = ()) -> None:
         """Set the rates; where one was not as expected, another schedule has changed it too, and that stays in it."""
-        groups, end = self.optimizer.param_groups, getattr(self, self._lowest, 0.0)
+        groups, end = self.optimizer.param_groups, getattr(self, "eta_min", 0.0)
         found = [group["lr"] for group in groups]
         self._apply()
         for group, rate, mine in zip(groups, found, expected, strict=False):

@@ -44,26 +44,21 @@ class AveragedModel(Module):
 
     def update_parameters(self, model: Module) -> None:
         """Include the model's parameters in the average; they must be those of the one that was copied."""
-        own, given = _named(self.module), _named(instance(model, "model", "update_parameters", Module))
+        models = (self.module, instance(model, "model", "update_parameters", Module))
+        own, given = ({**dict(one.named_parameters()), **dict(one.named_buffers())} for one in models)
         held, got = (", ".join(f"{name} {tensor.shape}" for name, tensor in one.items()) for one in (own, given))
         if held != got:
-            raise ValueError(
-                f"update_parameters expects a model such as the one that was copied, with {held}; got {got}"
-            )
+            raise ValueError(f"update_parameters expects a model like the one that was copied, with {held}; got {got}")
         count = int(self.n_averaged.item())
         for name, average in own.items():
             current = given[name].data
-            if count and current.dtype.kind == "f" and (self.use_buffers or not isinstance(average, Buffer)):
-                average.data.copy_(self.avg_fn(average.data, current, count))
-            else:
-                average.data.copy_(current)
+            counts = current.dtype.kind == "f" and (self.use_buffers or not isinstance(average, Buffer))
+            average.data.copy_(self.avg_fn(average.data, current, count) if counts and count else current)
         self.n_averaged.data += 1
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
-    """An exponential moving average: decay · average + (1 - decay) · current.
-
-    So roughly the last 1 / (1 - decay) updates count.
+    """An exponential moving average, decay · average + (1 - decay) · current: about 1 / (1 - decay) updates count.
 
     >>> average = get_ema_avg_fn(0.75)
     >>> average(np.array([1.0]), np.array([2.0]), 5)
@@ -75,7 +70,3 @@ def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
 
 def _equally(average: Tensor, current: Tensor, count: int) -> Any:
     return average + (current - average) / (count + 1)
-
-
-def _named(model: Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
