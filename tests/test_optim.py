@@ -1065,6 +1065,12 @@ def test_two_schedules_of_one_optimiser_multiply():
     cosine = partial(schedules.CosineAnnealingLR, T_max=5, eta_min=0.0)
     np.testing.assert_allclose(rates(decay, steps), rates(decay) * rates(steps))
     np.testing.assert_allclose(rates(cosine, decay), rates(cosine) * rates(decay), atol=1e-12)
+    expected = [1.0]  # towards eta_min goes what lies above it, however the other schedule has changed that
+    for n in range(1, 6):
+        above, parts = expected[-1] - 0.25, [1 + math.cos(math.pi * i / 8) for i in (n - 1, n)]
+        expected.append((0.25 + above * parts[1] / parts[0]) * 0.5)
+    found = rates(partial(schedules.CosineAnnealingLR, T_max=8, eta_min=0.25), decay)
+    np.testing.assert_allclose(found, expected[1:])
     optimizer = SGD([Tensor([1.0], requires_grad=True)], lr=1.0)
     first, second = decay(optimizer), steps(optimizer)
     first.step()

@@ -1,6 +1,7 @@
 """Calls that somebody could make by mistake: each is refused at once, in one form, and never by NumPy or Python."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tinygrad_cnn import Tensor, data, gradcheck, models, nn, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_cnn.optim import lr_scheduler, swa_utils
+from tinygrad_cnn.settings import NotNegative, Positive, checks_of
 from tinygrad_cnn.training import Trainer, predict
 
 
@@ -78,6 +80,7 @@ REFUSED = [
     ("lr_scheduler.OneCycleLR({}, 1.0, 5)", "OneCycleLR", "optimizer", "an Optimizer", ["None"], []),
     ("lr_scheduler.OneCycleLR(sgd, {}, 5)", "OneCycleLR", ".*max_lr", "a", ["'x'", "None", "['x']"], ["-1", "[1, 2]"]),
     ("lr_scheduler.OneCycleLR(sgd, 1.0, {})", "OneCycleLR", "total_steps", INTEGER_1, ["10.5", "'x'"], ["0", "-1"]),
+    ("lr_scheduler.SequentialLR(sgd, {}, [])", "SequentialLR", ".*schedulers", "a", ["5", "step", "[3]", "'x'"], []),
     ("lr_scheduler.OneCycleLR(sgd, 1.0, None, {}, 2)", "OneCycleLR", "epochs", INTEGER_1, ["1.5"], ["0"]),
     (
         "lr_scheduler.OneCycleLR(sgd, 1.0, 5, pct_start={})",
@@ -336,6 +339,12 @@ def test_what_a_transform_returns_is_checked(transform, kind, message):
     loader = data.DataLoader((np.zeros((4, 2)), np.zeros(4)), 2, transform=transform)
     with pytest.raises(kind, match=message):
         next(iter(loader))
+
+
+def test_what_is_declared_to_be_of_several_types_is_not_checked():
+    def declared(rate: NotNegative | Literal["fast"], size: Literal[1, 2], count: Positive | None, other: int): ...
+
+    assert list(checks_of(declared)) == ["count"]
 
 
 def test_a_state_with_a_wrong_setting_changes_nothing():
