@@ -25,6 +25,39 @@ class Hook:
         self._owner._hooks = [entry for entry in self._owner._hooks if entry is not self._entry]
 
 
+class Hooked:
+    """What users can hook a function into: it is called before each call, after it, or with its gradients."""
+
+    _hooks: list[tuple[Any, Any]] = []  # noqa: RUF012 (what is called before and after; of an instance with some)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Hook:
+        """Call hook(module, args, result) after each call; what it returns, if it is not None, is the result.
+
+        >>> from tinygrad_cnn import nn
+        >>> layer, shapes = nn.Linear(3, 2), []
+        >>> handle = layer.register_forward_hook(lambda module, args, result: shapes.append(result.shape))
+        >>> _ = layer(np.zeros((4, 3), np.float32))
+        >>> handle.remove()
+        >>> shapes
+        [(4, 2)]
+        """
+        return Hook(self, (None, hook))
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
+        """Call hook(module, args) before each call; what it returns, if it is not None, are the arguments."""
+        return Hook(self, (hook, None))
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Hook:
+        """Call hook(module, grad_input, grad_output) once the gradients of a call's inputs and outputs are known.
+
+        Both are tuples, with None for what has no gradient; what the hook returns, if it is not None, takes the place
+        of grad_input.
+        """
+        return Hook(self, (_own_values, partial(_watch, hook)))
+
+    register_backward_hook = register_full_backward_hook
+
+
 def register_hook(tensor: Array, hook: Callable[[Array], Any]) -> Hook:
     """Call hook(gradient) in each backward pass; what it returns, if it is not None, takes the gradient's place.
 
@@ -63,12 +96,12 @@ def retain_grad(tensor: Array) -> None:
         register_hook(tensor, gather)
 
 
-def own_values(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _own_values(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The arguments as values of their own, whose gradients are those from this call alone."""
     return tuple(one.reshape(one.shape) if _takes_gradient(one) else one for one in args)
 
 
-def watch(hook: Callable[..., Any], module: Any, args: tuple[Any, ...], result: Any) -> None:
+def _watch(hook: Callable[..., Any], module: Any, args: tuple[Any, ...], result: Any) -> None:
     """Call the hook once the gradients of all inputs are known; if none has a gradient, those of all outputs."""
     results = result if isinstance(result, (list, tuple)) else (result,)
     inputs, outputs = [[i for i, one in enumerate(some) if _takes_gradient(one)] for some in (args, results)]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..autograd.arrays import real_array
-from ..autograd.hooks import Hook, own_values, watch
+from ..autograd.hooks import Hooked
 from ..engine.calls import Call
 from ..engine.recording import here
 from ..settings import absent, array, flag, instance, mapping, optional
@@ -42,7 +42,7 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = training
 
 
-class Module:
+class Module(Hooked):
     """A function with parameters. Write `forward`; call the module itself.
 
     Parameters, buffers and other modules are found among the attributes, also inside lists, tuples and
@@ -63,7 +63,6 @@ class Module:
 
     training = True
     unbuilt = False  # whether it waits for its first input, from which it will know its sizes
-    _hooks: list[tuple[Any, Any]] = []  # noqa: RUF012 (what is called before and after; of an instance with some)
     _not_saved: frozenset[str] = frozenset()
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
@@ -79,33 +78,6 @@ class Module:
             if after is not None and (changed := after(self, args, result)) is not None:
                 result = changed
         return result
-
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Hook:
-        """Call hook(module, args, result) after each call; what it returns, if it is not None, is the result.
-
-        >>> from tinygrad_cnn import nn
-        >>> layer, shapes = nn.Linear(3, 2), []
-        >>> handle = layer.register_forward_hook(lambda module, args, result: shapes.append(result.shape))
-        >>> _ = layer(np.zeros((4, 3), np.float32))
-        >>> handle.remove()
-        >>> shapes
-        [(4, 2)]
-        """
-        return Hook(self, (None, hook))
-
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
-        """Call hook(module, args) before each call; what it returns, if it is not None, are the arguments."""
-        return Hook(self, (hook, None))
-
-    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Hook:
-        """Call hook(module, grad_input, grad_output) once the gradients of a call's inputs and outputs are known.
-
-        Both are tuples, with None for what has no gradient; what the hook returns, if it is not None, takes the place
-        of grad_input.
-        """
-        return Hook(self, (own_values, partial(watch, hook)))
-
-    register_backward_hook = register_full_backward_hook
 
     def forward(self, *args: Any, **settings: Any) -> Any:
         """Compute the output; each kind of module writes its own."""
@@ -154,7 +126,8 @@ class Module:
 
     def _all_members(self, kind: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
         """Those of this module and of the modules below it, each once."""
-        return _each_once((name, member) for name, member in _walk(self, prefix) if isinstance(member, kind))
+        named = _distinct(_walk(self, prefix))
+        return _each_once((name, member) for name, member in named if isinstance(member, kind))
 
     # those of this module itself, to be read; one is set as an attribute
     _modules = property(lambda self: MappingProxyType(dict(self._members(Module))))
@@ -179,7 +152,7 @@ class Module:
 
     def get_submodule(self, target: str) -> Module:
         """The module of this name: `"layers.0"`; this one for the empty name."""
-        found = {name: one for name, one in _walk(self) if isinstance(one, Module)}
+        found = {name: one for name, one in _distinct(_walk(self)) if isinstance(one, Module)}
         if target not in found:
             raise AttributeError(f"{type(self).__name__} has no module {target!r}, but {[*found][1:]}")
         return found[target]
@@ -195,7 +168,7 @@ class Module:
 
         Without `recurse` only those of this module itself.
         """
-        for name, one in _each_once(_walk(self, prefix, recurse)):
+        for name, one in _each_once(_distinct(_walk(self, prefix, recurse))):
             if isinstance(one, Parameter):
                 yield name, one
             elif isinstance(one, Module) and one.unbuilt:
@@ -314,7 +287,7 @@ class Module:
         return keys
 
     def _state(self) -> dict[str, Tensor]:
-        members = dict(_walk(self))
+        members = dict(_distinct(_walk(self)))
         hidden = {_joined(path, name) for path, one in members.items() for name in getattr(one, "_not_saved", ())}
         return {n: one for n, one in members.items() if not isinstance(one, Module) and n not in hidden}
 
@@ -343,19 +316,17 @@ def _found(kind: type[Any], name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _found(kind, f"{name}.{key}", part)
 
 
-def _walk(module: Module, path: str = "", recurse: bool = True) -> Iterator[tuple[str, Any]]:
+def _walk(
+    module: Module, path: str = "", recurse: bool = True, above: tuple[Module, ...] = ()
+) -> Iterator[tuple[str, Any]]:
     """The module, what it holds, and all modules below it and what they hold, under every name they have."""
-    return _distinct(_below(module, path, recurse, ()))
-
-
-def _below(module: Module, path: str, recurse: bool, above: tuple[Module, ...]) -> Iterator[tuple[str, Any]]:
     if any(module is one for one in above):  # a module inside itself
         return
     yield path, module
     for kind in (Parameter, Buffer):
         yield from ((_joined(path, name), tensor) for name, tensor in module._members(kind))
     for name, child in module._members(Module) if recurse else ():
-        yield from _below(child, _joined(path, name), recurse, (*above, module))
+        yield from _walk(child, _joined(path, name), recurse, (*above, module))
 
 
 def _distinct(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
