@@ -15,7 +15,7 @@ from ..engine.graph import Array
 from ..functional.windows import _Grid
 from ..random import generator
 from ..settings import Count, Flag, Number, Positive, integer, one_of, optional, pair
-from . import init
+from ..tensor.initial import uniform_
 from .layer import Layer, Weighted, taking
 from .module import Module, Parameter
 from .normalisation import BatchNorm1d, BatchNorm2d
@@ -34,7 +34,7 @@ class _Linear(Weighted):
         bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
         for parameter in (self.weight, self.bias):
             if parameter is not None:
-                init.uniform_(parameter, -bound, bound)
+                uniform_(parameter, -bound, bound)
 
 
 class Linear(_Linear):
