@@ -200,6 +200,13 @@ PositiveNumber = Annotated[float, partial(number, above=0)]
 NotNegative = Annotated[float, partial(number, least=0)]
 Part = Annotated[float, partial(number, least=0, most=1)]
 BelowOne = Annotated[float, partial(number, least=0, below=1)]
+Reduction = Annotated[str, partial(one_of, choices=("mean", "sum", "none"))]
+BatchReduction = Annotated[str, partial(one_of, choices=("mean", "sum", "none", "batchmean"))]
+
+#: how a setting of each of these types is checked, by its name
+CHECKS: dict[str, Check] = {
+    name: one.__metadata__[0] for name, one in globals().items() if hasattr(one, "__metadata__")
+}
 
 
 def checks_of(declared: Any) -> dict[str, Check]:
@@ -326,8 +333,7 @@ def as_declared(function: Callable[P, R], others: Mapping[str, Check]) -> Callab
     Traceback (most recent call last):
     ValueError: scaled expects by as an integer of at least 1, got 0
     """
-    own = {name: kind.__metadata__[0] for name, kind in globals().items() if hasattr(kind, "__metadata__")}
-    checks = {**own, **others}
+    checks = {**CHECKS, **others}
     declared = [
         (i, one.name, one.default, checks[kind])
         for i, one in enumerate(inspect.signature(function).parameters.values())

@@ -13,12 +13,11 @@ from numpy.random import Generator
 from .. import ops
 from ..autograd.arrays import as_array, constant
 from ..engine.graph import Array
-from ..settings import Check, check_dtype, instance, integer, integers, one_of, real_dtype
+from ..settings import Check, check_dtype, instance, integer, integers, real_dtype
 
 Dims = int | Sequence[int] | None
 Operand: TypeAlias = Any  # a Tensor, an array, or a number, which takes the dtype of what it meets
 Floats: TypeAlias = Array  # of floating-point numbers: integers and booleans become float32
-REDUCTIONS = ("mean", "sum", "none")
 
 
 def one_dim(dim: int, ndim: int) -> int:
@@ -125,7 +124,7 @@ def places_along(indices: Array, axis: int) -> list[Array]:
 
 def reduced(loss: Array, reduction: str, total: Any = None) -> Array:
     """The losses of a batch as `reduction` asks: "none", "sum", or "mean" over `total` (default: all)."""
-    if one_of(reduction, "reduction", "the loss", REDUCTIONS) == "none":
+    if reduction == "none":
         return loss
     result = ops.sum(loss, axis=tuple(range(loss.ndim)), keepdims=False)
     if reduction == "sum":

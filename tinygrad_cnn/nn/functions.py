@@ -9,9 +9,8 @@ from typing import Annotated, Any, ClassVar
 
 from .. import functional as F
 from ..engine.graph import Array
-from ..functional._arguments import REDUCTIONS
 from ..functional.windows import _Grid
-from ..settings import flag, integer, number, one_of, optional
+from ..settings import CHECKS, flag, integer, number, optional
 from .layer import Layer, taking
 from .module import Buffer
 
@@ -20,15 +19,9 @@ FUNCTIONS = {name.replace("_", ""): getattr(F, name) for name in F.__all__}
 INPUTS = {"input", "input1", "input2", "x1", "x2", "anchor", "positive", "negative", "target"}
 NOT_SETTINGS = INPUTS | {"generator", "dtype", "training", "antialias"}
 
-CHECKS: dict[Any, Any] = {  # of one setting of a function, of a name, or of those whose default is of a kind
-    (F.kl_div, "reduction"): partial(one_of, choices=(*REDUCTIONS, "batchmean")),
-    **dict.fromkeys(((F.dropout, "p"), (F.dropout2d, "p"), "label_smoothing"), partial(number, least=0, most=1)),
-    **dict.fromkeys(("weight", "pos_weight"), partial(optional, check=lambda value, *_: Buffer(value))),
-    **dict.fromkeys(("kernel_size", "stride", "padding", "dilation"), None),  # which are checked together
-    "reduction": partial(one_of, choices=REDUCTIONS),
-    "divisor_override": partial(optional, check=partial(integer, least=1)),
-    **{bool: flag, int: integer, float: number},
-}
+#: of what a function declares by its types, and of two names
+BY_KIND: dict[str, Any] = {**CHECKS, "bool": flag, "int": integer, "float": number}
+BY_KIND |= dict.fromkeys(("weight", "pos_weight"), lambda value, *_: Buffer(value))
 
 
 class FunctionModule(Layer):
@@ -76,9 +69,9 @@ def _of(
 
     checks: dict[str, Any] = {}
     for one in names:
-        kinds = [kind for kind in ((function, one), one, type(known[one].default)) if kind in CHECKS]
-        if kinds and CHECKS[kinds[0]]:
-            checks[one] = Annotated[Any, CHECKS[kinds[0]]]
+        declared, _, or_none = str(known[one].annotation).partition(" | ")
+        if (check := BY_KIND.get(one) or BY_KIND.get(declared)) is not None:
+            checks[one] = Annotated[Any, partial(optional, check=check) if or_none else check]
     text = (function.__doc__ or "").partition("\n")[0]
     members = {
         "_function": staticmethod(function),

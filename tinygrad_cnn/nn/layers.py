@@ -14,14 +14,13 @@ from ..autograd.arrays import as_array
 from ..engine.graph import Array
 from ..functional.windows import _Grid
 from ..random import generator
-from ..settings import Count, Flag, Number, Positive, integer, one_of, optional, pair
+from ..settings import Count, Flag, Integer, Number, Positive, one_of, pair
 from ..tensor.initial import uniform_
 from .layer import Layer, Weighted, taking
 from .module import Module, Parameter
 from .normalisation import BatchNorm1d, BatchNorm2d
 
 Size = int | tuple[int, ...]
-Index = Annotated[int | None, partial(optional, check=integer)]
 Border = Annotated[str, partial(one_of, choices=("zeros", "reflect", "replicate", "circular"))]
 
 
@@ -178,7 +177,7 @@ class Embedding(Layer):
 
     _shown = "num_embeddings embedding_dim"
 
-    def __init__(self, num_embeddings: Count, embedding_dim: Count, padding_idx: Index = None) -> None:
+    def __init__(self, num_embeddings: Count, embedding_dim: Count, padding_idx: Integer | None = None) -> None:
         values = generator().standard_normal((num_embeddings, embedding_dim), np.float32)
         if padding_idx is not None:
             values[padding_idx] = 0

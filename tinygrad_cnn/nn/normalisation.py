@@ -12,11 +12,9 @@ from ..autograd.arrays import as_array
 from ..engine.aside import aside
 from ..engine.graph import Array
 from ..engine.versions import note_change
-from ..settings import Count, Flag, NotNegative, Positive, integers, number, optional
+from ..settings import Count, Flag, NotNegative, Part, Positive, integers
 from .layer import Weighted
 from .module import Buffer
-
-Momentum = Annotated[float | None, partial(optional, check=partial(number, least=0, most=1))]
 
 
 class _Normalisation(Weighted):
@@ -31,7 +29,7 @@ class _Normalisation(Weighted):
         self,
         num_features: Count,
         eps: NotNegative = 1e-5,
-        momentum: Momentum = 0.1,
+        momentum: Part | None = 0.1,
         affine: Flag = True,
         track_running_stats: Flag = True,
     ) -> None:

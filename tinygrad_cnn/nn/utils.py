@@ -1,9 +1,8 @@
-"""Gradients held in bounds, and weights that are computed from other parameters before each call."""
+"""Weights that are computed from other parameters before each call; and beside them what `tensor.clipping` has."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,59 +10,10 @@ import numpy as np
 from .. import functional as F
 from ..autograd import no_grad
 from ..random import generator
-from ..settings import integer, number
-from ..tensor import Tensor
+from ..settings import integer
+from ..tensor.clipping import clip_grad_norm_ as clip_grad_norm_
+from ..tensor.clipping import clip_grad_value_ as clip_grad_value_
 from .module import Buffer, Module, Parameter
-
-
-def _gradients(parameters: Any) -> list[Tensor]:
-    found = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [parameter.grad for parameter in found if parameter.grad is not None]
-
-
-def clip_grad_norm_(
-    parameters: Tensor | Iterable[Tensor],
-    max_norm: float,
-    norm_type: float = 2.0,
-    error_if_nonfinite: bool = False,
-    foreach: bool | None = None,
-) -> Tensor:
-    """Scale all gradients by one factor, so that together their norm is at most max_norm; gives the norm before.
-
-    >>> w = Tensor([3.0, 4.0], requires_grad=True)
-    >>> w.grad = Tensor([3.0, 4.0])
-    >>> clip_grad_norm_([w], 1.0), w.grad.numpy().round(4)
-    (Tensor(5.), array([0.6, 0.8], dtype=float32))
-    """
-    gradients = _gradients(parameters)
-    max_norm = number(max_norm, "max_norm", "clip_grad_norm_", least=0)
-    p = math.inf if norm_type == math.inf else number(norm_type, "norm_type", "clip_grad_norm_", above=0)
-    norms = np.array([np.linalg.norm(gradient.numpy().ravel(), p) for gradient in gradients])
-    total = float(np.linalg.norm(norms, p)) if gradients else 0.0
-    if error_if_nonfinite and not math.isfinite(total):
-        raise RuntimeError(
-            f"clip_grad_norm_: the norm of the gradients is {total}: pass error_if_nonfinite=False to go on"
-        )
-    factor = min(max_norm / (total + 1e-6), 1.0)
-    with no_grad():
-        for gradient in gradients:
-            gradient.mul_(factor)
-    return Tensor(np.array(total, np.result_type(np.float32, *(one.dtype for one in gradients))))
-
-
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
-    """Hold each element of the gradients between -clip_value and clip_value.
-
-    >>> w = Tensor([1.0], requires_grad=True)
-    >>> w.grad = Tensor([3.0])
-    >>> clip_grad_value_([w], 0.5)
-    >>> w.grad
-    Tensor([0.5])
-    """
-    bound = number(clip_value, "clip_value", "clip_grad_value_", least=0)
-    with no_grad():
-        for gradient in _gradients(parameters):
-            gradient.clamp_(-bound, bound)
 
 
 def _computed(module: Module, name: str, compute: Callable[[], Any]) -> Any:
