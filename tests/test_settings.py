@@ -170,7 +170,7 @@ REFUSED = [
     ("F.conv2d(images, filters, groups={})", "conv2d", "groups", INTEGER_1, ["'x'", "None"], ["0"]),
     ("F.max_pool2d(images, {})", "max_pool2d", "kernel_size", "", *SIZES),
     ("F.max_pool2d(images, 2, ceil_mode={})", "max_pool2d", "ceil_mode", FLAG, ["'x'"], []),
-    ("F.cross_entropy(scores, classes, reduction={})", "the loss", "reduction", '"mean"', ["None"], ["'x'"]),
+    ("F.cross_entropy(scores, classes, reduction={})", "cross_entropy", "reduction", '"mean"', ["None"], ["'x'"]),
     (
         "F.cross_entropy(scores, classes, ignore_index={})",
         "cross_entropy",
