@@ -24,8 +24,7 @@ from ..engine.aside import shared, touched
 from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
-from ..functional import arithmetic, products
-from ..functional._arguments import one_dim
+from ..functional import _arguments, arithmetic, products
 from ..settings import absent, flag, real_dtype
 from . import in_place, items, operators
 from .conversions import device
@@ -164,7 +163,7 @@ class Tensor(Value):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or its length along `dim`."""
-        return self.shape if dim is None else self.shape[one_dim(dim, self.ndim)]
+        return self.shape if dim is None else self.shape[_arguments.one_dim(dim, self.ndim)]
 
     def numel(self) -> builtins.int:
         """The number of elements."""
