@@ -80,7 +80,7 @@ def _of(
         "__init__": taking([known[one] for one in names], checks),
         "__module__": __name__,
         "__qualname__": name,
-        "__doc__": f"{text}\n\nSee `functional.{function.__name__}`.",
+        "__doc__": f"{text}\n\nSee `functional.{function.__name__}`." if hasattr(F, function.__name__) else text,
     }
     return type(name, (kind,), members, **defaults)
 
