@@ -386,7 +386,9 @@ class Adagrad(Optimizer, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumu
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         before = state.get("step", 0)
         state["step"] = before + 1
-        total = state.setdefault("sum", np.full_like(p, s.initial_accumulator_value))
+        if "sum" not in state:
+            state["sum"] = np.full_like(p, s.initial_accumulator_value)
+        total = state["sum"]
         total += grad * grad
         p -= s.lr / (1 + before * s.lr_decay) * grad / (np.sqrt(total) + s.eps)
 
