@@ -28,7 +28,7 @@ from .engine.recording import is_recording as is_grad_enabled
 from .tensor.conversions import device
 from .plan import DataParallel, compile
 from .random import get_rng_state, manual_seed, set_rng_state
-from .settings import absent
+from .absences import absent
 from .tensor import Tensor
 from .utils import torch_names
 from .utils.torch_names import cuda

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .absences import advised
 from .autograd.arrays import new_array, real_array
 from .random import generator as default_generator
-from .settings import advised, flag, integer, integers, number, real_dtype
+from .settings import flag, integer, integers, number, real_dtype
 from .tensor import Tensor
 from .tensor.conversions import device
 

@@ -4,7 +4,7 @@ The names are those of `torch.autograd`. How a gradient is found is in `tinygrad
 too: how arrays come to a graph and leave it (`arrays`), and which operations belong together (`composition`).
 """
 
-from ..settings import advised
+from ..absences import advised
 from . import gradients
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 

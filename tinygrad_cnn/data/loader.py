@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..settings import array, flag, instance, integer, mapping, passed_over, refusal
+from ..absences import passed_over
+from ..settings import array, flag, instance, integer, mapping, refusal
 from .samples import Subset, TensorDataset, collate, same_length, samples
 
 Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]

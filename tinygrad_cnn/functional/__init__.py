@@ -6,7 +6,8 @@ and on plain arrays as well (it then returns an array).
 
 # fmt: off
 # ruff: noqa: I001  (the names in lines, rather than one a line)
-from ..settings import advised, as_declared
+from ..absences import advised
+from ..settings import as_declared
 from ._arguments import KINDS
 from .activations import (
     celu, elu, gelu, glu, hardsigmoid, hardswish, hardtanh, leaky_relu, log_softmax, logsigmoid, mish, prelu, relu,

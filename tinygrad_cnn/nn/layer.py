@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..settings import advised, keeping
+from ..absences import advised
+from ..settings import keeping
 from ..tensor import Tensor
 from .module import Module, Parameter
 

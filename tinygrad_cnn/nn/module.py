@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from ..absences import absent
 from ..autograd.arrays import real_array
 from ..autograd.hooks import Hooked
 from ..engine.calls import Call
 from ..engine.recording import here
-from ..settings import absent, array, flag, instance, mapping, optional
+from ..settings import array, flag, instance, mapping, optional
 from ..tensor import Tensor
 from ..tensor.parameter import Buffer as Buffer
 from ..tensor.parameter import Parameter as Parameter

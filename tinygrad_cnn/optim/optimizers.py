@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..absences import passed_over
 from ..autograd import enable_grad
 from ..autograd.detached import take_cuts
 from ..kernels.blocks import in_blocks
-from ..settings import array, bound, flag, instance, mapping, number, numbers, passed_over
+from ..settings import array, bound, flag, instance, mapping, number, numbers
 from ..tensor import Tensor
 
 State = dict[str, Any]

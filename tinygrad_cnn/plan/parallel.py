@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..absences import advised
 from ..nn import Module
-from ..settings import advised, instance
+from ..settings import instance
 from .compile import Compiled
 
 

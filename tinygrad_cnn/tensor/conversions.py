@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..absences import passed_over
 from ..engine.graph import Array, Value
 from ..functional._arguments import astype
-from ..settings import passed_over, real_dtype
+from ..settings import real_dtype
 
 
 class device(str):

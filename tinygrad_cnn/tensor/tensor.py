@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import absences, ops
 from .. import functional as F
-from .. import ops
 from ..autograd.arrays import new_array, real_array
 from ..autograd.detached import note_cut
 from ..autograd.gradients import run_backward
@@ -25,7 +25,7 @@ from ..engine.graph import Array, Leaf, Node, Value
 from ..engine.recording import is_recording
 from ..engine.versions import note_change
 from ..functional import _arguments, arithmetic, products
-from ..settings import absent, flag, real_dtype
+from ..settings import flag, real_dtype
 from . import in_place, items, operators
 from .conversions import device
 from .numpy_functions import call_outside_graph, call_ufunc, refuse_inside_numpy
@@ -319,7 +319,7 @@ class Tensor(Value):
 
 @functools.cache  # as programs may ask again and again whether there is one
 def _not_here(name: str) -> str:
-    return str(absent("Tensor", name, dir(Tensor)))
+    return str(absences.absent("Tensor", name, dir(Tensor)))
 
 
 for _name, _method in in_place.METHODS.items():

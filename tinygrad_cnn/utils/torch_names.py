@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from .. import autograd, creation, nn
+from ..absences import absences, absent
 from ..nn import init
 from ..nn import utils as nn_utils
 from ..random import manual_seed
-from ..settings import absences, absent
 from ..tensor import Tensor
 from . import data
 
