@@ -598,3 +598,10 @@ def test_operators_of_booleans_are_replayed_on_other_numbers():
         x = np.array(numbers)
         np.testing.assert_array_equal(inside(x), np.where((x >= 0) & (x <= 2) & (x != 1), x * 10, 0))
     assert len(inside.plans) == 1
+
+
+def test_a_plan_does_not_depend_on_what_its_memory_holds_at_first():
+    for first in (0.0, 2.0):
+        compiled = compile(lambda x, y: F.where(x > 1, x, y))
+        for y in (first, 3.0, 0.0):
+            assert compiled(np.array([1.0, 2.0]), np.array(y)).tolist() == [y, 2.0]

@@ -1,8 +1,5 @@
-"""Calls in parts give what whole calls give, to rounding, and no part waits for another one that needs it."""
+"""Calls in parts give what whole calls give, to rounding, and no part waits for another one but for what it needs."""
 
-import os
-import threading
-import time
 from functools import partial
 
 import numpy as np
@@ -11,8 +8,6 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.kernels import threads
-from tinygrad_cnn.kernels.threads import Turn, run_parts, run_together
 from tinygrad_cnn.plan import parts as plan_parts
 from tinygrad_cnn.plan import program
 from tinygrad_cnn.plan.parts import Access, cut, in_parts
@@ -79,20 +74,19 @@ def test_what_cannot_be_cut(call):
 
 @pytest.fixture
 def always(monkeypatch):
-    """Everything that can be cut is worth it, by three threads."""
+    """Everything that can be cut is worth it, by three processes."""
     monkeypatch.setattr(plan_parts, "WORTH", 0)
     monkeypatch.setattr(plan_parts, "ALL_WORTH", 0)
-    monkeypatch.setattr(plan_parts, "EACH_WORTH", 0)
     monkeypatch.setattr(program, "number_of_threads", lambda: 3)
 
 
 def waits(*calls):
-    """Of each thread for each of its calls which calls of which threads it waits for."""
+    """Of each process for each of its calls which calls of which processes it waits for."""
     known = [(call, Access.to([call.keywords["out"]], call.args)) for call in calls]
     return [[turn.after for turn in turns] for turns in in_parts(known, 3)]
 
 
-def test_a_thread_waits_only_for_those_whose_memory_it_shares(always):
+def test_a_process_waits_only_for_those_whose_memory_it_shares(always):
     x, y, z, w = (np.ones((6, 4)) for _ in range(4))
     add, whole = partial(np.add, x, 1.0, out=y), partial(np.add, np.ones(()), 1.0, out=np.zeros(()))
     assert waits(add, partial(np.exp, y, out=z)) == [[(), ()]] * 3
@@ -117,93 +111,14 @@ def test_what_is_little_work_is_not_cut():
     call = partial(np.add, x, 1.0, out=y), Access.to([y], [x])
     assert in_parts([call], 2) == in_parts([call], 1) == []
     x, y = np.ones((2, 1 << 20)), np.ones((2, 1 << 20))
-    for size, are_worth_it in ((1 << 20, True), (1 << 17, False)):  # few long calls, and many short ones
+    for size, are_worth_it in ((1 << 16, True), (1 << 12, False)):
         short = partial(np.add, x[:, :size], 1.0, out=y[:, :size]), Access.to([y], [x])
         assert bool(in_parts([short] * 9, 2)) is are_worth_it
-
-
-def test_on_a_busy_machine_threads_wait_asleep(monkeypatch):
-    given_away = []
-    monkeypatch.setattr(threads, "_yield", lambda: given_away.append(time.sleep(0.01)))  # others take the processor
-    assert run_together([[Turn(int, ((1, 1),))], [Turn(partial(time.sleep, 0.2))]])
-    assert len(given_away) < 4
-    given_away.clear()
-    ended = threads._Work([[], []])
-    for thread in (1, 0):
-        ended.run(thread)
-    ended.wait()
-    assert not given_away  # nor does anybody give it away for a thread that has ended
-
-
-def lists(*calls):
-    return [[Turn(one)] for one in calls]
-
-
-def test_lists_run_at_the_same_time_with_the_errors_of_the_caller():
-    together = threading.Barrier(3, timeout=10)
-    assert run_together(lists(together.wait, together.wait, together.wait))
-    large, out, made = np.full(3, 1e3), np.zeros(3), []
-    overflow, harmless = partial(np.exp, large, out=out), partial(np.exp, 0.0)
-    with np.errstate(over="ignore"):
-        run_together(lists(overflow, overflow))
-    for first, second in ((overflow, harmless), (harmless, overflow)):
-        with np.errstate(over="raise"), pytest.raises(FloatingPointError):
-            run_together(lists(first, second))
-    with np.errstate(over="raise"), pytest.raises(FloatingPointError):  # who waits for one that fails stops
-        run_together([[Turn(partial(made.append, 1), ((1, 1),))], [Turn(overflow)]])
-    assert not made
-    assert run_together(lists(together.wait, together.wait, together.wait))  # nothing is left behind
-
-
-def test_an_interrupt_before_the_first_call_stops_all(monkeypatch):
-    def interrupted(self, thread):
-        if thread == 0:
-            raise KeyboardInterrupt
-        run(self, thread)
-
-    run = threads._Work.run
-    monkeypatch.setattr(threads._Work, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_together([[Turn(len)], [Turn(len, ((0, 1),))]])
-
-
-def test_a_thread_goes_on_when_what_it_waits_for_is_made():
-    made = []
-    for _ in range(20):
-        run_together(
-            [
-                [Turn(partial(made.append, 0), ((1, 1),)), Turn(partial(made.append, 2), ((1, 2),))],
-                [Turn(threading.Event().is_set), Turn(partial(made.append, 1), ((0, 1),))],
-            ]
-        )
-    assert made == [0, 1, 2] * 20
-
-
-def test_who_finds_the_helpers_busy_is_told_so_or_makes_all_calls_itself():
-    found = []
-    run_together(lists(lambda: found.append(run_together(lists(len, len))), threading.Event().is_set))
-    assert found == [False]
-    run_parts([partial(run_parts, [partial(found.append, 1), partial(found.append, 2)]), partial(found.append, 3)])
-    assert sorted(found) == [False, 1, 2, 3]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_a_forked_process_has_helpers_of_its_own():
-    made = []
-    run_together(lists(partial(made.append, 1), partial(made.append, 2)))
-    child = os.fork()
-    if child == 0:
-        run_together(lists(partial(made.append, 3), partial(made.append, 4)))
-        os._exit(0 if len(made) == 4 else 1)
-    for _ in range(100):
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert status == 0
-            return
-        threading.Event().wait(0.1)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    pytest.fail("the forked process hangs")
+    product = partial(np.matmul, np.ones((999, 999)), np.ones((999, 999)), np.ones((999, 999)))
+    add = partial(np.add, x, 1.0, out=y), Access.to([y], [x])
+    assert in_parts([add], 2) and not in_parts(
+        [add, (product, Access([(0, 1)], []))], 2, lambda access: access == add[1]
+    )
 
 
 def test_training_in_parts_is_that_of_the_whole(always):
@@ -227,7 +142,7 @@ def test_training_in_parts_is_that_of_the_whole(always):
     (plain, _), (cut_up, compiled), (again, _) = train(lambda f: f), train(compile), train(compile)
     (kept,) = compiled._kept.values()
     bound = kept[0].program().bind()
-    assert bound.turns and all(len(turns) == 3 for turns in bound.turns)
+    assert all(team and len(team.lists) == 3 for team in bound.teams)
     for key, value in plain.items():
         np.testing.assert_allclose(cut_up[key], value.numpy(), rtol=1e-4, atol=1e-6, err_msg=key)
         np.testing.assert_array_equal(cut_up[key], again[key], err_msg=key)  # the same bits each time

@@ -88,6 +88,13 @@ def one_thread() -> Iterator[None]:
                 hold(before)
 
 
+def hold_to_one_thread() -> None:
+    """For good, as far as that is possible: in a process that has no other use of its threads."""
+    _, hold = _thread_functions()
+    if hold is not None:
+        hold(1)
+
+
 @functools.cache
 def _thread_functions() -> tuple[Any, Any]:
     """OpenBLAS's functions that tell and set its number of threads; None, None if NumPy has another BLAS."""

@@ -37,12 +37,13 @@ def where_calls(new: Any, out: np.ndarray, condition: Any, a: Any, b: Any) -> Ca
 
     NumPy's `where` and `copyto` branch at each element, which takes ten times as long where the condition looks random.
     """
+    or_zero = isinstance(b, (int, float)) and not b  # an array may hold another number at the next call
     a, b = (x if isinstance(x, np.ndarray) else np.asarray(x, out.dtype) for x in (a, b))
     if np.asarray(condition).dtype != bool or not a.dtype == b.dtype == out.dtype or out.dtype.char not in "fd":
         return [partial(np.copyto, out, b), partial(np.copyto, out, a, where=condition)]
     integer = np.dtype(f"i{out.itemsize}")
     a, b, bits, chosen = a.view(integer), b.view(integer), out.view(integer), in_order_of(out, new, integer)
-    if not b.ndim and not b:
+    if or_zero:
         return [partial(np.copyto, chosen, condition), partial(np.multiply, a, chosen, bits)]
     return [
         *(partial(np.copyto, chosen, condition), partial(np.subtract, a, b, bits)),

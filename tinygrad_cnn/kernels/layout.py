@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 RUN = 1 << 13  # elements of a run along which NumPy computes without a pause; shorter ones its iterator copies
+SHORT = 1 << 8  # elements of NumPy's buffer that is shorter than most runs
 WORTH = 1 << 19  # bytes of an array beside which it pays to write out an operand
 
 
@@ -39,6 +41,19 @@ def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     (1, 2, 0)
     """
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+@contextmanager
+def short_buffers() -> Iterator[None]:
+    """Let NumPy compute in place where each of its runs is SHORT elements long, beside an operand that it repeats.
+
+    It copies runs that do not fill its buffer, which takes as long as to compute with them.
+    """
+    before = np.setbufsize(SHORT)
+    try:
+        yield
+    finally:
+        np.setbufsize(before)
 
 
 def in_long_runs(x: Any, beside: np.ndarray) -> Any:

@@ -32,10 +32,10 @@ def compare_tapes(before: Tape, now: Tape) -> None:
 def run_beside(lines: Sequence[tuple[Line, Sequence[Call]]], arrays: dict[int, Any], expected: Sequence[Any]) -> None:
     """Make the calls of each line; RuntimeError at the first value that is not the expected one, but for rounding."""
     for line, calls in lines:
+        scale = max((_largest(arrays[slot]) for slot in line.args), default=0.0)  # a result may be written over one
         for call in calls:
             call()
         if line.out is not None:
-            scale = max((_largest(arrays[slot]) for slot in line.args), default=0.0)
             compare(_name(line), arrays[line.out], expected[line.out], scale)
 
 

@@ -185,7 +185,7 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
         function: of Tensors and arrays, also in lists, tuples and dictionaries; other arguments have to be
             numbers, strings, modules, functions, or what else cannot change.
         check: at each call also run the function itself, and hold every operation of the plan against it. This takes
-            longer than without a plan, and finds what is read from outside; the plan is run in one thread.
+            longer than without a plan, and finds what is read from outside; the plan is run in one process.
 
     Returns:
         A function with the same arguments; arrays that it is given reach the original as Tensors. Plans for 32 kinds of

@@ -1,7 +1,7 @@
-"""Calls of NumPy's functions on fixed arrays, shared by several threads.
+"""Calls of NumPy's functions on fixed arrays, shared by several processes.
 
-Each large call is cut into parts, a part for each thread, that compute some rows of the result each. A thread waits
-before a call only if that touches memory that another thread writes, or writes what another one reads.
+Each large call is cut into parts, a part for each process, that compute some rows of the result each. A process waits
+before a call only if that touches memory that another one writes, or writes what another one reads.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.layout import from_outermost
-from ..kernels.threads import Turn
+from ..kernels.team import Turn
 
 Call = Callable[[], Any]
 Bytes = tuple[int, int]  # the first address and the one after the last
 
-WORTH = 25.0  # microseconds of work from which on a call is cut: threads wait some 5 to 10 for each other
-# Of such calls together, and on average, from which on other threads are asked to help: to wake one takes some 50, and
-# to wait for each other takes longer where another program runs. Else products have the threads of BLAS.
-ALL_WORTH, EACH_WORTH = 250.0, 105.0
+WORTH = 8.0  # microseconds of work from which on a call is cut
+ALL_WORTH = 100.0  # of such calls together, from which on helpers are asked: to wake one takes some 50
 SMALL = 1_000_000  # multiplications and additions, of a product that OpenBLAS counts as small
-BYTES, FLOPS = 50e3, 100e3  # that one thread gets done in a microsecond, of passing through memory and of products
+BYTES, FLOPS = 50e3, 100e3  # that one processor gets done in a microsecond, of passing through memory and of products
 
 
 class Part(NamedTuple):
@@ -43,7 +41,7 @@ class Access(NamedTuple):
 
     @staticmethod
     def to(written: Iterable[Any], read: Iterable[Any]) -> Access:
-        return Access(*([_bytes(x) for x in some if isinstance(x, np.ndarray)] for some in (written, read)))
+        return Access(*([bytes_of(x) for x in some if isinstance(x, np.ndarray)] for some in (written, read)))
 
     def disturbs(self, other: Access) -> bool:
         """Whether it matters which of two calls is made first."""
@@ -53,7 +51,7 @@ class Access(NamedTuple):
 ANYTHING = Access([(0, 1 << 64)], [])  # of a call that nobody knows
 
 
-def _bytes(x: np.ndarray) -> Bytes:
+def bytes_of(x: np.ndarray) -> Bytes:
     low, high = np.lib.array_utils.byte_bounds(x)
     return int(low), int(high)
 
@@ -62,32 +60,41 @@ def _meet(some: Sequence[Bytes], others: Sequence[Bytes]) -> bool:
     return any(begin < end_too and begin_too < end for begin, end in some for begin_too, end_too in others)
 
 
-def in_parts(calls: Sequence[tuple[Call, Access]], count: int) -> list[list[Turn]]:
-    """For each of `count` threads its calls: those worth it in parts, the others whole in the first thread.
+def in_parts(
+    calls: Sequence[tuple[Call, Access]], count: int, seen: Callable[[Access], bool] = lambda access: True
+) -> list[list[Turn]]:
+    """For each of `count` processes its calls: those worth it in parts, the others whole in the first one.
 
-    No lists at all if it is not worthwhile.
+    `seen` tells whether all processes see the memory that a call accesses: else it is not cut. No lists at all if it is
+    not worthwhile: then products have the threads of BLAS.
     """
-    cuts = [cut(call, count) if _microseconds(call) >= WORTH else None for call, _ in calls]
-    shared = sum(_microseconds(call) for (call, _), parts in zip(calls, cuts, strict=True) if parts)
-    if count < 2 or not shared or shared < max(ALL_WORTH, EACH_WORTH * sum(map(bool, cuts))):
+    times = [_microseconds(call) for call, _ in calls]
+    cuts = [
+        cut(call, count) if time >= WORTH and seen(access) else None
+        for (call, access), time in zip(calls, times, strict=True)
+    ]
+    shared = sum(time for time, parts in zip(times, cuts, strict=True) if parts)
+    whole = [call for (call, _), parts in zip(calls, cuts, strict=True) if not parts]
+    products = sum(_microseconds(call) for call in whole if getattr(call, "func", None) is np.matmul)
+    if count < 2 or shared < max(ALL_WORTH, products):
         return []
     lists: list[list[Turn]] = [[] for _ in range(count)]
-    made: list[list[Access]] = [[] for _ in range(count)]  # what the turns of each thread access
-    known = [[0] * count for _ in range(count)]  # of each thread, how many calls of each other one are made before
+    made: list[list[Access]] = [[] for _ in range(count)]  # what the turns of each process access
+    known = [[0] * count for _ in range(count)]  # of each process, how many calls of each other one are made before
     for (call, access), parts in zip(calls, cuts, strict=True):
         news = [(call, access)] if parts is None else [(one.call, Access.to([one.out], one.read)) for one in parts]
         ends = [len(one) for one in made]  # the parts of a call do not disturb each other
-        for thread, (new, its_access) in enumerate(news):
+        for process, (new, its_access) in enumerate(news):
             after = []
             for other in range(count):
-                if other != thread:
-                    for i in range(ends[other] - 1, known[thread][other] - 1, -1):
+                if other != process:
+                    for i in range(ends[other] - 1, known[process][other] - 1, -1):
                         if its_access.disturbs(made[other][i]):
                             after.append((other, i + 1))
-                            known[thread][other] = i + 1
+                            known[process][other] = i + 1
                             break
-            lists[thread].append(Turn(new, tuple(after)))
-            made[thread].append(its_access)
+            lists[process].append(Turn(new, tuple(after)))
+            made[process].append(its_access)
     return lists
 
 

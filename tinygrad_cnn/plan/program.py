@@ -6,6 +6,7 @@ is the call of NumPy's function with its arrays, and of a permutation or a resha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -13,15 +14,17 @@ from typing import Any
 import numpy as np
 
 from ..kernels.blas import number_of_threads, one_thread
-from ..kernels.layout import inverse
-from ..kernels.memory import empty
-from ..kernels.threads import Turn, run_together
+from ..kernels.layout import inverse, short_buffers
+from ..kernels.team import Team, shared
 from .layout import Need, places
-from .parts import ANYTHING, Access, in_parts
+from .parts import ANYTHING, Access, bytes_of, in_parts
 from .passes import drop_unneeded, in_order, merge_equal
 from .tape import Argument, Aside, Backward, Constant, Cotangent, External, Line, Source, Spec, Step, Tape
 
-MOST = 4  # threads; more of them that wait would stand in each other's way at Python's lock
+MOST = 4  # processes that share a plan
+
+# bytes of a Tensor from outside up to which it is copied at each call, so that helpers see its numbers
+COPIED = 1 << 20
 
 Key = tuple[int, tuple[int, ...]]  # of a backward pass: the output, and the leaves whose gradients are wanted
 Call = Callable[[], Any]
@@ -44,7 +47,14 @@ class Program:
         self.sources = {**tape.sources, **{s: one for b in backwards.values() for s, one in b.sources.items()}}
         self.specs = {**tape.specs, **{s: one for b in backwards.values() for s, one in b.specs.items()}}
         self.position = {key: 1 + i for i, key in enumerate(backwards)}
-        self.copied = {s for s, one in self.sources.items() if isinstance(one, (Argument, Cotangent)) or s in copied}
+        changed = {slot for line in tape.lines if isinstance(line, Aside) for slot in line.changes}
+        self.copied = {
+            slot
+            for slot, one in self.sources.items()
+            if isinstance(one, (Argument, Cotangent))
+            or slot in copied
+            or (isinstance(one, External) and one.tensor._array.nbytes <= COPIED and slot not in changed)
+        }
         same: dict[int, int] = {}
         found: dict[Any, int] = {}
         forward = merge_equal(in_order(tape.lines, tape.sources), same, found, self.sources)
@@ -88,7 +98,7 @@ class Program:
         for slot in [*_some(always), *(slot for wanted in self.wanted[1:] for slot in _some(wanted))]:
             _extend(last, owner_of, bound.arrays.get(slot), line)
         needs = [Need(size, first, end) for (size, first), end in zip(made, last, strict=True)]
-        self.places, self.bytes = places(needs)
+        self.places, self.bytes = places(needs, _written_over(bound.lines, owner_of, needs))
 
     def __str__(self) -> str:
         """The lines of each part: what is computed from what, and by how many calls; a view is none."""
@@ -99,15 +109,16 @@ class Program:
             for (output, leaves), position in self.position.items()
         }
         for position, part in enumerate(bound.lines):
-            calls, turns = len(bound.calls[position]), bound.turns[position]
-            shared = f", by {len(turns)} threads: {', '.join(str(len(one)) for one in turns)}" if turns else ""
-            text.append(f"{titles[position]}: {len(part)} lines, {calls} calls{shared}")
+            calls, team = len(bound.calls[position]), bound.teams[position]
+            shares = ", ".join(str(len(turns)) for turns in team.lists) if team else ""
+            by = f", by {len(team.lists)} processes: {shares}" if team else ""
+            text.append(f"{titles[position]}: {len(part)} lines, {calls} calls{by}")
             text += [f"  {_described(line, calls, bound.arrays)}" for line, calls in part]
         return "\n".join(text)
 
     def bind(self) -> Bound:
         """The plan on arrays of its own, in one block of memory."""
-        block = empty((self.bytes,), np.uint8)
+        block = shared(self.bytes)
         remaining = iter(self.places)
 
         def allocate(size: int, line: int) -> Any:
@@ -115,7 +126,7 @@ class Program:
             return block[begin : begin + size]
 
         bound = Bound(self, allocate)
-        bound.use_threads(min(number_of_threads(), MOST))
+        bound.share(min(number_of_threads(), MOST), block)
         return bound
 
 
@@ -138,7 +149,7 @@ class Bound:
             self._bind_source(slot, source)
         self.lines: list[list[tuple[Line, list[Call]]]] = []  # of each part the lines with their calls
         self.calls: list[list[Call]] = []  # all calls of each part
-        self.turns: list[list[list[Turn]]] = []  # and those of each thread, if that is worthwhile
+        self.teams: list[Team | None] = []  # the processes that share each part, if that is worthwhile
         self._accesses: list[list[Access]] = []  # the memory that each call uses
         self._line = 0
         for part in program.parts:
@@ -146,7 +157,8 @@ class Bound:
             self.lines.append([(line, self._bind_line(line)) for line in part])
             self._line += 1  # when what is wanted of the part is read
             self.calls.append([call for _, calls in self.lines[-1] for call in calls])
-        self.use_threads(1)
+        self.teams = [None] * len(self.calls)
+        self.process = os.getpid()
 
     def _bind_source(self, slot: int, source: Source) -> None:
         if isinstance(source, Constant):
@@ -226,20 +238,32 @@ class Bound:
     def outputs(self) -> list[np.ndarray]:
         return [np.array(self.arrays[slot]) for slot in self.program.wanted[0]]  # type: ignore[index]
 
-    def use_threads(self, count: int) -> None:
-        """Share with other threads what is worth it."""
-        self.turns = [
-            in_parts([*zip(*part, strict=True)], count) for part in zip(self.calls, self._accesses, strict=True)
+    def share(self, count: int, block: np.ndarray) -> None:
+        """Share what is worth it with helpers, which see the block, and what never changes."""
+        begin, end = bytes_of(block)
+        externals = [slot for slot, one in self.program.sources.items() if isinstance(one, External)]
+        changing = Access.to([], [self.arrays[slot] for slot in externals if slot not in self.program.copied])
+
+        def seen(access: Access) -> bool:
+            inside = all(begin <= first and last <= end for first, last in access.written)
+            return inside and not Access(access.read, []).disturbs(changing)
+
+        lists = [
+            in_parts([*zip(*part, strict=True)], count, seen) for part in zip(self.calls, self._accesses, strict=True)
         ]
+        self.teams = [Team(one) if one else None for one in lists]
 
     def _run(self, position: int) -> None:
-        turns = self.turns[position]
-        if turns:
+        if self.process != os.getpid():
+            raise RuntimeError("this was computed before the process was forked: call the compiled function again")
+        team = self.teams[position]
+        if team:
             with one_thread():  # BLAS's own threads would be in the way
-                if run_together(turns):
+                if team.run():
                     return
-        for call in self.calls[position]:
-            call()
+        with short_buffers():
+            for call in self.calls[position]:
+                call()
 
     def backward(self, position: int, output: int, g: np.ndarray) -> list[np.ndarray | None]:
         """The cotangents of the leaves, in arrays that the next call overwrites."""
@@ -280,6 +304,37 @@ def _check(function: Callable[..., Any], args: Sequence[Any], expected: Any) -> 
 
 def _some(slots: Sequence[int | None]) -> list[int]:
     return [slot for slot in slots if slot is not None]
+
+
+def _written_over(
+    parts: Sequence[Sequence[tuple[Line, Sequence[Call]]]], owner_of: Mapping[int, int], needs: Sequence[Need]
+) -> list[int]:
+    """For each array that of an operand, in whose place it is written; else its own number.
+
+    That is where the elements of the operand are read one by one, and nobody reads them any more.
+    """
+    over = [*range(len(needs))]
+    line = -1
+    for part in parts:
+        for _, calls in part:
+            line += 1
+            call: Any = calls[0] if len(calls) == 1 else None
+            if not isinstance(call, partial) or not isinstance(call.func, np.ufunc) or call.func.signature:
+                continue
+            out = call.keywords["out"] if call.keywords else call.args[call.func.nin]
+            own = owner_of.get(id(out.base))
+            for x in call.args[: call.func.nin]:
+                other = owner_of.get(id(x.base)) if _lies_alike(x, out) else None
+                if own is None or other is None or needs[own].size != needs[other].size:
+                    continue
+                if needs[other].last == line and over[own] == own:
+                    over[own] = other
+        line += 1
+    return over
+
+
+def _lies_alike(x: Any, out: np.ndarray) -> bool:
+    return isinstance(x, np.ndarray) and (x.shape, x.strides, x.dtype) == (out.shape, out.strides, out.dtype)
 
 
 def _extend(last: list[int], owner_of: Mapping[int, int], array: Any, line: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -144,8 +145,8 @@ class Replay:
 
     def _waiting(self, program: Program) -> list[Bound]:
         pools = self._pools
-        if getattr(pools, "program", None) is not program:
-            pools.program, pools.waiting = program, []
+        if getattr(pools, "made_for", None) != (program, os.getpid()):
+            pools.made_for, pools.waiting = (program, os.getpid()), []
         waiting: list[Bound] = pools.waiting
         return waiting
 

@@ -1,0 +1,209 @@
+"""Helper processes make the calls of a plan: in their order, with the errors of the caller, and no longer than it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn.kernels import team
+from tinygrad_cnn.kernels.team import Team, Turn, shared
+from tinygrad_cnn.kernels.threads import run_parts
+
+needs_helpers = pytest.mark.skipif(not team.possible, reason="helpers are forked on Linux, and on x86-64")
+
+
+def numbers(count):
+    return shared(8 * count).view(np.float64)
+
+
+def lists(*calls):
+    return [[Turn(one)] for one in calls]
+
+
+def children():
+    with open(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children") as file:
+        return file.read().split()
+
+
+@needs_helpers
+def test_each_list_is_made_by_a_process_of_its_own():
+    x = numbers(3)
+    one = Team(lists(*(lambda i=i: x.__setitem__(i, os.getpid()) for i in range(3))))
+    assert one.run() and len(set(x)) == 3 and x[0] == os.getpid()
+    before = set(x)
+    assert one.run() and set(x) == before  # by the same helpers
+    del one
+    assert not set(map(str, before)) & set(children())
+
+
+@needs_helpers
+def test_a_process_goes_on_when_what_it_waits_for_is_made():
+    x, at = numbers(4), numbers(1)
+
+    def put(number):
+        time.sleep(0.0005 * (number % 2))
+        x[int(at[0])] = number
+        at[:] += 1
+
+    one = Team(
+        [
+            [Turn(partial(put, 1.0)), Turn(partial(put, 3.0), ((1, 1),))],
+            [Turn(partial(put, 2.0), ((0, 1),)), Turn(partial(put, 4.0), ((0, 2),))],
+        ]
+    )
+    for _ in range(20):
+        x[:] = at[:] = 0
+        assert one.run() and x.tolist() == [1, 2, 3, 4]
+
+
+@needs_helpers
+@pytest.mark.parametrize("by", [0, 1])
+def test_floating_point_errors_are_handled_as_the_caller_does(by):
+    out = numbers(3)
+    calls = [partial(np.exp, np.zeros(3), out=np.zeros(3)), partial(np.exp, np.full(3, 1e3), out=out)]
+    one = Team(lists(*(calls if by else calls[::-1])))
+    with np.errstate(over="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert one.run() and np.isinf(out).all()
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
+        one.run()
+    with np.errstate(over="warn"), pytest.warns(RuntimeWarning, match="overflow"):
+        one.run()
+
+
+@needs_helpers
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        ("divide", partial(np.divide, 1.0, np.zeros(1), out=np.zeros(1))),
+        ("under", partial(np.multiply, 1e-300, np.full(1, 1e-300), out=np.zeros(1))),
+        ("invalid", partial(np.sqrt, np.full(1, -1.0), out=np.zeros(1))),
+    ],
+)
+def test_each_kind_of_floating_point_error_is_told(kind, call):
+    with np.errstate(all="ignore", **{kind: "raise"}), pytest.raises(FloatingPointError):
+        Team(lists(len_of_nothing, call)).run()
+    with np.errstate(all="raise", **{kind: "ignore"}):
+        assert Team(lists(len_of_nothing, call)).run()
+
+
+def len_of_nothing():
+    return len(())
+
+
+@needs_helpers
+def test_an_error_in_either_process_leaves_later_runs_intact():
+    x, wrong = numbers(2), numbers(2)
+
+    def fail(i):
+        if wrong[i]:
+            raise KeyboardInterrupt if i == 0 else ValueError
+        x[i] += 1
+
+    one = Team([[Turn(partial(fail, 0)), Turn(len_of_nothing, ((1, 1),))], [Turn(partial(fail, 1), ((0, 1),))]])
+    for i, error in ((0, KeyboardInterrupt), (1, RuntimeError)):
+        assert one.run()
+        wrong[i] = 1
+        with pytest.raises(error):
+            one.run()
+        wrong[i] = 0
+        x[:] = 0
+        assert one.run() and x.tolist() == [1, 1]
+
+
+@needs_helpers
+def test_a_helper_that_is_killed_is_noticed_and_replaced():
+    pid = numbers(1)
+    one = Team(
+        [[Turn(partial(time.sleep, 0.01)), Turn(len_of_nothing, ((1, 2),))], [Turn(lambda: pid.fill(os.getpid()))]]
+    )
+    ended = Team(lists(len_of_nothing, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+    with pytest.raises(RuntimeError, match="helper process of a plan has ended"):
+        ended.run()
+    assert one.lists[0].pop() and one.run() and pid[0] > 0
+    os.kill(int(pid[0]), signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="helper process of a plan has ended"):
+        one.run()
+    assert one.run()
+
+
+@needs_helpers
+def test_who_finds_the_helpers_busy_is_told_so():
+    inner, found = Team(lists(len_of_nothing, len_of_nothing)), []
+    Team(lists(lambda: found.append(inner.run()), len_of_nothing)).run()
+    assert found == [False] and inner.run()
+
+
+@needs_helpers
+def test_a_forked_process_has_helpers_of_its_own():
+    x = numbers(4)
+    one = Team(lists(*(lambda i=i: x.__setitem__(i, os.getpid()) for i in range(2))))
+    one.run()
+    child = os.fork()
+    if child == 0:
+        x[2:] = x[:2]
+        one.run()
+        os._exit(int(len(set(x)) != 4))
+    assert os.waitpid(child, 0)[1] == 0
+    assert one.run() and x[0] == x[2] and x[1] == x[3]
+
+
+PROGRAM = """
+import os, sys, time
+from tinygrad_cnn.kernels.team import Team, Turn, shared
+x = shared(8).view(int)
+Team([[Turn(lambda: None)], [Turn(lambda: x.fill(os.getpid()))]]).run()
+kept = Team([[Turn(lambda: None)], [Turn(lambda: x.fill(os.getpid()))]])
+kept.run()
+print(x[0], flush=True)
+if len(sys.argv) > 1:
+    os.kill(os.getpid(), 9)
+"""
+
+
+@needs_helpers
+@pytest.mark.parametrize("killed", [[], ["killed"]])
+def test_helpers_end_with_the_process(killed):
+    begin = time.monotonic()
+    found = subprocess.run([sys.executable, "-c", PROGRAM, *killed], capture_output=True, text=True, timeout=60)
+    assert time.monotonic() - begin < 30 and not found.stderr
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{int(found.stdout)}"):
+            return
+        time.sleep(0.1)
+    pytest.fail("the helper is still there")
+
+
+def test_without_helpers_nothing_is_done(monkeypatch):
+    monkeypatch.setattr(team, "possible", False)
+    assert not Team(lists(pytest.fail, pytest.fail)).run()
+
+
+@needs_helpers
+def test_where_no_process_can_be_made_nothing_is_done(monkeypatch):
+    def refused():
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", refused)
+    assert not Team(lists(pytest.fail, pytest.fail)).run()
+
+
+def test_parts_run_at_the_same_time_or_where_that_cannot_be_one_after_another():
+    together = threading.Barrier(3, timeout=10)
+    run_parts([together.wait] * 3)
+    found = []
+    run_parts([partial(run_parts, [partial(found.append, 1), partial(found.append, 2)]), partial(found.append, 3)])
+    assert sorted(found) == [1, 2, 3]
+    overflow = partial(np.exp, np.full(3, 1e3), out=np.zeros(3))
+    with np.errstate(over="ignore"):
+        run_parts([overflow, overflow])
+    for parts in ([overflow, len_of_nothing], [len_of_nothing, overflow]):
+        with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+            run_parts(parts)

@@ -1,0 +1,277 @@
+"""Lists of calls on shared memory, made at the same time by this process and by helpers that are forked from it.
+
+Threads would share Python's lock: each call of NumPy's takes it at its beginning and at its end, and who finds it taken
+sleeps and is woken, for longer than most calls take. A helper is a copy of this process as it was when the helper was
+forked, with the same calls on the same addresses; what it writes into `shared` memory, all see. It makes its calls when
+it is told to, sleeps in between, and ends with this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import itertools
+import mmap
+import os
+import platform
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from .blas import hold_to_one_thread
+from .layout import SHORT, short_buffers
+
+#: Whether there can be helpers: only here are processes forked safely, and see each other's writes in their order.
+possible = sys.platform == "linux" and platform.machine() == "x86_64"
+
+LOOKS = 4000  # of some 50 ns, after which a process that waits sleeps between two looks
+NAP = 2e-5  # seconds
+ALL = 1 << 62  # more calls than any list has
+PATIENCE = 2.0  # seconds after which a helper that sleeps looks whether this process is still there
+
+# shared numbers of eight bytes, those that different processes write in cache lines of their own
+TEAM, REQUEST, MADE, LINE = 0, 1, 8, 8  # which team is to work, for the how manieth time; the calls that each has made
+ERROR = 4  # beside how many calls a process has made: the floating-point errors that it has met
+
+
+class HelperEnded(RuntimeError):
+    """A helper is gone, and with it all others: what was to be computed is not."""
+
+
+class Turn(NamedTuple):
+    """A call, and what it waits for: some processes, with the number of calls that each of them must have made."""
+
+    call: Callable[[], Any]
+    after: tuple[tuple[int, int], ...] = ()
+
+
+def shared(size: int) -> np.ndarray:
+    """So many bytes that this process and its helpers see alike."""
+    return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)[:size]
+
+
+class Team:
+    """Calls in lists: this process makes those of the first one, and a helper those of each other one.
+
+    They write into `shared` memory, and read no other one that changes.
+
+    >>> x = shared(16).view(np.float64)
+    >>> team = Team([[Turn(lambda: x[:1].fill(1.0))], [Turn(lambda: x[1:].fill(2.0))]])
+    >>> x.tolist() if team.run() else [1.0, 2.0]
+    [1.0, 2.0]
+    """
+
+    def __init__(self, lists: Sequence[Sequence[Turn]]) -> None:
+        self.lists = lists
+        self.number = next(_numbers)
+        _teams[self.number] = self
+
+    def run(self) -> bool:
+        """Make all calls.
+
+        Returns:
+            False, and nothing is done, if there can be no helpers, or they are busy with another team.
+
+        Raises:
+            RuntimeError: if a helper has failed.
+        """
+        global _crew
+        if not possible or not _free.acquire(blocking=False):
+            return False
+        try:
+            if _crew is None or self.number not in _crew.teams:
+                _dismiss()
+                try:
+                    _crew = _Crew(len(self.lists))
+                except OSError:  # the system makes no more processes
+                    return False
+            _crew.run(self)
+        finally:
+            _free.release()
+        return True
+
+    def __del__(self) -> None:
+        if _crew is not None and self.number in _crew.teams and _free.acquire(blocking=False):
+            try:
+                _dismiss()  # they keep its memory
+            finally:
+                _free.release()
+
+
+_numbers = itertools.count()
+_teams: weakref.WeakValueDictionary[int, Team] = weakref.WeakValueDictionary()
+_crew: _Crew | None = None
+_free = threading.Lock()
+
+
+def _dismiss() -> None:
+    global _crew
+    if _crew is not None:
+        _crew.end()
+    _crew = None
+
+
+def _forget() -> None:
+    """In a forked process: the helpers are those of another one."""
+    global _crew, _free
+    _crew, _free = None, threading.Lock()
+
+
+atexit.register(_dismiss)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+class _Crew:
+    """The helpers, forked at one time, which know the teams that there were then."""
+
+    def __init__(self, count: int) -> None:
+        self.made = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
+        self.parent = os.getpid()
+        self.teams = set(_teams)
+        self.helpers: list[tuple[int, int]] = []  # the number of each process, and where to write to wake it
+        for i in range(1, count):
+            asleep, wake = os.pipe()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of threads, of which a helper uses none
+                child = os.fork()
+            if child == 0:
+                self._help(i, asleep)
+            os.close(asleep)
+            self.helpers.append((child, wake))
+
+    def run(self, team: Team) -> None:
+        made, everyone = self.made, range(len(team.lists))
+        for i in everyone:
+            made[MADE + LINE * i] = made[MADE + LINE * i + ERROR] = 0
+        made[TEAM] = team.number
+        made[REQUEST] += 1
+        for _, wake in self.helpers:
+            os.write(wake, b"!")
+        interrupted: BaseException | None = None
+        try:
+            with short_buffers():
+                self._make(team.lists[0], 0)
+        except HelperEnded:
+            raise
+        except BaseException as error:
+            interrupted = error
+        made[MADE] = ALL  # whatever happened: nobody is to wait for this process
+        for i in everyone[1:]:
+            try:
+                self._wait(i, ALL)
+            except KeyboardInterrupt as error:
+                interrupted = error
+        if interrupted:
+            raise interrupted
+        for i in everyone[1:]:
+            _tell(made[MADE + LINE * i + ERROR])
+
+    def _make(self, turns: Sequence[Turn], own: int) -> None:
+        made, place = self.made, MADE + LINE * own
+        for i, (call, after) in enumerate(turns, 1):
+            for other, count in after:
+                if made[MADE + LINE * other] < count:
+                    self._wait(other, count)
+            call()
+            made[place] = i
+
+    def _wait(self, other: int, count: int) -> None:
+        """Until another process has made so many calls: look again and again, then sleep between two looks."""
+        made, place = self.made, MADE + LINE * other
+        for _ in range(LOOKS):
+            if made[place] >= count:
+                return
+        while made[place] < count:
+            time.sleep(NAP)
+            if os.getpid() != self.parent:
+                if os.getppid() != self.parent:
+                    os._exit(1)
+            elif other and os.waitpid(self.helpers[other - 1][0], os.WNOHANG)[0]:
+                _dismiss()
+                raise HelperEnded("a helper process of a plan has ended: was it killed? Call the function again")
+
+    def _help(self, own: int, asleep: int) -> NoReturn:
+        """What a helper does: wait until it is told, make its calls, and so on."""
+        made, place = self.made, MADE + LINE * own
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            gc.disable()
+            asleep = _alone_with(asleep)
+            hold_to_one_thread()
+
+            def note(kind: str, flag: int) -> None:
+                made[place + ERROR] |= flag
+
+            np.seterrcall(note)
+            np.seterr(all="call")
+            np.setbufsize(SHORT)
+            teams = dict(_teams)
+            done = 0
+            while self._is_wanted(done, asleep):
+                done += 1
+                try:
+                    self._make(teams[made[TEAM]].lists[own], own)
+                except BaseException:
+                    made[place + ERROR] |= FAILED
+                made[place] = ALL
+        finally:
+            os._exit(0)
+
+    def _is_wanted(self, done: int, asleep: int) -> bool:
+        made = self.made
+        for _ in range(LOOKS):
+            if made[REQUEST] > done:
+                break
+        while not select.select([asleep], [], [], PATIENCE)[0]:
+            if os.getppid() != self.parent:
+                return False
+        return bool(os.read(asleep, 1))
+
+    def end(self) -> None:
+        if os.getpid() == self.parent:
+            for child, wake in self.helpers:
+                os.close(wake)
+                try:
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                except (ProcessLookupError, ChildProcessError):  # somebody else has waited for it
+                    pass
+
+
+def _alone_with(pipe: int) -> int:
+    """Close all files of the process that was forked but the pipe, so that nobody waits for them to be closed."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    os.dup2(pipe, 3)
+    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    return 3
+
+
+FAILED = 1 << 8
+# what raises the same floating-point errors, by NumPy's numbers of them
+ERRORS: dict[int, Callable[[], Any]] = {
+    1: lambda: np.divide(1.0, 0.0),
+    2: lambda: np.multiply(1e300, 1e300),
+    4: lambda: np.multiply(1e-300, 1e-300),
+    8: lambda: np.subtract(np.inf, np.inf),
+}
+
+
+def _tell(errors: int) -> None:
+    """Handle the errors that a helper has met as this thread handles them: ignore them, warn, raise."""
+    if errors & FAILED:
+        raise RuntimeError("a helper process of a plan has failed: please report it")
+    for flag, same in ERRORS.items():
+        if errors & flag:
+            same()
