@@ -72,7 +72,7 @@ def test_a_backward_pass_that_is_wrong_is_found(monkeypatch):
 
 
 def test_memory_that_is_used_again_too_early_is_found(monkeypatch):
-    monkeypatch.setattr("tinygrad_cnn.plan.program.places", lambda needs: ([0] * len(needs), 1 << 12))
+    monkeypatch.setattr("tinygrad_cnn.plan.program.places", lambda needs, over: ([0] * len(needs), 1 << 12))
     x = Tensor(fixed((3, 4)), requires_grad=True)
     compiled = compile(lambda x: x.exp() * x.tanh(), check=True)
     with pytest.raises(RuntimeError, match="differs from the plain function at"):

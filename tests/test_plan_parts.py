@@ -36,6 +36,8 @@ def cases():
     yield partial(np.matmul, fixed((16, 900)), fixed((96, 900)).mT, np.zeros((16, 96))), None
     yield partial(np.einsum, "cpl,cmp->cml", fixed((4, 2, 3)), fixed((4, 2, 2)), out=np.zeros((4, 2, 3))), None
     yield partial(np.einsum, "pl,cmp->cml", fixed((2, 3)), fixed((4, 2, 2)), out=np.zeros((4, 2, 3))), None
+    yield partial(np.vecdot, fixed((4, 6, 5)), fixed((6, 5), 2), out=np.zeros((4, 6))), None
+    yield partial(np.vecdot, fixed((1, 6, 5)), fixed((6, 5), 2), out=np.zeros((1, 6))), None
     yield partial(np.add.reduce, batch, (1,), None, np.zeros((4, 1, 5)), True), None
     yield partial(np.maximum.reduce, batch, (0, 2), None, np.zeros((1, 3, 1)), True), None
 

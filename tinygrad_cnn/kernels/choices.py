@@ -37,13 +37,13 @@ def where_calls(new: Any, out: np.ndarray, condition: Any, a: Any, b: Any) -> Ca
 
     NumPy's `where` and `copyto` branch at each element, which takes ten times as long where the condition looks random.
     """
-    or_zero = isinstance(b, (int, float)) and not b  # an array may hold another number at the next call
+    is_array = isinstance(b, np.ndarray)  # which may hold other numbers at the next call
     a, b = (x if isinstance(x, np.ndarray) else np.asarray(x, out.dtype) for x in (a, b))
     if np.asarray(condition).dtype != bool or not a.dtype == b.dtype == out.dtype or out.dtype.char not in "fd":
         return [partial(np.copyto, out, b), partial(np.copyto, out, a, where=condition)]
     integer = np.dtype(f"i{out.itemsize}")
     a, b, bits, chosen = a.view(integer), b.view(integer), out.view(integer), in_order_of(out, new, integer)
-    if or_zero:
+    if not is_array and not b:
         return [partial(np.copyto, chosen, condition), partial(np.multiply, a, chosen, bits)]
     return [
         *(partial(np.copyto, chosen, condition), partial(np.subtract, a, b, bits)),
@@ -106,7 +106,7 @@ def _mark_slice_by_slice(new: Any, out: np.ndarray, x: np.ndarray, largest: np.n
     maxima = next(_slices(largest, axis))
     (candidate, *candidates), (mark, *marks) = _slices(x, axis), _slices(out, axis)
     if not marks:
-        return [partial(mark.fill, True)]
+        return [partial(np.copyto, mark, True)]
     none_before, lost = in_order_of(maxima, new, bool), in_order_of(maxima, new, bool)
     calls = [partial(np.less, candidate, maxima, none_before), partial(np.logical_not, none_before, mark)]
     for candidate, mark in zip(candidates[:-1], marks, strict=False):

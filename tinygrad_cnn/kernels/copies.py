@@ -65,12 +65,15 @@ def copies(out: np.ndarray, x: np.ndarray) -> Calls:
 def scatter_calls(new: Any, out: np.ndarray, x: np.ndarray, *arrays: Any, key: Any, shape: Any) -> Calls:
     key = filled(key, arrays)
     if not _never_repeats(key):
-        return [partial(out.fill, 0), partial(_add_at, out, key, x)]
+        return [partial(np.copyto, out, 0), partial(_add_at, out, key, x)]
+    widths = _beside(key, out.shape)
+    if widths is not None:
+        return pad_calls(new, out, x, widths=widths, value=0)
     place = out[key]
     if not np.may_share_memory(place, out):  # of a mask
-        return [partial(out.fill, 0), partial(out.__setitem__, key, x)]
+        return [partial(np.copyto, out, 0), partial(out.__setitem__, key, x)]
     put = copies(place, x)
-    return put if place.size == out.size else [partial(out.fill, 0), *put]
+    return put if place.size == out.size else [partial(np.copyto, out, 0), *put]
 
 
 def _add_at(out: np.ndarray, key: Any, x: np.ndarray) -> None:
@@ -97,13 +100,25 @@ def _never_repeats(key: Any) -> bool:
     )
 
 
+def _beside(key: Any, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...] | None:
+    """How much lies before and after a key that is one run of elements along each axis; None if it is not."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if len(parts) > len(shape) or not all(isinstance(part, slice) for part in parts):
+        return None
+    runs = [part.indices(n) for part, n in zip(parts, shape, strict=False)]
+    if any(step != 1 for _, _, step in runs):
+        return None
+    widths = [(start, n - max(start, stop)) for (start, stop, _), n in zip(runs, shape, strict=False)]
+    return (*widths, *[(0, 0)] * (len(shape) - len(parts)))
+
+
 def pad_calls(new: Any, out: np.ndarray, x: np.ndarray, *, widths: tuple[tuple[int, int], ...], value: float) -> Calls:
     calls = []
     whole = [slice(None)] * x.ndim
     for axis, (n, (before, _)) in enumerate(zip(x.shape, widths, strict=True)):
         for start, end in ((0, before), (before + n, out.shape[axis])):
             if start < end:
-                calls.append(partial(out[(*whole[:axis], slice(start, end))].fill, value))
+                calls.append(partial(np.copyto, out[(*whole[:axis], slice(start, end))], value, "unsafe"))
     return [*calls, *copies(out[inside(x, widths)], x)]
 
 

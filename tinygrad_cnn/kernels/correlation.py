@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import Calls
-from .copies import copies
+from .copies import copies, pad_calls
 from .windows import Pair, Pairs, steps
 
 
@@ -32,7 +32,7 @@ def correlations_calls(
     calls, runs, columns = _runs(new, x, kernel, **settings)
     factors = new((channels, each, out_h, columns, n), g.dtype)
     if columns > out_w:
-        calls.append(partial(factors[:, :, :, out_w:].fill, 0))
+        calls.append(partial(np.copyto, factors[:, :, :, out_w:], 0))
     by_channels = g.reshape(out_h, channels, each, out_w, n).transpose(1, 2, 0, 3, 4)
     calls += copies(factors[:, :, :, :out_w], by_channels)
     for taps, places in runs:
@@ -77,9 +77,11 @@ def _runs(
         seen = x[firsts[0] :: stride[0], :, firsts[1] :: stride[1]].transpose(1, 0, 2, 3)
         top, left = ((first + before) // step for first, (before, _), step in zip(firsts, padding, stride, strict=True))
         lines = new((channels, rows, columns, n), x.dtype)
-        if lines.shape != seen.shape:
-            calls.append(partial(lines.fill, 0))
-        calls += copies(lines[:, top : top + seen.shape[1], left : left + seen.shape[2]], seen)
+        beside = [
+            (before, length - own - before)
+            for before, length, own in zip((top, left), (rows, columns), seen.shape[1:3], strict=True)
+        ]
+        calls += pad_calls(new, lines, seen, widths=((0, 0), *beside, (0, 0)), value=0)
         apart = [places[1] - places[0] if len(places) > 1 else 1 for places in reached]
         down, right = (times * by // step for times, by, step in zip(apart, dilation, stride, strict=True))
         first_down, first_right = (p[0] * by // step for p, by, step in zip(reached, dilation, stride, strict=True))

@@ -41,7 +41,7 @@ def col2im_calls(new: Any, out: np.ndarray, windows: np.ndarray, *, image: Pair,
     calls: Calls = []
     if stride[0] > dilation[0] * (kernel_h - 1) and stride[1] > dilation[1] * (kernel_w - 1):  # no overlap
         if stride != (kernel_h, kernel_w) or image != (out_h * kernel_h, out_w * kernel_w):  # nor is all covered
-            calls.append(partial(out.fill, 0))
+            calls.append(partial(np.copyto, out, 0))
         if out.size:
             places = windows_of(out, (kernel_h, kernel_w), stride, dilation, writeable=True)
             calls += copies(places, windows)
@@ -69,9 +69,9 @@ def _calls_that_add(taps: list[tuple[int, int, np.ndarray]], out: np.ndarray) ->
         first = taps.pop(0)[2]
         rows, _, columns, _ = first.shape
         beside = out[:rows, :, columns:], out[rows:]
-        calls += [partial(np.copyto, out[:rows, :, :columns], first), *(partial(part.fill, 0) for part in beside)]
+        calls += [partial(np.copyto, out[:rows, :, :columns], first), *(partial(np.copyto, part, 0) for part in beside)]
     else:
-        calls.append(partial(out.fill, 0))
+        calls.append(partial(np.copyto, out, 0))
     for row, column, tap in taps:
         part = out[row : row + tap.shape[0], :, column : column + tap.shape[2]]
         calls.append(partial(np.add, part, tap, part))

@@ -8,7 +8,7 @@ from ..engine.graph import Array, primitive
 from ..kernels.layout import with_ones
 from ..kernels.memory import empty_like
 from ..kernels.passes import log_softmax_calls
-from ..kernels.sums import sum_of_products, sum_over
+from ..kernels.sums import sum_of_products, sum_of_products_calls, sum_over
 from .broadcasting import sum
 from .elementary import exp
 from .elementwise import mul
@@ -31,6 +31,7 @@ def sum_of_squares(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     return total if keepdims else total.squeeze(axis)
 
 
+sum_of_squares.defout(lambda new, out, x, **settings: sum_of_products_calls(new, out, x, x, **settings))
 sum_of_squares.defvjp(
     lambda g, out, x, *, axis, keepdims: mul(2 * reshape(g, shape=with_ones(x.shape, axis)), x),
     reads=("x",),

@@ -20,7 +20,7 @@ def places(needs: Sequence[Need], over: Sequence[int]) -> tuple[list[int], int]:
     """Where each begins, and the size of the block; those that overlap in time do not overlap in memory.
 
     But `over` tells for each in whose place it is put, if in another one's: that is an earlier one of the same size.
-    The largest come first, each into the first gap that it fits.
+    The largest come first, of equal ones those that are needed longest, each into the first gap that it fits.
 
     >>> places([Need(100, 0, 1), Need(64, 1, 2), Need(64, 2, 3)], [0, 1, 2])
     ([0, 128, 0], 192)
@@ -35,7 +35,7 @@ def places(needs: Sequence[Need], over: Sequence[int]) -> tuple[list[int], int]:
         whole[first] = whole[first]._replace(last=max(whole[first].last, needs[i].last))
     found = [0] * len(needs)
     taken: list[tuple[int, int, int, int]] = []  # begin, end, first, last; by their begin
-    for i in sorted(set(first_of), key=lambda i: -whole[i].size):
+    for i in sorted(set(first_of), key=lambda i: (-whole[i].size, whole[i].first - whole[i].last)):
         size, first, last = -(-whole[i].size // LINE) * LINE, whole[i].first, whole[i].last
         begin = 0
         for start, end, one_first, one_last in taken:

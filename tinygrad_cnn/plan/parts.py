@@ -113,6 +113,8 @@ def cut(call: Call, count: int) -> list[Part] | None:
         return _cut_product(count, *args, *settings.values())
     if function is np.einsum:
         return _cut_einsum(count, *args, **settings)
+    if function is np.vecdot:
+        return _cut_vecdot(count, *args, **settings)
     if isinstance(function, np.ufunc) and not function.signature and set(settings) <= {"out"}:
         operands = args[: function.nin]
         out = settings["out"] if settings else args[function.nin]
@@ -213,6 +215,19 @@ def _cut_einsum(count: int, spec: str, *operands: np.ndarray, out: np.ndarray) -
             for axes, x in zip(letters, operands, strict=True)
         ]
         parts.append(Part(partial(np.einsum, spec, *own, out=out[one]), out[one], own))
+    return parts
+
+
+def _cut_vecdot(count: int, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> list[Part] | None:
+    """Along the first axis of the result that is long enough."""
+    axis = next((i for i, length in enumerate(out.shape) if length >= count), None)
+    if axis is None:
+        return None
+    parts = []
+    for one in _slices(out, axis, count):
+        own = [_sliced(x, axis - out.ndim - 1, one, out.shape[axis]) for x in (a, b)]
+        target = out[(*[slice(None)] * axis, one)]
+        parts.append(Part(partial(np.vecdot, *own, out=target), target, own))
     return parts
 
 

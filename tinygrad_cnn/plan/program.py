@@ -24,7 +24,7 @@ from .tape import Argument, Aside, Backward, Constant, Cotangent, External, Line
 MOST = 4  # processes that share a plan
 
 # bytes of a Tensor from outside up to which it is copied at each call, so that helpers see its numbers
-COPIED = 1 << 20
+COPIED = 1 << 16
 
 Key = tuple[int, tuple[int, ...]]  # of a backward pass: the output, and the leaves whose gradients are wanted
 Call = Callable[[], Any]
