@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import os
 import threading
 import weakref
 from collections import deque
@@ -159,3 +160,6 @@ def release() -> None:
         _buffers.take_back()
         _buffers.bytes -= sum(size * len(waiting) for size, waiting in _buffers.idle.items())
         _buffers.idle.clear()
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if give_back is not None:  # what the C library would keep for itself
+        give_back(0)
