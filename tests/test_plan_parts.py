@@ -85,7 +85,7 @@ def always(monkeypatch):
 def waits(*calls):
     """Of each process for each of its calls which calls of which processes it waits for."""
     known = [(call, Access.to([call.keywords["out"]], call.args)) for call in calls]
-    return [[turn.after for turn in turns] for turns in in_parts(known, 3)]
+    return [[turn.after for turn in turns] for turns in in_parts([known], 3)[0]]
 
 
 def test_a_process_waits_only_for_those_whose_memory_it_shares(always):
@@ -103,7 +103,8 @@ def test_a_process_waits_only_for_those_whose_memory_it_shares(always):
 def test_a_call_that_nobody_knows_waits_for_all_and_all_wait_for_it(always):
     x, y = np.ones((6, 4)), np.ones((6, 4))
     add = partial(np.add, x, 1.0, out=y)
-    lists = in_parts([(add, Access.to([y], [x])), (len, plan_parts.ANYTHING), (add, Access.to([y], [x]))], 3)
+    calls = [(add, Access.to([y], [x])), (len, plan_parts.ANYTHING), (add, Access.to([y], [x]))]
+    (lists,) = in_parts([calls], 3)
     assert [one.after for one in lists[0]] == [(), ((1, 1), (2, 1)), ()]
     assert [[one.after for one in turns] for turns in lists[1:]] == [[(), ((0, 2),)]] * 2
 
@@ -111,16 +112,16 @@ def test_a_call_that_nobody_knows_waits_for_all_and_all_wait_for_it(always):
 def test_what_is_little_work_is_not_cut():
     x, y = np.ones((6, 4)), np.ones((6, 4))
     call = partial(np.add, x, 1.0, out=y), Access.to([y], [x])
-    assert in_parts([call], 2) == in_parts([call], 1) == []
+    assert in_parts([[call]], 2) == in_parts([[call]], 1) == [[]]
     x, y = np.ones((2, 1 << 20)), np.ones((2, 1 << 20))
     for size, are_worth_it in ((1 << 16, True), (1 << 12, False)):
         short = partial(np.add, x[:, :size], 1.0, out=y[:, :size]), Access.to([y], [x])
-        assert bool(in_parts([short] * 9, 2)) is are_worth_it
+        assert bool(in_parts([[short] * 9], 2)[0]) is are_worth_it
     product = partial(np.matmul, np.ones((999, 999)), np.ones((999, 999)), np.ones((999, 999)))
     add = partial(np.add, x, 1.0, out=y), Access.to([y], [x])
-    assert in_parts([add], 2) and not in_parts(
-        [add, (product, Access([(0, 1)], []))], 2, lambda access: access == add[1]
-    )
+    with_product = [[add], [(product, Access([(0, 1)], []))]]  # which cannot be shared
+    found = in_parts(with_product[:1], 2), in_parts(with_product, 2, lambda access: access == add[1])
+    assert found[0][0] and found[1] == [[], []]
 
 
 def test_training_in_parts_is_that_of_the_whole(always):

@@ -61,23 +61,32 @@ def _meet(some: Sequence[Bytes], others: Sequence[Bytes]) -> bool:
 
 
 def in_parts(
-    calls: Sequence[tuple[Call, Access]], count: int, seen: Callable[[Access], bool] = lambda access: True
-) -> list[list[Turn]]:
-    """For each of `count` processes its calls: those worth it in parts, the others whole in the first one.
+    parts: Sequence[Sequence[tuple[Call, Access]]], count: int, seen: Callable[[Access], bool] = lambda access: True
+) -> list[list[list[Turn]]]:
+    """For each part of a plan, and each of `count` processes, its calls: of those that are worth it a part for each.
 
-    `seen` tells whether all processes see the memory that a call accesses: else it is not cut. No lists at all if it is
-    not worthwhile: then products have the threads of BLAS.
+    The others are made whole by the first process, and so are those that access memory that not all have `seen`. No
+    lists for a part in which nothing is shared, and for none if it is not worthwhile: then products have the threads of
+    BLAS, which would be in the way of the helpers even where they only wait.
     """
-    times = [_microseconds(call) for call, _ in calls]
     cuts = [
-        cut(call, count) if time >= WORTH and seen(access) else None
-        for (call, access), time in zip(calls, times, strict=True)
+        [cut(call, count) if _microseconds(call) >= WORTH and seen(access) else None for call, access in calls]
+        for calls in parts
     ]
-    shared = sum(time for time, parts in zip(times, cuts, strict=True) if parts)
-    whole = [call for (call, _), parts in zip(calls, cuts, strict=True) if not parts]
-    products = sum(_microseconds(call) for call in whole if getattr(call, "func", None) is np.matmul)
+    shared = products = 0.0
+    for calls, cut_up in zip(parts, cuts, strict=True):
+        for (call, _), own in zip(calls, cut_up, strict=True):
+            if own:
+                shared += _microseconds(call)
+            elif getattr(call, "func", None) is np.matmul:
+                products += _microseconds(call)
     if count < 2 or shared < max(ALL_WORTH, products):
-        return []
+        return [[] for _ in parts]
+    return [_in_turn(calls, own, count) if any(own) else [] for calls, own in zip(parts, cuts, strict=True)]
+
+
+def _in_turn(calls: Sequence[tuple[Call, Access]], cuts: Sequence[list[Part] | None], count: int) -> list[list[Turn]]:
+    """The calls of each process, and for which of the others' each of them waits."""
     lists: list[list[Turn]] = [[] for _ in range(count)]
     made: list[list[Access]] = [[] for _ in range(count)]  # what the turns of each process access
     known = [[0] * count for _ in range(count)]  # of each process, how many calls of each other one are made before

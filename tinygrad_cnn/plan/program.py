@@ -248,10 +248,8 @@ class Bound:
             inside = all(begin <= first and last <= end for first, last in access.written)
             return inside and not Access(access.read, []).disturbs(changing)
 
-        lists = [
-            in_parts([*zip(*part, strict=True)], count, seen) for part in zip(self.calls, self._accesses, strict=True)
-        ]
-        self.teams = [Team(one) if one else None for one in lists]
+        parts = [[*zip(*part, strict=True)] for part in zip(self.calls, self._accesses, strict=True)]
+        self.teams = [Team(lists) if lists else None for lists in in_parts(parts, count, seen)]
 
     def _run(self, position: int) -> None:
         if self.process != os.getpid():
