@@ -207,3 +207,31 @@ def test_parts_run_at_the_same_time_or_where_that_cannot_be_one_after_another():
     for parts in ([overflow, len_of_nothing], [len_of_nothing, overflow]):
         with np.errstate(over="raise"), pytest.raises(FloatingPointError):
             run_parts(parts)
+
+
+@needs_helpers
+def test_a_helper_knows_the_calls_of_other_threads():
+    """What a thread keeps for itself, as plans are kept, is let go in a forked process."""
+    x, kept, errors = numbers(4), threading.local(), []
+    begin = threading.Barrier(2, timeout=10)
+
+    def work(at):
+        kept.team = Team(lists(len_of_nothing, lambda: x[at : at + 1].fill(os.getpid())))
+        begin.wait()
+        for _ in range(20):
+            begin.wait()  # so that the other one is not busy
+            try:
+                if at == 0:
+                    kept.team.run()
+                begin.wait()
+                if at == 1:
+                    kept.team.run()
+            except RuntimeError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(at,)) for at in range(2)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert not errors and x[0] == x[1] > 0

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .layout import are_short, place_for_runs
+
 #: Functions without arguments, to be called in their order.
 Calls: TypeAlias = list[Callable[[], Any]]
 
@@ -20,4 +22,11 @@ def ufunc_calls(ufunc: np.ufunc, new: Any, out: np.ndarray, *args: Any, **settin
     dtypes = {arg.dtype for arg in args if isinstance(arg, np.ndarray)}
     if len(dtypes) == 1:  # then numbers take that dtype anyhow, and need not be converted in each call
         args = tuple(arg if isinstance(arg, np.ndarray) else np.asarray(arg, *dtypes) for arg in args)
-    return [partial(ufunc, *args, out=out)]
+    calls: Calls = []
+    operands = []
+    for arg in args:
+        runs = place_for_runs(arg, out, new) if isinstance(arg, np.ndarray) and are_short(arg, out) else None
+        if runs is not None:
+            calls.append(partial(np.copyto, runs, arg))
+        operands.append(arg if runs is None else runs)
+    return [*calls, partial(ufunc, *operands, out=out)]

@@ -78,7 +78,8 @@ def winners_calls(
     largest = largest.reshape(with_ones(x.shape, axis))
 
     def if_undefined() -> None:
-        if largest.size and np.isnan(np.minimum.reduce(largest, axis=None)):
+        numbers = largest.ravel("K")
+        if np.isnan(np.dot(numbers, numbers)):  # in a fraction of the time of a minimum
             undefined = np.isnan(largest)
             one_where_undefined = np.where(undefined, np.isnan(x), x), np.where(undefined, 1, largest)
             for call in winners_calls(np.empty, out, *one_where_undefined, axis=axis, ties=ties):

@@ -15,6 +15,7 @@ from .memory import empty
 LARGE = 1 << 13  # elements; below, one call is as fast as any
 LONG = 1 << 8  # elements of a part that is worth a call of its own
 FEW = 4  # elements of an axis that is not worth a loop of its own
+CACHE = 1 << 19  # bytes that are copied at a time if they are passed through several times
 WIDER = {8: np.dtype(np.float64), 16: np.dtype(np.complex128)}  # by their bytes; only copied, never computed with
 
 
@@ -40,7 +41,7 @@ def copies(out: np.ndarray, x: np.ndarray) -> Calls:
 
     NumPy loops over the axis along which the elements of `out` lie closest together. If there are only few of them,
     the loop takes longer to begin than to run: they are copied as one wider element if they are neighbours in both
-    arrays, and else each of them is copied by a call for all that lies beside it.
+    arrays, and else each of them is copied by a call for all that lies beside it, as much as stays in the cache.
 
     >>> x, out = np.arange(12288.0).reshape(3, 32, 128), np.empty((128, 32, 3)).T
     >>> [copy() for copy in copies(out, x)], bool((out == x).all())
@@ -59,7 +60,10 @@ def copies(out: np.ndarray, x: np.ndarray) -> Calls:
         return [partial(np.copyto, out, x)]  # NumPy makes one axis of the two
     if neighbours and run in WIDER:
         return copies(*(y.view(WIDER[run])[..., 0] for y in (out, x)))
-    return [partial(np.copyto, out[..., i], x[..., i]) for i in range(few)]
+    outermost = from_outermost(x.strides)[0]
+    count = min(-(-x.nbytes // CACHE), x.shape[outermost])
+    pairs = zip(*(np.array_split(y, count, outermost) for y in (out, x)), strict=True)
+    return [partial(np.copyto, target[..., i], source[..., i]) for target, source in pairs for i in range(few)]
 
 
 def scatter_calls(new: Any, out: np.ndarray, x: np.ndarray, *arrays: Any, key: Any, shape: Any) -> Calls:

@@ -76,15 +76,30 @@ def repeated(x: Any, beside: np.ndarray) -> Any:
 def _written_out(x: np.ndarray, beside: np.ndarray) -> np.ndarray:
     if 0 in x.strides:
         x = x[tuple([slice(1) if stride == 0 else slice(None) for stride in x.strides])]
-    if 8 * x.size > beside.size:
+    runs = place_for_runs(x, beside, np.empty)
+    if runs is None:
         return x
-    lengths = _run_lengths(x.shape, x.strides, beside.shape, beside.strides)
-    if lengths is None:
-        return x
-    order = from_outermost(beside.strides)
-    runs = np.empty([lengths[axis] for axis in order], x.dtype).transpose(inverse(order))
     runs[...] = x
     return runs
+
+
+def place_for_runs(x: np.ndarray, beside: np.ndarray, new: Callable[..., np.ndarray]) -> np.ndarray | None:
+    """A new array into which x is to be copied, to be computed with in its place; None if that is not worthwhile."""
+    lengths = _run_lengths(x.shape, x.strides, beside.shape, beside.strides) if 8 * x.size <= beside.size else None
+    if lengths is None:
+        return None
+    order = from_outermost(beside.strides)
+    return new([lengths[axis] for axis in order], x.dtype).transpose(inverse(order))
+
+
+def are_short(x: np.ndarray, beside: np.ndarray) -> bool:
+    """Whether there are many runs, and short ones, along which x is repeated beside an array."""
+    shape, run = [1] * (beside.ndim - x.ndim) + list(x.shape), 1
+    for axis in reversed(from_outermost(beside.strides)):
+        if shape[axis] != 1:
+            break
+        run *= beside.shape[axis]
+    return run < SHORT and run * SHORT < beside.size
 
 
 @functools.lru_cache(1024)

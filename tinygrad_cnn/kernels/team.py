@@ -136,7 +136,8 @@ class _Crew:
     def __init__(self, count: int) -> None:
         self.made = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
         self.parent = os.getpid()
-        self.teams = set(_teams)
+        teams = dict(_teams)  # kept alive: in a forked process, what belongs to other threads is let go
+        self.teams = set(teams)
         self.helpers: list[tuple[int, int]] = []  # the number of each process, and where to write to wake it
         for i in range(1, count):
             asleep, wake = os.pipe()
@@ -144,7 +145,7 @@ class _Crew:
                 warnings.simplefilter("ignore")  # of threads, of which a helper uses none
                 child = os.fork()
             if child == 0:
-                self._help(i, asleep)
+                self._help(i, asleep, teams)
             os.close(asleep)
             self.helpers.append((child, wake))
 
@@ -199,7 +200,7 @@ class _Crew:
                 _dismiss()
                 raise HelperEnded("a helper process of a plan has ended: was it killed? Call the function again")
 
-    def _help(self, own: int, asleep: int) -> NoReturn:
+    def _help(self, own: int, asleep: int, teams: dict[int, Team]) -> NoReturn:
         """What a helper does: wait until it is told, make its calls, and so on."""
         made, place = self.made, MADE + LINE * own
         try:
@@ -215,7 +216,6 @@ class _Crew:
             np.seterrcall(note)
             np.seterr(all="call")
             np.setbufsize(SHORT)
-            teams = dict(_teams)
             done = 0
             while self._is_wanted(done, asleep):
                 done += 1
