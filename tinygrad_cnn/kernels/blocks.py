@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,37 +13,38 @@ from .threads import run_parts
 
 BLOCK = 1 << 17  # numbers of a block: what is computed from them on the way stays in the cache
 
-Update = Callable[[Any, np.ndarray, np.ndarray, dict[str, Any], Any], None]
+Update = Callable[[np.ndarray, np.ndarray, dict[str, Any]], None]
 
 
-def in_blocks(update: Update) -> Update:
-    """A method `update(p, grad, state, s)` that treats each number of p by itself, made for some rows at a time.
+def each_number(update: Any) -> Any:
+    """Mark a method that treats each number by itself, and so may be called with some rows at a time."""
+    update.each_number = True
+    return update
+
+
+def in_blocks(update: Update, p: np.ndarray, grad: np.ndarray, state: dict[str, Any]) -> None:
+    """Call `update(p, grad, state)`, which treats each number of p by itself, for some rows at a time.
 
     What it keeps in the state may be arrays of the shape of p, of which each call sees the same rows, and numbers,
     which all calls change in the same way.
     """
+    if p.size < 2 * BLOCK or len(p) < 2:
+        return update(p, grad, state)
+    rows = max(1, BLOCK * len(p) // p.size)
+    blocks = [slice(begin, begin + rows) for begin in range(0, len(p), rows)]
+    numbers, arrays = dict[str, Any](), dict[str, np.ndarray]()
 
-    @wraps(update)
-    def block_by_block(self: Any, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], s: Any) -> None:
-        if p.size < 2 * BLOCK or len(p) < 2:
-            return update(self, p, grad, state, s)
-        rows = max(1, BLOCK * len(p) // p.size)
-        blocks = [slice(begin, begin + rows) for begin in range(0, len(p), rows)]
-        numbers, arrays = dict[str, Any](), dict[str, np.ndarray]()
+    def change(mine: list[slice]) -> None:
+        for block in mine:
+            before = {name: kept[block] if isinstance(kept, np.ndarray) else kept for name, kept in state.items()}
+            after = dict(before)
+            update(p[block], grad[block], after)
+            for name, kept in after.items():
+                if not isinstance(kept, np.ndarray):
+                    numbers[name] = kept
+                elif kept is not before.get(name):
+                    arrays.setdefault(name, np.empty_like(p))[block] = kept
 
-        def change(mine: list[slice]) -> None:
-            for block in mine:
-                before = {name: kept[block] if isinstance(kept, np.ndarray) else kept for name, kept in state.items()}
-                after = dict(before)
-                update(self, p[block], grad[block], after, s)
-                for name, kept in after.items():
-                    if not isinstance(kept, np.ndarray):
-                        numbers[name] = kept
-                    elif kept is not before.get(name):
-                        arrays.setdefault(name, np.empty_like(p))[block] = kept
-
-        count = number_of_threads()
-        run_parts([partial(change, blocks[i::count]) for i in range(count)])
-        state.update(arrays, **numbers)
-
-    return block_by_block
+    count = number_of_threads()
+    run_parts([partial(change, blocks[i::count]) for i in range(count)])
+    state.update(arrays, **numbers)

@@ -17,7 +17,7 @@ import numpy as np
 from ..absences import passed_over
 from ..autograd import enable_grad
 from ..autograd.detached import take_cuts
-from ..kernels.blocks import in_blocks
+from ..kernels.blocks import each_number, in_blocks
 from ..settings import array, bound, flag, instance, mapping, number, numbers
 from ..tensor import Tensor
 
@@ -133,22 +133,24 @@ class Optimizer:
         if self._unreached:
             self._warn_of_unreached()
         for group in self.param_groups:
-            s = SimpleNamespace(**group)
-            maximize, decay = group.get("maximize"), group.get("weight_decay")
-            for parameter in s.params:
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                values, grad = parameter._array, gradient._array
-                if maximize:
-                    grad = -grad
-                if decay and group.get("decoupled_weight_decay"):
-                    values *= 1 - s.lr * decay
-                elif decay:
-                    grad = grad + decay * values
-                self.update(values, grad, self.state[parameter], s)
-                parameter.data = values  # tells graphs recorded before that their input has changed
+            change = partial(self._change, SimpleNamespace(**group))
+            change = partial(in_blocks, change) if hasattr(self.update, "each_number") else change
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    values = parameter._array
+                    change(values, parameter.grad._array, self.state[parameter])
+                    parameter.data = values  # tells graphs recorded before that their input has changed
         return loss
+
+    def _change(self, s: SimpleNamespace, p: np.ndarray, grad: np.ndarray, state: State) -> None:
+        decay = getattr(s, "weight_decay", 0)
+        if getattr(s, "maximize", False):
+            grad = -grad
+        if decay and getattr(s, "decoupled_weight_decay", False):
+            p *= 1 - s.lr * decay
+        elif decay:
+            grad = grad + decay * p
+        self.update(p, grad, state, s)
 
     def _warn_of_unreached(self) -> None:
         without = [name for tensor, name in self._unreached.items() if tensor.requires_grad and tensor.grad is None]
@@ -258,7 +260,7 @@ class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nes
     0.5
     """
 
-    @in_blocks
+    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         direction = grad
         if s.momentum:
@@ -289,16 +291,17 @@ class Adam(_Moments, amsgrad=False, decoupled_weight_decay=False):
     0.75
     """
 
-    @in_blocks
+    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         if s.amsgrad:
             largest = state.setdefault("max_exp_avg_sq", np.zeros_like(p))
             square = np.maximum(largest, square, out=largest)
+        root = math.sqrt(1 - s.betas[1] ** step)
         scale = np.asarray(np.sqrt(square))
-        scale /= math.sqrt(1 - s.betas[1] ** step)
-        scale += s.eps
-        p -= s.lr / (1 - s.betas[0] ** step) * mean / scale
+        scale += s.eps * root
+        np.divide(mean, scale, out=scale)
+        p -= np.multiply(scale, s.lr * root / (1 - s.betas[0] ** step), out=scale)
 
 
 class AdamW(Adam, weight_decay=1e-2, decoupled_weight_decay=True):
@@ -319,7 +322,7 @@ class NAdam(_Moments, lr=2e-3, momentum_decay=4e-3, decoupled_weight_decay=False
     0.735887
     """
 
-    @in_blocks
+    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         now, ahead = (s.betas[0] * (1 - 0.5 * 0.96 ** (t * s.momentum_decay)) for t in (step, step + 1))
@@ -338,7 +341,7 @@ class RAdam(_Moments, decoupled_weight_decay=False):
     0.5
     """
 
-    @in_blocks
+    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         left = 1 - s.betas[1] ** step
@@ -362,7 +365,7 @@ class RMSprop(Optimizer, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, moment
     0.75
     """
 
-    @in_blocks
+    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         state["step"] = state.get("step", 0) + 1
         square = _mean(state, p, "square_avg", s.alpha, grad * grad)
@@ -383,7 +386,7 @@ class Adagrad(Optimizer, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumu
     0.75
     """
 
-    @in_blocks
+    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         before = state.get("step", 0)
         state["step"] = before + 1
@@ -404,7 +407,7 @@ class Adadelta(Optimizer, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
     -0.690308
     """
 
-    @in_blocks
+    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         state["step"] = state.get("step", 0) + 1
         square = _mean(state, p, "square_avg", s.rho, grad * grad)
