@@ -141,3 +141,17 @@ def test_the_error_function_of_single_precision():
     assert single.dtype == np.float32 and np.abs(single).max() == 1
     np.testing.assert_allclose(single, ops.erf(x.astype(np.float32).astype(float)), rtol=3e-7)
     np.testing.assert_array_equal(ops.erf(np.float32([np.nan, np.inf, -np.inf])), [np.nan, 1, -1])
+
+
+@pytest.mark.parametrize(("rows", "turned"), [(8, True), (70, False), (600, False)])
+def test_a_few_rows_times_a_transpose_are_computed_the_other_way_round(rows, turned):
+    a, b = laid_out((rows, 300), (0, 1)), laid_out((500, 300), (0, 1)).T
+    found = ops.matmul(a, b)
+    assert found.T.flags.c_contiguous is turned
+    np.testing.assert_allclose(found, a.astype(float) @ b, rtol=1e-4, atol=1e-4)
+    assert ops.matmul(np.asfortranarray(a), b).T.flags.c_contiguous is (rows < 500)
+    assert not ops.matmul(a[:2], b).T.flags.c_contiguous  # little work
+    for out in (np.empty((rows, 500), np.float32), np.empty((500, rows), np.float32).T):
+        for call in ops.matmul.out_calls(np.empty, out, a, b):
+            call()
+        np.testing.assert_allclose(out, found, rtol=1e-4, atol=1e-4)

@@ -1,11 +1,7 @@
 """The matrix product."""
 
-from functools import partial
-
-import numpy as np
-
 from ..engine.graph import Array, primitive
-from ..kernels.memory import empty
+from ..kernels.products import product, product_calls
 from .broadcasting import unbroadcast
 from .shapes import permute, reshape
 
@@ -20,12 +16,7 @@ def matmul(a: Array, b: Array) -> Array:
     >>> matmul(np.array([[1, 2]]), np.array([[3], [4]]))
     array([[11]])
     """
-    if a.ndim < 2 or b.ndim < 2 or a.dtype != b.dtype or not a.dtype.isnative or a.shape[-1] != b.shape[-2]:
-        return np.matmul(a, b)
-    batch, other = a.shape[:-2], b.shape[:-2]
-    if batch != other and batch and other:
-        batch = np.broadcast_shapes(batch, other)
-    return np.matmul(a, b, out=empty((*(batch or other), a.shape[-2], b.shape[-1]), a.dtype))
+    return product(a, b)
 
 
 matmul.defvjp(
@@ -33,7 +24,7 @@ matmul.defvjp(
     lambda g, out, a, b: unbroadcast(_product(a.mT, g, like=b), b),
     reads=("a", "b"),
 )
-matmul.defout(lambda new, out, a, b: [partial(np.matmul, a, b, out)])
+matmul.defout(product_calls)
 
 
 def _product(a: Array, b: Array, like: Array) -> Array:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.layout import from_outermost
+from ..kernels.products import SMALL
 from ..kernels.team import Turn
 
 Call = Callable[[], Any]
@@ -21,7 +22,6 @@ Bytes = tuple[int, int]  # the first address and the one after the last
 
 WORTH = 8.0  # microseconds of work from which on a call is cut
 ALL_WORTH = 100.0  # of such calls together, from which on helpers are asked: to wake one takes some 50
-SMALL = 1_000_000  # multiplications and additions, of a product that OpenBLAS counts as small
 BYTES, FLOPS = 50e3, 100e3  # that one processor gets done in a microsecond, of passing through memory and of products
 
 
