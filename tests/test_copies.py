@@ -29,6 +29,7 @@ def arrays(shape, axes, dtype):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_copy_is_the_same_bits(shape, dtype, monkeypatch):
     monkeypatch.setattr(module, "LARGE", 2)
+    monkeypatch.setattr(module, "CACHE", 64)
     orders = [*itertools.permutations(range(len(shape)))][:8]
     for mine, theirs in itertools.product(orders, orders):
         for out, x in itertools.product(arrays(shape, mine, dtype), arrays(shape, theirs, dtype)):
@@ -45,13 +46,15 @@ def test_only_what_is_copied_changes():
     assert whole.sum() == 80 * 78 * 2 == whole[:, 1:79, 1:3].sum()
 
 
-def test_neighbours_are_copied_as_one():
+def test_neighbours_are_copied_as_one_and_what_does_not_stay_in_the_cache_in_parts(monkeypatch):
     pairs = np.zeros((128, 64, 2), np.float32)
     (copy,) = copies(pairs, np.ones((64, 128, 2), np.float32).transpose(1, 0, 2))
     assert copy.args[0].dtype == np.float64 and copy.args[0].shape == (128, 64)
     assert len(copies(pairs, np.ones((128, 64, 2), np.float64))) == 1  # another dtype
     assert len(copies(pairs, np.ones((128, 64, 2), np.float32))) == 1  # one run of memory
     assert len(copies(pairs, np.ones((2, 64, 128), np.float32).T)) == 2
+    monkeypatch.setattr(module, "CACHE", 1 << 14)
+    assert len(copies(pairs, np.ones((2, 64, 128), np.float32).T)) == 8  # four parts
 
 
 WHOLE, ROW, ROWS = slice(None), np.array([2, 0, 2, -1]), np.array([[0, 1], [1, 2]])

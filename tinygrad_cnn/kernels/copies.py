@@ -53,14 +53,14 @@ def copies(out: np.ndarray, x: np.ndarray) -> Calls:
     few = out.shape[axis]
     if few > FEW:
         return [partial(np.copyto, out, x)]
-    out, x = (np.moveaxis(y, axis, -1) for y in (out, x))
+    out, x = (np.moveaxis(y[None], axis + 1, -1) for y in (out, x))
     run = few * x.itemsize
     neighbours = out.strides[-1] == x.strides[-1] == x.itemsize
     if neighbours and any(ours == theirs == run for ours, theirs in zip(out.strides, x.strides, strict=True)):
         return [partial(np.copyto, out, x)]  # NumPy makes one axis of the two
     if neighbours and run in WIDER:
-        return copies(*(y.view(WIDER[run])[..., 0] for y in (out, x)))
-    outermost = from_outermost(x.strides)[0]
+        return copies(*(y.view(WIDER[run])[0, ..., 0] for y in (out, x)))
+    outermost = next(i for i in from_outermost(x.strides) if i < x.ndim - 1)
     count = min(-(-x.nbytes // CACHE), x.shape[outermost])
     pairs = zip(*(np.array_split(y, count, outermost) for y in (out, x)), strict=True)
     return [partial(np.copyto, target[..., i], source[..., i]) for target, source in pairs for i in range(few)]
