@@ -19,6 +19,11 @@ from tinygrad_cnn.kernels.threads import run_parts
 needs_helpers = pytest.mark.skipif(not team.possible, reason="helpers are forked on Linux, and on x86-64")
 
 
+@pytest.fixture(autouse=True)
+def however_long_helpers_are_waited_for(monkeypatch):
+    monkeypatch.setattr(team, "ALONE", 0)
+
+
 def numbers(count):
     return shared(8 * count).view(np.float64)
 
@@ -179,6 +184,13 @@ def test_helpers_end_with_the_process(killed):
             return
         time.sleep(0.1)
     pytest.fail("the helper is still there")
+
+
+@needs_helpers
+def test_where_others_use_the_processors_a_team_is_not_shared_for_some_time(monkeypatch):
+    monkeypatch.setattr(team, "ALONE", 3)
+    one = Team(lists(len_of_nothing, partial(time.sleep, 0.05)))
+    assert [one.run() for _ in range(10)] == [True, True, False, False, False, True, False, False, False, True]
 
 
 def test_without_helpers_nothing_is_done(monkeypatch):

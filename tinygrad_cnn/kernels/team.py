@@ -35,6 +35,7 @@ possible = sys.platform == "linux" and platform.machine() == "x86_64"
 LOOKS = 4000  # of some 50 ns, after which a process that waits sleeps between two looks
 NAP = 2e-5  # seconds
 ALL = 1 << 62  # more calls than any list has
+ALONE = 20  # times that a team is not shared after one in which helpers were waited for long
 PATIENCE = 2.0  # seconds after which a helper that sleeps looks whether this process is still there
 
 # shared numbers of eight bytes, those that different processes write in cache lines of their own
@@ -72,18 +73,23 @@ class Team:
     def __init__(self, lists: Sequence[Sequence[Turn]]) -> None:
         self.lists = lists
         self.number = next(_numbers)
+        self._alone = 0  # how many times it is not to be shared
         _teams[self.number] = self
 
     def run(self) -> bool:
         """Make all calls.
 
         Returns:
-            False, and nothing is done, if there can be no helpers, or they are busy with another team.
+            False, and nothing is done, if there can be no helpers, or they are busy with another team, or were waited
+            for asleep for a quarter of the last time, as other programs use the processors.
 
         Raises:
             RuntimeError: if a helper has failed.
         """
         global _crew
+        if self._alone:
+            self._alone -= 1
+            return False
         if not possible or not _free.acquire(blocking=False):
             return False
         try:
@@ -93,7 +99,10 @@ class Team:
                     _crew = _Crew(len(self.lists))
                 except OSError:  # the system makes no more processes
                     return False
+            begin, _crew.slept = time.perf_counter(), 0.0
             _crew.run(self)
+            if _crew.made[REQUEST] > 1 and 4 * _crew.slept > time.perf_counter() - begin:
+                self._alone = ALONE
         finally:
             _free.release()
         return True
@@ -138,6 +147,7 @@ class _Crew:
         self.parent = os.getpid()
         teams = dict(_teams)  # kept alive: in a forked process, what belongs to other threads is let go
         self.teams = set(teams)
+        self.slept = 0.0  # seconds for which this process waited asleep
         self.helpers: list[tuple[int, int]] = []  # the number of each process, and where to write to wake it
         for i in range(1, count):
             asleep, wake = os.pipe()
@@ -191,6 +201,7 @@ class _Crew:
         for _ in range(LOOKS):
             if made[place] >= count:
                 return
+        begin = time.perf_counter()
         while made[place] < count:
             time.sleep(NAP)
             if os.getpid() != self.parent:
@@ -199,6 +210,7 @@ class _Crew:
             elif other and os.waitpid(self.helpers[other - 1][0], os.WNOHANG)[0]:
                 _dismiss()
                 raise HelperEnded("a helper process of a plan has ended: was it killed? Call the function again")
+        self.slept += time.perf_counter() - begin
 
     def _help(self, own: int, asleep: int, teams: dict[int, Team]) -> NoReturn:
         """What a helper does: wait until it is told, make its calls, and so on."""

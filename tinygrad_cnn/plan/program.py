@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from ..kernels.blas import number_of_threads, one_thread
 from ..kernels.layout import inverse, short_buffers
 from ..kernels.team import Team, shared
+from .folding import fold_factors
 from .layout import Need, places
 from .parts import ANYTHING, Access, bytes_of, in_parts
 from .passes import drop_unneeded, in_order, merge_equal
@@ -65,6 +67,7 @@ class Program:
         passes = [drop_unneeded(part, _some(wanted)) for part, wanted in zip(passes, self.wanted[1:], strict=True)]
         needed = [*_some(self.wanted[0]), *(slot for part in passes for line in part for slot in line.args)]
         needed += [slot for wanted in self.wanted[1:] for slot in _some(wanted)]
+        forward = fold_factors(drop_unneeded(forward, needed), needed, self.specs, self.sources)
         self.parts: list[list[Line]] = [drop_unneeded(forward, needed), *passes]
         checks = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.is_check]
         draws = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.out is not None]
@@ -255,13 +258,12 @@ class Bound:
         if self.process != os.getpid():
             raise RuntimeError("this was computed before the process was forked: call the compiled function again")
         team = self.teams[position]
-        if team:
-            with one_thread():  # BLAS's own threads would be in the way
-                if team.run():
-                    return
-        with short_buffers():
-            for call in self.calls[position]:
-                call()
+        with one_thread() if team else nullcontext():  # BLAS's own threads would be in the way
+            if team and team.run():
+                return
+            with short_buffers():
+                for call in self.calls[position]:
+                    call()
 
     def backward(self, position: int, output: int, g: np.ndarray) -> list[np.ndarray | None]:
         """The cotangents of the leaves, in arrays that the next call overwrites."""
