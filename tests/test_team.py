@@ -189,12 +189,13 @@ def test_helpers_end_with_the_process(killed):
 @needs_helpers
 def test_where_others_use_the_processors_a_team_is_not_shared_for_some_time(monkeypatch):
     monkeypatch.setattr(team, "ALONE", 4)
+    monkeypatch.setattr(team, "FIRST", 2)
     seconds = shared(8).view(np.float64)
     one = Team(lists(partial(time.sleep, 0.02), lambda: time.sleep(seconds[0])))
     seconds[0] = 0.05
-    assert "".join("-1"[one.run()] for _ in range(16)) == "1-1--1----1----1"
+    assert "".join("-1"[one.run()] for _ in range(16)) == "111-1--1----1---"
     seconds[0] = 0.0
-    assert "".join("-1"[one.run()] for _ in range(7)) == "----111"
+    assert "".join("-1"[one.run()] for _ in range(7)) == "-111111"
     seconds[0] = 0.05
     assert "".join("-1"[one.run()] for _ in range(5)) == "1-1--"
 

@@ -36,6 +36,7 @@ LOOKS = 4000  # of some 50 ns, after which a process that waits sleeps between t
 NAP = 2e-5  # seconds
 ALL = 1 << 62  # more calls than any list has
 ALONE = 64  # times at most that a team is not shared after some in which helpers were waited for long
+FIRST = 8  # runs of new helpers, which are slow, as memory is touched for the first time
 PATIENCE = 2.0  # seconds after which a helper that sleeps looks whether this process is still there
 
 # shared numbers of eight bytes, those that different processes write in cache lines of their own
@@ -103,7 +104,7 @@ class Team:
             _crew.run(self)
             if 4 * _crew.slept < time.perf_counter() - begin:
                 self._longer = 1
-            else:  # twice as many times as before, as the first times may have been slow for other reasons
+            elif _crew.made[REQUEST] > FIRST:
                 self._alone, self._longer = min(self._longer, ALONE), 2 * self._longer
         finally:
             _free.release()
