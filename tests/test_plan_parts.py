@@ -30,6 +30,7 @@ def cases():
     yield partial(np.matmul, batch[:1], other, np.zeros((4, 3, 2))), None
     yield partial(np.matmul, batch[0], other, np.zeros((4, 3, 2))), None
     yield partial(np.matmul, x, y.T, np.zeros((4, 4))), None
+    yield partial(np.matmul, np.zeros((4, 0)), np.zeros((0, 6)), np.zeros((4, 6))), None
     yield partial(np.matmul, row[None], y.T, np.zeros((1, 4))), None
     yield partial(np.matmul, fixed((200, 100)), fixed((3, 100, 96)), np.zeros((3, 200, 96))), None  # in blocks
     yield partial(np.matmul, fixed((3, 48, 300)), fixed((3, 64, 300)).mT, np.zeros((3, 48, 64))), None
@@ -161,3 +162,13 @@ def test_an_error_in_a_part_leaves_later_calls_intact(always):
         with np.errstate(over="raise"), pytest.raises(FloatingPointError):
             compiled(x * 1e5)
         np.testing.assert_array_equal(grad(compiled(x).sum(), weight)[0], expected * x)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda y: y + y.flip(0), lambda y: y + y.T, lambda y: y - y[:1], lambda y: y * y[:, -1:]]
+)
+def test_what_another_process_reads_elsewhere_is_not_written_over(always, function):
+    x = Tensor(fixed((96, 96)))
+    compiled = compile(lambda x: function(x * 2))
+    for _ in range(10):
+        np.testing.assert_array_equal(compiled(x), function(x * 2))

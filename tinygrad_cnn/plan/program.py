@@ -323,9 +323,13 @@ def _written_over(
                 continue
             out = call.keywords["out"] if call.keywords else call.args[call.func.nin]
             own = owner_of.get(id(out.base))
-            for x in call.args[: call.func.nin]:
+            operands = [x for x in call.args[: call.func.nin] if isinstance(x, np.ndarray)]
+            for x in operands:
                 other = owner_of.get(id(x.base)) if _lies_alike(x, out) else None
                 if own is None or other is None or needs[own].size != needs[other].size:
+                    continue
+                # what is read at other places, too, might be written by another process before
+                if any(np.may_share_memory(x, y) and not _lies_alike(y, out) for y in operands):
                     continue
                 if needs[other].last == line and over[own] == own:
                     over[own] = other
@@ -333,8 +337,8 @@ def _written_over(
     return over
 
 
-def _lies_alike(x: Any, out: np.ndarray) -> bool:
-    return isinstance(x, np.ndarray) and (x.shape, x.strides, x.dtype) == (out.shape, out.strides, out.dtype)
+def _lies_alike(x: np.ndarray, out: np.ndarray) -> bool:
+    return (x.shape, x.strides, x.dtype) == (out.shape, out.strides, out.dtype)
 
 
 def _extend(last: list[int], owner_of: Mapping[int, int], array: Any, line: int) -> None:
