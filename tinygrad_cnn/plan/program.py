@@ -233,6 +233,7 @@ class Bound:
 
     def begin(self, given: Sequence[Any]) -> None:
         """Copy what is given, and what is read from Tensors and may be another array each time."""
+        self.check_process()
         for array, position in self._given:
             np.copyto(array, given[position])
         for array, tensor in self._read:
@@ -254,9 +255,12 @@ class Bound:
         parts = [[*zip(*part, strict=True)] for part in zip(self.calls, self._accesses, strict=True)]
         self.teams = [Team(lists) if lists else None for lists in in_parts(parts, count, seen)]
 
-    def _run(self, position: int) -> None:
+    def check_process(self) -> None:
+        """RuntimeError in a forked process: the arrays are in memory that the other one goes on writing to."""
         if self.process != os.getpid():
             raise RuntimeError("this was computed before the process was forked: call the compiled function again")
+
+    def _run(self, position: int) -> None:
         team = self.teams[position]
         with one_thread() if team else nullcontext():  # BLAS's own threads would be in the way
             if team and team.run():
@@ -272,6 +276,7 @@ class Bound:
         return self.cotangents(position)
 
     def begin_backward(self, output: int, g: np.ndarray) -> None:
+        self.check_process()
         for array in self._begun[output]:
             np.copyto(array, g)
 
