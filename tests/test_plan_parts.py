@@ -8,6 +8,7 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.kernels import team
 from tinygrad_cnn.plan import parts as plan_parts
 from tinygrad_cnn.plan import program
 from tinygrad_cnn.plan.parts import Access, cut, in_parts
@@ -146,7 +147,7 @@ def test_training_in_parts_is_that_of_the_whole(always):
     (plain, _), (cut_up, compiled), (again, _) = train(lambda f: f), train(compile), train(compile)
     (kept,) = compiled._kept.values()
     bound = kept[0].program().bind()
-    assert all(team and len(team.lists) == 3 for team in bound.teams)
+    assert all(one and len(one.lists) == 3 for one in bound.teams)
     for key, value in plain.items():
         np.testing.assert_allclose(cut_up[key], value.numpy(), rtol=1e-4, atol=1e-6, err_msg=key)
         np.testing.assert_array_equal(cut_up[key], again[key], err_msg=key)  # the same bits each time
@@ -172,3 +173,12 @@ def test_what_another_process_reads_elsewhere_is_not_written_over(always, functi
     compiled = compile(lambda x: function(x * 2))
     for _ in range(10):
         np.testing.assert_array_equal(compiled(x), function(x * 2))
+
+
+def test_numbers_of_arrays_that_change_and_change_back_are_seen_by_all(always, monkeypatch):
+    monkeypatch.setattr(team, "ALONE", 0)
+    x, numbers = fixed((4, 6)), fixed((4, 6), 2)
+    compiled, first = compile(lambda x: x * numbers), numbers.copy()
+    for factor in (1, 1, 2, 2, 1, 1, 2):
+        numbers[...] = factor * first
+        np.testing.assert_array_equal(compiled(x), x * numbers)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.blas import number_of_threads, one_thread
+from ..kernels.copies import unchangeable
 from ..kernels.layout import inverse, short_buffers
 from ..kernels.team import Team, shared
 from .folding import fold_factors
@@ -165,7 +166,8 @@ class Bound:
 
     def _bind_source(self, slot: int, source: Source) -> None:
         if isinstance(source, Constant):
-            self.arrays[slot] = source.value
+            value = source.value  # one that changes later is another constant, but helpers see it as it was or will be
+            self.arrays[slot] = unchangeable(value) if isinstance(value, np.ndarray) else value
             return
         if isinstance(source, External) and slot not in self.program.copied:
             self.arrays[slot] = source.tensor._array
