@@ -153,6 +153,13 @@ def test_training_in_parts_is_that_of_the_whole(always):
         np.testing.assert_array_equal(cut_up[key], again[key], err_msg=key)  # the same bits each time
 
 
+def test_without_helpers_products_have_the_threads_of_blas(always, monkeypatch):
+    monkeypatch.setattr(program, "possible", False)
+    compiled = compile(lambda x: x.exp())
+    compiled(fixed((4, 6)))
+    assert compiled.plans[0].bind().teams == [None]
+
+
 def test_an_error_in_a_part_leaves_later_calls_intact(always):
     weight = Tensor(fixed((4, 6)), requires_grad=True)
     compiled = compile(lambda x: (x * weight).exp())

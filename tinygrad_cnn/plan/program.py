@@ -17,7 +17,7 @@ import numpy as np
 from ..kernels.blas import number_of_threads, one_thread
 from ..kernels.copies import unchangeable
 from ..kernels.layout import inverse, short_buffers
-from ..kernels.team import Team, shared
+from ..kernels.team import Team, possible, shared
 from .folding import fold_factors
 from .layout import Need, places
 from .parts import ANYTHING, Access, bytes_of, in_parts
@@ -130,7 +130,7 @@ class Program:
             return block[begin : begin + size]
 
         bound = Bound(self, allocate)
-        bound.share(min(number_of_threads(), MOST), block)
+        bound.share(min(number_of_threads(), MOST) if possible else 1, block)
         return bound
 
 
