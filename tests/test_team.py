@@ -314,6 +314,18 @@ def test_parts_run_at_the_same_time_or_where_that_cannot_be_one_after_another():
             run_parts(parts)
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no such timer here")
+def test_parts_have_ended_after_an_interrupt_while_they_were_waited_for():
+    ended: list[int] = []
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_parts([lambda: signal.setitimer(signal.ITIMER_REAL, 0.1), lambda: (time.sleep(0.4), ended.append(1))])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert ended
+
+
 @needs_helpers
 def test_a_helper_knows_the_calls_of_other_threads():
     """What a thread keeps for itself, as plans are kept, is let go in a forked process."""
