@@ -249,9 +249,16 @@ def test_helpers_end_with_the_process(killed):
 
 @needs_helpers
 def test_where_others_use_the_processors_a_team_is_not_shared_for_some_time(monkeypatch):
-    monkeypatch.setattr(team, "ALONE", 3)
-    one = Team(lists(len_of_nothing, partial(time.sleep, 0.05)))
-    assert [one.run() for _ in range(10)] == [True, True, False, False, False, True, False, False, False, True]
+    monkeypatch.setattr(team, "ALONE", 4)
+    monkeypatch.setattr(team, "FIRST", 2)
+    seconds = shared(8).view(np.float64)
+    one = Team(lists(partial(time.sleep, 0.02), lambda: time.sleep(seconds[0])))
+    seconds[0] = 0.05
+    assert "".join("-1"[one.run()] for _ in range(16)) == "111-1--1----1---"
+    seconds[0] = 0.0
+    assert "".join("-1"[one.run()] for _ in range(7)) == "-111111"
+    seconds[0] = 0.05
+    assert "".join("-1"[one.run()] for _ in range(5)) == "1-1--"
 
 
 def test_without_helpers_nothing_is_done(monkeypatch):
@@ -286,8 +293,7 @@ def test_where_too_few_processes_can_be_made_none_stays(monkeypatch, error):
 
 @needs_helpers
 @pytest.mark.parametrize("closed", [0, 1, 2])
-def test_a_helper_has_no_file_of_the_process_whichever_are_open(closed, monkeypatch):
-    monkeypatch.setattr(os, "sysconf", lambda name: -1)  # not known
+def test_a_helper_has_no_file_of_the_process_whichever_are_open(closed):
     files = numbers(2)
     one = Team(lists(len_of_nothing, lambda: files.__setitem__(0, len(os.listdir("/proc/self/fd")))))
     kept = os.dup(closed)

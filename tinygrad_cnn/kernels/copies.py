@@ -53,16 +53,19 @@ def copies(out: np.ndarray, x: np.ndarray) -> Calls:
     few = out.shape[axis]
     if few > FEW:
         return [partial(np.copyto, out, x)]
-    out, x = (np.moveaxis(y[None], axis + 1, -1) for y in (out, x))
+    order = (*range(axis), *range(axis + 1, out.ndim), axis)
+    out, x = out.transpose(order)[None], x.transpose(order)[None]
     run = few * x.itemsize
     neighbours = out.strides[-1] == x.strides[-1] == x.itemsize
     if neighbours and any(ours == theirs == run for ours, theirs in zip(out.strides, x.strides, strict=True)):
         return [partial(np.copyto, out, x)]  # NumPy makes one axis of the two
     if neighbours and run in WIDER:
         return copies(*(y.view(WIDER[run])[0, ..., 0] for y in (out, x)))
-    outermost = next(i for i in from_outermost(x.strides) if i < x.ndim - 1)
-    count = min(-(-x.nbytes // CACHE), x.shape[outermost])
-    pairs = zip(*(np.array_split(y, count, outermost) for y in (out, x)), strict=True)
+    pairs = [(out, x)]
+    if x.nbytes > CACHE:
+        outermost = next(i for i in from_outermost(x.strides) if i < x.ndim - 1)
+        count = min(-(-x.nbytes // CACHE), x.shape[outermost])
+        pairs = [*zip(*(np.array_split(y, count, outermost) for y in (out, x)), strict=True)]
     return [partial(np.copyto, target[..., i], source[..., i]) for target, source in pairs for i in range(few)]
 
 
@@ -70,7 +73,7 @@ def scatter_calls(new: Any, out: np.ndarray, x: np.ndarray, *arrays: Any, key: A
     key = filled(key, arrays)
     if not _never_repeats(key):
         return [partial(np.copyto, out, 0), partial(_add_at, out, key, x)]
-    widths = _beside(key, out.shape)
+    widths = _beside(key, out.shape) if out.nbytes > CACHE else None
     if widths is not None:
         return pad_calls(new, out, x, widths=widths, value=0)
     place = out[key]
@@ -118,11 +121,12 @@ def _beside(key: Any, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...] | N
 
 def pad_calls(new: Any, out: np.ndarray, x: np.ndarray, *, widths: tuple[tuple[int, int], ...], value: float) -> Calls:
     calls = []
+    border = np.asarray(value).astype(out.dtype)  # once, and not in each call
     whole = [slice(None)] * x.ndim
     for axis, (n, (before, _)) in enumerate(zip(x.shape, widths, strict=True)):
         for start, end in ((0, before), (before + n, out.shape[axis])):
             if start < end:
-                calls.append(partial(np.copyto, out[(*whole[:axis], slice(start, end))], value, "unsafe"))
+                calls.append(partial(np.copyto, out[(*whole[:axis], slice(start, end))], border))
     return [*calls, *copies(out[inside(x, widths)], x)]
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import Calls
-from .layout import from_outermost, in_order_of, with_ones
+from .layout import from_outermost, in_order_of, inverse, with_ones
 
 products_with_ones = True
 
@@ -33,6 +33,7 @@ class _Layout(NamedTuple):
     blocks: tuple[int, ...]  # the shape when neighbours become one axis: in turns, one is added up and one is kept
     added: tuple[int, ...]  # the blocks that are added up
     kept: tuple[int, ...]  # the shape of the sum, in the order in memory
+    back: tuple[int, ...]  # what puts its axes in their own order again
 
 
 @functools.lru_cache(1024)
@@ -45,6 +46,7 @@ def _layout(shape: tuple[int, ...], strides: tuple[int, ...], axis: tuple[int, .
         tuple(math.prod(shape[i] for i in block) for block in members),
         tuple(position for position, key in enumerate(is_added) if key),
         tuple(1 if i in axis else shape[i] for i in order),
+        inverse(order),
     )
 
 
@@ -62,9 +64,12 @@ def sum_over(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
     >>> sum_over(np.ones((64, 2, 64), np.float32), (0, 2)).tolist()
     [[[4096.0], [4096.0]]]
     """
-    if _layout_if_large(x, axis) is None:
+    layout = _layout_if_large(x, axis)
+    if layout is None:
         return np.asarray(np.add.reduce(x, axis=axis, keepdims=True))
-    return _made(sum_calls, x, axis=axis)
+    product, total = _product_with_ones(np.empty, x, layout)
+    product()
+    return _added_up(total, layout)
 
 
 def sum_calls(new: Any, out: np.ndarray, x: np.ndarray, *, axis: tuple[int, ...], keepdims: bool = True) -> Calls:
@@ -73,21 +78,26 @@ def sum_calls(new: Any, out: np.ndarray, x: np.ndarray, *, axis: tuple[int, ...]
     layout = _layout_if_large(x, axis)
     if layout is None:
         return [partial(np.add.reduce, x, axis, None, out, True)]
+    product, total = _product_with_ones(new, x, layout)
+    return [product, *_add_up_calls(new, out, total, layout)]
+
+
+def _product_with_ones(new: Any, x: np.ndarray, layout: _Layout) -> tuple[Callable[[], Any], np.ndarray]:
+    """The call that adds up most of x, and where it writes what is left: a few numbers of each block."""
     *outer, last = layout.blocks
     x = x.transpose(layout.order)
     if len(outer) in layout.added:
         rows, run = _rows(last)
         x = x.reshape(-1, run)
         total = new((len(x), 1), x.dtype)
-        add_up: partial[Any] = partial(np.matmul, x, _ones(run, x.dtype)[:, None], total)
-        return [add_up, *_what_is_left(new, out, total.reshape(*outer, rows), layout)]
+        return partial(np.matmul, x, _ones(run, x.dtype)[:, None], total), total.reshape(*outer, rows)
     rows, run = _rows(outer[-1])
     x = x.reshape(-1, run, last)
     total = new((len(x), 1, last), x.dtype)
-    add_up = partial(np.matmul, _ones(run, x.dtype)[None], x, total)
+    add_up: partial[Any] = partial(np.matmul, _ones(run, x.dtype)[None], x, total)
     if run <= FEW:
         add_up = partial(np.einsum, "ijk->ik", x, out=total[:, 0])
-    return [add_up, *_what_is_left(new, out, total.reshape(*outer[:-1], rows, last), layout)]
+    return add_up, total.reshape(*outer[:-1], rows, last)
 
 
 def sum_of_products(a: np.ndarray, b: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
@@ -96,9 +106,9 @@ def sum_of_products(a: np.ndarray, b: np.ndarray, axis: tuple[int, ...]) -> np.n
     >>> sum_of_products(np.ones((64, 2, 64)), np.full((64, 2, 64), 3.0), (0, 2)).tolist()
     [[[12288.0], [12288.0]]]
     """
-    if _layout_if_large(a, axis) is None:
-        return sum_over(a * b, axis)
-    return _made(sum_of_products_calls, a, b, axis=axis)
+    layout = _layout_if_large(a, axis)
+    rows = _rows_to_multiply(a, b, layout)
+    return sum_over(a * b, axis) if layout is None or rows is None else _added_up(np.vecdot(*rows), layout)
 
 
 def sum_of_products_calls(
@@ -107,24 +117,31 @@ def sum_of_products_calls(
     """The calls that write `sum_of_products` into `out`, as for `sum_calls`."""
     out = out.reshape(with_ones(a.shape, axis), copy=False)
     layout = _layout_if_large(a, axis)
-    if layout is None or a.strides != b.strides or len(layout.blocks) - 1 not in layout.added:
+    rows = _rows_to_multiply(a, b, layout)
+    if layout is None or rows is None:
         products = in_order_of(a, new)
         return [partial(np.multiply, a, b, products), *sum_calls(new, out, products, axis=axis)]
-    *outer, last = layout.blocks  # the innermost axis is added up: the products need not be written to memory
-    a, b = (x.transpose(layout.order).reshape(*outer, *_rows(last)) for x in (a, b))
-    total = new(a.shape[:-1], a.dtype)
-    return [partial(np.vecdot, a, b, out=total), *_what_is_left(new, out, total, layout)]
+    total = new(rows[0].shape[:-1], a.dtype)
+    return [partial(np.vecdot, *rows, out=total), *_add_up_calls(new, out, total, layout)]
 
 
-def _made(calls: Callable[..., Calls], x: np.ndarray, *operands: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
-    out = in_order_of(x, np.empty, axis=axis)
-    for call in calls(np.empty, out, x, *operands, axis=axis):
-        call()
-    return out
+def _rows_to_multiply(a: np.ndarray, b: np.ndarray, layout: _Layout | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Both as rows whose products are added up, if the innermost axis is: they need not be written to memory then."""
+    if layout is None or a.strides != b.strides or len(layout.blocks) - 1 not in layout.added:
+        return None
+    shape = *layout.blocks[:-1], *_rows(layout.blocks[-1])
+    return a.transpose(layout.order).reshape(shape), b.transpose(layout.order).reshape(shape)
 
 
-def _what_is_left(new: Any, out: np.ndarray, total: np.ndarray, layout: _Layout) -> Calls:
-    """What is left of each block that is added up, of which there is little, is added up as well, more precisely."""
+def _added_up(total: np.ndarray, layout: _Layout) -> np.ndarray:
+    """What is left of each block that is added up, of which there is little, added up as well, and more precisely."""
+    if math.prod(total.shape[block] for block in layout.added) > 1:
+        total = np.add.reduce(total, axis=layout.added, dtype=np.float64).astype(total.dtype)
+    return total.reshape(layout.kept).transpose(layout.back)
+
+
+def _add_up_calls(new: Any, out: np.ndarray, total: np.ndarray, layout: _Layout) -> Calls:
+    """The calls that write `_added_up` into `out`."""
     calls: Calls = []
     if math.prod(total.shape[block] for block in layout.added) > 1:
         sums = new([1 if i in layout.added else n for i, n in enumerate(total.shape)], np.float64)

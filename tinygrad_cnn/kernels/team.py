@@ -36,7 +36,8 @@ possible = sys.platform == "linux" and platform.machine() == "x86_64"
 LOOKS = 4000  # of some 50 ns, after which a process that waits sleeps between two looks
 NAP = 2e-5  # seconds
 ALL = 1 << 62  # more calls than any list has
-ALONE = 20  # times that a team is not shared after one in which helpers were waited for long
+ALONE = 64  # times at most that a team is not shared after some in which helpers were waited for long
+FIRST = 8  # runs of new helpers, which are slow, as memory is touched for the first time
 PATIENCE = 2.0  # seconds after which a helper that sleeps looks whether this process is still there
 
 # shared numbers of eight bytes, those that different processes write in cache lines of their own
@@ -77,7 +78,7 @@ class Team:
     def __init__(self, lists: Sequence[Sequence[Turn]]) -> None:
         self.lists = lists
         self.number = next(_numbers)
-        self._alone = 0  # how many times it is not to be shared
+        self._alone, self._longer = 0, 1  # how many times it is not to be shared, now and when it is found so again
         _teams[self.number] = self
 
     def run(self) -> bool:
@@ -110,8 +111,10 @@ class Team:
                 if not _crew.is_ready():  # for the next team
                     _dismiss()
                 raise
-            if _crew.made[REQUEST] > 1 and 4 * _crew.slept > time.perf_counter() - begin:
-                self._alone = ALONE
+            if 4 * _crew.slept < time.perf_counter() - begin:
+                self._longer = 1
+            elif _crew.made[REQUEST] > FIRST:
+                self._alone, self._longer = min(self._longer, ALONE), 2 * self._longer
         finally:
             _free.release()
         return True
@@ -297,7 +300,7 @@ def _alone_with(pipe: int) -> int:
     try:
         end = 1 + max(map(int, os.listdir("/proc/self/fd")))
     except OSError:
-        end = os.sysconf("SC_OPEN_MAX")  # which may be a thousand million, and take minutes
+        end = 1 << 16  # all that there may be can be a thousand million, and take minutes
     os.closerange(4, end)
     return 3
 

@@ -178,6 +178,10 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
     in lists and dictionaries, and the numbers in arrays (of more than 1 MB: make them read-only, or arguments). What it
     prints, or reads in other ways (a file, the time), is that of the first call: give it as an argument.
 
+    On Linux (x86-64), a plan that is enough work is shared with helper processes, one for each further thread that BLAS
+    has (OPENBLAS_NUM_THREADS=1: none). They are forked from this one at a plan's first run, do nothing but make its
+    calls, and end with it. Elsewhere, products alone use several processors.
+
     `explain`, `show` and `check_graph` look at the operations of the function itself, which runs once more for them;
     while `summary`, `profile` or `detect_anomaly` look, it runs in the plain way.
 

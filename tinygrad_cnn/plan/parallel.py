@@ -11,7 +11,7 @@ from .compile import Compiled
 
 
 class DataParallel(Module):
-    """The module, compiled: what is much work is computed in parts, as many as BLAS has threads (OPENBLAS_NUM_THREADS).
+    """The module, compiled: what is much work is computed in parts, by as many processes as BLAS has threads.
 
     The same results to rounding, with batch normalisation and dropout too. `compile` says what can be replayed; a
     module that cannot be is run in the plain way, with a warning.
