@@ -376,6 +376,13 @@ def test_max_hands_nan_on_and_its_gradient_to_the_nan(length):
         np.testing.assert_array_equal(gradient, np.isnan(row))
 
 
+@pytest.mark.parametrize("value", [1e200, 1e-200, np.inf, np.nan])
+def test_the_gradient_of_max_meets_no_floating_point_error(value):
+    with np.errstate(all="raise"):
+        (gradient,) = gradients(lambda x: ops.max(x, axis=(0,), keepdims=False, ties="first"), np.full((3, 40), value))
+    assert np.sum(gradient) == 40
+
+
 def test_special_values_are_computed_as_numpy_does():
     with np.errstate(all="ignore"):
         x = np.array([-np.inf, -1.0, -0.0, 0.0, 1.0, np.inf, np.nan])

@@ -1,7 +1,9 @@
 """nn.DataParallel replays a module in parts: what that gives is what the module gives. And the threads of BLAS."""
 
 import copy
+import os
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from references import fixed
 from tinygrad_cnn import compile, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import Node, topological_order
-from tinygrad_cnn.kernels import blas
+from tinygrad_cnn.kernels import blas, memory
 
 needs_control = pytest.mark.skipif(blas._thread_functions()[1] is None, reason="NumPy's BLAS is not OpenBLAS")
 
@@ -80,3 +82,15 @@ def test_blas_has_its_threads_back_after_an_error_too():
         assert count() == 3
     finally:
         hold(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
+    with blas._lock, memory._buffers.lock:  # as another thread may hold them
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            with blas.one_thread():
+                memory.release()
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0

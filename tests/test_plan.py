@@ -1,6 +1,7 @@
 """A compiled function gives what the plain one gives, to the bit, whatever happens between its calls."""
 
 import copy
+import os
 import threading
 import warnings
 
@@ -605,3 +606,25 @@ def test_a_plan_does_not_depend_on_what_its_memory_holds_at_first():
         compiled = compile(lambda x, y: F.where(x > 1, x, y))
         for y in (first, 3.0, 0.0):
             assert compiled(np.array([1.0, 2.0]), np.array(y)).tolist() == [y, 2.0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_leaves_what_was_computed_before_to_the_other_one():
+    weight = Tensor(fixed((4, 6)), requires_grad=True)
+    compiled = compile(lambda x: (x * weight).exp())
+    x = fixed((4, 6))
+    kept = [compiled(x), compiled(x)]
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        for create_graph in (False, True):
+            try:
+                grad(kept[0].sum(), weight, create_graph=create_graph)
+            except RuntimeError as error:
+                refused += "before the process was forked" in str(error)
+        kept.clear()  # and does not take its memory
+        found = [compiled(x + i) for i in range(4)]
+        right = all((one.numpy() == np.exp((x + i) * weight.numpy())).all() for i, one in enumerate(found))
+        os._exit(0 if refused == 2 and right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    np.testing.assert_array_equal(grad(kept[0].sum(), weight)[0], np.exp(x * weight.data) * x)

@@ -102,6 +102,16 @@ def test_what_else_is_made_of_the_same_operations(function):
             np.testing.assert_allclose(compiled(x).numpy(), expected.numpy(), rtol=1e-11, atol=1e-11)
 
 
+def test_what_is_stretched_to_meet_a_bias_of_more_axes_is_not_folded():
+    x, w, m, bias = (
+        Tensor(fixed(shape, i)) for i, shape in enumerate([(8, 3, 40), (5, 3, 3), (1, 5, 1), (1, 8, 1, 1)])
+    )
+    compiled = compile(lambda x: (F.conv1d(x, w) - m) * m + bias)
+    with no_grad():
+        for _ in range(2):
+            np.testing.assert_allclose(compiled(x), (F.conv1d(x, w) - m) * m + bias, rtol=1e-11, atol=1e-11)
+
+
 def test_gradients_in_evaluation_mode_are_those_of_the_plain_way():
     model = normalised(nn.Conv2d(3, 5, 3, padding=1, bias=False).double(), 5).double()
     compiled, x = compile(lambda x: (model(x) ** 2).sum()), fixed((8, 3, 12, 12))

@@ -8,6 +8,7 @@ from references import fixed
 
 from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, optim
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.kernels import team
 from tinygrad_cnn.plan import parts as plan_parts
 from tinygrad_cnn.plan import program
 from tinygrad_cnn.plan.parts import Access, cut, in_parts
@@ -30,6 +31,7 @@ def cases():
     yield partial(np.matmul, batch[:1], other, np.zeros((4, 3, 2))), None
     yield partial(np.matmul, batch[0], other, np.zeros((4, 3, 2))), None
     yield partial(np.matmul, x, y.T, np.zeros((4, 4))), None
+    yield partial(np.matmul, np.zeros((4, 0)), np.zeros((0, 6)), np.zeros((4, 6))), None
     yield partial(np.matmul, row[None], y.T, np.zeros((1, 4))), None
     yield partial(np.matmul, fixed((200, 100)), fixed((3, 100, 96)), np.zeros((3, 200, 96))), None  # in blocks
     yield partial(np.matmul, fixed((3, 48, 300)), fixed((3, 64, 300)).mT, np.zeros((3, 48, 64))), None
@@ -145,10 +147,17 @@ def test_training_in_parts_is_that_of_the_whole(always):
     (plain, _), (cut_up, compiled), (again, _) = train(lambda f: f), train(compile), train(compile)
     (kept,) = compiled._kept.values()
     bound = kept[0].program().bind()
-    assert all(team and len(team.lists) == 3 for team in bound.teams)
+    assert all(one and len(one.lists) == 3 for one in bound.teams)
     for key, value in plain.items():
         np.testing.assert_allclose(cut_up[key], value.numpy(), rtol=1e-4, atol=1e-6, err_msg=key)
         np.testing.assert_array_equal(cut_up[key], again[key], err_msg=key)  # the same bits each time
+
+
+def test_without_helpers_products_have_the_threads_of_blas(always, monkeypatch):
+    monkeypatch.setattr(program, "possible", False)
+    compiled = compile(lambda x: x.exp())
+    compiled(fixed((4, 6)))
+    assert compiled.plans[0].bind().teams == [None]
 
 
 def test_an_error_in_a_part_leaves_later_calls_intact(always):
@@ -161,3 +170,22 @@ def test_an_error_in_a_part_leaves_later_calls_intact(always):
         with np.errstate(over="raise"), pytest.raises(FloatingPointError):
             compiled(x * 1e5)
         np.testing.assert_array_equal(grad(compiled(x).sum(), weight)[0], expected * x)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda y: y + y.flip(0), lambda y: y + y.T, lambda y: y - y[:1], lambda y: y * y[:, -1:]]
+)
+def test_what_another_process_reads_elsewhere_is_not_written_over(always, function):
+    x = Tensor(fixed((96, 96)))
+    compiled = compile(lambda x: function(x * 2))
+    for _ in range(10):
+        np.testing.assert_array_equal(compiled(x), function(x * 2))
+
+
+def test_numbers_of_arrays_that_change_and_change_back_are_seen_by_all(always, monkeypatch):
+    monkeypatch.setattr(team, "ALONE", 0)
+    x, numbers = fixed((4, 6)), fixed((4, 6), 2)
+    compiled, first = compile(lambda x: x * numbers), numbers.copy()
+    for factor in (1, 1, 2, 2, 1, 1, 2):
+        numbers[...] = factor * first
+        np.testing.assert_array_equal(compiled(x), x * numbers)

@@ -140,6 +140,67 @@ def test_a_helper_that_is_killed_is_noticed_and_replaced():
 
 
 @needs_helpers
+@pytest.mark.parametrize("reaped", [False, True])
+def test_a_helper_that_is_killed_asleep_is_noticed_and_replaced(reaped):
+    pid = numbers(1)
+    one = Team(lists(len_of_nothing, lambda: pid.fill(os.getpid())))
+    assert one.run()
+    os.kill(int(pid[0]), signal.SIGKILL)
+    os.waitid(os.P_PID, int(pid[0]), os.WEXITED | (0 if reaped else os.WNOWAIT))
+    with pytest.raises(RuntimeError, match="helper process of a plan has ended"):
+        one.run()
+    assert one.run()
+
+
+@needs_helpers
+def test_a_helper_that_is_killed_is_noticed_while_another_one_waits_for_it():
+    kill = Turn(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(RuntimeError, match="helper process of a plan has ended"):
+        Team([[Turn(len_of_nothing)], [Turn(len_of_nothing, ((2, 1),))], [kill]]).run()
+
+
+@needs_helpers
+def test_an_interrupt_while_helpers_are_waited_for_ends_their_work(monkeypatch):
+    x = numbers(1)
+    one = Team(lists(len_of_nothing, lambda: (time.sleep(0.2), x.__iadd__(1))))
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            one.run()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert one.run()
+    time.sleep(0.3)
+    assert x[0] == 1
+
+
+@needs_helpers
+def test_teams_of_other_sizes_have_helpers_enough():
+    x = numbers(3)
+    few, many = (Team(lists(*(lambda i=i: x.__setitem__(i, i + 1) for i in range(n)))) for n in (2, 3))
+    assert few.run() and many.run() and x.tolist() == [1, 2, 3]
+    x[:] = 0
+    assert few.run() and x.tolist() == [1, 2, 0] and few.run() and many.run() and x[2] == 3
+
+
+@needs_helpers
+def test_signals_are_for_the_process_and_not_for_its_helpers():
+    found = numbers(2)
+    before = signal.signal(signal.SIGTERM, lambda *_: found[:1].fill(os.getpid()))
+    try:
+        one = Team(lists(len_of_nothing, lambda: found[1:].fill(os.getpid())))
+        assert one.run()
+        helper = found[1]
+        for kind in (signal.SIGTERM, signal.SIGINT):
+            os.kill(int(helper), kind)
+        time.sleep(0.1)
+        assert one.run() and found.tolist() == [0, helper]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@needs_helpers
 def test_who_finds_the_helpers_busy_is_told_so():
     inner, found = Team(lists(len_of_nothing, len_of_nothing)), []
     Team(lists(lambda: found.append(inner.run()), len_of_nothing)).run()
@@ -214,6 +275,37 @@ def test_where_no_process_can_be_made_nothing_is_done(monkeypatch):
     assert not Team(lists(pytest.fail, pytest.fail)).run()
 
 
+@needs_helpers
+@pytest.mark.parametrize("error", [BlockingIOError, RuntimeError])  # too many processes; Python ends
+def test_where_too_few_processes_can_be_made_none_stays(monkeypatch, error):
+    def fork(original=os.fork, begun=[]):  # noqa: B006
+        begun.append(0)
+        if len(begun) > 1:
+            raise error
+        return original()
+
+    Team(lists(len_of_nothing, len_of_nothing)).run()  # and ends, with the helpers that there were
+    monkeypatch.setattr(os, "fork", fork)
+    before = children(), os.listdir("/proc/self/fd")
+    assert not Team(lists(*[len_of_nothing] * 3)).run()
+    assert (children(), os.listdir("/proc/self/fd")) == before
+
+
+@needs_helpers
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_helper_has_no_file_of_the_process_whichever_are_open(closed):
+    files = numbers(2)
+    one = Team(lists(len_of_nothing, lambda: files.__setitem__(0, len(os.listdir("/proc/self/fd")))))
+    kept = os.dup(closed)
+    os.close(closed)
+    try:
+        assert one.run()
+    finally:
+        os.dup2(kept, closed)
+        os.close(kept)
+    assert files[0] == 5  # one of them is that of the folder
+
+
 def test_parts_run_at_the_same_time_or_where_that_cannot_be_one_after_another():
     together = threading.Barrier(3, timeout=10)
     run_parts([together.wait] * 3)
@@ -226,6 +318,18 @@ def test_parts_run_at_the_same_time_or_where_that_cannot_be_one_after_another():
     for parts in ([overflow, len_of_nothing], [len_of_nothing, overflow]):
         with np.errstate(over="raise"), pytest.raises(FloatingPointError):
             run_parts(parts)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no such timer here")
+def test_parts_have_ended_after_an_interrupt_while_they_were_waited_for():
+    ended: list[int] = []
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_parts([lambda: signal.setitimer(signal.ITIMER_REAL, 0.1), lambda: (time.sleep(0.4), ended.append(1))])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert ended
 
 
 @needs_helpers

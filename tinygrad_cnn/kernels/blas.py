@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,16 @@ def _where_openblas_may_be() -> Iterator[Path]:
 
 _lock = threading.Lock()
 _held: list[int] = []  # for each thread that holds BLAS to one thread now: how many it had before
+
+
+def _forget() -> None:
+    """In a forked process, in which no other thread is left that would release the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def number_of_threads() -> int:

@@ -79,7 +79,9 @@ def winners_calls(
 
     def if_undefined() -> None:
         numbers = largest.ravel("K")
-        if np.isnan(np.dot(numbers, numbers)):  # in a fraction of the time of a minimum
+        with np.errstate(all="ignore"):
+            total = np.dot(numbers, numbers)  # in a fraction of the time of a minimum
+        if np.isnan(total):
             undefined = np.isnan(largest)
             one_where_undefined = np.where(undefined, np.isnan(x), x), np.where(undefined, 1, largest)
             for call in winners_calls(np.empty, out, *one_where_undefined, axis=axis, ties=ties):

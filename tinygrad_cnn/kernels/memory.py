@@ -90,6 +90,15 @@ class _Buffers:
 _buffers = _Buffers()
 
 
+def _forget() -> None:
+    """In a forked process, in which no other thread is left that would release the lock."""
+    _buffers.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 def _step(size: int) -> int:
     """From one size of buffers to the next: four for each power of two, so that nearly equal results share them."""
     return 1 << (size.bit_length() - 3)

@@ -22,6 +22,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -42,6 +43,9 @@ PATIENCE = 2.0  # seconds after which a helper that sleeps looks whether this pr
 # shared numbers of eight bytes, those that different processes write in cache lines of their own
 TEAM, REQUEST, MADE, LINE = 0, 1, 8, 8  # which team is to work, for the how manieth time; the calls that each has made
 ERROR = 4  # beside how many calls a process has made: the floating-point errors that it has met
+
+
+ENDED = "a helper process of a plan has ended: was it killed? Call the function again"
 
 
 class HelperEnded(RuntimeError):
@@ -94,14 +98,19 @@ class Team:
         if not possible or not _free.acquire(blocking=False):
             return False
         try:
-            if _crew is None or self.number not in _crew.teams:
+            if _crew is None or self.number not in _crew.teams or len(self.lists) > 1 + len(_crew.helpers):
                 _dismiss()
                 try:
                     _crew = _Crew(len(self.lists))
-                except OSError:  # the system makes no more processes
+                except (OSError, RuntimeError):  # the system makes no more processes, or Python ends
                     return False
             begin, _crew.slept = time.perf_counter(), 0.0
-            _crew.run(self)
+            try:
+                _crew.run(self)
+            except BaseException:
+                if not _crew.is_ready():  # for the next team
+                    _dismiss()
+                raise
             if 4 * _crew.slept < time.perf_counter() - begin:
                 self._longer = 1
             elif _crew.made[REQUEST] > FIRST:
@@ -126,9 +135,9 @@ _free = threading.Lock()
 
 def _dismiss() -> None:
     global _crew
-    if _crew is not None:
-        _crew.end()
-    _crew = None
+    crew, _crew = _crew, None
+    if crew is not None:
+        crew.end()
 
 
 def _forget() -> None:
@@ -152,42 +161,58 @@ class _Crew:
         self.teams = set(teams)
         self.slept = 0.0  # seconds for which this process waited asleep
         self.helpers: list[tuple[int, int]] = []  # the number of each process, and where to write to wake it
-        for i in range(1, count):
-            asleep, wake = os.pipe()
+        try:
+            for i in range(1, count):
+                self._add_helper(i, teams)
+        except BaseException:
+            self.end()
+            raise
+
+    def _add_helper(self, own: int, teams: dict[int, Team]) -> None:
+        self.made[MADE + LINE * own] = ALL
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        asleep, wake = os.pipe()
+        try:
+            # in the helper for good: what is sent to all is for this process to handle
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of threads, of which a helper uses none
                 child = os.fork()
             if child == 0:
-                self._help(i, asleep, teams)
-            os.close(asleep)
+                self._help(own, asleep, teams)
             self.helpers.append((child, wake))
+        except (OSError, RuntimeError):
+            os.close(wake)
+            raise
+        finally:
+            os.close(asleep)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def run(self, team: Team) -> None:
-        made, everyone = self.made, range(len(team.lists))
-        for i in everyone:
+        made, others = self.made, range(1, len(team.lists))
+        for i in (0, *others):
             made[MADE + LINE * i] = made[MADE + LINE * i + ERROR] = 0
         made[TEAM] = team.number
         made[REQUEST] += 1
-        for _, wake in self.helpers:
-            os.write(wake, b"!")
-        interrupted: BaseException | None = None
+        for i in others:
+            try:
+                os.write(self.helpers[i - 1][1], b"!")
+            except BrokenPipeError:
+                raise HelperEnded(ENDED) from None
         try:
             with short_buffers():
                 self._make(team.lists[0], 0)
-        except HelperEnded:
-            raise
-        except BaseException as error:
-            interrupted = error
-        made[MADE] = ALL  # whatever happened: nobody is to wait for this process
-        for i in everyone[1:]:
-            try:
+        finally:
+            made[MADE] = ALL  # whatever happened: nobody is to wait for this process
+            for i in others:
                 self._wait(i, ALL)
-            except KeyboardInterrupt as error:
-                interrupted = error
-        if interrupted:
-            raise interrupted
-        for i in everyone[1:]:
+        for i in others:
             _tell(made[MADE + LINE * i + ERROR])
+
+    def is_ready(self) -> bool:
+        """Whether no helper has ended, or is still at work."""
+        at_work = any(self.made[MADE + LINE * i] < ALL for i in range(1, 1 + len(self.helpers)))
+        return not at_work and not any(_has_ended(child) for child, _ in self.helpers)
 
     def _make(self, turns: Sequence[Turn], own: int) -> None:
         made, place = self.made, MADE + LINE * own
@@ -210,17 +235,14 @@ class _Crew:
             if os.getpid() != self.parent:
                 if os.getppid() != self.parent:
                     os._exit(1)
-            elif other and os.waitpid(self.helpers[other - 1][0], os.WNOHANG)[0]:
-                _dismiss()
-                raise HelperEnded("a helper process of a plan has ended: was it killed? Call the function again")
+            elif any(_has_ended(child) for child, _ in self.helpers):  # also one for which the other one waits
+                raise HelperEnded(ENDED)
         self.slept += time.perf_counter() - begin
 
     def _help(self, own: int, asleep: int, teams: dict[int, Team]) -> NoReturn:
         """What a helper does: wait until it is told, make its calls, and so on."""
         made, place = self.made, MADE + LINE * own
         try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             gc.disable()
             asleep = _alone_with(asleep)
             hold_to_one_thread()
@@ -256,20 +278,30 @@ class _Crew:
         if os.getpid() == self.parent:
             for child, wake in self.helpers:
                 os.close(wake)
-                try:
+                if not _has_ended(child):
                     os.kill(child, signal.SIGKILL)
-                    os.waitpid(child, 0)
-                except (ProcessLookupError, ChildProcessError):  # somebody else has waited for it
-                    pass
+                    with suppress(ChildProcessError):  # somebody else has waited for it
+                        os.waitpid(child, 0)
+
+
+def _has_ended(child: int) -> bool:
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] != 0
+    except ChildProcessError:  # and somebody else has waited for it
+        return True
 
 
 def _alone_with(pipe: int) -> int:
     """Close all files of the process that was forked but the pipe, so that nobody waits for them to be closed."""
+    os.dup2(pipe, 3)  # first: it may have been one of the three if that was closed
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nothing, standard)
-    os.dup2(pipe, 3)
-    os.closerange(4, 1 << 16)
+    try:
+        end = 1 + max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:
+        end = 1 << 16  # all that there may be can be a thousand million, and take minutes
+    os.closerange(4, end)
     return 3
 
 

@@ -44,8 +44,9 @@ def run_parts(parts: Sequence[Callable[[], Any]]) -> None:
         others = [_helpers(len(parts) - 1).submit(contextvars.copy_context().run, part) for part in parts[1:]]
         try:
             parts[0]()
-        finally:
             wait(others)
+        finally:
+            wait(others)  # after an interrupt, too: what they write to is not free before
         for one in others:
             one.result()
     finally:

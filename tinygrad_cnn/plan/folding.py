@@ -54,6 +54,8 @@ class _Folding:
         if difference is None or difference.primitive is not sub or self.reads[difference.out] != 1:
             return
         (x, mean), factor = difference.args, product.args[1]
+        if self.specs[x].shape != self.specs[product.out].shape:  # it is stretched on the way
+            return
         if not self._is_for_channels(factor, product.out) or not self._is_for_channels(mean, product.out):
             return
         vector = self._step(reshape, factor, shape=(math.prod(self.specs[factor].shape),))
@@ -63,8 +65,8 @@ class _Folding:
         away = self._step(mul, mean, factor)
         last = self.readers.get(product.out)
         if isinstance(last, Step) and last.primitive is add and self.reads[product.out] == 1:
-            bias = last.args[1]
-            if last.args[0] == product.out and self._is_for_channels(bias, last.out):
+            bias, stretched = last.args[1], self.specs[last.out].shape != self.specs[product.out].shape
+            if last.args[0] == product.out and not stretched and self._is_for_channels(bias, last.out):
                 self.made[last.out] = last._replace(args=(scaled, self._step(sub, bias, away)))
                 return
         self.made[product.out] = product._replace(primitive=sub, args=(scaled, away))

@@ -196,6 +196,8 @@ def _in_blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[np.ndarra
 
 def _block(rows: int, between: int, columns: int, runs: bool) -> tuple[int, int]:
     """How many rows and columns; 0 if no such block is worth it. `runs` tells if the rows of b are runs of memory."""
+    if between == 0:
+        return 0, 0
     if not runs:  # those of its transpose are: OpenBLAS counts only blocks of some 1,200 numbers as small
         width = _divisor(columns, 32)
         height = _divisor(rows, min(1200, SMALL // between) // width)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..kernels.blas import number_of_threads, one_thread
+from ..kernels.copies import unchangeable
 from ..kernels.layout import inverse, short_buffers
-from ..kernels.team import Team, shared
+from ..kernels.team import Team, possible, shared
 from .folding import fold_factors
 from .layout import Need, places
 from .parts import ANYTHING, Access, bytes_of, in_parts
@@ -129,7 +130,7 @@ class Program:
             return block[begin : begin + size]
 
         bound = Bound(self, allocate)
-        bound.share(min(number_of_threads(), MOST), block)
+        bound.share(min(number_of_threads(), MOST) if possible else 1, block)
         return bound
 
 
@@ -165,7 +166,8 @@ class Bound:
 
     def _bind_source(self, slot: int, source: Source) -> None:
         if isinstance(source, Constant):
-            self.arrays[slot] = source.value
+            value = source.value  # one that changes later is another constant, but helpers see it as it was or will be
+            self.arrays[slot] = unchangeable(value) if isinstance(value, np.ndarray) else value
             return
         if isinstance(source, External) and slot not in self.program.copied:
             self.arrays[slot] = source.tensor._array
@@ -233,6 +235,7 @@ class Bound:
 
     def begin(self, given: Sequence[Any]) -> None:
         """Copy what is given, and what is read from Tensors and may be another array each time."""
+        self.check_process()
         for array, position in self._given:
             np.copyto(array, given[position])
         for array, tensor in self._read:
@@ -254,9 +257,12 @@ class Bound:
         parts = [[*zip(*part, strict=True)] for part in zip(self.calls, self._accesses, strict=True)]
         self.teams = [Team(lists) if lists else None for lists in in_parts(parts, count, seen)]
 
-    def _run(self, position: int) -> None:
+    def check_process(self) -> None:
+        """RuntimeError in a forked process: the arrays are in memory that the other one goes on writing to."""
         if self.process != os.getpid():
             raise RuntimeError("this was computed before the process was forked: call the compiled function again")
+
+    def _run(self, position: int) -> None:
         team = self.teams[position]
         with one_thread() if team else nullcontext():  # BLAS's own threads would be in the way
             if team and team.run():
@@ -272,6 +278,7 @@ class Bound:
         return self.cotangents(position)
 
     def begin_backward(self, output: int, g: np.ndarray) -> None:
+        self.check_process()
         for array in self._begun[output]:
             np.copyto(array, g)
 
@@ -323,9 +330,13 @@ def _written_over(
                 continue
             out = call.keywords["out"] if call.keywords else call.args[call.func.nin]
             own = owner_of.get(id(out.base))
-            for x in call.args[: call.func.nin]:
+            operands = [x for x in call.args[: call.func.nin] if isinstance(x, np.ndarray)]
+            for x in operands:
                 other = owner_of.get(id(x.base)) if _lies_alike(x, out) else None
                 if own is None or other is None or needs[own].size != needs[other].size:
+                    continue
+                # what is read at other places, too, might be written by another process before
+                if any(np.may_share_memory(x, y) and not _lies_alike(y, out) for y in operands):
                     continue
                 if needs[other].last == line and over[own] == own:
                     over[own] = other
@@ -333,8 +344,8 @@ def _written_over(
     return over
 
 
-def _lies_alike(x: Any, out: np.ndarray) -> bool:
-    return isinstance(x, np.ndarray) and (x.shape, x.strides, x.dtype) == (out.shape, out.strides, out.dtype)
+def _lies_alike(x: np.ndarray, out: np.ndarray) -> bool:
+    return (x.shape, x.strides, x.dtype) == (out.shape, out.strides, out.dtype)
 
 
 def _extend(last: list[int], owner_of: Mapping[int, int], array: Any, line: int) -> None:

@@ -140,7 +140,7 @@ class Replay:
 
     def give_back(self, program: Program, bound: Bound) -> None:
         """A run is over."""
-        if program is self._program:
+        if program is self._program and bound.process == os.getpid():
             self._waiting(program).append(bound)
 
     def _waiting(self, program: Program) -> list[Bound]:

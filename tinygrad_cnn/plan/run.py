@@ -94,6 +94,7 @@ class Run:
     def _values(self) -> dict[int, Any]:
         """What was given and drawn, in arrays that nobody writes to."""
         tape, bound = self.record.tape, self.bound
+        bound.check_process()
         slots = [*tape.sources, *(one.out for one in tape.draws)]
         return {slot: self._kept(bound.arrays[slot]) for slot in slots if slot in bound.arrays}
 
