@@ -221,6 +221,21 @@ def test_a_forked_process_has_helpers_of_its_own():
     assert one.run() and x[0] == x[2] and x[1] == x[3]
 
 
+@needs_helpers
+def test_who_traces_this_process_does_not_trace_helpers():
+    traced, before, parent = numbers(1), sys.gettrace(), os.getpid()
+
+    def trace(frame, event, arg):
+        traced[0] += os.getpid() != parent
+
+    sys.settrace(trace)
+    try:
+        Team(lists(len_of_nothing, len_of_nothing)).run()
+    finally:
+        sys.settrace(before)
+    assert not traced[0]
+
+
 PROGRAM = """
 import os, sys, time
 from tinygrad_cnn.kernels.team import Team, Turn, shared

@@ -44,12 +44,7 @@ PATIENCE = 2.0  # seconds after which a helper that sleeps looks whether this pr
 TEAM, REQUEST, MADE, LINE = 0, 1, 8, 8  # which team is to work, for the how manieth time; the calls that each has made
 ERROR = 4  # beside how many calls a process has made: the floating-point errors that it has met
 
-
 ENDED = "a helper process of a plan has ended: was it killed? Call the function again"
-
-
-class HelperEnded(RuntimeError):
-    """A helper is gone, and with it all others: what was to be computed is not."""
 
 
 class Turn(NamedTuple):
@@ -107,9 +102,8 @@ class Team:
             begin, _crew.slept = time.perf_counter(), 0.0
             try:
                 _crew.run(self)
-            except BaseException:
-                if not _crew.is_ready():  # for the next team
-                    _dismiss()
+            except BaseException:  # of this process in the middle of its calls, or of a helper: what all do is in vain
+                _dismiss()
                 raise
             if 4 * _crew.slept < time.perf_counter() - begin:
                 self._longer = 1
@@ -198,21 +192,13 @@ class _Crew:
             try:
                 os.write(self.helpers[i - 1][1], b"!")
             except BrokenPipeError:
-                raise HelperEnded(ENDED) from None
-        try:
-            with short_buffers():
-                self._make(team.lists[0], 0)
-        finally:
-            made[MADE] = ALL  # whatever happened: nobody is to wait for this process
-            for i in others:
-                self._wait(i, ALL)
+                raise RuntimeError(ENDED) from None
+        with short_buffers():
+            self._make(team.lists[0], 0)
+        for i in others:
+            self._wait(i, ALL)
         for i in others:
             _tell(made[MADE + LINE * i + ERROR])
-
-    def is_ready(self) -> bool:
-        """Whether no helper has ended, or is still at work."""
-        at_work = any(self.made[MADE + LINE * i] < ALL for i in range(1, 1 + len(self.helpers)))
-        return not at_work and not any(_has_ended(child) for child, _ in self.helpers)
 
     def _make(self, turns: Sequence[Turn], own: int) -> None:
         made, place = self.made, MADE + LINE * own
@@ -236,7 +222,7 @@ class _Crew:
                 if os.getppid() != self.parent:
                     os._exit(1)
             elif any(_has_ended(child) for child, _ in self.helpers):  # also one for which the other one waits
-                raise HelperEnded(ENDED)
+                raise RuntimeError(ENDED)
         self.slept += time.perf_counter() - begin
 
     def _help(self, own: int, asleep: int, teams: dict[int, Team]) -> NoReturn:
@@ -244,6 +230,8 @@ class _Crew:
         made, place = self.made, MADE + LINE * own
         try:
             gc.disable()
+            sys.settrace(None)  # a debugger, or who measures what is covered
+            sys.setprofile(None)
             asleep = _alone_with(asleep)
             hold_to_one_thread()
 
