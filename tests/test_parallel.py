@@ -94,3 +94,27 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
                 memory.release()
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("a", "b"), [(-0.5, 1.0), (2.0, 0.9), (0.0, 1.0), (3.0, 0.0)])
+def test_what_blas_adds_up_in_one_pass_is_what_numpy_does(a, b, dtype, monkeypatch):
+    monkeypatch.setattr(blas, "LARGE", 2)
+    for shape in ((7,), (5, 6), (3, 4, 2)):
+        x, y = fixed(shape).astype(dtype), fixed(shape, 2).astype(dtype)
+        x.flat[1] = np.nan
+        for other in (x, np.asfortranarray(x), x[::-1], x.astype(np.float32)):
+            for mine in (y.copy(), np.asfortranarray(y), np.stack([y, y])[::2][0][::-1]):
+                expected = b * mine + a * other
+                blas.add_scaled(mine, b, a, other)
+                np.testing.assert_allclose(mine, expected, rtol=1e-6)
+
+
+@needs_control
+def test_blas_adds_up_in_one_pass(monkeypatch):
+    called = []
+    monkeypatch.setattr(blas, "_axpby", lambda char: lambda *args: called.append(char))
+    x = np.ones(blas.LARGE, np.float32)
+    blas.add_scaled(x, 1.0, 2.0, x.copy())
+    blas.add_scaled(x[1:], 1.0, 2.0, x[1:].copy())
+    assert called == ["f"] and x[1] == 3.0

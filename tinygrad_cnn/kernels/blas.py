@@ -56,6 +56,43 @@ def _where_openblas_may_be() -> Iterator[Path]:
         yield from sorted(folder.glob("*openblas*"))
 
 
+LARGE = 1 << 14  # elements; below, NumPy's own calls are as fast
+
+# BLAS's functions y ← a·x + b·y, by the character of a dtype
+AXPBY = {"f": ("cblas_saxpby", ctypes.c_float), "d": ("cblas_daxpby", ctypes.c_double)}
+
+
+def add_scaled(y: np.ndarray, b: float, a: float, x: np.ndarray) -> None:
+    """y ← b·y + a·x in one pass over memory, where OpenBLAS can; NumPy takes three.
+
+    >>> y = np.array([1.0, 2.0])
+    >>> add_scaled(y, 0.5, 10.0, np.array([1.0, 1.0]))
+    >>> y
+    array([10.5, 11. ])
+    """
+    function = _axpby(y.dtype.char) if y.size >= LARGE and a and b else None  # BLAS takes 0 · NaN for 0
+    if function is None or y.shape != x.shape or y.dtype != x.dtype or not (y.flags.carray and x.flags.c_contiguous):
+        if b != 1:
+            y *= b
+        y += a * x
+    else:
+        function(y.size, a, x.ctypes.data, 1, b, y.ctypes.data, 1)
+
+
+@functools.cache
+def _axpby(char: str) -> Any:
+    found = _openblas_library() if char in AXPBY else None
+    if found is None:
+        return None
+    (library, prefix, suffix), (name, number) = found, AXPBY[char]
+    function = getattr(library, f"{prefix}{name}{suffix}", None)
+    if function is not None:
+        length = ctypes.c_int64 if "64" in suffix else ctypes.c_int
+        function.restype = None
+        function.argtypes = length, number, ctypes.c_void_p, length, number, ctypes.c_void_p, length
+    return function
+
+
 _lock = threading.Lock()
 _held: list[int] = []  # for each thread that holds BLAS to one thread now: how many it had before
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .blas import number_of_threads
+from .copies import copies
 from .threads import run_parts
 
 BLOCK = 1 << 17  # numbers of a block: what is computed from them on the way stays in the cache
@@ -38,7 +39,7 @@ def in_blocks(update: Update, p: np.ndarray, grad: np.ndarray, state: dict[str, 
         for block in mine:
             before = {name: kept[block] if isinstance(kept, np.ndarray) else kept for name, kept in state.items()}
             after = dict(before)
-            update(p[block], grad[block], after)
+            update(p[block], _lying_alike(grad[block], p[block]), after)
             for name, kept in after.items():
                 if not isinstance(kept, np.ndarray):
                     numbers[name] = kept
@@ -48,3 +49,13 @@ def in_blocks(update: Update, p: np.ndarray, grad: np.ndarray, state: dict[str, 
     count = number_of_threads()
     run_parts([partial(change, blocks[i::count]) for i in range(count)])
     state.update(arrays, **numbers)
+
+
+def _lying_alike(grad: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """The gradient in the order in memory of the parameter, as it is passed through several times."""
+    if grad.strides == p.strides:
+        return grad
+    own = np.empty_like(p, grad.dtype)
+    for copy in copies(own, grad):
+        copy()
+    return own

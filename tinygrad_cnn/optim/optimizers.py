@@ -17,6 +17,7 @@ import numpy as np
 from ..absences import passed_over
 from ..autograd import enable_grad
 from ..autograd.detached import take_cuts
+from ..kernels.blas import add_scaled
 from ..kernels.blocks import each_number, in_blocks
 from ..settings import array, bound, flag, instance, mapping, number, numbers
 from ..tensor import Tensor
@@ -245,8 +246,7 @@ def _mean(state: State, p: np.ndarray, name: str, rate: float, new: Any, share: 
     if name not in state:
         state[name] = np.zeros_like(p)
     kept: np.ndarray = state[name]
-    kept *= rate
-    kept += (1 - rate if share is None else share) * new
+    add_scaled(kept, rate, 1 - rate if share is None else share, new)
     return kept
 
 
@@ -267,7 +267,7 @@ class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nes
             share = 1 - s.dampening if "momentum_buffer" in state else 1.0
             velocity = _mean(state, p, "momentum_buffer", s.momentum, grad, share)
             direction = grad + s.momentum * velocity if s.nesterov else velocity
-        p -= s.lr * direction
+        add_scaled(p, 1.0, -s.lr, direction)
 
 
 class _Moments(Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
@@ -300,8 +300,7 @@ class Adam(_Moments, amsgrad=False, decoupled_weight_decay=False):
         root = math.sqrt(1 - s.betas[1] ** step)
         scale = np.asarray(np.sqrt(square))
         scale += s.eps * root
-        np.divide(mean, scale, out=scale)
-        p -= np.multiply(scale, s.lr * root / (1 - s.betas[0] ** step), out=scale)
+        add_scaled(p, 1.0, -s.lr * root / (1 - s.betas[0] ** step), np.divide(mean, scale, out=scale))
 
 
 class AdamW(Adam, weight_decay=1e-2, decoupled_weight_decay=True):
