@@ -249,11 +249,10 @@ def test_fifty_steps_are_those_of_pytorch(make, formula, settings, dtype, reques
 
 
 @EACH
-def test_blocks_on_threads_give_the_same_bits(make, formula, settings, monkeypatch):
+def test_blocks_give_the_same_bits(make, formula, settings, monkeypatch):
     runs = []
     for block in (blocks.BLOCK, 1):  # at the end, an array of (2, 3) is two blocks, and one of (4,) four
         monkeypatch.setattr(blocks, "BLOCK", block)
-        monkeypatch.setattr(blocks, "number_of_threads", lambda: 3)
         tensors = parameters()
         optimizer = make(tensors, **settings)
         train(optimizer, tensors, range(2))

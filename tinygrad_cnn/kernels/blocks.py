@@ -1,18 +1,15 @@
-"""Updates of large arrays, block by block, on as many threads as BLAS has."""
+"""Updates of large arrays, block by block, so that what is computed on the way stays in the cache."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .blas import number_of_threads
 from .copies import copies
-from .threads import run_parts
 
-BLOCK = 1 << 17  # numbers of a block: what is computed from them on the way stays in the cache
+BLOCK = 1 << 16  # numbers of a block
 
 Update = Callable[[np.ndarray, np.ndarray, dict[str, Any]], None]
 
@@ -32,23 +29,18 @@ def in_blocks(update: Update, p: np.ndarray, grad: np.ndarray, state: dict[str, 
     if p.size < 2 * BLOCK or len(p) < 2:
         return update(p, grad, state)
     rows = max(1, BLOCK * len(p) // p.size)
-    blocks = [slice(begin, begin + rows) for begin in range(0, len(p), rows)]
-    numbers, arrays = dict[str, Any](), dict[str, np.ndarray]()
-
-    def change(mine: list[slice]) -> None:
-        for block in mine:
-            before = {name: kept[block] if isinstance(kept, np.ndarray) else kept for name, kept in state.items()}
-            after = dict(before)
-            update(p[block], _lying_alike(grad[block], p[block]), after)
-            for name, kept in after.items():
-                if not isinstance(kept, np.ndarray):
-                    numbers[name] = kept
-                elif kept is not before.get(name):
-                    arrays.setdefault(name, np.empty_like(p))[block] = kept
-
-    count = number_of_threads()
-    run_parts([partial(change, blocks[i::count]) for i in range(count)])
-    state.update(arrays, **numbers)
+    new = dict[str, Any]()
+    for begin in range(0, len(p), rows):
+        block = slice(begin, begin + rows)
+        before = {name: kept[block] if isinstance(kept, np.ndarray) else kept for name, kept in state.items()}
+        after = dict(before)
+        update(p[block], _lying_alike(grad[block], p[block]), after)
+        for name, kept in after.items():
+            if not isinstance(kept, np.ndarray):
+                new[name] = kept
+            elif kept is not before.get(name):
+                new.setdefault(name, np.empty_like(p))[block] = kept
+    state.update(new)
 
 
 def _lying_alike(grad: np.ndarray, p: np.ndarray) -> np.ndarray:
