@@ -65,6 +65,8 @@ AXPBY = {"f": ("cblas_saxpby", ctypes.c_float), "d": ("cblas_daxpby", ctypes.c_d
 def add_scaled(y: np.ndarray, b: float, a: float, x: np.ndarray) -> None:
     """y ← b·y + a·x in one pass over memory, where OpenBLAS can; NumPy takes three.
 
+    Of large arrays BLAS tells of no overflow, as NumPy would: the numbers are infinite then, without a warning.
+
     >>> y = np.array([1.0, 2.0])
     >>> add_scaled(y, 0.5, 10.0, np.array([1.0, 1.0]))
     >>> y
