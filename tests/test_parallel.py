@@ -113,7 +113,7 @@ def test_what_blas_adds_up_in_one_pass_is_what_numpy_does(a, b, dtype, monkeypat
 @needs_control
 def test_blas_adds_up_in_one_pass(monkeypatch):
     called = []
-    monkeypatch.setattr(blas, "_axpby", lambda char: lambda *args: called.append(char))
+    monkeypatch.setattr(blas, "_axpy", lambda char: lambda *args: called.append(char))
     x = np.ones(blas.LARGE, np.float32)
     blas.add_scaled(x, 1.0, 2.0, x.copy())
     blas.add_scaled(x[1:], 1.0, 2.0, x[1:].copy())

@@ -58,12 +58,12 @@ def _where_openblas_may_be() -> Iterator[Path]:
 
 LARGE = 1 << 14  # elements; below, NumPy's own calls are as fast
 
-# BLAS's functions y ← a·x + b·y, by the character of a dtype
-AXPBY = {"f": ("cblas_saxpby", ctypes.c_float), "d": ("cblas_daxpby", ctypes.c_double)}
+# BLAS's functions y ← a·x + y, by the character of a dtype
+AXPY = {"f": ("cblas_saxpy", ctypes.c_float), "d": ("cblas_daxpy", ctypes.c_double)}
 
 
 def add_scaled(y: np.ndarray, b: float, a: float, x: np.ndarray) -> None:
-    """y ← b·y + a·x in one pass over memory, where OpenBLAS can; NumPy takes three.
+    """y ← b·y + a·x without an array for a·x, where OpenBLAS can.
 
     Of large arrays BLAS tells of no overflow, as NumPy would: the numbers are infinite then, without a warning.
 
@@ -72,26 +72,26 @@ def add_scaled(y: np.ndarray, b: float, a: float, x: np.ndarray) -> None:
     >>> y
     array([10.5, 11. ])
     """
-    function = _axpby(y.dtype.char) if y.size >= LARGE and a and b else None  # BLAS takes 0 · NaN for 0
+    if b != 1:
+        y *= b
+    function = _axpy(y.dtype.char) if y.size >= LARGE and a else None  # BLAS takes 0 · NaN for 0
     if function is None or y.shape != x.shape or y.dtype != x.dtype or not (y.flags.carray and x.flags.c_contiguous):
-        if b != 1:
-            y *= b
         y += a * x
     else:
-        function(y.size, a, x.ctypes.data, 1, b, y.ctypes.data, 1)
+        function(y.size, a, x.ctypes.data, 1, y.ctypes.data, 1)
 
 
 @functools.cache
-def _axpby(char: str) -> Any:
-    found = _openblas_library() if char in AXPBY else None
+def _axpy(char: str) -> Any:
+    found = _openblas_library() if char in AXPY else None
     if found is None:
         return None
-    (library, prefix, suffix), (name, number) = found, AXPBY[char]
+    (library, prefix, suffix), (name, number) = found, AXPY[char]
     function = getattr(library, f"{prefix}{name}{suffix}", None)
     if function is not None:
         length = ctypes.c_int64 if "64" in suffix else ctypes.c_int
         function.restype = None
-        function.argtypes = length, number, ctypes.c_void_p, length, number, ctypes.c_void_p, length
+        function.argtypes = length, number, ctypes.c_void_p, length, ctypes.c_void_p, length
     return function
 
 
