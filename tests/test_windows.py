@@ -208,7 +208,7 @@ SUMMED_LAST = ["permute", "pad", *WIDTH, "index", *FILTERS, "matmul", "reshape",
 
 
 @pytest.mark.parametrize("padding", ["same", 1])
-def test_the_product_before_the_sum_over_rows_gives_the_same_to_rounding(padding, monkeypatch):
+def test_the_product_before_the_sum_over_rows_gives_the_same_to_rounding(padding):
     """The fast path of conv2d and the plain one, in the precision in which it is used."""
     leaves = [
         Tensor(fixed(shape, seed).astype(np.float32), requires_grad=True)
@@ -223,11 +223,64 @@ def test_the_product_before_the_sum_over_rows_gives_the_same_to_rounding(padding
 
     names, fast = value_and_gradients()
     assert sorted(names) == sorted([*SUMMED_LAST, "reshape", "add", "permute"])
-    monkeypatch.setattr(windows, "product_first", False)
-    names, plain = value_and_gradients()
+    with windows.windows_first():
+        names, plain = value_and_gradients()
     assert names == ["permute", "pad", *CONV[1:]]
     for one, other in zip(fast, plain, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize(
+    ("shape", "padding"),
+    [((2, 64, 6, 8), 1), ((1, 65, 7, 5), "same"), ((3, 64, 4, 3), 0), ((1, 64, 3, 3), 0), ((2, 64, 2, 1), (2, 1))],
+)
+def test_conv2d_by_tiles(shape, padding):
+    arrays = fixed(shape), fixed((66, shape[1], 3, 3), seed=2), fixed((66,), seed=3)
+    leaves = [Tensor(array, requires_grad=True) for array in arrays]
+    out = F.conv2d(*leaves, padding=padding)
+    assert recorded(out).count("matmul") == 4  # there, the filters, for each place, and back
+    np.testing.assert_allclose(out, conv2d_loops(*arrays, padding=padding), rtol=1e-11, atol=1e-11)
+    g = fixed(out.shape, seed=4)
+    for found, wanted in zip(grad(out, leaves, g), conv2d_gradients(g, *arrays[:2], padding=padding), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
+
+
+def test_tiles_are_as_exact_as_one_product():
+    images, filters = fixed((2, 64, 12, 12)), fixed((64, 64, 3, 3), seed=2)
+
+    def values(dtype):
+        leaves = [Tensor(array.astype(dtype), requires_grad=True) for array in (images, filters)]
+        out = F.conv2d(*leaves, padding=1)
+        return [one.numpy() for one in (out, *grad(out, leaves, fixed(out.shape, seed=3).astype(dtype)))]
+
+    with windows.windows_first():
+        exact, plain = values(np.float64), values(np.float32)
+    for right, product, tiles in zip(exact, plain, values(np.float32), strict=True):
+        errors = [np.sqrt(np.mean((one - right) ** 2)) / np.std(right) for one in (tiles, product)]
+        assert errors[0] < max(3 * errors[1], 1e-6)
+
+
+def test_second_derivatives_of_tiles(monkeypatch):
+    monkeypatch.setattr(windows, "FEWEST", 1)
+    arrays = fixed((1, 2, 3, 3)), fixed((2, 2, 3, 3), seed=2)
+
+    def slopes(*inputs):
+        return grad(F.conv2d(*inputs, padding=1).tanh().sum(), inputs, create_graph=True)
+
+    assert gradcheck(slopes, arrays, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("filters", "kernel", "settings"), [(64, 3, {"stride": 2}), (64, 3, {"dilation": 2}), (64, 2, {}), (63, 3, {})]
+)
+def test_other_convolutions_have_no_tiles(filters, kernel, settings):
+    x, w = leaves_of((1, 64, 6, 6), (filters, 64, kernel, kernel))
+    assert recorded(F.conv2d(x, w, **settings)).count("matmul") == 1
+
+
+def test_integers_have_no_tiles():
+    x, w = np.arange(1600).reshape(1, 64, 5, 5), np.ones((64, 64, 3, 3), int)
+    assert F.conv2d(x, w).dtype.kind == "i" and F.conv2d(x, w)[0, 0, 0, 0] == x[:, :, :3, :3].sum()
 
 
 @pytest.mark.parametrize("filters", [1, 3, 6, 7])  # fewer than C·KW = 6, or not

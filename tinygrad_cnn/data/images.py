@@ -33,7 +33,7 @@ def read_image(file: str | os.PathLike[str], size: int | None = None, mode: str 
     if size is not None:
         size = integer(size, "size", "read_image", least=1)
         image = _pillow("ImageOps").fit(image, (size, size))
-    values: NDArray[np.float32] = np.asarray(image, np.float32) / np.float32(255)
+    values: NDArray[Any] = np.asarray(image, np.float32) / np.float32(255)
     return values[None] if mode == "L" else np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
@@ -59,7 +59,7 @@ def read_digit(file: str | os.PathLike[str]) -> NDArray[np.float32]:
     return _centred(ink)[None]
 
 
-def _centred(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+def _centred(ink: NDArray[Any]) -> NDArray[np.float32]:
     """What is not 0, 20 pixels long, with its centre of mass in the middle of 28x28."""
     rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
     placed = np.zeros((28, 28), np.float32)

@@ -79,12 +79,12 @@ class _Buffers:
                 self.bytes -= other
         if self.bytes + size > MOST:
             return None
-        memory = np.empty(size + LINE, np.uint8)
+        memory: Any = np.empty(size + LINE, np.uint8)
         begin = -memory.__array_interface__["data"][0] % LINE
         self.bytes += size
         self.made += 1
         # no array: of a view of an array, NumPy keeps alive the array that owns the memory, and not the one it views
-        return (ctypes.c_ubyte * size).from_buffer(memory, begin)  # type: ignore[arg-type]
+        return (ctypes.c_ubyte * size).from_buffer(memory, begin)
 
 
 _buffers = _Buffers()

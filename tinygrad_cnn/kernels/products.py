@@ -36,7 +36,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _is_faster_turned(a: np.ndarray, b: np.ndarray) -> bool:
-    if a.ndim != 2 or b.ndim != 2 or not b.T.flags.c_contiguous or not len(a) <= b.shape[1]:
+    if a.ndim != 2 or b.ndim != 2 or not b.T.flags.c_contiguous or not len(a) <= min(b.shape):
         return False
     return len(a) * b.size > SMALL and (len(a) <= FEW or a.T.flags.c_contiguous)
 

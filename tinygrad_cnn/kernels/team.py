@@ -81,7 +81,7 @@ class Team:
 
         Returns:
             False, and nothing is done, if there can be no helpers, or they are busy with another team, or were waited
-            for asleep for a quarter of the last time, as other programs use the processors.
+            for so long the last time, as other programs use the processors, that one process would have been faster.
 
         Raises:
             RuntimeError: if a helper has failed.
@@ -105,7 +105,8 @@ class Team:
             except BaseException:  # of this process in the middle of its calls, or of a helper: what all do is in vain
                 _dismiss()
                 raise
-            if 4 * _crew.slept < time.perf_counter() - begin:
+            elapsed = time.perf_counter() - begin
+            if elapsed < len(self.lists) * (elapsed - _crew.slept):  # what one process would have taken
                 self._longer = 1
             elif _crew.made[REQUEST] > FIRST:
                 self._alone, self._longer = min(self._longer, ALONE), 2 * self._longer

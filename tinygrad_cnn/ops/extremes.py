@@ -58,7 +58,7 @@ def argmax(x: Array, *, axis: int, keepdims: bool) -> Array:
     >>> argmax(np.array([[1, 5], [7, 2]]), axis=1, keepdims=False)
     array([1, 0])
     """
-    return np.argmax(x, axis=axis, keepdims=keepdims)
+    return x.argmax(axis, keepdims=keepdims)
 
 
 @primitive

@@ -17,7 +17,7 @@ import numpy as np
 from ..absences import passed_over
 from ..autograd import enable_grad
 from ..autograd.detached import take_cuts
-from ..kernels.blas import add_scaled
+from ..kernels.blas import add_scaled, one_thread
 from ..kernels.blocks import each_number, in_blocks
 from ..settings import array, bound, flag, instance, mapping, number, numbers
 from ..tensor import Tensor
@@ -133,14 +133,15 @@ class Optimizer:
                 loss = instance(closure, "closure", f"{self._name}.step", Callable)()
         if self._unreached:
             self._warn_of_unreached()
-        for group in self.param_groups:
-            change = partial(self._change, SimpleNamespace(**group))
-            change = partial(in_blocks, change) if hasattr(self.update, "each_number") else change
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    values = parameter._array
-                    change(values, parameter.grad._array, self.state[parameter])
-                    parameter.data = values  # tells graphs recorded before that their input has changed
+        with one_thread():  # BLAS's other threads would look out for more work for long
+            for group in self.param_groups:
+                change = partial(self._change, SimpleNamespace(**group))
+                change = partial(in_blocks, change) if hasattr(self.update, "each_number") else change
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        values = parameter._array
+                        change(values, parameter.grad._array, self.state[parameter])
+                        parameter.data = values  # tells graphs recorded before that their input has changed
         return loss
 
     def _change(self, s: SimpleNamespace, p: np.ndarray, grad: np.ndarray, state: State) -> None:

@@ -48,8 +48,8 @@ class Slopes:
         #: Where another step would hardly matter; everywhere, if it matters for many. And the others, but for kinks.
         self.steady = steady if steady.sum() >= 0.75 * usable.sum() else usable
         self.unsteady = usable & ~self.steady
-        off, size = self.uncertainty[self.steady].sum(), size[self.steady].sum()
-        self.error = float(off / size) if size else (np.inf if off else 0.0)  # the uncertainty relative to the slopes
+        wrong, total = float(self.uncertainty[self.steady].sum()), float(size[self.steady].sum())
+        self.error = wrong / total if total else (np.inf if wrong else 0.0)  # the uncertainty relative to the slopes
 
 
 def _mean(numbers: Array) -> float:

@@ -13,6 +13,7 @@ from rich.table import Table
 from ... import ops
 from ...autograd import no_grad
 from ...engine.observers import Event, observe
+from ...functional.windows import windows_first
 from ...nn import Module, Parameter
 from ...nn.module import evaluating
 from ...settings import instance, integers
@@ -25,8 +26,8 @@ from ..reading.primitives import meaning
 class Layer:
     """A module with parameters of its own, or without modules below it, as it was called on one input.
 
-    `multiply_adds` counts those of the matrix products for one input. What is computed outside of such modules has a
-    row of its own, and a module that was not called has no output shape.
+    `multiply_adds` counts those of the matrix products for one input, a convolution being one product. What is computed
+    outside of such modules has a row of its own, and a module that was not called has no output shape.
     """
 
     name: str
@@ -96,7 +97,7 @@ def summary(model: Module, *input_shapes: int | Sequence[int]) -> Summary:
         for module in watched
     ]
     try:
-        with evaluating(model), observe(count), no_grad():
+        with evaluating(model), observe(count), no_grad(), windows_first():  # the work that a paper gives
             model(*inputs)
     finally:
         for hook in hooks:
