@@ -9,7 +9,7 @@ import pytest
 
 from tinygrad_cnn import Tensor, grad, nn, ops, primitive
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.functional import windows
+from tinygrad_cnn.autograd.composition import plain_order
 from tinygrad_cnn.microscope.reading import rules
 from tinygrad_cnn.microscope.reading.closed_form import closed_form, names_of_inputs
 from tinygrad_cnn.microscope.reading.explain import explain
@@ -168,7 +168,7 @@ def test_two_formulas_that_differ_are_written_differently(first, second):
 # ---- axes
 
 
-@pytest.mark.parametrize("order", [nullcontext, windows.windows_first])
+@pytest.mark.parametrize("order", [nullcontext, plain_order])
 @pytest.mark.parametrize(
     ("batch", "channels", "filters", "settings"),
     [

@@ -18,6 +18,7 @@ from test_floors import is_program
 import tinygrad_cnn
 from tinygrad_cnn import Tensor, grad, gradcheck, ops
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.autograd.composition import plain_order
 from tinygrad_cnn.engine.graph import Node, topological_order
 from tinygrad_cnn.functional import windows
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
@@ -223,7 +224,7 @@ def test_the_product_before_the_sum_over_rows_gives_the_same_to_rounding(padding
 
     names, fast = value_and_gradients()
     assert sorted(names) == sorted([*SUMMED_LAST, "reshape", "add", "permute"])
-    with windows.windows_first():
+    with plain_order():
         names, plain = value_and_gradients()
     assert names == ["permute", "pad", *CONV[1:]]
     for one, other in zip(fast, plain, strict=True):
@@ -253,7 +254,7 @@ def test_tiles_are_as_exact_as_one_product():
         out = F.conv2d(*leaves, padding=1)
         return [one.numpy() for one in (out, *grad(out, leaves, fixed(out.shape, seed=3).astype(dtype)))]
 
-    with windows.windows_first():
+    with plain_order():
         exact, plain = values(np.float64), values(np.float32)
     for right, product, tiles in zip(exact, plain, values(np.float32), strict=True):
         errors = [np.sqrt(np.mean((one - right) ** 2)) / np.std(right) for one in (tiles, product)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from ..engine.calls import Call
@@ -80,3 +82,17 @@ def named(function: F, name: str, text: str, code: str = "", result: Any = "") -
     function.__name__ = function.__qualname__ = name
     function.__doc__ = text
     return example(code, result)(function) if code else function
+
+
+#: Whether compositions are to compute a sum in its plain order where they know another one that costs less.
+in_plain_order = ContextVar("in_plain_order", default=False)
+
+
+@contextmanager
+def plain_order() -> Iterator[None]:
+    """In this block compositions compute sums in their plain order: a convolution is windows and then one product."""
+    token = in_plain_order.set(True)
+    try:
+        yield
+    finally:
+        in_plain_order.reset(token)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import ops
-from ..autograd.composition import composed, composition
+from ..autograd.composition import composed, composition, in_plain_order
 from ..engine.graph import Array
 from ..settings import Flag, Positive, one_of, pair
 from ._arguments import factors, part
@@ -24,19 +22,6 @@ from .tiles import FEWEST, convolve_tiles
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]
-
-_windows_first = ContextVar("windows first", default=False)
-
-
-@contextmanager
-def windows_first() -> Iterator[None]:
-    """In this block conv2d takes windows first and then one product, also where another order costs less."""
-    token = _windows_first.set(True)
-    try:
-        yield
-    finally:
-        _windows_first.reset(token)
-
 
 HCWN = (2, 1, 3, 0)  # of an NCHW array
 NCHW = (3, 1, 0, 2)  # of an HCWN array
@@ -97,7 +82,7 @@ def _convolve(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> 
     """
     filters, channels, kernel_h, kernel_w = weight.shape
     keeps_height = grid.stride[0] == grid.dilation[0] == 1 and sum(widths[0]) == kernel_h - 1
-    if _windows_first.get():
+    if in_plain_order.get():
         return _windows_then_product(images, weight, grid, widths)
     if _has_tiles(images, weight, grid):
         return _by_tiles(images, weight, widths)

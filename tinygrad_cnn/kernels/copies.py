@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -34,6 +37,43 @@ def unchangeable(array: np.ndarray) -> np.ndarray:
     copy = array.copy("K")
     copy.setflags(write=False)
     return copy
+
+
+class Kept:
+    """A copy of an array, which tells whether the array still holds the same numbers.
+
+    >>> x = np.arange(3.0)
+    >>> kept = Kept(np.empty(3))
+    >>> kept.copy(x)
+    >>> kept.holds(x), kept.holds(x + 1)
+    (True, False)
+    """
+
+    def __init__(self, own: np.ndarray) -> None:
+        self._own, self._array, self._compare = own, own, _unequal
+
+    def holds(self, array: np.ndarray) -> bool:
+        """In one pass over memory, without an array for the comparison; False for an array that was not copied."""
+        return array is self._array and not self._compare()
+
+    def copy(self, array: np.ndarray) -> None:
+        np.copyto(self._own, array)
+        own, other = (x.transpose(from_outermost(x.strides)) for x in (self._own, array))
+        if own.strides == other.strides and own.flags.c_contiguous:
+            self._compare = partial(_memcmp(), own.ctypes.data, other.ctypes.data, own.nbytes)
+            self._array = array
+
+
+def _unequal() -> int:
+    return 1
+
+
+@functools.cache
+def _memcmp() -> Any:
+    """The C library's comparison of memory: 0 if it is equal."""
+    function = ctypes.CDLL("msvcrt" if os.name == "nt" else None).memcmp
+    function.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+    return function
 
 
 def copies(out: np.ndarray, x: np.ndarray) -> Calls:

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..engine.graph import Primitive
 from ..ops import add, broadcast_to, col2im, correlate, index, matmul, mul, permute, reshape, sub
-from .tape import Constant, External, Line, Source, Spec, Step
+from .settled import settled
+from .tape import Line, Source, Spec, Step
 
 
 def fold_factors(
@@ -40,13 +41,10 @@ class _Folding:
         self.made = {line.out: line for line in lines if isinstance(line, Step)}
         self.reads = Counter(needed)
         self.readers: dict[int, Line] = {}
-        # what depends on nothing but weights and numbers, and so can be computed before all else
-        self.early = {slot for slot, one in sources.items() if isinstance(one, (External, Constant))}
+        self.settled = settled(lines, sources)
         for line in lines:
             self.reads.update(line.args)
             self.readers.update(dict.fromkeys(line.args, line))
-            if isinstance(line, Step) and self.early.issuperset(line.args):
-                self.early.add(line.out)
 
     def fold(self, product: Step) -> None:
         """(x - mean) · factor, and what is added to it, if the factor can be folded into what makes x."""
@@ -74,7 +72,7 @@ class _Folding:
     def _is_for_channels(self, slot: int, beside: int) -> bool:
         """Whether there is one number for each channel, which depends on nothing that the function is given."""
         spec, out = self.specs.get(slot), self.specs[beside]
-        if slot not in self.early or spec is None or spec.dtype != out.dtype or len(out.shape) < 2:
+        if slot not in self.settled or spec is None or spec.dtype != out.dtype or len(out.shape) < 2:
             return False
         return spec.shape == (1, out.shape[1], *[1] * (len(out.shape) - 2))
 

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from ..kernels.blas import number_of_threads, one_thread
-from ..kernels.copies import unchangeable
+from ..kernels.copies import Kept, unchangeable
 from ..kernels.layout import inverse, short_buffers
 from ..kernels.team import Team, possible, shared
 from .folding import fold_factors
 from .layout import Need, places
 from .parts import ANYTHING, Access, bytes_of, in_parts
 from .passes import drop_unneeded, in_order, merge_equal
+from .settled import settled_first
 from .tape import Argument, Aside, Backward, Constant, Cotangent, External, Line, Source, Spec, Step, Tape
 
 MOST = 4  # processes that share a plan
@@ -73,9 +74,19 @@ class Program:
         checks = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.is_check]
         draws = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.out is not None]
         self.checks_late = bool(checks and draws and max(checks) > min(draws))  # after numbers were drawn
-        self._lay_out()
+        self.settled: list[Line] = []  # the first lines of the forward pass, which are run when weights have changed
+        self.watched: set[int] = set()  # the weights that they read
+        bound = self._lay_out()
+        if not backwards:
+            work = {line.out for line, calls in bound.lines[0] if calls and line.out is not None}
+            self.settled, others = settled_first(self.parts[0], work, self.sources)
+            read = {slot for line in self.settled for slot in line.args}
+            self.watched = {slot for slot in read if isinstance(self.sources.get(slot), External)}
+            self.copied |= self.watched
+            self.parts[0] = [*self.settled, *others]
+            self._lay_out()
 
-    def _lay_out(self) -> None:
+    def _lay_out(self) -> Bound:
         """Bind it to arrays that are never written to, to see what are views, and how long each array is needed."""
         owners: list[np.ndarray] = []
         made: list[tuple[int, int]] = []  # bytes, and the line that it is made for
@@ -98,11 +109,12 @@ class Program:
                 _extend(last, owner_of, bound.arrays[slot], line)
             line += 1
         # a graph may be made of what was given and drawn, and what one pass gives is added to what another one does
-        always = [*self.copied, *(one.out for one in self.tape.draws)]
+        always = [*self.copied, *(one.out for one in (*self.tape.draws, *self.settled))]
         for slot in [*_some(always), *(slot for wanted in self.wanted[1:] for slot in _some(wanted))]:
             _extend(last, owner_of, bound.arrays.get(slot), line)
         needs = [Need(size, first, end) for (size, first), end in zip(made, last, strict=True)]
         self.places, self.bytes = places(needs, _written_over(bound.lines, owner_of, needs))
+        return bound
 
     def __str__(self) -> str:
         """The lines of each part: what is computed from what, and by how many calls; a view is none."""
@@ -116,7 +128,9 @@ class Program:
             calls, team = len(bound.calls[position]), bound.teams[position]
             shares = ", ".join(str(len(turns)) for turns in team.lists) if team else ""
             by = f", by {len(team.lists)} processes: {shares}" if team else ""
-            text.append(f"{titles[position]}: {len(part)} lines, {calls} calls{by}")
+            settled = 0 if position else len(self.settled)
+            more = f", after {settled} that are run when weights have changed" if settled else ""
+            text.append(f"{titles[position]}: {len(part) - settled} lines, {calls} calls{by}{more}")
             text += [f"  {_described(line, calls, bound.arrays)}" for line, calls in part]
         return "\n".join(text)
 
@@ -148,6 +162,8 @@ class Bound:
         self._written: list[np.ndarray] = []  # the arrays that are made for a line
         self._given: list[tuple[np.ndarray, int]] = []  # copies of arguments, by position
         self._read: list[tuple[np.ndarray, Any]] = []  # copies of what Tensors hold
+        self._watched: list[tuple[Kept, Any]] = []  # and of weights that are looked at for changes
+        self._is_settled = False
         self._begun: dict[int, list[np.ndarray]] = {}  # copies of cotangents, by output
         for slot, source in program.sources.items():
             self._bind_source(slot, source)
@@ -161,6 +177,9 @@ class Bound:
             self.lines.append([(line, self._bind_line(line)) for line in part])
             self._line += 1  # when what is wanted of the part is read
             self.calls.append([call for _, calls in self.lines[-1] for call in calls])
+        count = sum(len(calls) for _, calls in self.lines[0][: len(program.settled)])
+        self._settling, self.calls[0] = self.calls[0][:count], self.calls[0][count:]
+        del self._accesses[0][:count]
         self.teams = [None] * len(self.calls)
         self.process = os.getpid()
 
@@ -175,6 +194,8 @@ class Bound:
         array = self.arrays[slot] = self._made(self.program.specs[slot])
         if isinstance(source, Argument):
             self._given.append((array, source.position))
+        elif isinstance(source, External) and slot in self.program.watched:
+            self._watched.append((Kept(array), source.tensor))
         elif isinstance(source, External):
             self._read.append((array, source.tensor))
         else:
@@ -240,6 +261,13 @@ class Bound:
             np.copyto(array, given[position])
         for array, tensor in self._read:
             np.copyto(array, tensor._array)
+        for kept, tensor in self._watched:
+            if not kept.holds(tensor._array):
+                self._is_settled = False
+                kept.copy(tensor._array)
+        if not self._is_settled:
+            self._call(self._settling)
+            self._is_settled = True
 
     def outputs(self) -> list[np.ndarray]:
         return [np.array(self.arrays[slot]) for slot in self.program.wanted[0]]  # type: ignore[index]
@@ -265,11 +293,13 @@ class Bound:
     def _run(self, position: int) -> None:
         team = self.teams[position]
         with one_thread() if team else nullcontext():  # BLAS's own threads would be in the way
-            if team and team.run():
-                return
-            with short_buffers():
-                for call in self.calls[position]:
-                    call()
+            if not (team and team.run()):
+                self._call(self.calls[position])
+
+    def _call(self, calls: Sequence[Call]) -> None:
+        with short_buffers():
+            for call in calls:
+                call()
 
     def backward(self, position: int, output: int, g: np.ndarray) -> list[np.ndarray | None]:
         """The cotangents of the leaves, in arrays that the next call overwrites."""

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from ... import ops
 from ...autograd import no_grad
+from ...autograd.composition import plain_order
 from ...engine.observers import Event, observe
-from ...functional.windows import windows_first
 from ...nn import Module, Parameter
 from ...nn.module import evaluating
 from ...settings import instance, integers
@@ -97,7 +97,7 @@ def summary(model: Module, *input_shapes: int | Sequence[int]) -> Summary:
         for module in watched
     ]
     try:
-        with evaluating(model), observe(count), no_grad(), windows_first():  # the work that a paper gives
+        with evaluating(model), observe(count), no_grad(), plain_order():  # the work that a paper gives
             model(*inputs)
     finally:
         for hook in hooks:
