@@ -174,7 +174,7 @@ def test_an_interpreter_that_is_traced_gets_no_memory_in_use():
     program = """
 import sys
 def look_at_locals(frame, event, argument):
-    if "tinygrad_cnn" in frame.f_code.co_filename:  # in some versions of Python its own modules fail under this
+    if frame.f_code.co_filename.endswith("memory.py"):  # Python 3.12.1 fails under this in modules with comprehensions
         frame.f_locals
     return look_at_locals
 sys.settrace(look_at_locals)
