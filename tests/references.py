@@ -163,15 +163,22 @@ def check_recorded_as_computed(case: Case) -> None:
     assert out.node.settings == {**case.primitive.defaults, **case.settings}
 
 
+def read_by_rules(primitive: Primitive, case: Case) -> list[int]:
+    """For out and for each argument the rules that read its numbers, as bits."""
+    read = [primitive.reads_out, *primitive._read]
+    return read + read[-1:] * (1 + len(case.args) - len(read))  # one of *arrays
+
+
 def check_reads(case: Case) -> None:
     """The rules give the same with nothing kept for them but what `reads` says."""
     primitive = case.primitive
     out = case()
     g = read_only(fixed(out.shape))
-    unread = [i for i in case.differentiable if not primitive.reads(i)]
-    args = [ShapeDtype(arg) if i in unread else arg for i, arg in enumerate(case.args)]
-    own = out if primitive.reads_out else ShapeDtype(out)
     for argnum in case.differentiable:
+        own, *args = (
+            value if bits >> argnum & 1 or (i > 0 and i - 1 not in case.differentiable) else ShapeDtype(value)
+            for i, (value, bits) in enumerate(zip((out, *case.args), read_by_rules(primitive, case), strict=False))
+        )
         expected = primitive.rule(argnum)(g, out, *case.args, **case.settings)
         np.testing.assert_array_equal(primitive.rule(argnum)(g, own, *args, **case.settings), expected)
 

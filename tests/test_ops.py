@@ -267,7 +267,7 @@ def test_whatever_is_kept_is_read_by_some_rule(name):
     """Else memory would be held for nothing."""
     p = PRIMITIVES[name]
     arguments = [a.name for a in inspect.signature(p).parameters.values() if a.kind is a.POSITIONAL_OR_KEYWORD]
-    for read in ["out"] * p.reads_out + [a for i, a in enumerate(arguments) if p.reads(i)]:
+    for read in ["out"] * bool(p.reads_out) + [a for i, a in enumerate(arguments) if p.reads(i)]:
         assert any(needs(case, read, arguments) for case in CASES if case.primitive is p), read
 
 

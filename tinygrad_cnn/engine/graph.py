@@ -127,17 +127,16 @@ class Primitive(Rules):
         self, wrap: Callable[..., Any], args: Any, arrays: list[Any], parents: list[Any], settings: Any, out: np.ndarray
     ) -> Any:
         """Wrap the result with its node, which keeps the arrays of leaves, and whatever some rule reads."""
-        argnums: list[int] = []
-        read, last = self._read, len(self._read) - 1
         has_slope = out.dtype.kind == "f"  # integers and booleans have none
+        argnums = [i for i, parent in enumerate(parents) if has_slope and parent is not None and parent.requires_grad]
+        rules = sum([1 << i for i in argnums]) or -1 if self.rules_differ else -1  # those that will be used, as bits
+        read, last = self._read, len(self._read) - 1
         for i, parent in enumerate(parents):
             array = arrays[i]
             if array is out:  # making the result read-only must not make the argument so
                 out = out.view()
             if parent is not None:
-                if has_slope and parent.requires_grad:
-                    argnums.append(i)
-                if type(parent) is Node and not read[i if i < last else last]:
+                if type(parent) is Node and not read[i if i < last else last] & rules:
                     arrays[i] = parent.out if type(parent.out) is ShapeDtype else ShapeDtype(array)
             elif isinstance(array, np.ndarray):
                 parents[i] = Constant()
@@ -147,7 +146,7 @@ class Primitive(Rules):
             if isinstance(setting, Value):
                 guards.refuse_setting(self, name, setting)
         out.setflags(write=False)
-        kept = out if self.reads_out else ShapeDtype(out)
+        kept = out if self.reads_out & rules else ShapeDtype(out)
         return wrap(out, Node(self, arrays, parents, argnums, settings, kept, bool(argnums), current_call(), now()))
 
     def _observed(self, given: Any, arrays: Any, settings: dict[str, Any]) -> Any:

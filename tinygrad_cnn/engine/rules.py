@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -32,12 +32,14 @@ class Rules:
         self.rules: tuple[Callable[..., Any] | None, ...] = ()
         self.joint_rule: Callable[..., Any] | None = None
         self.out_calls: Callable[..., list[Callable[[], Any]]] | None = None
-        self._set_reads(None)
+        self._set_reads([None])
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
-    def defvjp(self, *rules: Callable[..., Any] | None, reads: Iterable[str] | None = None) -> None:
+    def defvjp(
+        self, *rules: Callable[..., Any] | None, reads: Iterable[str] | Sequence[Iterable[str]] | None = None
+    ) -> None:
         """Define one rule per array argument, in their order: it gives the argument's cotangent.
 
         Called as `rule(g, out, *args, **settings)`, with the cotangent `g` of the output `out`. A rule cannot write
@@ -45,12 +47,13 @@ class Rules:
         arrays and values share, so that it can be differentiated again. None stands for an argument without a
         derivative (a mask).
 
-        `reads` names those of `out` and the arguments whose numbers the rules need, not only their shape and dtype. The
-        others are not kept for the backward pass. By default all are.
+        `reads` names those of `out` and the arguments whose numbers the rules need, not only their shape and dtype; or
+        for each rule those that it needs. The others are not kept for the backward pass. By default all are.
         """
         guards.check_rules(self, rules)
         self.rules, self.joint_rule = rules, None
-        self._set_reads(reads)
+        of_all = reads is None or all(isinstance(name, str) for name in reads)
+        self._set_reads([reads] if of_all else [*reads])  # type: ignore[misc]
 
     def defvjp_argnums(self, rule: Callable[..., Any], reads: Iterable[str] | None = None) -> None:
         """Define one rule for all arguments, where they are many or share their work.
@@ -59,7 +62,7 @@ class Rules:
         positions, in their order.
         """
         self.joint_rule = rule
-        self._set_reads(reads)
+        self._set_reads([reads])
 
     def defout(self, calls: np.ufunc | Callable[..., list[Callable[[], Any]]]) -> None:
         """How the result is written into an array that is there already; without it, the result is copied there.
@@ -79,22 +82,27 @@ class Rules:
 
     def reads(self, argnum: int) -> bool:
         """Whether some rule needs the numbers of this argument."""
-        return self._read[argnum] if argnum < len(self._read) else self._read[-1]  # one of *arrays
+        return self._read[argnum] != 0 if argnum < len(self._read) else self._read[-1] != 0  # one of *arrays
 
-    def _set_reads(self, reads: Iterable[str] | None) -> None:
+    def _set_reads(self, reads: Sequence[Any]) -> None:
+        """For each value the rules that need its numbers, as bits of one integer; -1 stands for all rules."""
         names = ["out", *(argument.name for argument in self.arguments)]
-        read = set(names if reads is None else reads)
-        guards.check_reads(self, read, names)
-        self.reads_out, *self._read = (name in read for name in names)
+        sets = [set(names if one is None else one) for one in reads]
+        guards.check_reads(self, sets, names)
+        readers = [[name in one for one in sets] for name in names]
+        bits = [-1 if all(own) else sum([1 << i for i, yes in enumerate(own) if yes]) for own in readers]
+        self.reads_out, *self._read = bits
+        self.rules_differ = not {-1, 0}.issuperset(bits)
 
 
 class ShapeDtype(np.lib.mixins.NDArrayOperatorsMixin):
-    """Stands in a node for a value whose numbers no rule reads: its shape and dtype."""
+    """Stands in a node for a value whose numbers no rule reads: its shape, dtype and order in memory."""
 
-    __slots__ = ("dtype", "shape")
+    __slots__ = ("dtype", "shape", "strides")
 
     def __init__(self, array: Any) -> None:
         self.shape: tuple[int, ...] = array.shape
+        self.strides: tuple[int, ...] = array.strides
         self.dtype: np.dtype[Any] = array.dtype
 
     ndim = property(lambda self: len(self.shape))

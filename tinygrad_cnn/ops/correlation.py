@@ -68,10 +68,10 @@ def _correlated_back(g: Array, filters: Array, like: Array, stride: Pair, paddin
 correlate.defvjp(
     lambda g, out, x, filters, **settings: _correlated_back(g, filters, x, **settings),
     lambda g, out, x, filters, **settings: correlations(x, g, kernel=filters.shape[2:], **settings),
-    reads=("x", "filters"),
+    reads=(("filters",), ("x",)),
 )
 correlations.defvjp(
     lambda u, out, x, g, *, kernel, **settings: _correlated_back(g, u, x, **settings),
     lambda u, out, x, g, *, kernel, **settings: correlate(x, u, **settings),
-    reads=("x", "g"),
+    reads=(("g",), ("x",)),
 )

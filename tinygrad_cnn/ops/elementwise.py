@@ -65,7 +65,7 @@ def times_to(g: Array, factor: Array, like: Array) -> Array:
 mul.defvjp(
     lambda g, out, a, b: times_to(g, b, a),
     lambda g, out, a, b: times_to(g, a, b),
-    reads=("a", "b"),
+    reads=(("b",), ("a",)),
 )
 
 
@@ -81,7 +81,7 @@ def div(a: Array, b: Array) -> Array:
 div.defvjp(
     lambda g, out, a, b: unbroadcast(g / b, a),
     lambda g, out, a, b: times_to(-g, out, b) / b,
-    reads=("b", "out"),
+    reads=(("b",), ("b", "out")),
 )
 
 

@@ -22,7 +22,7 @@ def matmul(a: Array, b: Array) -> Array:
 matmul.defvjp(
     lambda g, out, a, b: unbroadcast(_product(g, b.mT, like=a), a),
     lambda g, out, a, b: unbroadcast(_product(a.mT, g, like=b), b),
-    reads=("a", "b"),
+    reads=(("b",), ("a",)),
 )
 matmul.defout(product_calls)
 
