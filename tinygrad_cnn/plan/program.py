@@ -266,7 +266,8 @@ class Bound:
                 self._is_settled = False
                 kept.copy(tensor._array)
         if not self._is_settled:
-            self._call(self._settling)
+            with one_thread() if self.teams[0] else nullcontext():
+                self._call(self._settling)
             self._is_settled = True
 
     def outputs(self) -> list[np.ndarray]:
