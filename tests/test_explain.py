@@ -176,7 +176,7 @@ def test_two_formulas_that_differ_are_written_differently(first, second):
         (1, 3, 16, {}),
         (3, 1, 4, {"padding": 1, "stride": 2}),
         (2, 8, 1, {"padding": 1}),
-        (2, 65, 66, {"padding": 1}),
+        (2, 65, 130, {"padding": 1}),
     ],
 )
 def test_the_axes_of_a_convolution_have_their_names(order, batch, channels, filters, settings):

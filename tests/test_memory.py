@@ -59,7 +59,7 @@ def test_a_step_like_the_one_before_makes_no_buffer():
 @pytest.mark.parametrize(
     "name, held, in_all",
     # bytes for each image, held after the forward pass and of all buffers: as measured, and a tenth more
-    [("simple", 60_000, 140_000), ("lenet", 85_000, 205_000), ("complex", 1_160_000, 2_000_000)],
+    [("simple", 60_000, 140_000), ("lenet", 85_000, 205_000), ("complex", 1_160_000, 1_800_000)],
 )
 def test_a_step_takes_no_more_memory_than_it_did(own_buffers, name, held, in_all):
     model, batch = MODELS[name](), 64

@@ -27,7 +27,7 @@ def compiled_step(model, batch, side=28):
 
 @pytest.mark.parametrize(
     ("name", "forward", "backward"),  # as many as there were when this was written
-    [("flat", 17, 19), ("simple", 25, 31), ("lenet", 38, 80), ("complex", 79, 120)],
+    [("flat", 17, 19), ("simple", 25, 31), ("lenet", 38, 80), ("complex", 79, 115)],
 )
 def test_a_step_makes_no_more_calls_than_it_did(name, forward, backward):
     manual_seed(0)
@@ -53,7 +53,7 @@ def test_a_step_allocates_next_to_nothing(name):
     assert memory._buffers.made == made
 
 
-@pytest.mark.parametrize(("name", "most"), [("simple", 105_000), ("lenet", 150_000), ("complex", 1_300_000)])
+@pytest.mark.parametrize(("name", "most"), [("simple", 105_000), ("lenet", 150_000), ("complex", 1_150_000)])
 def test_all_values_take_no_more_memory_than_they_did(name, most):
     """In bytes for each image; the buffers of the plain path take up to half as much again, see test_memory.py."""
     manual_seed(0)

@@ -11,7 +11,7 @@ from tinygrad_cnn.plan import program
 
 def network():
     layers = [nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 64, 3)]
-    layers += [nn.Conv2d(64, 64, 3), nn.Flatten(), nn.Linear(64 * 3 * 3, 5)]
+    layers += [nn.Conv2d(64, 128, 3), nn.Flatten(), nn.Linear(128 * 3 * 3, 5)]
     model = nn.Sequential(*layers)
     for p in model.parameters():
         p.data = np.random.default_rng(p.numel()).standard_normal(p.shape, np.float32) / 8

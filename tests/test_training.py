@@ -243,6 +243,11 @@ def test_summary_counts_matrix_products_of_a_layer_of_ones_own():
     assert (layer.kind, layer.output_shape, layer.parameters, layer.multiply_adds) == ("Bilinear", (5,), 32, 12 + 20)
 
 
+def test_summary_counts_a_convolution_as_papers_do_however_it_is_computed():
+    layers = summary(nn.Sequential(nn.Conv2d(128, 128, 3, padding=1)), (128, 7, 7))
+    assert layers[0].multiply_adds == 128 * 128 * 9 * 49
+
+
 def printed(renderable, width=100):
     console = Console(width=width, file=io.StringIO())
     console.print(renderable)

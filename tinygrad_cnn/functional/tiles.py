@@ -16,7 +16,7 @@ import numpy as np
 from .. import ops
 from ..engine.graph import Array
 
-FEWEST = 64  # channels and filters; with fewer, the way to the 16 places and back takes longer than it saves
+WORTH = 50  # multiplications saved for each number on the way to the 16 places and back, from which on it is faster
 
 # Bᵀ, G and Aᵀ for rows and columns at once: as matrices that multiply tiles and filters written out as columns
 TO_PLACES, TO_FACTORS, TO_PIXELS = (
@@ -27,6 +27,15 @@ TO_PLACES, TO_FACTORS, TO_PIXELS = (
         np.array([[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, -1.0]]),
     )
 )
+
+
+def are_worth_it(filters: int, channels: int) -> bool:
+    """Whether tiles take less time than one product.
+
+    >>> are_worth_it(64, 64), are_worth_it(64, 128), are_worth_it(10, 512)
+    (False, True, False)
+    """
+    return (36 - 16) * filters * channels >= WORTH * 16 * (filters + channels)
 
 
 def convolve_tiles(x: Array, weight: Array) -> Array:

@@ -18,7 +18,7 @@ from ..autograd.composition import composed, composition, in_plain_order
 from ..engine.graph import Array
 from ..settings import Flag, Positive, one_of, pair
 from ._arguments import factors, part
-from .tiles import FEWEST, convolve_tiles
+from .tiles import are_worth_it, convolve_tiles
 
 Size = int | Sequence[int]
 Pair = tuple[int, int]
@@ -122,8 +122,8 @@ def _product_then_windows(images: Array, weight: Array, grid: _Grid, widths: lis
 
 
 def _has_tiles(images: Array, weight: Array, grid: _Grid) -> bool:
-    many = min(weight.shape[:2]) >= FEWEST and images.dtype == weight.dtype and images.dtype.kind == "f"
-    return many and (grid.kernel, grid.stride, grid.dilation) == ((3, 3), (1, 1), (1, 1))
+    fit = (grid.kernel, grid.stride, grid.dilation) == ((3, 3), (1, 1), (1, 1)) and images.dtype == weight.dtype
+    return fit and images.dtype.kind == "f" and are_worth_it(*weight.shape[:2])
 
 
 def _by_tiles(images: Array, weight: Array, widths: list[Pair]) -> Array:
