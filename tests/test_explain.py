@@ -196,6 +196,13 @@ def test_the_axes_of_a_convolution_have_their_names(order, batch, channels, filt
     assert not any(re.search(r"F 3|OH \d+, OH", view.shape(node, node)) for node in layer.nodes)
 
 
+@pytest.mark.parametrize("channels", [4, 128])  # by one product, and by tiles
+def test_a_frozen_filter_is_explained_in_the_textbooks_order(channels):
+    model = nn.Sequential(nn.Conv2d(3, channels, 1), nn.Conv2d(channels, channels, 3, padding=1, bias=False))
+    model[1].weight.requires_grad_(False)
+    assert "col2im" in (text := str(explain(model(normal(1, 3, 5, 4)).sum()))) and "16" not in text, text
+
+
 def test_one_axis_has_another_name_in_each_layer():
     model = MODELS["lenet"]()
     view = GraphView(model(normal(4, 1, 28, 28)).sum())

@@ -142,6 +142,41 @@ def test_a_weight_in_any_order_of_memory():
         every_other.numpy()[1, 0] -= 1.0
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_two_tensors_with_one_array_that_get_others(first):
+    a, b = Tensor(np.ones((3, 3))), Tensor(np.zeros((3, 3)))
+    b.data = a.data
+    function = lambda x: F.matmul(x, a * 2) + F.matmul(x, b * 3)  # noqa: E731
+    planned, x = no_grad()(compile(function)), np.ones((2, 3))
+    for _ in range(2):
+        planned(x)
+    (a if first else b).data = np.zeros((3, 3))
+    for _ in range(3):
+        np.testing.assert_array_equal(planned(x).numpy(), function(Tensor(x)).numpy())
+
+
+def test_two_parameters_with_one_array_have_their_own_gradients():
+    a, b = (nn.Parameter(np.ones((3, 3))) for _ in range(2))
+    b.data = a.data
+    planned = compile(lambda x: (F.matmul(x, a * 2) + F.matmul(x, b * 3)).sum())
+    with pytest.warns(UserWarning, match="two Tensors that it reads have one array"):
+        planned(np.ones((2, 3))).backward()
+    assert (a.grad.numpy() == 4).all() and (b.grad.numpy() == 6).all()
+
+
+def test_a_detached_weight_is_the_weight_itself():
+    w = nn.Parameter(np.ones((3, 3)))
+    planned = compile(lambda x: (F.matmul(x, w) + F.matmul(x, w.detach() * 3)).sum())
+    x = np.ones((2, 3))
+    for factor in (1.0, 2.0):
+        w.data = np.full((3, 3), factor)
+        for _ in range(3):
+            assert planned(x).item() == 2 * 3 * 3 * 4 * factor
+        w.grad = None
+        planned(x).backward()
+        assert (w.grad.numpy() == 2).all()
+
+
 def test_kept_tells_numbers_apart():
     x = np.array([[0.0, np.nan], [1.0, 2.0]], np.float32)
     for array in (x, x.T, np.asfortranarray(x)):

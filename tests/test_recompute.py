@@ -60,8 +60,8 @@ def test_a_rule_that_reads_what_was_not_kept_for_it():
             square(x * 1).backward()
     square.defvjp(lambda g, out, x: 2 * g * x)  # by default everything is kept
     square(x * 1).backward()
-    for wrong in (("y",), [("x",), ("x",)]):
-        with pytest.raises(TypeError, match="the 1 rules of 'square' can read out, x; got reads="):
+    for wrong in (("y",), [("x",), ("x",)], (name for name in "y")):
+        with pytest.raises(TypeError, match=r"the rules of 'square' can read out, x; got reads="):
             square.defvjp(lambda g, out, x: 2 * g * x, reads=wrong)
 
 

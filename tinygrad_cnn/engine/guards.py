@@ -21,13 +21,11 @@ def check_rules(primitive: Any, rules: Sequence[Any]) -> None:
         )
 
 
-def check_reads(primitive: Any, sets: Sequence[set[str]], names: Sequence[str]) -> None:
-    """Raise TypeError unless each name is `out` or one of the arguments, in one set or in one for each rule."""
-    if not set().union(*sets) <= set(names) or len(sets) not in (1, len(primitive.rules)):
-        given = [sorted(one) for one in sets]
-        raise TypeError(
-            f"the {len(primitive.rules)} rules of {primitive.name!r} can read {', '.join(names)}; got reads={given}"
-        )
+def check_reads(primitive: Any, sets: Sequence[set[str]], names: Sequence[str], count: int) -> None:
+    """Raise TypeError unless each name is `out` or one of the arguments, in a set for each rule."""
+    if not set().union(*sets) <= set(names) or len(sets) != count:
+        given = f"got reads={[sorted(one) for one in sets]} for {count} of them"
+        raise TypeError(f"the rules of {primitive.name!r} can read {', '.join(names)}; {given}")
 
 
 def refuse_setting(primitive: Any, name: str, setting: Any) -> NoReturn:

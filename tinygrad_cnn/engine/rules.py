@@ -32,7 +32,7 @@ class Rules:
         self.rules: tuple[Callable[..., Any] | None, ...] = ()
         self.joint_rule: Callable[..., Any] | None = None
         self.out_calls: Callable[..., list[Callable[[], Any]]] | None = None
-        self._set_reads([None])
+        self._set_reads([None], 1)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -52,8 +52,9 @@ class Rules:
         """
         guards.check_rules(self, rules)
         self.rules, self.joint_rule = rules, None
-        of_all = reads is None or all(isinstance(name, str) for name in reads)
-        self._set_reads([reads] if of_all else [*reads])  # type: ignore[misc]
+        given = None if reads is None else [*reads]
+        each = given if given and not all(isinstance(name, str) for name in given) else [given] * len(rules)
+        self._set_reads(each, len(rules))
 
     def defvjp_argnums(self, rule: Callable[..., Any], reads: Iterable[str] | None = None) -> None:
         """Define one rule for all arguments, where they are many or share their work.
@@ -62,7 +63,7 @@ class Rules:
         positions, in their order.
         """
         self.joint_rule = rule
-        self._set_reads([reads])
+        self._set_reads([reads], 1)
 
     def defout(self, calls: np.ufunc | Callable[..., list[Callable[[], Any]]]) -> None:
         """How the result is written into an array that is there already; without it, the result is copied there.
@@ -84,11 +85,11 @@ class Rules:
         """Whether some rule needs the numbers of this argument."""
         return self._read[argnum] != 0 if argnum < len(self._read) else self._read[-1] != 0  # one of *arrays
 
-    def _set_reads(self, reads: Sequence[Any]) -> None:
+    def _set_reads(self, reads: Sequence[Any], count: int) -> None:
         """For each value the rules that need its numbers, as bits of one integer; -1 stands for all rules."""
         names = ["out", *(argument.name for argument in self.arguments)]
         sets = [set(names if one is None else one) for one in reads]
-        guards.check_reads(self, sets, names)
+        guards.check_reads(self, sets, names, count)
         readers = [[name in one for one in sets] for name in names]
         bits = [-1 if all(own) else sum([1 << i for i, yes in enumerate(own) if yes]) for own in readers]
         self.reads_out, *self._read = bits

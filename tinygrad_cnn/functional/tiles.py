@@ -6,7 +6,8 @@ tiles d of 4×4 pixels that overlap by two, and filters g, the four pixels Y of 
     Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A,
 
 where ⊙ and the sum over channels are a product of matrices for each of the 16 places. Rounding differs from that of
-the sum itself, and is as small. What is not finite in one pixel reaches all four of a tile.
+the sum itself, and is as small. But sums of four pixels overflow before a pixel does, and where something is not
+finite, all four pixels of its tiles are NaN.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def convolve_tiles(x: Array, weight: Array) -> Array:
     x = ops.reshape(x, shape=(height, 2 * channels, right + 1, n))
     x = ops.im2col(x, kernel=(4, 2), stride=(2, 1), dilation=(1, 1))
     x = ops.permute(ops.reshape(x, shape=(down, 4, 2, channels, 2, right, n)), axes=(1, 4, 2, 3, 0, 5, 6))
-    x = ops.matmul(to_places, ops.reshape(x, shape=(16, channels * down * right * n)))
     columns = ops.permute(ops.reshape(weight, shape=(filters * channels, 9)), axes=(1, 0))
+    # what was given comes before the constants, so that readers of the graph take none of them for a frozen weight
+    x = ops.matmul(to_places, ops.reshape(x, shape=(16, channels * down * right * n)))
     rows = ops.reshape(ops.matmul(to_factors, columns), shape=(16, filters, channels))
     y = ops.matmul(rows, ops.reshape(x, shape=(16, channels, down * right * n)))
     y = ops.matmul(to_pixels, ops.reshape(y, shape=(16, filters * down * right * n)))

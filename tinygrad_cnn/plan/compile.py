@@ -182,8 +182,8 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
     has (OPENBLAS_NUM_THREADS=1: none). They are forked from this one at a plan's first run, do nothing but make its
     calls, and end with it. Elsewhere, products alone use several processors.
 
-    A plan without a backward pass keeps copies of the weights that it rearranges, and does so again only when their
-    numbers have changed.
+    A plan without a backward pass computes what depends on weights alone (filters in another order, say) only when
+    their numbers have changed, and tells of floating-point errors in it only then; it keeps copies to compare with.
 
     `explain`, `show` and `check_graph` look at the operations of the function itself, which runs once more for them;
     while `summary`, `profile` or `detect_anomaly` look, it runs in the plain way.

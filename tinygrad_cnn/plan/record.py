@@ -53,7 +53,7 @@ def record(
     if recorder.state.unknown is not None:
         recorder.broken = recorder.state.unknown, None
     tape = _tape(recorder, tensors, result)
-    new = Replay(tape, recorder.broken, recorder.state, len(recorder.values), call)
+    new = Replay(tape, recorder.broken, recorder.state, len(recorder.values), call, recorder.tied)
     if new.why is None:
         result = None  # with its graph
         new.record_likely_backward(recorder.values)

@@ -40,6 +40,7 @@ class Recorder:
         self.state = State(variables=not keep)  # a check finds by itself which of them matter
         self.before: dict[int, np.ndarray] = {}  # what effects have changed, as it was
         self.broken: tuple[str, SourceLine | None] | None = None
+        self.tied: list[tuple[Any, weakref.ref[Any]]] = []  # Tensors with one array, which may get others later
         self._slots: dict[int, int] = {}
         self._inside = False  # an operation, or what happens beside
 
@@ -82,6 +83,11 @@ class Recorder:
         array = given._array if isinstance(given, Value) else given
         known = self._slots.get(id(array)) if isinstance(array, (np.ndarray, np.generic)) else None
         if known is not None:
+            source = self.sources.get(known)
+            if isinstance(source, External) and isinstance(given, Value) and given is not source.tensor:
+                if given.node is not None and given.node is not source.tensor.node:
+                    self.touched("two Tensors that it reads have one array")
+                self.tied.append((source.tensor, weakref.ref(given)))
             return known
         return self.add(array, External(given) if isinstance(given, Value) else Constant(array))  # type: ignore[arg-type]
 

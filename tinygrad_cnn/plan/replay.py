@@ -38,10 +38,14 @@ class Replay:
         state: what it read from outside.
         count: of numbered values.
         function: that was called, of the Tensors that are its arguments.
+        tied: pairs of a Tensor and a weak reference to another one, which had one array.
     """
 
-    def __init__(self, tape: Tape, why: Any, state: State, count: int, function: Function) -> None:
+    def __init__(
+        self, tape: Tape, why: Any, state: State, count: int, function: Function, tied: Sequence[tuple[Any, Any]]
+    ) -> None:
         self.tape, self.why, self.state, self.function = tape, why, state, function
+        self._tied = [(tensor, other) for tensor, other in tied if other() is not None]
         self._count = count
         self._backwards: dict[Key, Backward | None] = {}  # None for one that cannot be replayed
         self._copied: set[int] = set()
@@ -70,6 +74,9 @@ class Replay:
                 elif slot not in self._copied:
                     self._copied.add(slot)
                     self._program = None
+        for tensor, other in self._tied:
+            if (alive := other()) is not None and alive._array is not tensor._array:
+                return False
         return self.state.holds()
 
     def program(self) -> Program:
