@@ -85,7 +85,7 @@ class Recorder:
         if known is not None:
             source = self.sources.get(known)
             if isinstance(source, External) and isinstance(given, Value) and given is not source.tensor:
-                if given.node is not None and given.node is not source.tensor.node:
+                if _takes_gradient(given) and given.node is not source.tensor.node:
                     self.touched("two Tensors that it reads have one array")
                 self.tied.append((source.tensor, weakref.ref(given)))
             return known
