@@ -38,6 +38,18 @@ def children():
 
 
 @needs_helpers
+@pytest.mark.parametrize("looks", [1, 1 << 40])  # asleep, or awake
+@pytest.mark.parametrize(("here", "there", "alone"), [(0.01, 0.05, True), (0.03, 0.032, False)])
+def test_a_team_that_waits_longer_than_one_process_would_take_is_not_shared(monkeypatch, looks, here, there, alone):
+    monkeypatch.setattr(team, "ALONE", 4)
+    monkeypatch.setattr(team, "FIRST", 1)
+    monkeypatch.setattr(team, "LOOKS", looks)
+    one = Team(lists(lambda: time.sleep(here), lambda: time.sleep(there)))
+    assert one.run() and one.run()
+    assert one.run() is not alone
+
+
+@needs_helpers
 def test_each_list_is_made_by_a_process_of_its_own():
     x = numbers(3)
     one = Team(lists(*(lambda i=i: x.__setitem__(i, os.getpid()) for i in range(3))))

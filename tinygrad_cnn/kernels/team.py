@@ -99,14 +99,14 @@ class Team:
                     _crew = _Crew(len(self.lists))
                 except (OSError, RuntimeError):  # the system makes no more processes, or Python ends
                     return False
-            begin, _crew.slept = time.perf_counter(), 0.0
+            begin, _crew.waited = time.perf_counter(), 0.0
             try:
                 _crew.run(self)
             except BaseException:  # of this process in the middle of its calls, or of a helper: what all do is in vain
                 _dismiss()
                 raise
             elapsed = time.perf_counter() - begin
-            if elapsed < len(self.lists) * (elapsed - _crew.slept):  # what one process would have taken
+            if elapsed < len(self.lists) * (elapsed - _crew.waited):  # what one process would have taken
                 self._longer = 1
             elif _crew.made[REQUEST] > FIRST:
                 self._alone, self._longer = min(self._longer, ALONE), 2 * self._longer
@@ -154,7 +154,7 @@ class _Crew:
         self.parent = os.getpid()
         teams = dict(_teams)  # kept alive: in a forked process, what belongs to other threads is let go
         self.teams = set(teams)
-        self.slept = 0.0  # seconds for which this process waited asleep
+        self.waited = 0.0  # seconds for which this process waited for helpers
         self.helpers: list[tuple[int, int]] = []  # the number of each process, and where to write to wake it
         try:
             for i in range(1, count):
@@ -213,10 +213,10 @@ class _Crew:
     def _wait(self, other: int, count: int) -> None:
         """Until another process has made so many calls: look again and again, then sleep between two looks."""
         made, place = self.made, MADE + LINE * other
+        begin = time.perf_counter()
         for _ in range(LOOKS):
             if made[place] >= count:
-                return
-        begin = time.perf_counter()
+                break
         while made[place] < count:
             time.sleep(NAP)
             if os.getpid() != self.parent:
@@ -224,7 +224,7 @@ class _Crew:
                     os._exit(1)
             elif any(_has_ended(child) for child, _ in self.helpers):  # also one for which the other one waits
                 raise RuntimeError(ENDED)
-        self.slept += time.perf_counter() - begin
+        self.waited += time.perf_counter() - begin
 
     def _help(self, own: int, asleep: int, teams: dict[int, Team]) -> NoReturn:
         """What a helper does: wait until it is told, make its calls, and so on."""
