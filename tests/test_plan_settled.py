@@ -48,7 +48,7 @@ def change_the_statistics(model):
     model[1].running_var.numpy()[...] = [1.0, 2.0, 3.0, 4.0]
 
 
-def change_the_sign_of_zero(model):
+def change_to_zero(model):
     model[0].weight.numpy()[0] = 0.0
 
 
@@ -58,7 +58,7 @@ def undefined(model):
 
 CHANGES = [
     *(change_in_numpy, change_data, change_data_in_place, load, train, change_the_statistics),
-    *(change_the_sign_of_zero, undefined),
+    *(change_to_zero, undefined),
 ]
 
 
@@ -188,5 +188,10 @@ def test_kept_tells_numbers_apart():
         assert not kept.holds(array)
         array[0, 0] = 0.0
         assert kept.holds(array)
+    column = np.lib.stride_tricks.as_strided(x, (2, 1), (8, 800))[:1]  # a stride that no element has
+    kept = Kept(np.empty((1, 1), np.float32))
+    kept.copy(column)
+    assert kept.holds(column)
+    kept = Kept(np.empty_like(x))
     kept.copy(x[:, ::-1])  # no run of memory: it is copied each time
     assert not kept.holds(x[:, ::-1])

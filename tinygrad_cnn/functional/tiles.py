@@ -6,8 +6,8 @@ tiles d of 4×4 pixels that overlap by two, and filters g, the four pixels Y of 
     Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A,
 
 where ⊙ and the sum over channels are a product of matrices for each of the 16 places. Rounding differs from that of
-the sum itself, and is as small. But sums of four pixels overflow before a pixel does, and where something is not
-finite, all four pixels of its tiles are NaN.
+the sum itself, and is as small. But numbers on the way are up to some powers of two larger than the result, and so
+overflow before it does; and where something is not finite, all four pixels of its tiles are NaN.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ def conv2d(
         out[n, f, i, j] = bias[f] + Σ over c, p, q of
         weight[f, c, p, q] · padded[n, c, i·stride + p·dilation, j·stride + q·dilation].
 
-    3×3 filters with many channels are convolved tile by tile (`tiles.py`): there, pixels above a quarter of the largest
-    number of their dtype overflow, and what is not finite makes its neighbours NaN, too.
+    3×3 filters with many channels are convolved tile by tile (`tiles.py`): there, numbers overflow a few powers of two
+    before the result would, and what is not finite makes its neighbours NaN, too.
 
     Raises ValueError if the shapes do not go together, or the filters are larger than the padded images; and
     TypeError for images of integers with floating-point filters, as in PyTorch: scale and convert them first.

@@ -58,8 +58,8 @@ class Kept:
 
     def copy(self, array: np.ndarray) -> None:
         np.copyto(self._own, array)
-        own, other = (x.transpose(from_outermost(x.strides)) for x in (self._own, array))
-        if own.strides == other.strides and own.flags.c_contiguous:
+        own, other = (x.transpose(from_outermost(array.strides)) for x in (self._own, array))
+        if own.flags.c_contiguous and other.flags.c_contiguous:  # whatever the strides of axes of length one
             self._compare = partial(_memcmp(), own.ctypes.data, other.ctypes.data, own.nbytes)
             self._array = array
 

@@ -80,6 +80,7 @@ class Program:
         if not backwards:
             work = {line.out for line, calls in bound.lines[0] if calls and line.out is not None}
             self.settled, others = settled_first(self.parts[0], work, self.sources)
+        if self.settled:
             read = {slot for line in self.settled for slot in line.args}
             self.watched = {slot for slot in read if isinstance(self.sources.get(slot), External)}
             self.copied |= self.watched
