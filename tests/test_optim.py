@@ -265,6 +265,98 @@ def test_blocks_give_the_same_bits(make, formula, settings, monkeypatch):
     np.testing.assert_equal(kept_too, kept)
 
 
+def test_small_parameters_are_updated_as_one(monkeypatch):
+    seen = []
+
+    def update(self, p, grad, state, s, update=Adam.update):
+        seen.append(p.size)
+        update(self, p, grad, state, s)
+
+    monkeypatch.setattr(Adam, "update", blocks.each_number(update))
+    tensors = parameters()
+    train(Adam(tensors), tensors, range(2))
+    assert seen == [11] * 2
+    monkeypatch.setattr(blocks, "BLOCK", 20)
+    seen.clear()
+    many = [tensor for _ in range(3) for tensor in parameters()]
+    for tensor in many:
+        tensor.grad = Tensor(np.ones_like(tensor._array))
+    Adam(many).step()
+    assert len(seen) == 2 and sum(seen) == 33 and max(seen) <= 20
+
+
+def alone(make, tensors, steps):
+    """Each parameter trained by an optimiser of its own, in the steps that are given for it."""
+    for i, (tensor, some) in enumerate(zip(tensors, steps, strict=True)):
+        optimizer = make([tensor])
+        for step in some:
+            tensor.grad = Tensor(gradients(step)[i])
+            optimizer.step()
+
+
+@pytest.mark.parametrize("make", [Adam, partial(SGD, momentum=0.9), NAdam])
+def test_parameters_come_and_go(make):
+    together, apart = parameters(), parameters()
+    optimizer = make(together)
+    steps = [[0, 1, 2, 3, 4], [0, 2, 3], [0, 3, 4]]
+    for step in range(5):
+        for i, tensor in enumerate(together):
+            tensor.grad = Tensor(gradients(step)[i]) if step in steps[i] else None
+        optimizer.step()
+    alone(make, apart, steps)
+    assert_equal(together, numbers(apart))
+
+
+def in_place(optimizer, tensor):
+    optimizer.state[tensor]["exp_avg"][...] = 0.5
+
+
+def by_another_array(optimizer, tensor):
+    optimizer.state[tensor]["exp_avg"] = np.full(tensor.shape, 0.5)
+
+
+def by_another_state(optimizer, tensor):
+    optimizer.state[tensor] = {**optimizer.state[tensor], "exp_avg": np.full(tensor.shape, 0.5)}
+
+
+def with_another_parameter(optimizer, tensor):
+    tensor.data = np.full(tensor.shape, 0.5)
+
+
+@pytest.mark.parametrize("change", [in_place, by_another_array, by_another_state, with_another_parameter])
+def test_what_is_kept_may_be_changed_between_steps(change):
+    together, apart = parameters(), parameters()
+    optimizer = Adam(together)
+    train(optimizer, together, [0, 1])
+    change(optimizer, together[1])
+    copies, copied = copy.deepcopy((together, optimizer))
+    train(optimizer, together, [2])
+    expected = []
+    for i, tensor in enumerate(apart):
+        own = Adam([tensor])
+        for step in range(3):
+            if step == 2 and i == 1:
+                change(own, tensor)
+            tensor.grad = Tensor(gradients(step)[i])
+            own.step()
+        expected.append(tensor.numpy().copy())
+    assert_equal(together, expected)
+    train(copied, copies, [2])
+    assert_equal(copies, expected)
+    train(copied, copies, [3])
+    assert_equal(together, expected)
+
+
+def test_two_parameters_with_one_array_are_both_updated():
+    array = np.ones(3)
+    first, second = tensors = [Tensor.wrap(array, None).requires_grad_() for _ in range(2)]
+    assert first._array is second._array
+    for tensor in tensors:
+        tensor.grad = Tensor(np.ones(3))
+    SGD(tensors, lr=0.25).step()
+    np.testing.assert_array_equal(array, 0.5)
+
+
 def test_a_rule_of_ones_own_sees_whole_parameters(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", 1)
     seen = []

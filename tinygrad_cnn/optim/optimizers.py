@@ -17,8 +17,9 @@ import numpy as np
 from ..absences import passed_over
 from ..autograd import enable_grad
 from ..autograd.detached import take_cuts
+from ..engine.versions import note_change
 from ..kernels.blas import add_scaled, one_thread
-from ..kernels.blocks import each_number, in_blocks
+from ..kernels.blocks import Updates, each_number, one_by_one
 from ..settings import array, bound, flag, instance, mapping, number, numbers
 from ..tensor import Tensor
 
@@ -75,6 +76,7 @@ class Optimizer:
             del self.defaults["params"]
         self.param_groups: list[dict[str, Any]] = []
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self._updates = defaultdict[int, Updates](Updates)  # of each group
         #: the parameters that no gradient has reached so far, with their names for the warning
         self._unreached: dict[Tensor, str] = {}
         groups = self._listed(params)
@@ -134,14 +136,13 @@ class Optimizer:
         if self._unreached:
             self._warn_of_unreached()
         with one_thread():  # BLAS's other threads would look out for more work for long
-            for group in self.param_groups:
-                change = partial(self._change, SimpleNamespace(**group))
-                change = partial(in_blocks, change) if hasattr(self.update, "each_number") else change
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        values = parameter._array
-                        change(values, parameter.grad._array, self.state[parameter])
-                        parameter.data = values  # tells graphs recorded before that their input has changed
+            for i, group in enumerate(self.param_groups):
+                trained = [one for one in group["params"] if one.grad is not None]
+                for parameter in trained:
+                    note_change(parameter._array)
+                jobs = [(one._array, one.grad._array, self.state[one]) for one in trained]
+                make = self._updates[i].make if hasattr(self.update, "each_number") else one_by_one
+                make(partial(self._change, SimpleNamespace(**group)), jobs)
         return loss
 
     def _change(self, s: SimpleNamespace, p: np.ndarray, grad: np.ndarray, state: State) -> None:
@@ -278,7 +279,7 @@ class _Moments(Optimizer, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.
         """The number of this step, and both means with its gradient."""
         state["step"] = state.get("step", 0) + 1
         mean = _mean(state, p, "exp_avg", betas[0], grad)
-        return state["step"], mean, _mean(state, p, "exp_avg_sq", betas[1], grad * grad)
+        return state["step"], mean, _mean(state, p, "exp_avg_sq", betas[1], np.square(grad))
 
 
 class Adam(_Moments, amsgrad=False, decoupled_weight_decay=False):
@@ -368,7 +369,7 @@ class RMSprop(Optimizer, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, moment
     @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         state["step"] = state.get("step", 0) + 1
-        square = _mean(state, p, "square_avg", s.alpha, grad * grad)
+        square = _mean(state, p, "square_avg", s.alpha, np.square(grad))
         if s.centered:
             square = square - _mean(state, p, "grad_avg", s.alpha, grad) ** 2
         direction = grad / (np.sqrt(square) + s.eps)
