@@ -62,7 +62,7 @@ class Updates:
         """Change the arrays and the states in place."""
         small: list[Job] = []
         for job in jobs:
-            if 2 * job[0].size < BLOCK:
+            if 2 * job[0].size < BLOCK and job[2]:  # without a state an update is too short for copies to pay
                 small.append(job)
             else:
                 in_blocks(update, *job)
