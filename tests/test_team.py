@@ -1,5 +1,6 @@
 """Helper processes make the calls of a plan: in their order, with the errors of the caller, and no longer than it."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 
 from tinygrad_cnn.kernels import team
-from tinygrad_cnn.kernels.team import Team, Turn, shared
+from tinygrad_cnn.kernels.shared import shared
+from tinygrad_cnn.kernels.team import Team, Turn
 from tinygrad_cnn.kernels.threads import run_parts
 
 needs_helpers = pytest.mark.skipif(not team.possible, reason="helpers are forked on Linux, and on x86-64")
@@ -219,18 +221,67 @@ def test_who_finds_the_helpers_busy_is_told_so():
     assert found == [False] and inner.run()
 
 
-@needs_helpers
-def test_a_forked_process_has_helpers_of_its_own():
-    x = numbers(4)
-    one = Team(lists(*(lambda i=i: x.__setitem__(i, os.getpid()) for i in range(2))))
-    one.run()
+def in_a_forked_process(call, meanwhile=lambda: None):
+    """The numbers that a call returns in a process that is forked, and how that ended."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        x[2:] = x[:2]
-        one.run()
-        os._exit(int(len(set(x)) != 4))
-    assert os.waitpid(child, 0)[1] == 0
-    assert one.run() and x[0] == x[2] and x[1] == x[3]
+        os.write(writing, " ".join(map(str, call())).encode())
+        os._exit(0)
+    meanwhile()
+    os.close(writing)
+    with os.fdopen(reading) as found:
+        return [*map(float, found.read().split())], os.waitpid(child, 0)[1]
+
+
+@needs_helpers
+def test_a_forked_process_has_helpers_of_its_own():
+    def written(x):
+        return Team(lists(*(lambda i=i: x.__setitem__(i, os.getpid()) for i in range(2))))
+
+    x = numbers(2)
+    one = written(x)
+    assert one.run()
+    before = x.tolist()
+
+    def of_the_child():
+        y = numbers(2)
+        assert not one.run() and x.tolist() == before
+        assert written(y).run()
+        return [len({*before, *y})]
+
+    assert in_a_forked_process(of_the_child) == ([4], 0)
+    assert one.run() and x.tolist() == before
+
+
+@needs_helpers
+def test_a_forked_process_has_the_memory_to_itself():
+    x, y = numbers(1 << 22), shared(3 * mmap.PAGESIZE, copied_from=mmap.PAGESIZE + 1)
+    x[...] = y[-1] = 1
+
+    def of_the_child():
+        time.sleep(0.2)
+        found = x.min(), x.max(), y[-1]
+        x[...] = y[-1] = 3
+        return found
+
+    def of_the_other():
+        x[...] = y[-1] = 2
+
+    assert in_a_forked_process(of_the_child, of_the_other) == ([1, 1, 1], 0)
+    assert x.min() == x.max() == y[-1] == 2
+
+
+@needs_helpers
+def test_memory_that_nobody_uses_is_not_copied():
+    x, y = shared(1, copied_from=1), numbers(1)
+
+    def of_the_child():
+        x[0] = y[0] = 3
+        return []
+
+    assert in_a_forked_process(of_the_child) == ([], 0)
+    assert x[0] == 3 and y[0] == 0
 
 
 @needs_helpers
@@ -250,7 +301,8 @@ def test_who_traces_this_process_does_not_trace_helpers():
 
 PROGRAM = """
 import os, sys, time
-from tinygrad_cnn.kernels.team import Team, Turn, shared
+from tinygrad_cnn.kernels.shared import shared
+from tinygrad_cnn.kernels.team import Team, Turn
 x = shared(8).view(int)
 Team([[Turn(lambda: None)], [Turn(lambda: x.fill(os.getpid()))]]).run()
 kept = Team([[Turn(lambda: None)], [Turn(lambda: x.fill(os.getpid()))]])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, Leaf, Node, Value, backpropagate
+from ..kernels.lending import is_lent
 from ..settings import array, refusal
 
 _adding = threading.Lock()  # two backward passes may reach one leaf at the same time
@@ -111,9 +112,12 @@ def _tensors(given: Any, name: str) -> list[Any]:
 
 
 def _own(gradient: Array, like: Value) -> Array:
-    """A recorded gradient as it is, any other copied, as a rule may hand one array to several leaves."""
+    """A recorded gradient as it is, any other copied, as a rule may hand one array to several leaves.
+
+    But not if it was lent: a plan does so where the array is the gradient of one leaf alone.
+    """
     recorded = isinstance(gradient, Value) and gradient.node is not None
-    return gradient if recorded else like.wrap(np.array(gradient), None)
+    return gradient if recorded else like.wrap(gradient if is_lent(gradient) else np.array(gradient), None)
 
 
 def _seed(output: Array, gradient: Any, create_graph: bool) -> tuple[Node | Leaf, Array]:

@@ -13,7 +13,6 @@ import gc
 import itertools
 import mmap
 import os
-import platform
 import select
 import signal
 import sys
@@ -29,9 +28,7 @@ import numpy as np
 
 from .blas import hold_to_one_thread
 from .layout import SHORT, short_buffers
-
-#: Whether there can be helpers: only here are processes forked safely, and see each other's writes in their order.
-possible = sys.platform == "linux" and platform.machine() == "x86_64"
+from .shared import forking_a_helper, possible
 
 LOOKS = 4000  # of some 50 ns, after which a process that waits sleeps between two looks
 NAP = 2e-5  # seconds
@@ -54,16 +51,12 @@ class Turn(NamedTuple):
     after: tuple[tuple[int, int], ...] = ()
 
 
-def shared(size: int) -> np.ndarray:
-    """So many bytes that this process and its helpers see alike."""
-    return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)[:size]
-
-
 class Team:
     """Calls in lists: this process makes those of the first one, and a helper those of each other one.
 
     They write into `shared` memory, and read no other one that changes.
 
+    >>> from tinygrad_cnn.kernels.shared import shared
     >>> x = shared(16).view(np.float64)
     >>> team = Team([[Turn(lambda: x[:1].fill(1.0))], [Turn(lambda: x[1:].fill(2.0))]])
     >>> x.tolist() if team.run() else [1.0, 2.0]
@@ -73,6 +66,7 @@ class Team:
     def __init__(self, lists: Sequence[Sequence[Turn]]) -> None:
         self.lists = lists
         self.number = next(_numbers)
+        self._process = os.getpid()  # whose helpers see the memory; one that is forked has its own
         self._alone, self._longer = 0, 1  # how many times it is not to be shared, now and when it is found so again
         _teams[self.number] = self
 
@@ -80,7 +74,8 @@ class Team:
         """Make all calls.
 
         Returns:
-            False, and nothing is done, if there can be no helpers, or they are busy with another team, or were waited
+            False, and nothing is done, if there can be no helpers, as in a process that was forked from the one that
+            made the team, or they are busy with another team, or were waited
             for so long the last time, as other programs use the processors, that one process would have been faster.
 
         Raises:
@@ -90,7 +85,7 @@ class Team:
         if self._alone:
             self._alone -= 1
             return False
-        if not possible or not _free.acquire(blocking=False):
+        if not possible or self._process != os.getpid() or not _free.acquire(blocking=False):
             return False
         try:
             if _crew is None or self.number not in _crew.teams or len(self.lists) > 1 + len(_crew.helpers):
@@ -170,11 +165,11 @@ class _Crew:
         try:
             # in the helper for good: what is sent to all is for this process to handle
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), forking_a_helper():
                 warnings.simplefilter("ignore")  # of threads, of which a helper uses none
                 child = os.fork()
-            if child == 0:
-                self._help(own, asleep, teams)
+                if child == 0:
+                    self._help(own, asleep, teams)
             self.helpers.append((child, wake))
         except (OSError, RuntimeError):
             os.close(wake)

@@ -19,7 +19,7 @@ from ..autograd import enable_grad
 from ..autograd.detached import take_cuts
 from ..engine.versions import note_change
 from ..kernels.blas import add_scaled, one_thread
-from ..kernels.blocks import Updates, each_number, one_by_one
+from ..kernels.updates import Updates, one_by_one
 from ..settings import array, bound, flag, instance, mapping, number, numbers
 from ..tensor import Tensor
 
@@ -141,8 +141,10 @@ class Optimizer:
                 for parameter in trained:
                     note_change(parameter._array)
                 jobs = [(one._array, one.grad._array, self.state[one]) for one in trained]
-                make = self._updates[i].make if hasattr(self.update, "each_number") else one_by_one
-                make(partial(self._change, SimpleNamespace(**group)), jobs)
+                settings = SimpleNamespace(**{name: one for name, one in group.items() if name != "params"})
+                # the rules below treat each number by itself, and depend on nothing but their arguments
+                make = self._updates[i].make if type(self).__module__ == __name__ else one_by_one
+                make(self._change, [settings], jobs)
         return loss
 
     def _change(self, s: SimpleNamespace, p: np.ndarray, grad: np.ndarray, state: State) -> None:
@@ -262,7 +264,6 @@ class SGD(Optimizer, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nes
     0.5
     """
 
-    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         direction = grad
         if s.momentum:
@@ -293,7 +294,6 @@ class Adam(_Moments, amsgrad=False, decoupled_weight_decay=False):
     0.75
     """
 
-    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         if s.amsgrad:
@@ -323,7 +323,6 @@ class NAdam(_Moments, lr=2e-3, momentum_decay=4e-3, decoupled_weight_decay=False
     0.735887
     """
 
-    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         now, ahead = (s.betas[0] * (1 - 0.5 * 0.96 ** (t * s.momentum_decay)) for t in (step, step + 1))
@@ -342,7 +341,6 @@ class RAdam(_Moments, decoupled_weight_decay=False):
     0.5
     """
 
-    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         step, mean, square = self.moments(p, grad, state, s.betas)
         left = 1 - s.betas[1] ** step
@@ -366,7 +364,6 @@ class RMSprop(Optimizer, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, moment
     0.75
     """
 
-    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         state["step"] = state.get("step", 0) + 1
         square = _mean(state, p, "square_avg", s.alpha, np.square(grad))
@@ -387,7 +384,6 @@ class Adagrad(Optimizer, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumu
     0.75
     """
 
-    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         before = state.get("step", 0)
         state["step"] = before + 1
@@ -408,7 +404,6 @@ class Adadelta(Optimizer, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
     -0.690308
     """
 
-    @each_number
     def update(self, p: np.ndarray, grad: np.ndarray, state: State, s: SimpleNamespace) -> None:
         state["step"] = state.get("step", 0) + 1
         square = _mean(state, p, "square_avg", s.rho, grad * grad)

@@ -16,10 +16,12 @@ import numpy as np
 
 from ..kernels.blas import number_of_threads, one_thread
 from ..kernels.copies import Kept, unchangeable
-from ..kernels.layout import inverse, short_buffers
-from ..kernels.team import Team, possible, shared
+from ..kernels.layout import from_outermost, inverse, short_buffers
+from ..kernels.lending import lend
+from ..kernels.shared import in_pages, is_shared, possible, shared
+from ..kernels.team import Team
 from .folding import fold_factors
-from .layout import Need, places
+from .layout import LINE, Need, places
 from .parts import ANYTHING, Access, bytes_of, in_parts
 from .passes import drop_unneeded, in_order, merge_equal
 from .settled import settled_first
@@ -36,6 +38,11 @@ Call = Callable[[], Any]
 
 class Different(Exception):
     """A check had another result than when the function was recorded."""
+
+
+def processes() -> int:
+    """How many share a plan at most."""
+    return min(number_of_threads(), MOST) if possible else 1
 
 
 class Program:
@@ -74,6 +81,8 @@ class Program:
         checks = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.is_check]
         draws = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.out is not None]
         self.checks_late = bool(checks and draws and max(checks) > min(draws))  # after numbers were drawn
+        # whether gradients are lent: not before it was seen that they are gone when the plan is run again
+        self.lends: bool | None = None
         self.settled: list[Line] = []  # the first lines of the forward pass, which are run when weights have changed
         self.watched: set[int] = set()  # the weights that they read
         bound = self._lay_out()
@@ -114,8 +123,37 @@ class Program:
         for slot in [*_some(always), *(slot for wanted in self.wanted[1:] for slot in _some(wanted))]:
             _extend(last, owner_of, bound.arrays.get(slot), line)
         needs = [Need(size, first, end) for (size, first), end in zip(made, last, strict=True)]
-        self.places, self.bytes = places(needs, _written_over(bound.lines, owner_of, needs))
+        over = _written_over(bound.lines, owner_of, needs)
+        # gradients that can be lent come last
+        lent = self._lent(bound, owner_of, made)
+        for i in lent:
+            needs[i], over[i] = Need(0, 0, 0), i
+        self.places, end = places(needs, over)
+        self.bytes = self.lent_from = in_pages(end) if lent else end
+        for i in lent:
+            self.places[i] = self.bytes
+            self.bytes += -(-made[i][0] // LINE) * LINE
         return bound
+
+    def _lent(self, bound: Bound, owner_of: Mapping[int, int], made: Sequence[tuple[int, int]]) -> list[int]:
+        """The arrays that a backward pass makes and whose numbers are the gradient of one leaf alone, if large.
+
+        `lent` says for each part which of the wanted values they are.
+        """
+        found: list[int] = []
+        self.lent: list[list[int]] = []
+        begin = 1 + len(self.parts[0])
+        for wanted in self.wanted:
+            self.lent.append([])
+            for i, slot in enumerate(wanted):
+                array: Any = None if slot is None else bound.arrays[slot]
+                owner = owner_of.get(id(getattr(array, "base", None)))
+                if owner is None or owner in found or array.nbytes != made[owner][0] or made[owner][1] < begin:
+                    continue
+                if array.nbytes > COPIED and array.transpose(from_outermost(array.strides)).flags.c_contiguous:
+                    found.append(owner)
+                    self.lent[-1].append(i)
+        return found
 
     def __str__(self) -> str:
         """The lines of each part: what is computed from what, and by how many calls; a view is none."""
@@ -137,7 +175,7 @@ class Program:
 
     def bind(self) -> Bound:
         """The plan on arrays of its own, in one block of memory."""
-        block = shared(self.bytes)
+        block = shared(self.bytes, copied_from=self.lent_from)  # a forked process makes a plan of its own
         remaining = iter(self.places)
 
         def allocate(size: int, line: int) -> Any:
@@ -145,7 +183,8 @@ class Program:
             return block[begin : begin + size]
 
         bound = Bound(self, allocate)
-        bound.share(min(number_of_threads(), MOST) if possible else 1, block)
+        bound.memory_to_lend = block[self.lent_from :]
+        bound.share(processes(), block)
         return bound
 
 
@@ -166,6 +205,8 @@ class Bound:
         self._watched: list[tuple[Kept, Any]] = []  # and of weights that are looked at for changes
         self._is_settled = False
         self._begun: dict[int, list[np.ndarray]] = {}  # copies of cotangents, by output
+        self.memory_to_lend = np.empty(0, np.uint8)
+        self._loans: list[tuple[bool, Any]] = []  # of gradients: whether of its own memory, and references to them
         for slot, source in program.sources.items():
             self._bind_source(slot, source)
         self.lines: list[list[tuple[Line, list[Call]]]] = []  # of each part the lines with their calls
@@ -275,10 +316,10 @@ class Bound:
         return [np.array(self.arrays[slot]) for slot in self.program.wanted[0]]  # type: ignore[index]
 
     def share(self, count: int, block: np.ndarray) -> None:
-        """Share what is worth it with helpers, which see the block, and what never changes."""
+        """Share what is worth it with helpers, which see the block, shared weights, and what never changes."""
         begin, end = bytes_of(block)
-        externals = [slot for slot, one in self.program.sources.items() if isinstance(one, External)]
-        changing = Access.to([], [self.arrays[slot] for slot in externals if slot not in self.program.copied])
+        externals = [self.arrays[slot] for slot, one in self.program.sources.items() if isinstance(one, External)]
+        changing = Access.to([], [array for array in externals if not is_shared(array)])
 
         def seen(access: Access) -> bool:
             inside = all(begin <= first and last <= end for first, last in access.written)
@@ -304,10 +345,29 @@ class Bound:
                 call()
 
     def backward(self, position: int, output: int, g: np.ndarray) -> list[np.ndarray | None]:
-        """The cotangents of the leaves, in arrays that the next call overwrites."""
+        """The cotangents of the leaves, large ones in arrays that were lent, others in some that are overwritten."""
         self.begin_backward(output, g)
         self._run(position)
-        return self.cotangents(position)
+        found: list[Any] = self.cotangents(position)
+        if which := self.program.lent[position]:
+            lends, own = bool(self.program.lends), self.memory_to_lend
+            begin = own.ctypes.data
+            places = [(x.shape, x.dtype, x.ctypes.data - begin, x.strides) for x in (found[i] for i in which)]
+            lent, reference = lend(own if lends else np.empty_like(own), places)
+            for i, array in zip(which, lent, strict=True):
+                if not lends:
+                    np.copyto(array, found[i])
+                found[i] = array
+            self._loans.append((lends, reference))
+        return found
+
+    def is_free(self) -> bool:
+        """Whether nobody holds gradients that are in its memory. Its program learns from it if it can lend them."""
+        loans, self._loans = self._loans, []
+        held = [own for own, reference in loans if reference() is not None]
+        if loans:
+            self.program.lends = not held and self.program.lends is not False
+        return not any(held)
 
     def begin_backward(self, output: int, g: np.ndarray) -> None:
         self.check_process()

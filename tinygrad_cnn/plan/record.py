@@ -24,8 +24,9 @@ def record(
 ) -> tuple[Any, Replay, Sequence[Any]]:
     """Call a function in the plain way, and write down what it does.
 
-    Returns what it returns, what was recorded, and the values of its lines, if they are to be kept. If it can be
-    replayed, its effects and draws are taken back, and it returns None: the plan is to be run from where it began.
+    Returns what it returns, what was recorded, and the values of its lines, if they are to be kept (else none). If it
+    can be replayed, its effects and draws are taken back, and it returns None: the plan is to be run from where it
+    began.
     """
     random = get_rng_state()
     recorder, tensors = Recorder(keep), []
@@ -62,7 +63,8 @@ def record(
             recorder.values[slot][...] = numbers
         if new.why is not None:  # it cannot be replayed, as its backward pass could not be recorded
             result = call(tensors)
-    return result, new, recorder.values
+    values, recorder.values = recorder.values, []  # which nobody else is to hold on to
+    return result, new, values if keep else ()
 
 
 def _hand_on_changes(given: Any, tensor: Tensor, before: int) -> None:

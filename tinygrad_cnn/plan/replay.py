@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -14,12 +15,13 @@ from ..engine.calls import current
 from ..engine.graph import Leaf, Node
 from ..engine.rules import ShapeDtype
 from ..kernels import memory
+from ..kernels.shared import shared_copy
 from ..ops.replayed import compiled
 from ..random import get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .again import Function
 from .checking import run_beside
-from .program import Bound, Different, Key, Program
+from .program import COPIED, Bound, Different, Key, Program, processes
 from .recorder import record_backward
 from .run import Run
 from .state import State
@@ -27,6 +29,15 @@ from .structure import put_together
 from .tape import Argument, Aside, Backward, External, Output, Step, Tape
 
 MOST_PASSES = 4  # backward passes that are planned for one function
+
+
+def _holders(external: tuple[int, Any, Any, np.ndarray]) -> int:
+    """How many references there are to its array, views included, as Python counts them here."""
+    return sys.getrefcount(external[3])
+
+
+_array = np.empty(0)
+TWO = _holders((0, None, None, _array))  # a variable, as if it were the Tensor, and the tuple
 
 
 class Replay:
@@ -138,12 +149,24 @@ class Replay:
 
     def _take(self, program: Program) -> Bound:
         waiting = self._waiting(program)
-        if waiting:
-            return waiting.pop()
+        while waiting:
+            if (bound := waiting.pop()).is_free():
+                return bound
         memory.release()  # what the plain way has used, so that the plan's memory can be in its place
+        if processes() > 1:
+            self._share_weights()
         bound = program.bind()
         memory.release()  # and what was computed to see what are views
         return bound
+
+    def _share_weights(self) -> None:
+        """Put the numbers of large Tensors into memory that helpers see, if nobody else holds their arrays."""
+        for i, (slot, tensor, node, array) in enumerate(self._externals):
+            is_fit = array.nbytes > COPIED and array.flags.owndata and array.flags.writeable
+            del array
+            if is_fit and slot not in self._copied | self._changed and _holders(self._externals[i]) == TWO:
+                tensor._array = shared_copy(tensor._array)
+                self._externals[i] = slot, tensor, node, tensor._array
 
     def give_back(self, program: Program, bound: Bound) -> None:
         """A run is over."""
