@@ -30,7 +30,8 @@ from .blas import hold_to_one_thread
 from .layout import SHORT, short_buffers
 from .shared import forking_a_helper, possible
 
-LOOKS = 4000  # of some 50 ns, after which a process that waits sleeps between two looks
+# of some 50 ns, after which a process that waits sleeps; to wake it takes as long as some calls of a small plan
+LOOKS = 20_000
 NAP = 2e-5  # seconds
 ALL = 1 << 62  # more calls than any list has
 ALONE = 64  # times at most that a team is not shared after some in which helpers were waited for long
