@@ -78,6 +78,18 @@ def test_what_is_in_lists_and_dictionaries(make, change):
     assert follows(lambda x: x * last(), lambda: change(held)) == 2
 
 
+def test_what_moves_from_one_list_to_another():
+    first, second = [nn.Linear(3, 3), nn.Linear(3, 3)], [nn.Linear(3, 3)]
+
+    def chained(layers, x):
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    function = lambda x: chained(first, x) + 2 * chained(second, x)  # noqa: E731
+    assert follows(function, lambda: second.insert(0, first.pop())) == 2
+
+
 def test_attributes_that_its_code_names():
     for get in (lambda net: net, lambda net: net.loss, lambda net: functools.partial(net.loss)):
         net = Net()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
+from operator import is_
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -40,21 +42,26 @@ class State:
 
     def __init__(self, variables: bool = True) -> None:
         self._variables = variables  # or modules alone
-        # for each container a function that gives what is in it now, what was in it, that by identity, and what it is
-        self._kept: list[tuple[Callable[[], Iterable[Any]], list[Any], list[int], str]] = []
+        # for each container a function that gives what is in it now, what was in it, and what it is
+        self._kept: list[tuple[Callable[[], Collection[Any]], list[Any], str]] = []
+        self._lengths: list[int] = []
+        self._objects: list[Any] = []  # what was in all of them
         self._generators: list[tuple[Any, bytes]] = []  # of random numbers, with their states
         self._seen: dict[tuple[int, str], Any] = {}  # with what was seen, so that nothing else gets its identity
         self.unknown: str | None = None  # something that is read, and that may have changed without anybody seeing it
 
     def holds(self) -> bool:
         """Whether everything is the same object as it was, or the same number."""
-        return all([*map(id, values())] == ids or _equal([*values()], before) for values, before, ids, _ in self._kept)
+        now = [values() for values, _, _ in self._kept]
+        if [*map(len, now)] == self._lengths and all(map(is_, chain.from_iterable(now), self._objects)):
+            return True
+        return all(_equal([*one], before) for one, (_, before, _) in zip(now, self._kept, strict=True))
 
     def changed(self) -> str | None:
         """Something that is another object than it was, or was drawn from."""
         if any(pickle.dumps(generator) != before for generator, before in self._generators):
             return "a generator of random numbers"
-        return next((what for values, before, _, what in self._kept if not _equal([*values()], before)), None)
+        return next((what for values, before, what in self._kept if not _equal([*values()], before)), None)
 
     def add(self, module: Module) -> None:
         """Keep the attributes of one more module, as they are now, and what its `forward` reads."""
@@ -71,7 +78,7 @@ class State:
             return
         if isinstance(value, (dict, list, tuple)):
             if len(value) <= MOST_PARTS and self._is_new(value, "container"):
-                parts = value.values if isinstance(value, dict) else value.__iter__
+                parts: Callable[[], Collection[Any]] = value.values if isinstance(value, dict) else partial(list, value)
                 if not isinstance(value, tuple):  # of a tuple, only what is in it can change
                     self._keep(parts, "a list or dictionary that it reads")
                 self._follow_all(parts(), names)
@@ -142,9 +149,11 @@ class State:
                 ".setflags(write=False)"
             )
 
-    def _keep(self, values: Callable[[], Iterable[Any]], what: str) -> None:
+    def _keep(self, values: Callable[[], Collection[Any]], what: str) -> None:
         objects = [*values()]
-        self._kept.append((values, objects, [*map(id, objects)], what))
+        self._kept.append((values, objects, what))
+        self._lengths.append(len(objects))
+        self._objects += objects
 
     def _is_new(self, value: Any, how: str) -> bool:
         is_new = (id(value), how) not in self._seen
