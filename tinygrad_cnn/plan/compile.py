@@ -179,8 +179,11 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
     prints, or reads in other ways (a file, the time), is that of the first call: give it as an argument.
 
     On Linux (x86-64), a plan that is enough work is shared with helper processes, one for each further thread that BLAS
-    has (OPENBLAS_NUM_THREADS=1: none). They are forked from this one at a plan's first run, do nothing but make its
-    calls, and end with it. Elsewhere, products alone use several processors.
+    has (OPENBLAS_NUM_THREADS=1: none). They are forked from this one at a plan's first run, make its calls and one half
+    of the updates that this package's optimisers make of large parameters, and end with it. For that, large weights
+    move to memory that all of them see, if no other array shares theirs, and large gradients stay in the plan's. Other
+    processes that are forked copy this memory first, and then have their own. Elsewhere, products alone use several
+    processors.
 
     A plan without a backward pass computes what depends on weights alone (filters in another order, say) only when
     their numbers have changed, and tells of floating-point errors in it only then; it keeps copies to compare with.
