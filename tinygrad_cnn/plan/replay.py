@@ -93,6 +93,7 @@ class Replay:
     def program(self) -> Program:
         """The plan as far as it can be made now."""
         if self._program is None:
+            memory.release()  # what the plain way has used, so that the plan and its memory can be in its place
             planned = {key: one for key, one in self._backwards.items() if one is not None}
             self._program = Program(self.tape, planned, self._copied)
         return self._program
@@ -152,7 +153,6 @@ class Replay:
         while waiting:
             if (bound := waiting.pop()).is_free():
                 return bound
-        memory.release()  # what the plain way has used, so that the plan's memory can be in its place
         if processes() > 1:
             self._share_weights()
         bound = program.bind()
