@@ -59,7 +59,7 @@ def test_all_values_take_no_more_memory_than_they_did(name, most):
     """In bytes for each image; the buffers of the plain path take up to half as much again, see test_memory.py."""
     manual_seed(0)
     plan = compiled_step(MODELS[name](), 16)[2]
-    assert plan.lent_from / 16 < most, plan.lent_from / 16  # without the gradients, which others keep
+    assert plan.bytes / 16 < most, plan.bytes / 16
 
 
 PEAK = """

@@ -12,10 +12,11 @@ import pytest
 
 from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
+from tinygrad_cnn.engine import versions
 from tinygrad_cnn.kernels import blocks, halves, shared, team, updates
 from tinygrad_cnn.kernels.lending import is_lent
 from tinygrad_cnn.kernels.shared import is_shared
-from tinygrad_cnn.plan import program
+from tinygrad_cnn.plan import parts, program, replay
 
 needs_helpers = pytest.mark.skipif(not shared.possible, reason="helpers are forked on Linux, and on x86-64")
 
@@ -180,6 +181,23 @@ def test_grad_lends_as_well():
         assert_same([g.numpy() for g in some], others)
 
 
+def test_a_kept_gradient_keeps_no_plan():
+    model, _, loss_of = trained()
+    (plan,) = loss_of.plans
+    (bound,) = next(iter(loss_of._kept.values()))[0]._waiting(plan)
+    values = weakref.ref(bound.arrays[plan.wanted[0][0]].base)
+    kept = model[0].weight.grad._array
+    del bound, plan, loss_of
+    gc.collect()
+    assert is_lent(kept) and values() is None
+
+
+def test_each_gradient_that_is_not_lent_has_its_own_memory():
+    kept = []
+    trained(each=lambda i, model, optimizer: kept.append(model[0].weight.grad._array))
+    assert all(is_lent(one) and one.base.owner.nbytes == one.nbytes for one in kept)
+
+
 # ---- weights
 
 
@@ -193,6 +211,29 @@ def test_large_weights_move_to_shared_memory_if_nobody_else_holds_them():
     assert_same(numbers(model), before)
     optim.SGD(model.parameters(), lr=0.1).step()
     assert np.shares_memory(held, model[0].weight.numpy()) and not np.array_equal(held, before[0])
+
+
+@needs_helpers
+@pytest.mark.parametrize("how", ["note", "hold"])
+def test_a_change_by_another_thread_is_not_lost(how, monkeypatch):
+    held = []
+
+    def meanwhile(array, copy=shared.shared_copy):
+        new = copy(array)
+        if how == "note":  # it has changed the array
+            versions.note_change(array)
+            array[...] = 7.0
+        else:  # it is about to
+            held.append(array)
+        return new
+
+    monkeypatch.setattr(replay, "shared_copy", meanwhile)
+    model, loss_of = model_and_loss()
+    loss_of(*BATCHES[0])
+    for array in held:
+        array[...] = 7.0
+    assert model[2].weight.numpy().min() == 7.0 and not is_shared(model[2].weight._array)
+    monkeypatch.undo()
 
 
 def test_with_one_thread_nothing_moves(monkeypatch):
@@ -335,6 +376,63 @@ def test_batches_of_two_sizes_have_halves_each(monkeypatch):
             optimizer.step()
     assert runs == [True] * 18
     assert optimizer._updates[0]._made == 2
+
+
+@needs_helpers
+def test_a_new_plan_at_the_place_of_an_old_one(monkeypatch):
+    """Its gradients may have the addresses of old ones, which helpers know as other memory."""
+    monkeypatch.setattr(parts, "ALL_WORTH", 1e9)  # no plan is shared, so that helpers outlive it
+    runs = counting(monkeypatch)
+
+    def trained_anew(wrap):
+        model, _ = model_and_loss()
+        optimizer = optim.Adam(model.parameters())
+        addresses = set()
+        for size in (4, 3, 2, 1, 4, 3, 2, 1):
+            loss_of = wrap(lambda x, y: F.cross_entropy(model(x), y))
+            for x, y in BATCHES[:4]:
+                optimizer.zero_grad()
+                loss_of(x[:size], y[:size]).backward()
+                optimizer.step()
+                addresses.add(model[2].weight.grad._array.ctypes.data)
+            optimizer.zero_grad()
+            del loss_of
+            gc.collect()
+        return numbers(model), addresses
+
+    found, _ = trained_anew(compile)
+    assert any(runs)
+    assert_same(found, trained_anew(plain)[0], exact=False)
+
+
+@needs_helpers
+def test_what_a_user_keeps_in_a_state_stays(monkeypatch):
+    def keep(i, model, optimizer):
+        for p in model.parameters():
+            optimizer.state[p].setdefault("seen", []).append(i)
+            optimizer.state[p]["rows"] = np.arange(3)
+
+    runs = counting(monkeypatch)
+    model, optimizer, _ = trained(each=keep)
+    assert not runs
+    assert all(optimizer.state[p]["seen"] == [*range(12)] for p in model.parameters())
+    assert_same(numbers(model), numbers(trained(plain)[0]), exact=False)
+
+
+@needs_helpers
+def test_a_strided_gradient_is_not_halved(monkeypatch):
+    model, loss_of = model_and_loss()
+    other = Tensor(np.ones((50, 250), np.float32), requires_grad=True)
+    runs = counting(monkeypatch)
+    optimizer = optim.Adam([*model.parameters(), other])
+    for batch in BATCHES[:6]:
+        optimizer.zero_grad()
+        loss_of(*batch).backward()
+        other._array = shared.shared_copy(other._array)
+        other.grad = Tensor.wrap(model[0].weight.grad._array[::2], None)
+        optimizer.step()
+    assert runs and all(runs)
+    assert other.numpy().std() > 0
 
 
 @needs_helpers

@@ -17,6 +17,14 @@ Job = tuple[np.ndarray, np.ndarray, State]  # an array, its gradient, what is ke
 Update = Callable[[np.ndarray, np.ndarray, State], None]
 
 
+def is_plain(p: np.ndarray, state: State) -> bool:
+    """Whether what is kept for an array are numbers and arrays like it alone, and nothing of a user's own."""
+    return all(
+        isinstance(x, (int, float)) or (isinstance(x, np.ndarray) and (x.shape, x.dtype) == (p.shape, p.dtype))
+        for x in state.values()
+    )
+
+
 def in_blocks(update: Update, p: np.ndarray, grad: np.ndarray, state: State) -> None:
     """Call `update(p, grad, state)`, which treats each number of p by itself, for some rows at a time.
 

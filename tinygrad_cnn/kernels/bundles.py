@@ -11,22 +11,28 @@ from typing import Any
 import numpy as np
 
 from . import blocks
-from .blocks import Job, State, Update
+from .blocks import Job, State, Update, is_plain
 
 
-def bundled(jobs: Sequence[Job]) -> list[Bundle]:
-    """Arrays for which the same numbers are kept, as many as are a block. Those that share memory are kept apart."""
+def bundled(jobs: Sequence[Job]) -> tuple[list[Bundle], list[int]]:
+    """Arrays for which the same numbers are kept, as many as are a block, and those for which a user keeps more.
+
+    Arrays that share memory are kept apart.
+    """
     alike, end = defaultdict[Any, list[list[int]]](list), 0
     bounds = [np.lib.array_utils.byte_bounds(p) for p, *_ in jobs]
     for i in sorted(range(len(jobs)), key=bounds.__getitem__):
         (p, _, state), (begin, stop) = jobs[i], bounds[i]
+        if not is_plain(p, state):
+            continue
         kept = [(name, None if isinstance(one, np.ndarray) else one) for name, one in state.items()]
         groups = alike[p.dtype, tuple(kept)]
         if not groups or begin < end or sum(jobs[j][0].size for j in groups[-1]) + p.size > blocks.BLOCK:
             groups.append([])
         groups[-1].append(i)
         end = max(end, stop)
-    return [Bundle(group, jobs) for groups in alike.values() for group in groups]
+    bundles = [Bundle(group, jobs) for groups in alike.values() for group in groups]
+    return bundles, [i for i, (p, _, state) in enumerate(jobs) if not is_plain(p, state)]
 
 
 class Bundle:

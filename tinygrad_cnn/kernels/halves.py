@@ -7,13 +7,15 @@ import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakMethod, ref
 
 import numpy as np
 
 from . import blocks
-from .blocks import Job, State, in_blocks
+from .blocks import Job, State, in_blocks, is_plain
+from .layout import from_outermost
 from .lending import Place
-from .shared import is_shared, shared, shared_copy
+from .shared import is_shared, memory_of, shared, shared_copy
 from .team import Team, Turn
 
 MOST_BYTES = 1 << 14  # of the settings and numbers that a helper is told
@@ -22,20 +24,23 @@ MOST_BYTES = 1 << 14  # of the settings and numbers that a helper is told
 def can_be_halved(job: Job) -> bool:
     """Whether a helper sees the array and its gradient, and something is kept for it, so that there is some work."""
     p, grad, state = job
-    return bool(state) and p.size >= blocks.BLOCK and is_shared(p) and is_shared(grad) and p.ndim > 0 and len(p) > 1
+    if not state or p.size < blocks.BLOCK or p.ndim == 0 or len(p) < 2 or not is_shared(p) or not is_shared(grad):
+        return False
+    return is_plain(p, state) and grad.transpose(from_outermost(grad.strides)).flags.c_contiguous
 
 
 class Halves:
     """Arrays in shared memory: this process updates the first half of the rows of each, a helper the others.
 
-    The function is called with what the helper is told, some rows, their gradient and what is kept for them.
+    The method is called with what the helper is told, some rows, their gradient and what is kept for them.
     """
 
-    def __init__(self, function: Callable[..., Any], jobs: Sequence[Job]) -> None:
-        self._function = function
+    def __init__(self, method: Callable[..., Any], jobs: Sequence[Job]) -> None:
+        self._method: Any = WeakMethod(method)  # else its object would hold itself
         self._arrays = [p for p, _, _ in jobs]
-        # where the gradients are: to keep an array that was lent would keep it from being used again
+        # where the gradients are, and in which memory: if it kept what is lent, that would not be lent again
         self._places = [_place_of(grad) for _, grad, _ in jobs]
+        self._memories = [ref(memory_of(grad)) for _, grad, _ in jobs]
         for _, _, state in jobs:
             for name, kept in state.items():
                 if isinstance(kept, np.ndarray) and not is_shared(kept):
@@ -43,14 +48,17 @@ class Halves:
         self._kept = [{name: x for name, x in state.items() if isinstance(x, np.ndarray)} for _, _, state in jobs]
         self._numbers: list[State] = []
         self._told = shared(MOST_BYTES)
-        self._team = Team([[Turn(self._first)], [Turn(self._second)]])
+        first: Any = WeakMethod(self._first)
+        second: Any = WeakMethod(self._second)
+        self._team = Team([[Turn(lambda: first()())], [Turn(lambda: second()())]])
 
     def are_of(self, jobs: Sequence[Job]) -> bool:
         """Whether these are its arrays, gradients that lie where its own did, and arrays that it keeps for them."""
         if len(jobs) != len(self._arrays):
             return False
-        for (now, grad, state), p, place, kept in zip(jobs, self._arrays, self._places, self._kept, strict=True):
-            if now is not p or _place_of(grad) != place:
+        known = zip(jobs, self._arrays, self._places, self._memories, self._kept, strict=True)
+        for (now, grad, state), p, place, memory, kept in known:
+            if now is not p or _place_of(grad) != place or memory_of(grad) is not memory():
                 return False
             if any(x is not kept.get(name) for name, x in state.items() if isinstance(x, np.ndarray)):
                 return False
@@ -77,7 +85,7 @@ class Halves:
         one = np.ones(1, self._arrays[0].dtype)
         state = numbers | {name: one.copy() for name in self._kept[0]}
         with np.errstate(all="ignore"):
-            self._function(*args, one.copy(), one, state)
+            self._method()(*args, one.copy(), one, state)
         now = {name for name, x in state.items() if isinstance(x, np.ndarray)}
         return all(now == set(kept) for kept in self._kept)
 
@@ -94,7 +102,7 @@ class Halves:
             rows = half(len(p))
             arrays = {name: x[rows] for name, x in kept.items()}
             new = state | arrays
-            in_blocks(partial(self._function, *args), p[rows], _array_at(*place)[rows], new)
+            in_blocks(partial(self._method(), *args), p[rows], _array_at(*place)[rows], new)
             state.update({name: new[name] for name in new if name not in kept})
         return numbers
 

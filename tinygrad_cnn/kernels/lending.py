@@ -35,7 +35,7 @@ def lend(memory: np.ndarray, places: Iterable[Place]) -> tuple[list[np.ndarray],
 
 
 def is_lent(array: Any) -> bool:
-    """Whether an array was lent, so that nobody else reads or writes its numbers."""
+    """Whether an array was lent as it is, so that nobody else reads or writes its numbers; a view of one was not."""
     return isinstance(getattr(array, "base", None), _Lent)
 
 

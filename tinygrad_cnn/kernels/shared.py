@@ -1,7 +1,8 @@
 """Memory that this process and its helpers see alike.
 
 A process that anybody else forks from this one sees it as it sees all other memory: as its own, with the numbers that
-were there. It copies them right after the fork, before this process goes on.
+were there. It copies them right after the fork, before the thread that forked goes on; what other threads write at that
+time, it may see in part.
 """
 
 from __future__ import annotations
@@ -26,43 +27,47 @@ possible = sys.platform == "linux" and platform.machine() == "x86_64"
 
 PATIENCE = 10.0  # seconds for which a process that was forked is waited for at most
 FIXED = 0x10  # mmap's flag for memory at the address that is given
+PART = 1 << 22  # bytes that are copied at a time
 
-_regions: weakref.WeakKeyDictionary[mmap.mmap, int] = weakref.WeakKeyDictionary()  # from which byte on they are copied
-_forking: list[int] = []  # the thread that forks a helper
+_regions: weakref.WeakKeyDictionary[mmap.mmap, bool] = weakref.WeakKeyDictionary()  # whether they are copied
+_forking: list[int] = []  # the threads that fork a helper
 _pipes: dict[int, tuple[int, int]] = {}  # of threads that fork: by its end, the other process tells that it has copied
 
 
-def shared(size: int, copied_from: int = 0) -> np.ndarray:
+def shared(size: int, copied: bool = True) -> np.ndarray:
     """So many bytes that this process and its helpers see alike.
 
-    Another process that is forked has its own copy of them, from the byte `copied_from` on, which is rounded up to a
-    page; what comes before it must not use.
+    Another process that is forked has its own copy of them; if they are not `copied`, it must not use them.
     """
     memory = mmap.mmap(-1, max(size, 1))
-    _regions[memory] = in_pages(copied_from)
+    _regions[memory] = copied
     return np.ndarray(size, np.uint8, memory)
 
 
-def in_pages(size: int) -> int:
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-
-
-def is_shared(array: np.ndarray) -> bool:
-    """Whether an array lies in such memory."""
+def memory_of(array: np.ndarray) -> mmap.mmap | None:
+    """The shared memory in which an array lies, if it does: another one may have the same addresses later."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = getattr(base.base, "owner", base.base)  # of memory that was lent
-    return isinstance(base, mmap.mmap) and base in _regions
+    return base if isinstance(base, mmap.mmap) and base in _regions else None
+
+
+def is_shared(array: np.ndarray) -> bool:
+    """Whether an array lies in shared memory."""
+    return memory_of(array) is not None
 
 
 def shared_copy(array: np.ndarray) -> np.ndarray:
-    """
+    """A copy in shared memory, in C order; no other thread runs meanwhile.
+
     >>> is_shared(shared_copy(np.ones(3))), is_shared(np.ones(3))
     (True, False)
     """
-    copy = np.ndarray(array.shape, array.dtype, shared(array.nbytes))
-    copy[...] = array
-    return copy
+    memory = shared(array.nbytes)
+    memory.data[:] = (
+        np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    )  # as Python's lock is held, where NumPy lets it go
+    return np.ndarray(array.shape, array.dtype, memory)
 
 
 @contextmanager
@@ -95,27 +100,30 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     if not _forks_a_helper():
-        for memory, begin in [*_regions.items()]:
-            _copy(memory, begin)
+        try:
+            for memory, copied in [*_regions.items()]:
+                if copied:
+                    _copy(memory)
+        except BaseException:  # which Python would pass over
+            os.abort()  # two processes would write to one memory
         _regions.clear()
-        _forking.clear()  # of other threads
+        _forking.clear()
     for pipe in _pipes.values():
         for end in pipe:  # which tells the other process
             os.close(end)
     _pipes.clear()
 
 
-def _copy(memory: mmap.mmap, begin: int) -> None:
+def _copy(memory: mmap.mmap) -> None:
     """Put memory of this process's own, with the same numbers, in the place of what it shares."""
-    size = len(memory) - begin
-    if size <= 0:
-        return
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + begin
-    numbers = ctypes.string_at(address, size)
-    own = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | FIXED
-    if _mmap()(address, size, mmap.PROT_READ | mmap.PROT_WRITE, own, -1, 0) != address:
-        os.abort()  # two processes would write to one memory
-    ctypes.memmove(address, numbers, size)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | FIXED
+    for begin in range(address, address + len(memory), PART):
+        size = min(PART, address + len(memory) - begin)
+        numbers = ctypes.string_at(begin, size)
+        if _mmap()(begin, size, mmap.PROT_READ | mmap.PROT_WRITE, kind, -1, 0) != begin:
+            raise MemoryError
+        ctypes.memmove(begin, numbers, size)
 
 
 @functools.cache

@@ -176,8 +176,8 @@ class _Crew:
             os.close(wake)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)  # first: a handler may raise after it
             os.close(asleep)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def run(self, team: Team) -> None:
         made, others = self.made, range(1, len(team.lists))

@@ -40,6 +40,7 @@ class Updates:
 
     def __init__(self) -> None:
         self._bundles: list[Bundle] = []
+        self._alone: list[int] = []  # small ones that go into none
         self._halves: list[Halves] = []
         self._made = 0  # how many there were
 
@@ -47,7 +48,7 @@ class Updates:
         return Updates, ()
 
     def make(self, function: Callable[..., None], args: Sequence[Any], jobs: Iterable[Job]) -> None:
-        """Change the arrays and the states in place."""
+        """Change the arrays and the states in place, in any order; with helpers, `function` has to be a method."""
         update: Update = partial(function, *args)
         small, large, largest = list[Job](), list[Job](), list[Job]()
         for job in jobs:
@@ -58,10 +59,11 @@ class Updates:
             large += largest
         for job in large:
             in_blocks(update, *job)
-        if sum(len(bundle.which) for bundle in self._bundles) != len(small) or not all(
-            bundle.is_of(small) for bundle in self._bundles
-        ):
-            self._bundles = bundled(small)
+        known = len(self._alone) + sum(len(bundle.which) for bundle in self._bundles)
+        if known != len(small) or not all(bundle.is_of(small) for bundle in self._bundles):
+            self._bundles, self._alone = bundled(small)
+        for i in self._alone:
+            in_blocks(update, *small[i])
         for bundle in self._bundles:
             bundle.update(update, small)
 

@@ -6,6 +6,7 @@ is the call of NumPy's function with its arrays, and of a permutation or a resha
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from ..kernels.blas import number_of_threads, one_thread
 from ..kernels.copies import Kept, unchangeable
 from ..kernels.layout import from_outermost, inverse, short_buffers
 from ..kernels.lending import lend
-from ..kernels.shared import in_pages, is_shared, possible, shared
+from ..kernels.shared import is_shared, possible, shared
 from ..kernels.team import Team
 from .folding import fold_factors
 from .layout import LINE, Need, places
@@ -82,7 +83,7 @@ class Program:
         draws = [i for i, one in enumerate(self.parts[0]) if isinstance(one, Aside) and one.out is not None]
         self.checks_late = bool(checks and draws and max(checks) > min(draws))  # after numbers were drawn
         # whether gradients are lent: not before it was seen that they are gone when the plan is run again
-        self.lends: bool | None = None
+        self.lends: bool | None = None  # None: not known yet; False for good, as each loan would cost new memory
         self.settled: list[Line] = []  # the first lines of the forward pass, which are run when weights have changed
         self.watched: set[int] = set()  # the weights that they read
         bound = self._lay_out()
@@ -124,15 +125,13 @@ class Program:
             _extend(last, owner_of, bound.arrays.get(slot), line)
         needs = [Need(size, first, end) for (size, first), end in zip(made, last, strict=True)]
         over = _written_over(bound.lines, owner_of, needs)
-        # gradients that can be lent come last
-        lent = self._lent(bound, owner_of, made)
-        for i in lent:
+        self.places_to_lend: dict[int, int] = {}  # in memory of their own, which is kept with the gradients in it
+        self.bytes_to_lend = 0
+        for i in self._lent(bound, owner_of, made):
+            self.places_to_lend[i] = self.bytes_to_lend
+            self.bytes_to_lend += -(-needs[i].size // LINE) * LINE
             needs[i], over[i] = Need(0, 0, 0), i
-        self.places, end = places(needs, over)
-        self.bytes = self.lent_from = in_pages(end) if lent else end
-        for i in lent:
-            self.places[i] = self.bytes
-            self.bytes += -(-made[i][0] // LINE) * LINE
+        self.places, self.bytes = places(needs, over)
         return bound
 
     def _lent(self, bound: Bound, owner_of: Mapping[int, int], made: Sequence[tuple[int, int]]) -> list[int]:
@@ -158,7 +157,7 @@ class Program:
     def __str__(self) -> str:
         """The lines of each part: what is computed from what, and by how many calls; a view is none."""
         bound = self.bind()
-        text = [f"{self.bytes:,} bytes for all values"]
+        text = [f"{self.bytes:,} bytes for all values, and {self.bytes_to_lend:,} for gradients"]
         titles = {0: "forward"} | {
             position: f"backward from output {output} to leaves {leaves}"
             for (output, leaves), position in self.position.items()
@@ -175,16 +174,18 @@ class Program:
 
     def bind(self) -> Bound:
         """The plan on arrays of its own, in one block of memory."""
-        block = shared(self.bytes, copied_from=self.lent_from)  # a forked process makes a plan of its own
-        remaining = iter(self.places)
+        block = shared(self.bytes, copied=False)  # a forked process makes a plan of its own
+        to_lend = shared(self.bytes_to_lend) if self.places_to_lend else np.empty(0, np.uint8)
+        arrays = itertools.count()
 
         def allocate(size: int, line: int) -> Any:
-            begin = next(remaining)
-            return block[begin : begin + size]
+            i = next(arrays)
+            begin = self.places_to_lend.get(i, self.places[i])
+            return (to_lend if i in self.places_to_lend else block)[begin : begin + size]
 
         bound = Bound(self, allocate)
-        bound.memory_to_lend = block[self.lent_from :]
-        bound.share(processes(), block)
+        bound.memory_to_lend = to_lend
+        bound.share(processes(), [block, to_lend])
         return bound
 
 
@@ -315,14 +316,14 @@ class Bound:
     def outputs(self) -> list[np.ndarray]:
         return [np.array(self.arrays[slot]) for slot in self.program.wanted[0]]  # type: ignore[index]
 
-    def share(self, count: int, block: np.ndarray) -> None:
-        """Share what is worth it with helpers, which see the block, shared weights, and what never changes."""
-        begin, end = bytes_of(block)
+    def share(self, count: int, memories: Sequence[np.ndarray]) -> None:
+        """Share what is worth it with helpers, which see these memories, shared weights, and what never changes."""
+        spans = [bytes_of(memory) for memory in memories]
         externals = [self.arrays[slot] for slot, one in self.program.sources.items() if isinstance(one, External)]
         changing = Access.to([], [array for array in externals if not is_shared(array)])
 
         def seen(access: Access) -> bool:
-            inside = all(begin <= first and last <= end for first, last in access.written)
+            inside = all(any(a <= first and last <= b for a, b in spans) for first, last in access.written)
             return inside and not Access(access.read, []).disturbs(changing)
 
         parts = [[*zip(*part, strict=True)] for part in zip(self.calls, self._accesses, strict=True)]
@@ -349,22 +350,30 @@ class Bound:
         self.begin_backward(output, g)
         self._run(position)
         found: list[Any] = self.cotangents(position)
-        if which := self.program.lent[position]:
-            lends, own = bool(self.program.lends), self.memory_to_lend
-            begin = own.ctypes.data
+        which = self.program.lent[position]
+        if self.program.lends:
+            begin = self.memory_to_lend.ctypes.data
             places = [(x.shape, x.dtype, x.ctypes.data - begin, x.strides) for x in (found[i] for i in which)]
-            lent, reference = lend(own if lends else np.empty_like(own), places)
+            lent, loan = lend(self.memory_to_lend, places)
+            self._loans.append((True, loan))
             for i, array in zip(which, lent, strict=True):
-                if not lends:
-                    np.copyto(array, found[i])
                 found[i] = array
-            self._loans.append((lends, reference))
+            return found
+        for i in which:  # lent, too, but each in memory of its own
+            place = found[i].shape, found[i].dtype, 0, found[i].strides
+            (array,), loan = lend(np.empty(found[i].nbytes, np.uint8), [place])
+            np.copyto(array, found[i])
+            self._loans.append((False, loan))
+            found[i] = array
         return found
 
-    def is_free(self) -> bool:
-        """Whether nobody holds gradients that are in its memory. Its program learns from it if it can lend them."""
+    def take_back(self) -> bool:
+        """Whether nobody holds gradients that are in its memory, so that it can be used again.
+
+        The program learns from it whether it can lend them: whether those of the last call are always gone by now.
+        """
         loans, self._loans = self._loans, []
-        held = [own for own, reference in loans if reference() is not None]
+        held = [own for own, loan in loans if loan() is not None]
         if loans:
             self.program.lends = not held and self.program.lends is not False
         return not any(held)

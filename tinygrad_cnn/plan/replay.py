@@ -151,8 +151,9 @@ class Replay:
     def _take(self, program: Program) -> Bound:
         waiting = self._waiting(program)
         while waiting:
-            if (bound := waiting.pop()).is_free():
+            if (bound := waiting.pop()).take_back():
                 return bound
+        memory.release()
         if processes() > 1:
             self._share_weights()
         bound = program.bind()
@@ -163,10 +164,19 @@ class Replay:
         """Put the numbers of large Tensors into memory that helpers see, if nobody else holds their arrays."""
         for i, (slot, tensor, node, array) in enumerate(self._externals):
             is_fit = array.nbytes > COPIED and array.flags.owndata and array.flags.writeable
-            del array
-            if is_fit and slot not in self._copied | self._changed and _holders(self._externals[i]) == TWO:
-                tensor._array = shared_copy(tensor._array)
-                self._externals[i] = slot, tensor, node, tensor._array
+            if not is_fit or slot in self._copied | self._changed:
+                continue
+            before = versions.changed_at(array)
+            del array  # what holds it now are the Tensor and the tuple
+            if _holders(self._externals[i]) > TWO:
+                continue
+            old = self._externals[i]
+            tensor._array = shared_copy(old[3])
+            self._externals[i] = slot, tensor, node, tensor._array
+            # another thread may have begun to change the old one in between, or even have done so
+            if _holders(old) > TWO - 1 or versions.changed_at(old[3]) != before:
+                tensor._array, self._externals[i] = old[3], old
+            del old
 
     def give_back(self, program: Program, bound: Bound) -> None:
         """A run is over."""
