@@ -40,7 +40,8 @@ PATIENCE = 2.0  # seconds after which a helper that sleeps looks whether this pr
 
 # shared numbers of eight bytes, those that different processes write in cache lines of their own
 TEAM, REQUEST, MADE, LINE = 0, 1, 8, 8  # which team is to work, for the how manieth time; the calls that each has made
-ERROR = 4  # beside how many calls a process has made: the floating-point errors that it has met
+# beside how many calls a process has made: whether it sleeps, to be woken, and the floating-point errors that it met
+SLEEPS, ERROR = 1, 4
 
 ENDED = "a helper process of a plan has ended: was it killed? Call the function again"
 
@@ -186,10 +187,11 @@ class _Crew:
         made[TEAM] = team.number
         made[REQUEST] += 1
         for i in others:
-            try:
-                os.write(self.helpers[i - 1][1], b"!")
-            except BrokenPipeError:
-                raise RuntimeError(ENDED) from None
+            if made[MADE + LINE * i + SLEEPS]:
+                try:
+                    os.write(self.helpers[i - 1][1], b"!")
+                except BrokenPipeError:
+                    raise RuntimeError(ENDED) from None
         with short_buffers():
             self._make(team.lists[0], 0)
         for i in others:
@@ -239,7 +241,7 @@ class _Crew:
             np.seterr(all="call")
             np.setbufsize(SHORT)
             done = 0
-            while self._is_wanted(done, asleep):
+            while self._is_wanted(done, asleep, own):
                 done += 1
                 try:
                     self._make(teams[made[TEAM]].lists[own], own)
@@ -249,15 +251,22 @@ class _Crew:
         finally:
             os._exit(0)
 
-    def _is_wanted(self, done: int, asleep: int) -> bool:
-        made = self.made
+    def _is_wanted(self, done: int, asleep: int, own: int) -> bool:
+        made, sleeps = self.made, MADE + LINE * own + SLEEPS
         for _ in range(LOOKS):
             if made[REQUEST] > done:
-                break
-        while not select.select([asleep], [], [], PATIENCE)[0]:
-            if os.getppid() != self.parent:
+                return True
+        made[sleeps] = 1
+        patience = NAP  # at first: the other process may not have seen yet that it is to be woken
+        while made[REQUEST] <= done:
+            if select.select([asleep], [], [], patience)[0]:
+                if not os.read(asleep, 1):
+                    return False
+            elif os.getppid() != self.parent:
                 return False
-        return bool(os.read(asleep, 1))
+            patience = PATIENCE
+        made[sleeps] = 0
+        return True
 
     def end(self) -> None:
         if os.getpid() == self.parent:

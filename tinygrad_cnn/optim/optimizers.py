@@ -137,10 +137,10 @@ class Optimizer:
             self._warn_of_unreached()
         with one_thread():  # BLAS's other threads would look out for more work for long
             for i, group in enumerate(self.param_groups):
-                trained = [one for one in group["params"] if one.grad is not None]
-                for parameter in trained:
-                    note_change(parameter._array)
-                jobs = [(one._array, one.grad._array, self.state[one]) for one in trained]
+                trained = [(one, grad) for one in group["params"] if (grad := one.grad) is not None]
+                jobs = [(one._array, grad._array, self.state[one]) for one, grad in trained]
+                for array, _, _ in jobs:
+                    note_change(array)
                 settings = SimpleNamespace(**{name: one for name, one in group.items() if name != "params"})
                 # the rules below treat each number by itself, and depend on nothing but their arguments
                 make = self._updates[i].make if type(self).__module__ == __name__ else one_by_one
