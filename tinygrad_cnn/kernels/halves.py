@@ -97,7 +97,7 @@ class Halves:
 
     def _update(self, half: Callable[[int], slice]) -> list[State]:
         numbers: list[State]
-        args, numbers = pickle.loads(self._told)  # which ends where the pickle ends
+        args, numbers = pickle.loads(self._told.data)  # which ends where the pickle ends
         for p, kept, place, state in zip(self._arrays, self._kept, self._places, numbers, strict=True):
             rows = half(len(p))
             arrays = {name: x[rows] for name, x in kept.items()}
@@ -112,5 +112,5 @@ def _place_of(x: np.ndarray) -> Place:
 
 
 def _array_at(shape: tuple[int, ...], dtype: np.dtype[Any], address: int, strides: tuple[int, ...]) -> np.ndarray:
-    size = int(np.prod(shape)) * dtype.itemsize
-    return np.ndarray(shape, dtype, (ctypes.c_ubyte * size).from_address(address), 0, strides)
+    memory: Any = (ctypes.c_ubyte * (int(np.prod(shape)) * dtype.itemsize)).from_address(address)
+    return np.ndarray(shape, dtype, memory, 0, strides)
