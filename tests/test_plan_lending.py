@@ -242,6 +242,15 @@ def test_with_one_thread_nothing_moves(monkeypatch):
     assert not any(is_shared(p._array) for p in model.parameters())
 
 
+def test_where_there_can_be_no_helpers_memory_is_as_any_other(monkeypatch):
+    monkeypatch.setattr(shared, "possible", False)
+    monkeypatch.setattr(program, "possible", False)
+    model, _, loss_of = trained()
+    grads = [p.grad._array for p in model.parameters()]
+    assert loss_of.plans[0].lends and not any(map(is_shared, [p._array for p in model.parameters()] + grads))
+    assert_same(numbers(model), numbers(trained(plain)[0]), exact=False)
+
+
 @needs_helpers
 def test_shared_memory_is_let_go():
     model, optimizer, loss_of = trained()

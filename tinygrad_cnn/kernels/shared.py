@@ -37,8 +37,11 @@ _pipes: dict[int, tuple[int, int]] = {}  # of threads that fork: by its end, the
 def shared(size: int, copied: bool = True) -> np.ndarray:
     """So many bytes that this process and its helpers see alike.
 
-    Another process that is forked has its own copy of them; if they are not `copied`, it must not use them.
+    Another process that is forked has its own copy of them; if they are not `copied`, it must not use them. Where there
+    can be no helpers, it is memory like any other.
     """
+    if not possible:
+        return np.empty(size, np.uint8)
     memory = mmap.mmap(-1, max(size, 1))
     _regions[memory] = copied
     return np.ndarray(size, np.uint8, memory)
