@@ -6,7 +6,7 @@ import pytest
 from tinygrad_cnn import Tensor, compile, nn, no_grad, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.kernels.copies import Kept
-from tinygrad_cnn.plan import program
+from tinygrad_cnn.plan import bound
 
 
 def network():
@@ -78,7 +78,7 @@ def test_weights_that_change_are_seen(change, check):
 
 def test_filters_are_rearranged_only_when_weights_have_changed(monkeypatch):
     model, made = network(), []
-    call = program.Bound._call
+    call = bound.Bound._call
 
     def counted(bound, calls):
         made.append(len(calls))
@@ -88,7 +88,7 @@ def test_filters_are_rearranged_only_when_weights_have_changed(monkeypatch):
     infer = no_grad()(planned)
     for _ in range(3):
         infer(IMAGES)
-    monkeypatch.setattr(program.Bound, "_call", counted)
+    monkeypatch.setattr(bound.Bound, "_call", counted)
     infer(IMAGES)
     (usual,) = made
     assert "that are run when weights have changed" in str(planned.plans[0])
@@ -122,7 +122,7 @@ def test_an_error_in_the_middle_is_no_reason_to_take_old_numbers(monkeypatch):
     infer(IMAGES)
     change_in_numpy(model)
     with monkeypatch.context() as patch:
-        patch.setattr(program, "short_buffers", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(bound, "short_buffers", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             infer(IMAGES)
     with no_grad():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .copies import copies
-from .shared import is_shared, shared
+from .shared import is_shared, shared_like
 
 BLOCK = 1 << 16  # numbers of a block
 
@@ -50,7 +50,7 @@ def in_blocks(update: Update, p: np.ndarray, grad: np.ndarray, state: State) -> 
 
 def _beside(p: np.ndarray) -> np.ndarray:
     """An array for what is kept for another one, in memory that helpers see if they see that."""
-    return np.ndarray(p.shape, p.dtype, shared(p.nbytes)) if is_shared(p) else np.empty_like(p)
+    return shared_like(p) if is_shared(p) else np.empty_like(p)
 
 
 def _lying_alike(grad: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -19,11 +19,12 @@ def bundled(jobs: Sequence[Job]) -> tuple[list[Bundle], list[int]]:
 
     Arrays that share memory are kept apart.
     """
-    alike, end = defaultdict[Any, list[list[int]]](list), 0
+    alike, alone, end = defaultdict[Any, list[list[int]]](list), list[int](), 0
     bounds = [np.lib.array_utils.byte_bounds(p) for p, *_ in jobs]
     for i in sorted(range(len(jobs)), key=bounds.__getitem__):
         (p, _, state), (begin, stop) = jobs[i], bounds[i]
         if not is_plain(p, state):
+            alone.append(i)
             continue
         kept = [(name, None if isinstance(one, np.ndarray) else one) for name, one in state.items()]
         groups = alike[p.dtype, tuple(kept)]
@@ -31,8 +32,7 @@ def bundled(jobs: Sequence[Job]) -> tuple[list[Bundle], list[int]]:
             groups.append([])
         groups[-1].append(i)
         end = max(end, stop)
-    bundles = [Bundle(group, jobs) for groups in alike.values() for group in groups]
-    return bundles, [i for i, (p, _, state) in enumerate(jobs) if not is_plain(p, state)]
+    return [Bundle(group, jobs) for groups in alike.values() for group in groups], alone
 
 
 class Bundle:

@@ -14,9 +14,10 @@ import numpy as np
 from . import blocks
 from .blocks import Job, State, in_blocks, is_plain
 from .layout import from_outermost
-from .lending import Place
 from .shared import is_shared, memory_of, shared, shared_copy
 from .team import Team, Turn
+
+Place = tuple[tuple[int, ...], np.dtype[Any], int, tuple[int, ...]]  # shape, dtype, address, strides
 
 MOST_BYTES = 1 << 14  # of the settings and numbers that a helper is told
 

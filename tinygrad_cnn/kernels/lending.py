@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import weakref
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-Place = tuple[tuple[int, ...], np.dtype[Any], int, tuple[int, ...]]  # shape, dtype, first byte, strides
 
+def lend(memory: np.ndarray, begin: int, like: np.ndarray) -> np.ndarray:
+    """An array in memory from a byte on, with the shape, dtype and strides of another one.
 
-def lend(memory: np.ndarray, places: Iterable[Place]) -> tuple[list[np.ndarray], weakref.ref[Any]]:
-    """Arrays at these places of memory, and a reference that is dead once they and all views of them are.
+    It is alive as long as any view of it: a weak reference to it tells when the memory is free again.
 
+    >>> import weakref
     >>> memory = np.zeros(16, np.uint8)
-    >>> (x,), loan = lend(memory, [((1,), np.dtype(np.float64), 8, (8,))])
+    >>> x = lend(memory, 8, np.empty(1))
+    >>> loan = weakref.ref(x)
     >>> x[0], view = 1.0, x[:]
     >>> del x
     >>> memory.view(np.float64).tolist(), loan() is None, is_lent(memory)
@@ -29,9 +29,7 @@ def lend(memory: np.ndarray, places: Iterable[Place]) -> tuple[list[np.ndarray],
     # no array: of a view, NumPy keeps alive the array that owns the memory, and not one in between
     window = _window(memory.size).from_buffer(memory)
     window.owner = memory
-    return [np.ndarray(shape, dtype, window, begin, strides) for shape, dtype, begin, strides in places], weakref.ref(
-        window
-    )
+    return np.ndarray(like.shape, like.dtype, window, begin, like.strides)
 
 
 def is_lent(array: Any) -> bool:

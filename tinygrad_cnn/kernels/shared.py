@@ -60,17 +60,21 @@ def is_shared(array: np.ndarray) -> bool:
     return memory_of(array) is not None
 
 
+def shared_like(array: np.ndarray) -> np.ndarray:
+    """An array of the same shape and dtype in shared memory, in C order."""
+    return np.ndarray(array.shape, array.dtype, shared(array.nbytes))
+
+
 def shared_copy(array: np.ndarray) -> np.ndarray:
     """A copy in shared memory, in C order; no other thread runs meanwhile.
 
     >>> is_shared(shared_copy(np.ones(3))), is_shared(np.ones(3))
     (True, False)
     """
-    memory = shared(array.nbytes)
-    memory.data[:] = (
-        np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    )  # as Python's lock is held, where NumPy lets it go
-    return np.ndarray(array.shape, array.dtype, memory)
+    copy, source = shared_like(array), np.ascontiguousarray(array)
+    ours, theirs = (x.reshape(-1).view(np.uint8).data for x in (copy, source))
+    ours[:] = theirs  # under Python's lock, which NumPy would let go
+    return copy
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from ..engine.recording import here, is_recording
 from ..nn import Module
 from ..settings import flag, refusal
 from ..tensor import Tensor
+from .bound import Different
 from .checking import compare_tapes
-from .program import Different, Program
+from .program import Program
 from .record import CHANGES, record
 from .replay import Replay
 from .structure import CONSTANTS, FUNCTIONS, Unknown, put_together, take_apart

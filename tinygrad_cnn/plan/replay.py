@@ -20,8 +20,9 @@ from ..ops.replayed import compiled
 from ..random import get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .again import Function
+from .bound import Bound, Different
 from .checking import run_beside
-from .program import COPIED, Bound, Different, Key, Program, processes
+from .program import COPIED, Key, Program, processes
 from .recorder import record_backward
 from .run import Run
 from .state import State

@@ -16,8 +16,9 @@ from ..engine.recording import here
 from ..engine.versions import now
 from ..tensor import Tensor
 from .again import graph
+from .bound import Bound
 from .checking import run_beside
-from .program import Bound, Program
+from .program import Program
 
 
 class Run:
