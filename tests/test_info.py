@@ -78,7 +78,8 @@ def test_a_blas_that_cannot_be_asked(monkeypatch, tmp_path):
 )
 def test_the_version_in_what_openblas_says_of_itself(config, version, monkeypatch):
     said = {"get_config": config.encode()}
-    monkeypatch.setattr(machine, "openblas", lambda name, kind: (lambda: said[name]) if name in said else None)
+    for module in (machine, openblas_library):
+        monkeypatch.setattr(module, "openblas", lambda name, kind: (lambda: said[name]) if name in said else None)
     assert machine.blas() == Blas("OpenBLAS", version)
 
 

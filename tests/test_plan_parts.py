@@ -44,9 +44,11 @@ def cases():
     yield partial(np.maximum.reduce, batch, (0, 2), None, np.zeros((1, 3, 1)), True), None
 
 
+@pytest.mark.parametrize("kernel", ["SkylakeX", "Haswell"])
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("call", [call for call, _ in cases()])
-def test_the_parts_of_a_call_are_the_call(call, count):
+def test_the_parts_of_a_call_are_the_call(call, count, kernel, monkeypatch):
+    monkeypatch.setattr(plan_parts, "kernel", lambda: kernel)
     parts = cut(call, count)
     outs = [one for one in (*call.args, *call.keywords.values()) if isinstance(one, np.ndarray)]
     out = call.keywords.get("out", call.args[0] if call.func is np.copyto else outs[-1])
@@ -59,6 +61,13 @@ def test_the_parts_of_a_call_are_the_call(call, count):
             assert not np.shares_memory(part.out, other.out)
         part.call()
     np.testing.assert_allclose(out, expected, rtol=1e-13, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "ndim"), [("SkylakeX", 4), ("Haswell", 2), (None, 2)])
+def test_products_are_cut_into_blocks_only_where_openblas_multiplies_small_ones_in_place(kernel, ndim, monkeypatch):
+    monkeypatch.setattr(plan_parts, "kernel", lambda: kernel)
+    first, _ = cut(partial(np.matmul, fixed((200, 100)), fixed((100, 96)), np.zeros((200, 96))), 2)
+    assert first.call.args[0].ndim == ndim
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from ..distributed.world import THREADS
 from ..kernels import memory
+from ..kernels.blas import AVX512_KERNELS
 from . import machine
 from .machine import Blas, Processor
 
@@ -98,7 +99,7 @@ def kernel_advice(processor: Processor, blas: Blas, product: float, settings: Ma
     Args:
         product: GFLOP/s with the kernel as it is.
     """
-    if blas.kernel is None or blas.kernel in machine.AVX512_KERNELS or not processor.has_avx512:
+    if blas.kernel is None or blas.kernel in AVX512_KERNELS or not processor.has_avx512:
         return []
     chosen = settings.get(CORETYPE)
     picked = f"{CORETYPE}={chosen} in the environment chose" if chosen else "OpenBLAS picked"

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from ..distributed.world import allowed_processors
-from ..kernels.blas import openblas
+from ..kernels.blas import kernel, openblas
 
 CPUINFO = Path("/proc/cpuinfo")
 
-# the CPU flags that OpenBLAS's AVX-512 kernels need, and the names of these kernels
+# the CPU flags that OpenBLAS's AVX-512 kernels need
 AVX512 = frozenset({"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
-AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 
 # prefixes of the variables that BLAS libraries read
 SETTINGS = ("OPENBLAS_", "GOTO_", "OMP_", "MKL_", "VECLIB_")
@@ -89,9 +88,9 @@ def blas() -> Blas:
     NO_BLAS if NumPy was built without one.
     """
     if (config := openblas("get_config", ctypes.c_char_p)) is not None:
-        kernel, threads = openblas("get_corename", ctypes.c_char_p), openblas("get_num_threads", ctypes.c_int)
+        threads = openblas("get_num_threads", ctypes.c_int)
         words = f"{config().decode()} unknown unknown".split()  # OpenBLAS 0.3.31 USE64BITINT ...
-        return Blas("OpenBLAS", words[1], kernel and kernel().decode(), threads and int(threads()))
+        return Blas("OpenBLAS", words[1], kernel(), threads and int(threads()))
     built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return Blas(built.get("name", "unknown"), built.get("version", "unknown")) if built.get("found") else NO_BLAS
 

@@ -56,6 +56,16 @@ def _where_openblas_may_be() -> Iterator[Path]:
         yield from sorted(folder.glob("*openblas*"))
 
 
+# the kernels that multiply small matrices where they lie; all others copy their factors side by side first
+AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
+
+
+def kernel() -> str | None:
+    """The name of OpenBLAS's functions for this processor; None if NumPy has another BLAS."""
+    name = openblas("get_corename", ctypes.c_char_p)
+    return None if name is None else str(name().decode())
+
+
 LARGE = 1 << 14  # elements; below, NumPy's own calls are as fast
 
 # BLAS's functions y ← a·x + y, by the character of a dtype

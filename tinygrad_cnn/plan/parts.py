@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.blas import AVX512_KERNELS, kernel
 from ..kernels.layout import from_outermost
 from ..kernels.products import SMALL
 from ..kernels.team import Turn
@@ -181,8 +182,11 @@ def _cut_product(count: int, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> l
 def _in_blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same product as many ones of some rows and columns, so small that OpenBLAS reads their factors in place.
 
-    It copies the factors of a larger product side by side first, which can take as long as the product.
+    It copies the factors of a larger product side by side first, which can take as long as the product. Kernels without
+    AVX-512 do so with small ones too: there blocks would only take longer.
     """
+    if kernel() not in AVX512_KERNELS:
+        return a, b, out
     (*_, rows, between), columns = a.shape, b.shape[-1]
     height, width = _block(rows, between, columns, b.strides[-1] == b.itemsize)
     if height in (0, 1) or out.strides[-1] != out.itemsize or (height, width) == (rows, columns):
