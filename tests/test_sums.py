@@ -10,7 +10,7 @@ import pytest
 
 from tinygrad_cnn import Tensor, ops
 from tinygrad_cnn import functional as F
-from tinygrad_cnn.kernels import layout, passes, sums
+from tinygrad_cnn.kernels import layout, passes, sums, ufunc_calls
 
 random = np.random.default_rng(0)
 SHAPES = [(8, 16, 9, 32), (1, 70, 1, 64), (5000,), (2, 1, 2050), (4099, 3)]
@@ -88,6 +88,18 @@ def test_one_number_a_channel_is_written_out_along_its_rows_and_no_further():
     assert layout.in_long_runs(channels, x).shape == (32, 16, 1, 32)
     assert layout.in_long_runs(x, x) is x
     assert layout.in_long_runs(channels, x[:1, :, :4, :4]) is channels
+
+
+def test_a_plan_writes_out_what_is_repeated_already_as_well():
+    x, out = laid_out((32, 16, 32, 32), (2, 1, 3, 0)), np.empty((32, 16, 32, 32), np.float32)
+    each = random.standard_normal((32, 1, 1, 1), np.float32)  # one number for each image: runs of 32
+    for given in (each, np.broadcast_to(each, x.shape)):
+        copy, add = ufunc_calls(np.add, np.empty, layout.in_order_of(x, np.empty), x, given)
+        assert add.args[1].shape == (32, 16, 1, 32)
+        copy()
+        np.testing.assert_array_equal(add(), x + each)
+    (whole,) = ufunc_calls(np.add, np.empty, out[0], *[np.broadcast_to(each[0], out[0].shape)] * 2)
+    np.testing.assert_array_equal(whole(), np.broadcast_to(2 * each[0], out[0].shape))
 
 
 def test_numbers_that_are_compared_with_are_written_out_and_change_nothing():

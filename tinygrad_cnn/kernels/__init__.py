@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .layout import are_short, place_for_runs
+from .layout import are_short, place_for_runs, unstretched
 
 #: Functions without arguments, to be called in their order.
 Calls: TypeAlias = list[Callable[[], Any]]
@@ -25,7 +25,10 @@ def ufunc_calls(ufunc: np.ufunc, new: Any, out: np.ndarray, *args: Any, **settin
     calls: Calls = []
     operands = []
     for arg in args:
-        runs = place_for_runs(arg, out, new) if isinstance(arg, np.ndarray) and are_short(arg, out) else None
+        runs = None
+        if isinstance(arg, np.ndarray):
+            arg = unstretched(arg)
+            runs = place_for_runs(arg, out, new) if are_short(arg, out) else None
         if runs is not None:
             calls.append(partial(np.copyto, runs, arg))
         operands.append(arg if runs is None else runs)

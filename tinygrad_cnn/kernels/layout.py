@@ -74,13 +74,21 @@ def repeated(x: Any, beside: np.ndarray) -> Any:
 
 
 def _written_out(x: np.ndarray, beside: np.ndarray) -> np.ndarray:
-    if 0 in x.strides:
-        x = x[tuple([slice(1) if stride == 0 else slice(None) for stride in x.strides])]
+    x = unstretched(x)
     runs = place_for_runs(x, beside, np.empty)
     if runs is None:
         return x
     runs[...] = x
     return runs
+
+
+def unstretched(x: np.ndarray) -> np.ndarray:
+    """The same numbers, with length one along the axes along which they are repeated.
+
+    >>> unstretched(np.broadcast_to(np.ones((2, 1)), (3, 2, 4))).shape
+    (1, 2, 1)
+    """
+    return x[tuple([slice(1) if stride == 0 else slice(None) for stride in x.strides])] if 0 in x.strides else x
 
 
 def place_for_runs(x: np.ndarray, beside: np.ndarray, new: Callable[..., np.ndarray]) -> np.ndarray | None:
