@@ -4,6 +4,7 @@ However an array lies in memory.
 """
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -153,6 +154,19 @@ def test_the_error_function_of_single_precision():
     assert single.dtype == np.float32 and np.abs(single).max() == 1
     np.testing.assert_allclose(single, ops.erf(x.astype(np.float32).astype(float)), rtol=3e-7)
     np.testing.assert_array_equal(ops.erf(np.float32([np.nan, np.inf, -np.inf])), [np.nan, 1, -1])
+
+
+def test_the_normal_distribution_of_single_precision():
+    x = np.linspace(-14, 14, 4001, dtype=np.float32)
+    single = ops.normal_cdf(x)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, ops.normal_cdf(x.astype(float)), atol=3e-7, rtol=0)
+    small = x[(x > -5) & (x < -4)]  # where 1 + erf would have no digit left
+    np.testing.assert_allclose(ops.normal_cdf(small), [math.erfc(-y / 2**0.5) / 2 for y in small.tolist()], rtol=0.06)
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(
+            ops.normal_cdf(np.float32([-np.inf, -1e9, 0, 1e9, np.nan])), [0, 0, 0.5, 1, np.nan]
+        )
 
 
 @pytest.mark.parametrize(("rows", "turned"), [(8, True), (70, False), (600, False)])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,8 @@ ERROR_FUNCTION = (
     *(1.4185378060700484e-7, -5.6685005715107936e-6, 8.763746444149479e-5, -6.197849762515929e-4),
     *(-1.918304951966862e-4, 1.0276905568683616e-1, 1.1283792743142849),
 )
+# -2 y for erf(x / √2) = tanh y, as x times a polynomial of x²
+NORMAL_CDF = [-math.sqrt(2) * one / 2**power for power, one in zip(range(6, -1, -1), ERROR_FUNCTION, strict=True)]
 
 
 def erf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
@@ -74,19 +76,33 @@ def erf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
     """
     if x.dtype != np.float32:
         return [lambda: np.copyto(out, np.fromiter(map(math.erf, x.ravel()), x.dtype, x.size).reshape(x.shape))]
+    return [*_polynomial_calls(new, out, x, ERROR_FUNCTION), partial(np.tanh, out, out)]
+
+
+def _polynomial_calls(new: Any, out: np.ndarray, x: np.ndarray, coefficients: Sequence[float]) -> Calls:
+    """x times a polynomial of x²."""
     squares = in_order_of(x, new)
-    first, *between, last = ERROR_FUNCTION
+    first, *between, last = coefficients
     calls = [partial(np.multiply, x, x, squares), partial(np.multiply, squares, first, out)]
     for coefficient in between:
         calls += [partial(np.add, out, coefficient, out), partial(np.multiply, out, squares, out)]
-    return [*calls, partial(np.add, out, last, out), partial(np.multiply, out, x, out), partial(np.tanh, out, out)]
+    return [*calls, partial(np.add, out, last, out), partial(np.multiply, out, x, out)]
 
 
 def normal_cdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
-    scaled = in_order_of(x, new)
-    calls: Calls = [partial(np.multiply, x, math.sqrt(0.5), scaled)]
-    calls += erf_calls(new, out, scaled)
-    return [*calls, partial(np.multiply, out, 0.5, out), partial(np.add, out, 0.5, out)]
+    """(1 + erf(x / √2)) / 2: in float32, where that is (1 + tanh y) / 2 = 1 / (1 + e^(-2 y)), to 3e-7 of one.
+
+    >>> x = np.linspace(-7, 7, 1000, dtype=np.float32)
+    >>> for call in normal_cdf_calls(np.empty, out := np.empty_like(x), x):
+    ...     _ = call()
+    >>> bool(np.abs(out - [math.erfc(-one / math.sqrt(2)) / 2 for one in x.tolist()]).max() < 3e-7)
+    True
+    """
+    if x.dtype != np.float32:
+        calls: Calls = [partial(np.multiply, x, math.sqrt(0.5), scaled := in_order_of(x, new))]
+        calls += erf_calls(new, out, scaled)
+        return [*calls, partial(np.multiply, out, 0.5, out), partial(np.add, out, 0.5, out)]
+    return [*_polynomial_calls(new, out, x, NORMAL_CDF), *_logistic_calls(out)]
 
 
 def normal_pdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
@@ -95,10 +111,12 @@ def normal_pdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
 
 
 def sigmoid_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
-    return [
-        *(partial(np.negative, x, out), partial(_exp_or_infinity, out)),
-        *(partial(np.add, out, 1, out), partial(np.true_divide, 1, out, out)),
-    ]
+    return [partial(np.negative, x, out), *_logistic_calls(out)]
+
+
+def _logistic_calls(out: np.ndarray) -> Calls:
+    """1 / (1 + e^out), in place."""
+    return [partial(_exp_or_infinity, out), partial(np.add, out, 1, out), partial(np.true_divide, 1, out, out)]
 
 
 def _exp_or_infinity(x: np.ndarray) -> None:
