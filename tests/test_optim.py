@@ -287,6 +287,25 @@ def test_small_parameters_are_updated_as_one(monkeypatch):
     assert len(seen) == 2 and sum(seen) == 33 and max(seen) <= 20
 
 
+def test_the_bits_do_not_depend_on_where_parameters_lie():
+    random = np.random.default_rng(0)
+    values, slopes = ([random.standard_normal(9216 - i, np.float32) for i in range(3)] for _ in range(2))
+    trained = []
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        memory = np.empty((3, 9216), np.float32)
+        tensors = [Tensor(memory[at, : len(x)], requires_grad=True) for at, x in zip(order, values, strict=True)]
+        for tensor, x in zip(tensors, values, strict=True):
+            tensor._array[...] = x
+        optimizer = SGD(tensors, lr=0.05, momentum=0.9)
+        for step in range(1, 5):
+            for tensor, slope in zip(tensors, slopes, strict=True):
+                tensor.grad = Tensor(slope / step)
+            optimizer.step()
+        trained.append(np.concatenate(numbers(tensors)))
+    np.testing.assert_array_equal(trained[1], trained[0])
+    np.testing.assert_array_equal(trained[2], trained[0])
+
+
 def alone(make, tensors, steps):
     """Each parameter trained by an optimiser of its own, in the steps that are given for it."""
     for i, (tensor, some) in enumerate(zip(tensors, steps, strict=True)):

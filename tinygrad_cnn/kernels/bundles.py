@@ -15,24 +15,35 @@ from .blocks import Job, State, Update, is_plain
 
 
 def bundled(jobs: Sequence[Job]) -> tuple[list[Bundle], list[int]]:
-    """Arrays for which the same numbers are kept, as many as are a block, and those for which a user keeps more.
+    """Arrays for which the same numbers are kept, as many as are a block, and those that have to be alone.
 
-    Arrays that share memory are kept apart.
+    These are those for which a user keeps more, and of arrays that share memory all but one. Each array has its place
+    by the order of the jobs, wherever it lies: BLAS rounds the last few numbers of a long array otherwise.
     """
-    alike, alone, end = defaultdict[Any, list[list[int]]](list), list[int](), 0
-    bounds = [np.lib.array_utils.byte_bounds(p) for p, *_ in jobs]
-    for i in sorted(range(len(jobs)), key=bounds.__getitem__):
-        (p, _, state), (begin, stop) = jobs[i], bounds[i]
-        if not is_plain(p, state):
+    alike, alone = defaultdict[Any, list[list[int]]](list), list[int]()
+    overlapping = _overlapping([p for p, *_ in jobs])
+    for i, (p, _, state) in enumerate(jobs):
+        if i in overlapping or not is_plain(p, state):
             alone.append(i)
             continue
         kept = [(name, None if isinstance(one, np.ndarray) else one) for name, one in state.items()]
         groups = alike[p.dtype, tuple(kept)]
-        if not groups or begin < end or sum(jobs[j][0].size for j in groups[-1]) + p.size > blocks.BLOCK:
+        if not groups or sum(jobs[j][0].size for j in groups[-1]) + p.size > blocks.BLOCK:
             groups.append([])
         groups[-1].append(i)
-        end = max(end, stop)
     return [Bundle(group, jobs) for groups in alike.values() for group in groups], alone
+
+
+def _overlapping(arrays: Sequence[np.ndarray]) -> set[int]:
+    """The positions of arrays without which no two share memory."""
+    found, end = set[int](), 0
+    bounds = [np.lib.array_utils.byte_bounds(x) for x in arrays]
+    for i in sorted(range(len(arrays)), key=bounds.__getitem__):
+        begin, stop = bounds[i]
+        if begin < end:
+            found.add(i)
+        end = max(end, stop)
+    return found
 
 
 class Bundle:
