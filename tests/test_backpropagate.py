@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from references import array_of, fixed, leaf
 
-from tinygrad_cnn import Tensor, grad, no_grad, primitive
+from tinygrad_cnn import Tensor, grad, no_grad, ops, primitive
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import topological_order
 from tinygrad_cnn.engine.observers import observe
+from tinygrad_cnn.kernels.copies import unchangeable
 
 
 @pytest.fixture
@@ -580,3 +581,92 @@ def test_gradients_share_no_memory(share):
     with no_grad():
         e.grad[0, 0] = 5.0
     assert e.grad.tolist() == [[5, 1, 1], [1, 1, 1]]
+
+
+# ---- whose array a gradient is
+
+
+kept = []  # by rules
+
+
+def kept_too(array):
+    kept.append(array)
+    return array
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda g, out, x: g,
+        lambda g, out, x: kept_too(2 * g),
+        lambda g, out, x: kept_too(2 * g)[::-1],
+        lambda g, out, x: kept_too(2 * g).view()[...],
+        lambda g, out, x: kept_too(np.ones((2, *x.shape)))[1],
+        lambda g, out, x: x if type(x) is np.ndarray else g,
+        lambda g, out, x: np.frombuffer(kept_too(bytearray(np.ones(x.shape).tobytes()))).reshape(x.shape),
+    ],
+)
+def test_a_gradient_that_somebody_else_holds_is_copied(rule):
+    kept.clear()
+    op = primitive(lambda x: 2 * x)
+    op.defvjp(rule)
+    x, seed = Tensor(np.ones((300, 40)), requires_grad=True), np.full((300, 40), 3.0)
+    op(x).backward(seed)
+    before = [np.array(one) for one in kept]
+    x.grad.mul_(5.0)
+    assert (x.data == 1).all() and (seed == 3).all()
+    for one, numbers in zip(kept, before, strict=True):
+        np.testing.assert_array_equal(one, numbers)
+
+
+@pytest.mark.parametrize(
+    "rule", [lambda g, out, x: unchangeable(2 * g), lambda g, out, x: np.full((9, *x.shape), 2.0)[0]]
+)
+def test_a_gradient_can_be_changed_and_keeps_no_more_memory_than_its_own(rule):
+    op = primitive(lambda x: 2 * x)
+    op.defvjp(rule)
+    x = Tensor(np.ones((300, 40)), requires_grad=True)
+    op(x).sum().backward()
+    x.grad.mul_(5.0)
+    assert (x.grad.data == 10).all() and x.grad._array.base is None
+
+
+def test_two_gradients_that_are_one_array_are_copied():
+    op = primitive(lambda a, b: a + b)
+    op.defvjp_argnums(lambda argnums, g, out, a, b: [2 * g] * len(argnums))
+    a, b = (Tensor(np.ones((300, 40)), requires_grad=True) for _ in range(2))
+    for found in (
+        (op(a, b).sum().backward(), (a.grad, b.grad))[1],
+        grad(op(a, b).sum(), [a, b]),
+        grad((2 * a).sum(), [a, a]),
+    ):
+        found[0].mul_(5.0)
+        assert (found[0].data == 10).all() and (found[1].data == 2).all()
+
+
+def test_a_gradient_that_a_hook_keeps_is_copied():
+    x = Tensor(np.ones((300, 40)), requires_grad=True)
+    x.register_hook(lambda g: kept_too(2 * g))
+    kept.clear()
+    (3 * x).sum().backward()
+    x.grad.mul_(5.0)
+    assert (kept[0].data == 6).all()
+
+
+@pytest.mark.parametrize("made", [lambda g: 2 * g, lambda g: (2 * g.T).T, lambda g: ops.mul(g, 2.0)[:, :]])
+def test_a_gradient_that_nobody_else_holds_is_not_copied(made):
+    addresses = []
+
+    def rule(g, out, x):
+        result = made(g)
+        addresses.append(result.ctypes.data)
+        return result
+
+    op = primitive(lambda x: 2 * x)
+    op.defvjp(rule)
+    x = Tensor(np.ones((300, 40)), requires_grad=True)
+    op(x).sum().backward()
+    (found,) = grad(op(x).sum(), x)
+    assert [x.grad._array.ctypes.data, found._array.ctypes.data] == addresses
+    x.grad.mul_(5.0)
+    assert (x.grad.data == 10).all() and (found.data == 2).all()

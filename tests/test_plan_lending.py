@@ -14,7 +14,7 @@ from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, no_grad, optim
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine import versions
 from tinygrad_cnn.kernels import blocks, halves, shared, team, updates
-from tinygrad_cnn.kernels.lending import is_lent
+from tinygrad_cnn.kernels.lending import Memory
 from tinygrad_cnn.kernels.shared import is_shared
 from tinygrad_cnn.plan import parts, program, replay
 
@@ -80,7 +80,7 @@ def test_gradients_are_lent_if_they_are_gone_at_the_next_call(order):
 
     def look(i, model, optimizer):
         grads = [p.grad for p in model.parameters() if p.ndim == 2]
-        where.append(all(is_lent(g._array) and is_shared(g._array) for g in grads))
+        where.append(all(isinstance(g._array.base, Memory) and is_shared(g._array) for g in grads))
 
     model, _, _ = trained(each=look, order=order)
     assert where == [False] + [order in ("zero first", "zero last")] * 11
@@ -166,7 +166,7 @@ def test_what_was_given_is_not_lent():
     for _ in range(4):
         w.grad = None
         add(np.ones((200, 200))).backward(np.full((200, 200), 3.0))
-        assert not is_lent(w.grad._array)
+        assert not is_shared(w.grad._array)
 
 
 def test_grad_lends_as_well():
@@ -189,13 +189,13 @@ def test_a_kept_gradient_keeps_no_plan():
     kept = model[0].weight.grad._array
     del bound, plan, loss_of
     gc.collect()
-    assert is_lent(kept) and values() is None
+    assert isinstance(kept.base, Memory) and values() is None
 
 
 def test_each_gradient_that_is_not_lent_has_its_own_memory():
     kept = []
     trained(each=lambda i, model, optimizer: kept.append(model[0].weight.grad._array))
-    assert all(is_lent(one) and one.base.owner.nbytes == one.nbytes for one in kept)
+    assert all(isinstance(one.base, Memory) and one.base.owner.nbytes == one.nbytes for one in kept)
 
 
 # ---- weights

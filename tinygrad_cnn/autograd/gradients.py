@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.graph import Array, Leaf, Node, Value, backpropagate
-from ..kernels.lending import is_lent
+from ..kernels.lending import is_alone
 from ..settings import array, refusal
 
 _adding = threading.Lock()  # two backward passes may reach one leaf at the same time
@@ -33,13 +33,14 @@ def run_backward(output: Array, gradient: Any = None, retain_graph: bool = False
     found = backpropagate({node: seed}, retain_graph=retain_graph or create_graph, wrap=wrap)
     leaf: Any
     with _adding:
-        for leaf, new in found.items():
+        for leaf in tuple(found):
+            new = [found.pop(leaf)]
             if leaf.grad is None:
                 leaf.grad = _own(new, output)
             elif create_graph or leaf.grad.node is not None:
-                leaf.grad = leaf.grad + new
+                leaf.grad = leaf.grad + new[0]
             else:  # a plain addition, so that observers are not told of it
-                leaf.grad = output.wrap(leaf.grad._array + new, None)
+                leaf.grad = output.wrap(leaf.grad._array + new[0], None)
 
 
 def grad(
@@ -100,7 +101,8 @@ def grad(
                 f"the outputs do not depend on input {position} of grad, of shape {tensor.shape}: "
                 "pass allow_unused=True to get None for it"
             )
-    return tuple(_own(found[tensor.node], tensor) if tensor.node in found else None for tensor in inputs)
+    alone = {node: [found.pop(node)] for node in tuple(found)}
+    return tuple(_own(alone[tensor.node], tensor) if tensor.node in alone else None for tensor in inputs)
 
 
 def _tensors(given: Any, name: str) -> list[Any]:
@@ -111,13 +113,14 @@ def _tensors(given: Any, name: str) -> list[Any]:
     return tensors
 
 
-def _own(gradient: Array, like: Value) -> Array:
-    """A recorded gradient as it is, any other copied, as a rule may hand one array to several leaves.
+def _own(gradient: list[Any], like: Value) -> Any:
+    """The gradient in this list, as it is if it is recorded, or if nobody else holds its array; else a copy.
 
-    But not if it was lent: a plan does so where the array is the gradient of one leaf alone.
+    For a rule may keep an array, or hand it to several leaves.
     """
-    recorded = isinstance(gradient, Value) and gradient.node is not None
-    return gradient if recorded else like.wrap(gradient if is_lent(gradient) else np.array(gradient), None)
+    if isinstance(gradient[0], Value) and gradient[0].node is not None:
+        return gradient[0]
+    return like.wrap(gradient[0] if is_alone(gradient) else np.array(gradient[0]), None)
 
 
 def _seed(output: Array, gradient: Any, create_graph: bool) -> tuple[Node | Leaf, Array]:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .layout import in_order_of
+from .lending import part_of
 
 enabled = True  #: Whether buffers are used again.
 
@@ -84,7 +85,7 @@ class _Buffers:
         self.bytes += size
         self.made += 1
         # no array: of a view of an array, NumPy keeps alive the array that owns the memory, and not the one it views
-        return (ctypes.c_ubyte * size).from_buffer(memory, begin)
+        return part_of(memory, begin, size)
 
 
 _buffers = _Buffers()
