@@ -306,6 +306,28 @@ def test_the_bits_do_not_depend_on_where_parameters_lie():
     np.testing.assert_array_equal(trained[2], trained[0])
 
 
+@pytest.mark.parametrize("place", [slice(0, 40), slice(10, 30), slice(20, 60)])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("make", [partial(SGD, lr=0.1, momentum=0.9, weight_decay=0.1), partial(AdamW, lr=0.1)])
+def test_parameters_that_share_memory_are_updated_in_their_order(make, turned, place):
+    random = np.random.default_rng(0)
+    start, slopes, found = random.standard_normal(60), random.standard_normal((5, 2, 40)), []
+    for together in (True, False):
+        memory = start.copy()
+        tensors = [Tensor(part.copy(), requires_grad=True) for part in (memory[:40], memory[place])]
+        for tensor, part in zip(tensors, (memory[:40], memory[place]), strict=True):
+            tensor._array = part
+        tensors = tensors[:: -1 if turned else 1]
+        optimizers = [make(tensors)] if together else [make([tensor]) for tensor in tensors]
+        for both in slopes:
+            for tensor, slope in zip(tensors, both, strict=True):
+                tensor.grad = Tensor(slope[: tensor.size()[0]])
+            for optimizer in optimizers:
+                optimizer.step()
+        found.append(memory)
+    np.testing.assert_array_equal(*found)
+
+
 def alone(make, tensors, steps):
     """Each parameter trained by an optimiser of its own, in the steps that are given for it."""
     for i, (tensor, some) in enumerate(zip(tensors, steps, strict=True)):

@@ -114,9 +114,9 @@ def _tensors(given: Any, name: str) -> list[Any]:
 
 
 def _own(gradient: list[Any], like: Value) -> Any:
-    """The gradient in this list, as it is if it is recorded, or if nobody else holds its array; else a copy.
+    """The gradient in this list: itself if it is recorded, or if nobody else holds its array; else a copy.
 
-    For a rule may keep an array, or hand it to several leaves.
+    It is copied because a rule may keep an array, or hand it to several leaves.
     """
     if isinstance(gradient[0], Value) and gradient[0].node is not None:
         return gradient[0]

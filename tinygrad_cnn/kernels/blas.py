@@ -56,7 +56,7 @@ def _where_openblas_may_be() -> Iterator[Path]:
         yield from sorted(folder.glob("*openblas*"))
 
 
-# the kernels that multiply small matrices where they lie; all others copy their factors side by side first
+# of the kernels for x86 those that multiply small matrices where they lie; others copy their factors side by side first
 AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 
 

@@ -17,8 +17,8 @@ from .blocks import Job, State, Update, is_plain
 def bundled(jobs: Sequence[Job]) -> tuple[list[Bundle], list[int]]:
     """Arrays for which the same numbers are kept, as many as are a block, and those that have to be alone.
 
-    These are those for which a user keeps more, and of arrays that share memory all but one. Each array has its place
-    by the order of the jobs, wherever it lies: BLAS rounds the last few numbers of a long array otherwise.
+    These are those for which a user keeps more, and those that share memory. All are in the order of the jobs, wherever
+    they lie: BLAS rounds the last few numbers of a long array in another way than the others.
     """
     alike, alone = defaultdict[Any, list[list[int]]](list), list[int]()
     overlapping = _overlapping([p for p, *_ in jobs])
@@ -35,14 +35,14 @@ def bundled(jobs: Sequence[Job]) -> tuple[list[Bundle], list[int]]:
 
 
 def _overlapping(arrays: Sequence[np.ndarray]) -> set[int]:
-    """The positions of arrays without which no two share memory."""
-    found, end = set[int](), 0
+    """The positions of arrays that lie in one stretch of memory with another one."""
+    found, before, end = set[int](), -1, 0
     bounds = [np.lib.array_utils.byte_bounds(x) for x in arrays]
     for i in sorted(range(len(arrays)), key=bounds.__getitem__):
         begin, stop = bounds[i]
         if begin < end:
-            found.add(i)
-        end = max(end, stop)
+            found |= {before, i}
+        before, end = i, max(end, stop)
     return found
 
 

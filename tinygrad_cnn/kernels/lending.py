@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .layout import from_outermost
+
 
 def references(holder: list[Any]) -> int:
     """How many references there are to what is in a list, as Python counts them here."""
@@ -19,15 +21,17 @@ ALONE = references([np.empty(0)])
 
 
 def is_alone(holder: list[Any]) -> bool:
-    """Whether nobody but this list holds the array in it, nor any view of its memory: then it can be given away.
+    """Whether nobody but this list holds the array in it, or that of which it is a view: then it can be given away.
 
-    Not where that is not known, as of memory that did not come from NumPy, or may not be written to.
+    Each of its numbers has to have a place of its own, in memory that came from NumPy and may be written to.
 
     >>> x = np.zeros((2, 3))
     >>> is_alone([x]), is_alone([x.T]), is_alone([x.copy()]), is_alone([x.copy().T])
     (False, False, True, True)
     """
     if references(holder) != ALONE or type(holder[0]) is not np.ndarray or not holder[0].flags.writeable:
+        return False
+    if not holder[0].transpose(from_outermost(holder[0].strides)).flags.c_contiguous:
         return False
     owner = [holder[0].base]
     if type(owner[0]) is np.ndarray:  # of which it is a view

@@ -90,12 +90,12 @@ def _polynomial_calls(new: Any, out: np.ndarray, x: np.ndarray, coefficients: Se
 
 
 def normal_cdf_calls(new: Any, out: np.ndarray, x: np.ndarray) -> Calls:
-    """(1 + erf(x / √2)) / 2: in float32, where that is (1 + tanh y) / 2 = 1 / (1 + e^(-2 y)), to 3e-7 of one.
+    """(1 + erf(x / √2)) / 2: in float32, where that is (1 + tanh y) / 2 = 1 / (1 + e^(-2 y)), with an error below 2e-7.
 
     >>> x = np.linspace(-7, 7, 1000, dtype=np.float32)
     >>> for call in normal_cdf_calls(np.empty, out := np.empty_like(x), x):
     ...     _ = call()
-    >>> bool(np.abs(out - [math.erfc(-one / math.sqrt(2)) / 2 for one in x.tolist()]).max() < 3e-7)
+    >>> bool(np.abs(out - [math.erfc(-one / math.sqrt(2)) / 2 for one in x.tolist()]).max() < 2e-7)
     True
     """
     if x.dtype != np.float32:
@@ -120,7 +120,7 @@ def _logistic_calls(out: np.ndarray) -> Calls:
 
 
 def _exp_or_infinity(x: np.ndarray) -> None:
-    with np.errstate(over="ignore"):  # 1 / inf is 0, which is the sigmoid there
+    with np.errstate(over="ignore", under="ignore"):  # 1 / inf is 0, and 1 / (1 + 0) is 1, as the sigmoid is there
         np.exp(x, x)
 
 

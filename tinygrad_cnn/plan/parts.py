@@ -182,8 +182,8 @@ def _cut_product(count: int, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> l
 def _in_blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same product as many ones of some rows and columns, so small that OpenBLAS reads their factors in place.
 
-    It copies the factors of a larger product side by side first, which can take as long as the product. Kernels without
-    AVX-512 do so with small ones too: there blocks would only take longer.
+    It copies the factors of a larger product side by side first, which can take as long as the product. Kernels for
+    x86 without AVX-512 do so with small ones too: there blocks would only take longer.
     """
     if kernel() not in AVX512_KERNELS:
         return a, b, out
