@@ -11,7 +11,7 @@ from tinygrad_cnn import functional as F
 from tinygrad_cnn.kernels import team
 from tinygrad_cnn.plan import parts as plan_parts
 from tinygrad_cnn.plan import program
-from tinygrad_cnn.plan.parts import Access, cut, in_parts
+from tinygrad_cnn.plan.parts import Access, cut, in_parts, made_alone
 
 
 def cases():
@@ -160,6 +160,19 @@ def test_training_in_parts_is_that_of_the_whole(always):
     for key, value in plain.items():
         np.testing.assert_allclose(cut_up[key], value.numpy(), rtol=1e-4, atol=1e-6, err_msg=key)
         np.testing.assert_array_equal(cut_up[key], again[key], err_msg=key)  # the same bits each time
+
+
+def test_a_plan_makes_the_same_calls_alone_as_with_helpers(always, monkeypatch):
+    x, weight = fixed((64, 10)).astype(np.float32), Tensor(fixed((1568, 10)).astype(np.float32))
+    compiled = compile(lambda x: ((weight @ x.T).exp() - 1.0).sum(0))
+    compiled(x)
+    together = [compiled(x).numpy() for _ in range(3)]
+    monkeypatch.setattr(team.Team, "run", lambda self: False)
+    np.testing.assert_array_equal(compiled(x), together[-1])
+    (plan,) = compiled.plans
+    bound = plan.bind()
+    assert bound.calls[0] == made_alone(bound.teams[0].lists)
+    assert sum(len(one) for one in bound.teams[0].lists) == len(bound.calls[0]) > len(bound.teams[0].lists[0])
 
 
 def test_without_helpers_products_have_the_threads_of_blas(always, monkeypatch):

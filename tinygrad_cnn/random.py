@@ -13,9 +13,9 @@ _generator = np.random.default_rng()
 
 
 def manual_seed(seed: int) -> np.random.Generator:
-    """Seed the package's random generator and return it: two runs with one seed give the same bits.
+    """Seed the package's random generator and return it: two runs with one seed draw the same numbers.
 
-    Initial weights and dropout draw from it.
+    So what they compute has the same bits, with the same number of threads. Initial weights and dropout draw from it.
 
     >>> from tinygrad_cnn import manual_seed, nn
     >>> _ = manual_seed(0)

@@ -1,4 +1,8 @@
-"""Training a classifier: a run that can be stopped anywhere, saved, and continued to the same bits."""
+"""Training a classifier: a run that can be stopped anywhere, saved, and continued.
+
+With one thread of BLAS (OPENBLAS_NUM_THREADS=1) it ends in the same bits as one that was not stopped; with several, in
+the same numbers to rounding, as the first step of a run is made in the plain way: see `compile`.
+"""
 
 from __future__ import annotations
 

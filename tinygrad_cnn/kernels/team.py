@@ -47,10 +47,12 @@ ENDED = "a helper process of a plan has ended: was it killed? Call the function 
 
 
 class Turn(NamedTuple):
-    """A call, and what it waits for: some processes, with the number of calls that each of them must have made."""
+    """A call, what it waits for (some processes, with the number of calls that each of them must have made), and which
+    part of a plan it belongs to, counted in the order in which one process would make them."""
 
     call: Callable[[], Any]
     after: tuple[tuple[int, int], ...] = ()
+    order: int = 0
 
 
 class Team:
@@ -201,7 +203,7 @@ class _Crew:
 
     def _make(self, turns: Sequence[Turn], own: int) -> None:
         made, place = self.made, MADE + LINE * own
-        for i, (call, after) in enumerate(turns, 1):
+        for i, (call, after, _) in enumerate(turns, 1):
             for other, count in after:
                 if made[MADE + LINE * other] < count:
                     self._wait(other, count)

@@ -17,7 +17,7 @@ from ..kernels.layout import inverse, short_buffers
 from ..kernels.lending import lend
 from ..kernels.shared import is_shared
 from ..kernels.team import Team
-from .parts import ANYTHING, Access, bytes_of, in_parts
+from .parts import ANYTHING, Access, bytes_of, in_parts, made_alone
 from .tape import Argument, Aside, Constant, External, Line, Source, Spec, Step
 
 Call = Callable[[], Any]
@@ -167,7 +167,9 @@ class Bound:
             return inside and not Access(access.read, []).disturbs(changing)
 
         parts = [[*zip(*part, strict=True)] for part in zip(self.calls, self._accesses, strict=True)]
-        self.teams = [Team(lists) if lists else None for lists in in_parts(parts, count, seen)]
+        shares = in_parts(parts, count, seen)
+        self.teams = [Team(lists) if lists else None for lists in shares]
+        self.calls = [made_alone(lists) if lists else own for lists, own in zip(shares, self.calls, strict=True)]
 
     def check_process(self) -> None:
         """RuntimeError in a forked process: the arrays are in memory that the other one goes on writing to."""

@@ -184,7 +184,8 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
     of the updates that this package's optimisers make of large parameters, and end with it. For that, large weights
     move to memory that all of them see, if no other array shares theirs, and large gradients stay in the plan's. Other
     processes that are forked copy this memory first, and then have their own. Elsewhere, products alone use several
-    processors.
+    processors. A product in parts may be rounded otherwise than a whole one (it is by OpenBLAS's kernels without
+    AVX-512), and so a step of a shared plan otherwise than a plain one, which the first backward pass is.
 
     A plan without a backward pass computes what depends on weights alone (filters in another order, say) only when
     their numbers have changed, and tells of floating-point errors in it only then; it keeps copies to compare with.

@@ -86,12 +86,17 @@ def in_parts(
     return [_in_turn(calls, own, count) if any(own) else [] for calls, own in zip(parts, cuts, strict=True)]
 
 
+def made_alone(lists: Sequence[Sequence[Turn]]) -> list[Call]:
+    """The same calls for one process: whether others help moves no bit of the results."""
+    return [turn.call for turn in sorted(itertools.chain(*lists), key=lambda turn: turn.order)]
+
+
 def _in_turn(calls: Sequence[tuple[Call, Access]], cuts: Sequence[list[Part] | None], count: int) -> list[list[Turn]]:
     """The calls of each process, and for which of the others' each of them waits."""
     lists: list[list[Turn]] = [[] for _ in range(count)]
     made: list[list[Access]] = [[] for _ in range(count)]  # what the turns of each process access
     known = [[0] * count for _ in range(count)]  # of each process, how many calls of each other one are made before
-    for (call, access), parts in zip(calls, cuts, strict=True):
+    for order, ((call, access), parts) in enumerate(zip(calls, cuts, strict=True)):
         news = [(call, access)] if parts is None else [(one.call, Access.to([one.out], one.read)) for one in parts]
         ends = [len(one) for one in made]  # the parts of a call do not disturb each other
         for process, (new, its_access) in enumerate(news):
@@ -103,7 +108,7 @@ def _in_turn(calls: Sequence[tuple[Call, Access]], cuts: Sequence[list[Part] | N
                             after.append((other, i + 1))
                             known[process][other] = i + 1
                             break
-            lists[process].append(Turn(new, tuple(after)))
+            lists[process].append(Turn(new, tuple(after), order))
             made[process].append(its_access)
     return lists
 
