@@ -374,6 +374,25 @@ def test_settings_and_states_that_change_are_seen(monkeypatch):
 
 
 @needs_helpers
+def test_halves_are_the_same_bits_where_this_process_makes_both(monkeypatch):
+    found, runs, run = [], [], team.Team.run
+    for refused in (range(0), range(1, 10**6, 2), range(10**6)):
+        runs.clear()
+
+        def asked(self, runs=runs, refused=refused):
+            if len(self.lists[0]) > 1:  # a plan
+                return run(self)
+            runs.append(1)
+            return False if len(runs) - 1 in refused else run(self)
+
+        monkeypatch.setattr(team.Team, "run", asked)
+        model, _, _ = trained()
+        assert len(runs) > 2
+        found.append(numbers(model))
+    assert_same(found[1], found[0], exact=True)
+    assert_same(found[2], found[0], exact=True)
+
+
 def test_batches_of_two_sizes_have_halves_each(monkeypatch):
     runs = counting(monkeypatch)
     model, loss_of = model_and_loss()

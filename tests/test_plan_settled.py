@@ -15,10 +15,10 @@ def network():
     model = nn.Sequential(*layers)
     for p in model.parameters():
         p.data = np.random.default_rng(p.numel()).standard_normal(p.shape, np.float32) / 8
-    return model.eval()
+    return model.double().eval()
 
 
-IMAGES = np.random.default_rng(1).standard_normal((2, 3, 7, 7), np.float32)
+IMAGES = np.random.default_rng(1).standard_normal((2, 3, 7, 7))
 
 
 def change_in_numpy(model):
@@ -70,10 +70,10 @@ def test_weights_that_change_are_seen(change, check):
     for _ in range(2):
         infer(IMAGES)
         with no_grad():
-            np.testing.assert_allclose(infer(IMAGES).numpy(), model(Tensor(IMAGES)).numpy(), rtol=2e-5, atol=1e-5)
+            np.testing.assert_allclose(infer(IMAGES).numpy(), model(Tensor(IMAGES)).numpy(), rtol=1e-11, atol=1e-12)
         change(model)
         with no_grad():
-            np.testing.assert_allclose(infer(IMAGES).numpy(), model(Tensor(IMAGES)).numpy(), rtol=2e-5, atol=1e-5)
+            np.testing.assert_allclose(infer(IMAGES).numpy(), model(Tensor(IMAGES)).numpy(), rtol=1e-11, atol=1e-12)
 
 
 def test_filters_are_rearranged_only_when_weights_have_changed(monkeypatch):
@@ -126,7 +126,7 @@ def test_an_error_in_the_middle_is_no_reason_to_take_old_numbers(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             infer(IMAGES)
     with no_grad():
-        np.testing.assert_allclose(infer(IMAGES).numpy(), model(Tensor(IMAGES)).numpy(), rtol=2e-5, atol=1e-5)
+        np.testing.assert_allclose(infer(IMAGES).numpy(), model(Tensor(IMAGES)).numpy(), rtol=1e-11, atol=1e-12)
 
 
 def test_a_weight_in_any_order_of_memory():

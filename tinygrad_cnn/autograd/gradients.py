@@ -101,8 +101,8 @@ def grad(
                 f"the outputs do not depend on input {position} of grad, of shape {tensor.shape}: "
                 "pass allow_unused=True to get None for it"
             )
-    alone = {node: [found.pop(node)] for node in tuple(found)}
-    return tuple(_own(alone[tensor.node], tensor) if tensor.node in alone else None for tensor in inputs)
+    holders = {node: [found.pop(node)] for node in tuple(found)}
+    return tuple(_own(holders[tensor.node], tensor) if tensor.node in holders else None for tensor in inputs)
 
 
 def _tensors(given: Any, name: str) -> list[Any]:
@@ -113,14 +113,14 @@ def _tensors(given: Any, name: str) -> list[Any]:
     return tensors
 
 
-def _own(gradient: list[Any], like: Value) -> Any:
+def _own(holder: list[Any], like: Value) -> Any:
     """The gradient in this list: itself if it is recorded, or if nobody else holds its array; else a copy.
 
     It is copied because a rule may keep an array, or hand it to several leaves.
     """
-    if isinstance(gradient[0], Value) and gradient[0].node is not None:
-        return gradient[0]
-    return like.wrap(gradient[0] if is_alone(gradient) else np.array(gradient[0]), None)
+    if isinstance(holder[0], Value) and holder[0].node is not None:
+        return holder[0]
+    return like.wrap(holder[0] if is_alone(holder) else np.array(holder[0]), None)
 
 
 def _seed(output: Array, gradient: Any, create_graph: bool) -> tuple[Node | Leaf, Array]:

@@ -66,7 +66,10 @@ class Halves:
         return True
 
     def run(self, args: Sequence[Any], jobs: Sequence[Job]) -> bool:
-        """Update all arrays; False if nothing was done, as there is no helper, or it cannot be told the arguments."""
+        """Update all arrays; False if nothing was done, as the arguments cannot be told to a helper.
+
+        Where none is asked, this process makes both halves: in one piece, the last bits could be others.
+        """
         numbers = [{name: x for name, x in state.items() if not isinstance(x, np.ndarray)} for _, _, state in jobs]
         try:
             told = pickle.dumps((args, numbers))
@@ -76,7 +79,8 @@ class Halves:
             return False
         self._told[: len(told)] = np.frombuffer(told, np.uint8)
         if not self._team.run():
-            return False
+            self._first()
+            self._second()
         for (_, _, state), new in zip(jobs, self._numbers, strict=True):
             state.update(new)
         return True
