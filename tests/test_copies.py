@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygrad_cnn.kernels import copies as module
-from tinygrad_cnn.kernels.copies import copies
+from tinygrad_cnn.kernels.copies import copies, in_one_run
 from tinygrad_cnn.ops import scatter
 
 SHAPES = [(3, 5, 2, 4), (1, 4, 3), (6, 2), (7, 4), (5, 1, 3, 1), (2, 2, 2), (4,), (1, 1)]
@@ -55,6 +55,32 @@ def test_neighbours_are_copied_as_one_and_what_does_not_stay_in_the_cache_in_par
     assert len(copies(pairs, np.ones((2, 64, 128), np.float32).T)) == 2
     monkeypatch.setattr(module, "CACHE", 1 << 14)
     assert len(copies(pairs, np.ones((2, 64, 128), np.float32).T)) == 8  # four parts
+
+
+@pytest.mark.parametrize("n", [3, 5, 10, 64, 65])
+def test_short_runs_are_copied_as_one_element_each(n):
+    x = np.random.default_rng(0).standard_normal((100, 60, 2, n)).astype(np.float32)[:, :, 1]
+    calls, side_by_side = in_one_run(np.empty, x)
+    if n > 64:
+        assert not calls and np.may_share_memory(side_by_side, x)
+        return
+    (copy,) = calls
+    assert copy.args[0].dtype.itemsize == 4 * n and copy.args[0].shape == (100, 60)
+    copy()
+    assert side_by_side.flags.c_contiguous and (side_by_side == x).all()
+
+
+def test_an_axis_of_length_one_makes_no_run_longer():
+    x = np.ones((100, 60, 2, 10), np.float32)[:, :, :1]
+    (copy,) = copies(np.empty((100, 60, 1, 10), np.float32), x)
+    assert copy.args[0].dtype.itemsize == 40
+
+
+@pytest.mark.parametrize(
+    "x", [np.ones((64, 64, 4)), np.ones((64, 64, 8))[..., ::2], np.ones((4, 2, 8))[:, 0], np.ones((64, 64, 4)).T]
+)
+def test_what_is_one_run_or_small_or_has_gaps_is_not_copied(x):
+    assert in_one_run(np.empty, x) == ([], x) or in_one_run(np.empty, x)[1] is x
 
 
 WHOLE, ROW, ROWS = slice(None), np.array([2, 0, 2, -1]), np.array([[0, 1], [1, 2]])

@@ -103,6 +103,20 @@ def test_a_plan_writes_out_what_is_repeated_already_as_well():
     np.testing.assert_array_equal(whole(), np.broadcast_to(2 * each[0], out[0].shape))
 
 
+def test_a_mask_is_converted_in_the_place_of_the_result():
+    x, mask = np.linspace(-1, 1, 9000, dtype=np.float32), np.arange(9000) % 3 == 0
+    out = np.empty_like(x)
+    copy, product = ufunc_calls(np.multiply, np.empty, out, x, mask)
+    assert copy.args == (out, mask) and product.args == (x, out)
+    assert [copy(), product()] and (out == x * mask).all()
+    (small,) = ufunc_calls(np.multiply, np.empty, out[:8000], x[:8000], mask[:8000])
+    assert small.args[1].dtype == bool
+    # the exponents of ldexp stay integers, whatever the result is
+    (power,) = ufunc_calls(np.ldexp, np.empty, out, x, mask.astype(np.int32))
+    power()
+    assert (out == np.where(mask, 2 * x, x)).all()
+
+
 def test_numbers_that_are_compared_with_are_written_out_and_change_nothing():
     for order in itertools.permutations(range(4)):
         x = laid_out((8, 16, 5, 64), order)

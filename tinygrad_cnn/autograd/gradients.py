@@ -136,8 +136,8 @@ def _seed(output: Array, gradient: Any, create_graph: bool) -> tuple[Node | Leaf
                 f"backward from shape {output.shape} needs a gradient of that shape: "
                 "reduce to a scalar, as with .sum(), or pass gradient="
             )
-        gradient = np.ones(output.shape, output.dtype)
-    if not isinstance(gradient, Value):
+        gradient = output.wrap(np.ones(output.shape, output.dtype), None)
+    elif not isinstance(gradient, Value):
         gradient = array(gradient, "gradient", "backward")
         gradient = output.wrap(np.array(gradient, output.dtype), None)  # a copy: a recorded pass needs it unchanged
     if gradient.shape != output.shape:

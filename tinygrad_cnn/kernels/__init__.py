@@ -5,13 +5,13 @@ arrays then hold into `out`; `new(shape, dtype)` gives arrays for what is needed
 a step once, and repeats them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from .layout import are_short, place_for_runs, unstretched
+from .layout import LARGE, are_short, place_for_runs, unstretched
 
 #: Functions without arguments, to be called in their order.
 Calls: TypeAlias = list[Callable[[], Any]]
@@ -22,14 +22,26 @@ def ufunc_calls(ufunc: np.ufunc, new: Any, out: np.ndarray, *args: Any, **settin
     dtypes = {arg.dtype for arg in args if isinstance(arg, np.ndarray)}
     if len(dtypes) == 1:  # then numbers take that dtype anyhow, and need not be converted in each call
         args = tuple(arg if isinstance(arg, np.ndarray) else np.asarray(arg, *dtypes) for arg in args)
+    args = tuple(unstretched(arg) if isinstance(arg, np.ndarray) else arg for arg in args)
+    converted = _converted(ufunc, out, args)
     calls: Calls = []
     operands = []
-    for arg in args:
-        runs = None
-        if isinstance(arg, np.ndarray):
-            arg = unstretched(arg)
-            runs = place_for_runs(arg, out, new) if are_short(arg, out) else None
-        if runs is not None:
-            calls.append(partial(np.copyto, runs, arg))
-        operands.append(arg if runs is None else runs)
+    for i, arg in enumerate(args):
+        place = None
+        if i == converted:
+            place = out
+        elif isinstance(arg, np.ndarray) and are_short(arg, out):
+            place = place_for_runs(arg, out, new)
+        if place is not None:
+            calls.append(partial(np.copyto, place, arg))
+        operands.append(arg if place is None else place)
     return [*calls, partial(ufunc, *operands, out=out)]
+
+
+def _converted(ufunc: np.ufunc, out: np.ndarray, args: Sequence[Any]) -> int | None:
+    """The operand, a mask say, that is converted into the result: NumPy would do so part by part, in twice the time."""
+    for i, arg in enumerate(args if out.size >= LARGE else ()):
+        if isinstance(arg, np.ndarray) and arg.dtype != out.dtype and arg.shape == out.shape:
+            dtypes = [getattr(one, "dtype", type(one)) for one in args]
+            return i if ufunc.resolve_dtypes((*dtypes, None))[i] == out.dtype else None
+    return None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import Calls
+from .copies import in_one_run
 from .layout import from_outermost, in_order_of, inverse, with_ones
 from .memory import empty, empty_like
 
@@ -58,9 +59,11 @@ def max_calls(new: Any, out: np.ndarray, x: np.ndarray, *, axis: tuple[int, ...]
         return [partial(np.maximum.reduce, x, axis, None, out, True)]
     calls: Calls = []
     for i in compared:  # so the first slices, of all the others, are long runs of memory
-        one, two, *others = (x[(*[slice(None)] * i, slice(k, k + 1))] for k in range(x.shape[i]))
+        slices = (x[(*[slice(None)] * i, slice(k, k + 1))] for k in range(x.shape[i]))
+        copied, (one, two, *others) = zip(*(in_one_run(new, part) for part in slices), strict=True)
         x = out if i == compared[-1] else in_order_of(one, new)
-        calls += [partial(np.maximum, one, two, out=x), *(partial(np.maximum, x, other, out=x) for other in others)]
+        calls += [*itertools.chain(*copied), partial(np.maximum, one, two, out=x)]
+        calls += [partial(np.maximum, x, other, out=x) for other in others]
     return calls
 
 
@@ -78,10 +81,7 @@ def winners_calls(
     largest = largest.reshape(with_ones(x.shape, axis))
 
     def if_undefined() -> None:
-        numbers = largest.ravel("K")
-        with np.errstate(all="ignore"):
-            total = np.dot(numbers, numbers)  # in a fraction of the time of a minimum
-        if np.isnan(total):
+        if largest.size and np.isnan(largest.max()):
             undefined = np.isnan(largest)
             one_where_undefined = np.where(undefined, np.isnan(x), x), np.where(undefined, 1, largest)
             for call in winners_calls(np.empty, out, *one_where_undefined, axis=axis, ties=ties):
@@ -110,12 +110,16 @@ def _mark_slice_by_slice(new: Any, out: np.ndarray, x: np.ndarray, largest: np.n
     (candidate, *candidates), (mark, *marks) = _slices(x, axis), _slices(out, axis)
     if not marks:
         return [partial(np.copyto, mark, True)]
-    none_before, lost = in_order_of(maxima, new, bool), in_order_of(maxima, new, bool)
-    calls = [partial(np.less, candidate, maxima, none_before), partial(np.logical_not, none_before, mark)]
+    won, any_before = in_order_of(maxima, new, bool), in_order_of(maxima, new, bool)
+    copied, candidate = in_one_run(new, candidate)
+    calls: Calls = [*copied, partial(np.equal, candidate, maxima, mark)]
+    before = mark  # whether one before is the maximum
     for candidate, mark in zip(candidates[:-1], marks, strict=False):
-        calls.append(partial(np.less, candidate, maxima, lost))
-        calls += [partial(np.greater, none_before, lost, mark), partial(np.logical_and, none_before, lost, none_before)]
-    return [*calls, partial(np.copyto, marks[-1], none_before)]  # one of them is the maximum
+        copied, candidate = in_one_run(new, candidate)
+        calls += [*copied, partial(np.equal, candidate, maxima, won), partial(np.greater, won, before, mark)]
+        calls.append(partial(np.logical_or, before, won, any_before))
+        before = any_before
+    return [*calls, partial(np.logical_not, before, marks[-1])]  # one of them is the maximum
 
 
 def _has_few(x: np.ndarray, axis: tuple[int, ...]) -> bool:

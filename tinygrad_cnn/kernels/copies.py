@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from . import Calls
-from .layout import from_outermost
+from .layout import LARGE, from_outermost, in_order_of, length_of_runs
 from .memory import empty
 
-LARGE = 1 << 13  # elements; below, one call is as fast as any
 LONG = 1 << 8  # elements of a part that is worth a call of its own
 FEW = 4  # elements of an axis that is not worth a loop of its own
 CACHE = 1 << 19  # bytes that are copied at a time if they are passed through several times
+WIDE = 1 << 8  # bytes of a run up to which it is copied as one element
 WIDER = {8: np.dtype(np.float64), 16: np.dtype(np.complex128)}  # by their bytes; only copied, never computed with
 
 
@@ -81,7 +81,7 @@ def copies(out: np.ndarray, x: np.ndarray) -> Calls:
 
     NumPy loops over the axis along which the elements of `out` lie closest together. If there are only few of them,
     the loop takes longer to begin than to run: they are copied as one wider element if they are neighbours in both
-    arrays, and else each of them is copied by a call for all that lies beside it, as much as stays in the cache.
+    arrays, and else each of very few is copied by a call for all that lies beside it, as much as stays in the cache.
 
     >>> x, out = np.arange(12288.0).reshape(3, 32, 128), np.empty((128, 32, 3)).T
     >>> [copy() for copy in copies(out, x)], bool((out == x).all())
@@ -91,22 +91,35 @@ def copies(out: np.ndarray, x: np.ndarray) -> Calls:
         return [partial(np.copyto, out, x)]
     *_, axis = (i for i in from_outermost(out.strides) if out.shape[i] > 1)
     few = out.shape[axis]
+    run = few * x.itemsize
+    neighbours = out.strides[axis] == x.strides[axis] == x.itemsize
+    others = zip(out.shape, out.strides, x.strides, strict=True)
+    if neighbours and any(n > 1 and ours == theirs == run for n, ours, theirs in others):
+        return [partial(np.copyto, out, x)]  # NumPy makes one axis of the two
+    order = (*range(axis), *range(axis + 1, out.ndim), axis)
+    if neighbours and run <= WIDE:
+        wider = WIDER.get(run, np.dtype((np.void, run)))
+        return copies(*(y.transpose(order)[None].view(wider)[0, ..., 0] for y in (out, x)))
     if few > FEW:
         return [partial(np.copyto, out, x)]
-    order = (*range(axis), *range(axis + 1, out.ndim), axis)
     out, x = out.transpose(order)[None], x.transpose(order)[None]
-    run = few * x.itemsize
-    neighbours = out.strides[-1] == x.strides[-1] == x.itemsize
-    if neighbours and any(ours == theirs == run for ours, theirs in zip(out.strides, x.strides, strict=True)):
-        return [partial(np.copyto, out, x)]  # NumPy makes one axis of the two
-    if neighbours and run in WIDER:
-        return copies(*(y.view(WIDER[run])[0, ..., 0] for y in (out, x)))
     pairs = [(out, x)]
     if x.nbytes > CACHE:
         outermost = next(i for i in from_outermost(x.strides) if i < x.ndim - 1)
         count = min(-(-x.nbytes // CACHE), x.shape[outermost])
         pairs = [*zip(*(np.array_split(y, count, outermost) for y in (out, x)), strict=True)]
     return [partial(np.copyto, target[..., i], source[..., i]) for target, source in pairs for i in range(few)]
+
+
+def in_one_run(new: Any, x: np.ndarray) -> tuple[Calls, np.ndarray]:
+    """Calls that copy an operand whose elements lie in short runs, and the copy, to be computed with in its place.
+
+    To begin a run takes NumPy as long as to compute with some twenty numbers, and twice as long as to copy it as one
+    wide element. An operand in long runs is used as it is.
+    """
+    is_short = x.size >= LARGE and min(x.strides) == x.itemsize and length_of_runs(x) * x.itemsize <= WIDE
+    own = in_order_of(x, new) if is_short else x
+    return copies(own, x) if is_short else [], own
 
 
 def scatter_calls(new: Any, out: np.ndarray, x: np.ndarray, *arrays: Any, key: Any, shape: Any) -> Calls:

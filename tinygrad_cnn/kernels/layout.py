@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+LARGE = 1 << 13  # elements; with fewer, a call takes longer to begin than to compute
 RUN = 1 << 13  # elements of a run along which NumPy computes without a pause; shorter ones its iterator copies
 SHORT = 1 << 8  # elements of NumPy's buffer that is shorter than most runs
 WORTH = 1 << 19  # bytes of an array beside which it pays to write out an operand
@@ -93,7 +94,7 @@ def unstretched(x: np.ndarray) -> np.ndarray:
 
 def place_for_runs(x: np.ndarray, beside: np.ndarray, new: Callable[..., np.ndarray]) -> np.ndarray | None:
     """A new array into which x is to be copied, to be computed with in its place; None if that is not worthwhile."""
-    lengths = _run_lengths(x.shape, x.strides, beside.shape, beside.strides) if 8 * x.size <= beside.size else None
+    lengths = _run_lengths(x.shape, x.strides, beside.shape, beside.strides) if 4 * x.size <= beside.size else None
     if lengths is None:
         return None
     order = from_outermost(beside.strides)
@@ -101,13 +102,33 @@ def place_for_runs(x: np.ndarray, beside: np.ndarray, new: Callable[..., np.ndar
 
 
 def are_short(x: np.ndarray, beside: np.ndarray) -> bool:
-    """Whether there are many runs, and short ones, along which x is repeated beside an array."""
-    shape, run = [1] * (beside.ndim - x.ndim) + list(x.shape), 1
-    for axis in reversed(from_outermost(beside.strides)):
-        if shape[axis] != 1:
-            break
-        run *= beside.shape[axis]
+    """Whether there are many runs, and short ones, along which x is repeated or passed through beside an array."""
+    run = length_of_runs(beside, x)
     return run < SHORT and run * SHORT < beside.size
+
+
+def length_of_runs(out: np.ndarray, *operands: np.ndarray) -> int:
+    """How many elements NumPy computes at a time: along them each operand is either repeated or passed through.
+
+    >>> length_of_runs(np.ones((4, 2, 3)), np.ones((2, 3)), np.ones((2, 1)))
+    3
+    """
+    run, arrays = 1, (out, *operands)
+    strides: list[int] = []  # of each array along the run
+    for axis in reversed(from_outermost(out.strides)):
+        if out.shape[axis] == 1:
+            continue
+        steps = [_stride(x, axis - out.ndim) for x in arrays]
+        if strides and steps != [run * stride for stride in strides]:
+            break
+        strides = strides or steps
+        run *= out.shape[axis]
+    return run
+
+
+def _stride(x: np.ndarray, from_end: int) -> int:
+    """The bytes between neighbours along an axis of the result; 0 if x is repeated along it."""
+    return 0 if x.ndim < -from_end or x.shape[from_end] == 1 else x.strides[from_end]
 
 
 @functools.lru_cache(1024)

@@ -55,6 +55,14 @@ class Turn(NamedTuple):
     order: int = 0
 
 
+class Stretch(NamedTuple):
+    """Calls that one process makes in a row: it waits for others before them alone, others for it after them alone."""
+
+    calls: list[Callable[[], Any]]
+    made: int  # how many calls it has made then
+    after: tuple[tuple[int, int], ...]
+
+
 class Team:
     """Calls in lists: this process makes those of the first one, and a helper those of each other one.
 
@@ -69,6 +77,8 @@ class Team:
 
     def __init__(self, lists: Sequence[Sequence[Turn]]) -> None:
         self.lists = lists
+        awaited = {one for turns in lists for turn in turns for one in turn.after}
+        self.stretches = [_stretches(i, turns, awaited) for i, turns in enumerate(lists)]
         self.number = next(_numbers)
         self._process = os.getpid()  # whose helpers see the memory; one that is forked has its own
         self._alone, self._longer = 0, 1  # how many times it is not to be shared, now and when it is found so again
@@ -119,6 +129,16 @@ class Team:
                 _dismiss()  # they keep its memory
             finally:
                 _free.release()
+
+
+def _stretches(own: int, turns: Sequence[Turn], awaited: set[tuple[int, int]]) -> list[Stretch]:
+    found: list[Stretch] = []
+    for i, turn in enumerate(turns):
+        if i == 0 or turn.after or (own, i) in awaited:
+            found.append(Stretch([], i, turn.after))
+        found[-1].calls.append(turn.call)
+        found[-1] = found[-1]._replace(made=i + 1)
+    return found
 
 
 _numbers = itertools.count()
@@ -195,20 +215,21 @@ class _Crew:
                 except BrokenPipeError:
                     raise RuntimeError(ENDED) from None
         with short_buffers():
-            self._make(team.lists[0], 0)
+            self._make(team.stretches[0], 0)
         for i in others:
             self._wait(i, ALL)
         for i in others:
             _tell(made[MADE + LINE * i + ERROR])
 
-    def _make(self, turns: Sequence[Turn], own: int) -> None:
+    def _make(self, stretches: Sequence[Stretch], own: int) -> None:
         made, place = self.made, MADE + LINE * own
-        for i, (call, after, _) in enumerate(turns, 1):
+        for calls, count_then, after in stretches:
             for other, count in after:
                 if made[MADE + LINE * other] < count:
                     self._wait(other, count)
-            call()
-            made[place] = i
+            for call in calls:
+                call()
+            made[place] = count_then
 
     def _wait(self, other: int, count: int) -> None:
         """Until another process has made so many calls: look again and again, then sleep between two looks."""
@@ -246,7 +267,7 @@ class _Crew:
             while self._is_wanted(done, asleep, own):
                 done += 1
                 try:
-                    self._make(teams[made[TEAM]].lists[own], own)
+                    self._make(teams[made[TEAM]].stretches[own], own)
                 except BaseException:
                     made[place + ERROR] |= FAILED
                 made[place] = ALL

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.blas import AVX512_KERNELS, kernel
-from ..kernels.layout import from_outermost
+from ..kernels.layout import from_outermost, length_of_runs
 from ..kernels.products import SMALL
 from ..kernels.team import Turn
 
@@ -22,8 +22,9 @@ Call = Callable[[], Any]
 Bytes = tuple[int, int]  # the first address and the one after the last
 
 WORTH = 8.0  # microseconds of work from which on a call is cut
-ALL_WORTH = 100.0  # of such calls together, from which on helpers are asked: to wake one takes some 50
+ALL_WORTH = 200.0  # of such calls together, from which on helpers are asked: to wake one takes some 50
 BYTES, FLOPS = 50e3, 100e3  # that one processor gets done in a microsecond, of passing through memory and of products
+RUN = 6e-3  # microseconds to begin a run of memory
 
 
 class Part(NamedTuple):
@@ -270,6 +271,7 @@ def _microseconds(call: Any) -> float:
     arrays = [one for one in (*call.args, *call.keywords.values()) if isinstance(one, np.ndarray)]
     passes = sum(one.nbytes for one in arrays) / BYTES
     if call.func is not np.matmul:
-        return passes
+        largest = max(arrays, key=lambda one: one.size, default=np.empty(0))
+        return passes + (largest.size and largest.size / length_of_runs(largest, *arrays) * RUN)
     a, _, out = arrays
     return float(max(passes, 2 * out.size * a.shape[-1] / FLOPS))
