@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 from tinygrad_cnn.data import datasets
+from tinygrad_cnn.kernels import team
+
+
+@pytest.fixture(autouse=True)
+def new_helpers_are_used(monkeypatch):
+    """From their first moment, as tests are over before they would be."""
+    monkeypatch.setattr(team, "SETTLING", 0.0)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from tinygrad_cnn.kernels import team
+from tinygrad_cnn.kernels.blas import one_thread
+from tinygrad_cnn.kernels.products import product
 from tinygrad_cnn.kernels.shared import shared
 from tinygrad_cnn.kernels.team import Team, Turn
 from tinygrad_cnn.kernels.threads import run_parts
@@ -142,6 +144,24 @@ def test_a_process_tells_how_far_it_is_only_where_another_one_waits():
         [(2, 2, ()), (1, 3, ((1, 1),))],
         [(1, 1, ()), (2, 3, ()), (1, 4, ((0, 2),))],
     ]
+
+
+@needs_helpers
+def test_helpers_are_asked_once_the_threads_of_blas_sleep(monkeypatch):
+    monkeypatch.setattr(team, "SETTLING", 0.05)
+    one = Team(lists(int, int))
+    assert not one.run()
+    time.sleep(0.06)
+    assert one.run()
+
+
+@needs_helpers
+def test_a_helper_has_no_threads():
+    count = numbers(1)
+    product(np.ones((512, 512)), np.ones((512, 512)))
+    with one_thread():
+        assert Team(lists(int, lambda: count.fill(len(os.listdir("/proc/self/task"))))).run()
+    assert count[0] == 1
 
 
 @needs_helpers

@@ -149,9 +149,12 @@ def one_thread() -> Iterator[None]:
 
 
 def hold_to_one_thread() -> None:
-    """For good, as far as that is possible: in a process that has no other use of its threads."""
-    _, hold = _thread_functions()
-    if hold is not None:
+    """For good, as far as that is possible: in a process that has no other use of its threads.
+
+    After a fork, to tell OpenBLAS how many threads it may have would make new ones, which look out for work for long.
+    """
+    count, hold = _thread_functions()
+    if hold is not None and count() != 1:
         hold(1)
 
 

@@ -36,6 +36,7 @@ NAP = 2e-5  # seconds
 ALL = 1 << 62  # more calls than any list has
 ALONE = 64  # times at most that a team is not shared after some in which helpers were waited for long
 FIRST = 8  # runs of new helpers, which are slow, as memory is touched for the first time
+SETTLING = 0.1  # seconds after a fork in which BLAS's threads, which are new then, look out for work in helpers' way
 PATIENCE = 2.0  # seconds after which a helper that sleeps looks whether this process is still there
 
 # shared numbers of eight bytes, those that different processes write in cache lines of their own
@@ -89,8 +90,8 @@ class Team:
 
         Returns:
             False, and nothing is done, if there can be no helpers, as in a process that was forked from the one that
-            made the team, or they are busy with another team, or were waited
-            for so long the last time, as other programs use the processors, that one process would have been faster.
+            made the team, or they are new, or busy with another team, or were waited for so long the last time, as
+            other programs use the processors, that one process would have been faster.
 
         Raises:
             RuntimeError: if a helper has failed.
@@ -109,6 +110,8 @@ class Team:
                 except (OSError, RuntimeError):  # the system makes no more processes, or Python ends
                     return False
             begin, _crew.waited = time.perf_counter(), 0.0
+            if begin < _crew.forked + SETTLING:
+                return False
             try:
                 _crew.run(self)
             except BaseException:  # of this process in the middle of its calls, or of a helper: what all do is in vain
@@ -181,6 +184,7 @@ class _Crew:
         except BaseException:
             self.end()
             raise
+        self.forked = time.perf_counter()
 
     def _add_helper(self, own: int, teams: dict[int, Team]) -> None:
         self.made[MADE + LINE * own] = ALL

@@ -21,7 +21,7 @@ from ..kernels.team import Turn
 Call = Callable[[], Any]
 Bytes = tuple[int, int]  # the first address and the one after the last
 
-WORTH = 8.0  # microseconds of work from which on a call is cut
+WORTH = 2.0  # microseconds of work from which on a call is cut
 ALL_WORTH = 200.0  # of such calls together, from which on helpers are asked: to wake one takes some 50
 BYTES, FLOPS = 50e3, 100e3  # that one processor gets done in a microsecond, of passing through memory and of products
 RUN = 6e-3  # microseconds to begin a run of memory
