@@ -1,12 +1,13 @@
 """Copies in several calls, and of several elements as one, move the same bits as one copy of all."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 
 from tinygrad_cnn.kernels import copies as module
-from tinygrad_cnn.kernels.copies import copies, in_one_run
+from tinygrad_cnn.kernels.copies import copies, with_long_runs
 from tinygrad_cnn.ops import scatter
 
 SHAPES = [(3, 5, 2, 4), (1, 4, 3), (6, 2), (7, 4), (5, 1, 3, 1), (2, 2, 2), (4,), (1, 1)]
@@ -58,16 +59,22 @@ def test_neighbours_are_copied_as_one_and_what_does_not_stay_in_the_cache_in_par
 
 
 @pytest.mark.parametrize("n", [3, 5, 10, 64, 65])
-def test_short_runs_are_copied_as_one_element_each(n):
-    x = np.random.default_rng(0).standard_normal((100, 60, 2, n)).astype(np.float32)[:, :, 1]
-    calls, side_by_side = in_one_run(np.empty, x)
+def test_operands_in_short_runs_are_copied_as_one_element_each(n):
+    x = np.random.default_rng(0).standard_normal((100, 60, 2, n)).astype(np.float32)
+    out = np.empty((100, 60, n), np.float32)
+    calls = with_long_runs(
+        np.empty, [partial(np.add, x[:, :, 0], x[:, :, 1], out=out), partial(np.add, out, x[:, :, 0], out)]
+    )
+    for call in calls:
+        call()
+    np.testing.assert_array_equal(out, x.sum(2) + x[:, :, 0])
     if n > 64:
-        assert not calls and np.may_share_memory(side_by_side, x)
+        assert len(calls) == 2
         return
-    (copy,) = calls
-    assert copy.args[0].dtype.itemsize == 4 * n and copy.args[0].shape == (100, 60)
-    copy()
-    assert side_by_side.flags.c_contiguous and (side_by_side == x).all()
+    one, other, add, again, _ = calls
+    assert one.args[0].dtype.itemsize == other.args[0].dtype.itemsize == 4 * n and one.args[0].shape == (100, 60)
+    assert add.args[0].flags.c_contiguous and not np.may_share_memory(*add.args)
+    assert np.may_share_memory(again.args[0], other.args[0])  # the same place
 
 
 def test_an_axis_of_length_one_makes_no_run_longer():
@@ -76,11 +83,19 @@ def test_an_axis_of_length_one_makes_no_run_longer():
     assert copy.args[0].dtype.itemsize == 40
 
 
-@pytest.mark.parametrize(
-    "x", [np.ones((64, 64, 4)), np.ones((64, 64, 8))[..., ::2], np.ones((4, 2, 8))[:, 0], np.ones((64, 64, 4)).T]
-)
-def test_what_is_one_run_or_small_or_has_gaps_is_not_copied(x):
-    assert in_one_run(np.empty, x) == ([], x) or in_one_run(np.empty, x)[1] is x
+def test_other_operands_are_read_where_they_lie():
+    pairs = np.ones((64, 64, 2, 8))
+    short = pairs[:, :, 0, :4]
+    for x in (np.ones((64, 64, 4)), np.ones((64, 64, 4)).T, pairs[..., ::2], np.ones((4, 2, 8))[:, 0]):
+        (call,) = with_long_runs(np.empty, [partial(np.exp, x, np.empty(x.shape))])
+        assert call.args[0] is x
+    calls = [
+        partial(np.exp, short, pairs[:, :, 1, :4]),  # whose result lies in short runs as well
+        partial(np.add, np.ones((1, 4096, 2, 4))[:, :, 0], 1, np.ones((2, 4096, 4))),  # stretched
+        partial(np.matmul, short, np.ones((4, 4)), np.empty((64, 64, 4))),  # of rows, not of elements
+        partial(np.add.reduce, short, (0,), None, np.empty((1, 64, 4)), True),
+    ]
+    assert all(new.args[0] is old.args[0] for new, old in zip(with_long_runs(np.empty, calls), calls, strict=True))
 
 
 WHOLE, ROW, ROWS = slice(None), np.array([2, 0, 2, -1]), np.array([[0, 1], [1, 2]])

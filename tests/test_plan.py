@@ -4,6 +4,7 @@ import copy
 import os
 import threading
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -599,6 +600,36 @@ def test_operators_of_booleans_are_replayed_on_other_numbers():
         x = np.array(numbers)
         np.testing.assert_array_equal(inside(x), np.where((x >= 0) & (x <= 2) & (x != 1), x * 10, 0))
     assert len(inside.plans) == 1
+
+
+@pytest.mark.parametrize("number", [3, 2.5, True, -1], ids=repr)
+@pytest.mark.parametrize("dtype", ["bool", "int64", "float32", "float64"])
+def test_numbers_beside_truth_values_and_integers_keep_their_value(dtype, number):
+    def functions(x):
+        """Whatever the plain path makes of them."""
+        found = []
+        for one in (
+            x.add,
+            x.mul,
+            x.sub,
+            x.div,
+            x.maximum,
+            x.lt,
+            x.eq,
+            lambda other: other - x,
+            lambda other: other / x,
+        ):
+            with suppress(TypeError):
+                found.append(one(number))
+        return found
+
+    compiled = compile(functions)
+    for shift in range(3):
+        x = ((np.arange(12) + shift) % 4).astype(dtype)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for ours, plain in zip(compiled(Tensor(x)), functions(Tensor(x)), strict=True):
+                assert ours.dtype == plain.dtype
+                np.testing.assert_array_equal(ours.numpy(), plain.numpy())
 
 
 def test_a_plan_does_not_depend_on_what_its_memory_holds_at_first():

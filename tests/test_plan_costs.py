@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tinygrad_cnn import compile, manual_seed, nn
+from tinygrad_cnn import compile, manual_seed, nn, ops
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.kernels import memory
 from tinygrad_cnn.models import MODELS
@@ -27,13 +27,21 @@ def compiled_step(model, batch, side=28):
 
 @pytest.mark.parametrize(
     ("name", "forward", "backward"),  # as many as there were when this was written; a mask that is converted is a call
-    [("flat", 17, 19), ("simple", 25, 33), ("lenet", 38, 81), ("complex", 77, 119)],
+    [("flat", 17, 19), ("simple", 25, 33), ("lenet", 38, 81), ("complex", 77, 120)],
 )
 def test_a_step_makes_no_more_calls_than_it_did(name, forward, backward):
     manual_seed(0)
     _, _, plan = compiled_step(MODELS[name](), 4)
     found = [sum(len(calls) for _, calls in part) for part in plan.bind().lines]
     assert found[0] <= forward and found[1] <= backward, found
+
+
+def test_pixels_in_short_runs_are_copied_before_they_are_compared():
+    manual_seed(0)
+    plan = compiled_step(MODELS["simple"](), 16)[2]
+    for part, primitive in ((0, ops.max), (1, ops.winners)):
+        (calls,) = (made for line, made in plan.bind().lines[part] if getattr(line, "primitive", None) is primitive)
+        assert any(getattr(call, "args", ()) and call.args[0].dtype.itemsize == 16 * 4 for call in calls)
 
 
 @pytest.mark.parametrize("name", ["simple", "lenet"])

@@ -20,7 +20,8 @@ Calls: TypeAlias = list[Callable[[], Any]]
 def ufunc_calls(ufunc: np.ufunc, new: Any, out: np.ndarray, *args: Any, **settings: Any) -> Calls:
     """The call of a ufunc of NumPy."""
     dtypes = {arg.dtype for arg in args if isinstance(arg, np.ndarray)}
-    if len(dtypes) == 1:  # then numbers take that dtype anyhow, and need not be converted in each call
+    if len(dtypes) == 1 and all(dtype.kind == "f" for dtype in dtypes):
+        # numbers take that dtype anyhow (not that of integers or truth values), and need not be converted in each call
         args = tuple(arg if isinstance(arg, np.ndarray) else np.asarray(arg, *dtypes) for arg in args)
     args = tuple(unstretched(arg) if isinstance(arg, np.ndarray) else arg for arg in args)
     converted = _converted(ufunc, out, args)

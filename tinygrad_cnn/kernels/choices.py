@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from . import Calls
-from .copies import in_one_run
 from .layout import from_outermost, in_order_of, inverse, with_ones
 from .memory import empty, empty_like
 
@@ -59,11 +58,9 @@ def max_calls(new: Any, out: np.ndarray, x: np.ndarray, *, axis: tuple[int, ...]
         return [partial(np.maximum.reduce, x, axis, None, out, True)]
     calls: Calls = []
     for i in compared:  # so the first slices, of all the others, are long runs of memory
-        slices = (x[(*[slice(None)] * i, slice(k, k + 1))] for k in range(x.shape[i]))
-        copied, (one, two, *others) = zip(*(in_one_run(new, part) for part in slices), strict=True)
+        one, two, *others = (x[(*[slice(None)] * i, slice(k, k + 1))] for k in range(x.shape[i]))
         x = out if i == compared[-1] else in_order_of(one, new)
-        calls += [*itertools.chain(*copied), partial(np.maximum, one, two, out=x)]
-        calls += [partial(np.maximum, x, other, out=x) for other in others]
+        calls += [partial(np.maximum, one, two, out=x), *(partial(np.maximum, x, other, out=x) for other in others)]
     return calls
 
 
@@ -111,12 +108,10 @@ def _mark_slice_by_slice(new: Any, out: np.ndarray, x: np.ndarray, largest: np.n
     if not marks:
         return [partial(np.copyto, mark, True)]
     won, any_before = in_order_of(maxima, new, bool), in_order_of(maxima, new, bool)
-    copied, candidate = in_one_run(new, candidate)
-    calls: Calls = [*copied, partial(np.equal, candidate, maxima, mark)]
+    calls = [partial(np.equal, candidate, maxima, mark)]
     before = mark  # whether one before is the maximum
     for candidate, mark in zip(candidates[:-1], marks, strict=False):
-        copied, candidate = in_one_run(new, candidate)
-        calls += [*copied, partial(np.equal, candidate, maxima, won), partial(np.greater, won, before, mark)]
+        calls += [partial(np.equal, candidate, maxima, won), partial(np.greater, won, before, mark)]
         calls.append(partial(np.logical_or, before, won, any_before))
         before = any_before
     return [*calls, partial(np.logical_not, before, marks[-1])]  # one of them is the maximum

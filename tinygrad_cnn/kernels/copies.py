@@ -111,15 +111,36 @@ def copies(out: np.ndarray, x: np.ndarray) -> Calls:
     return [partial(np.copyto, target[..., i], source[..., i]) for target, source in pairs for i in range(few)]
 
 
-def in_one_run(new: Any, x: np.ndarray) -> tuple[Calls, np.ndarray]:
-    """Calls that copy an operand whose elements lie in short runs, and the copy, to be computed with in its place.
+def with_long_runs(new: Any, calls: Calls) -> Calls:
+    """The same calls, where those of ufuncs read operands that lie in short runs from a copy that is one long run.
 
     To begin a run takes NumPy as long as to compute with some twenty numbers, and twice as long as to copy it as one
-    wide element. An operand in long runs is used as it is.
+    wide element. One call after the other copies to the same place.
+
+    >>> x, out = np.ones((64, 64, 2, 10)), np.empty((64, 64, 10))
+    >>> [call.func.__name__ for call in with_long_runs(np.empty, [partial(np.exp, x[:, :, 0], out)])]
+    ['copyto', 'exp']
     """
-    is_short = x.size >= LARGE and min(x.strides) == x.itemsize and length_of_runs(x) * x.itemsize <= WIDE
-    own = in_order_of(x, new) if is_short else x
-    return copies(own, x) if is_short else [], own
+    found: Calls = []
+    places = dict[Any, np.ndarray]()
+    for call in calls:
+        if isinstance(call, partial) and isinstance(call.func, np.ufunc) and not call.func.signature:
+            nin = call.func.nin
+            operands, out = list(call.args[:nin]), call.keywords.get("out", call.args[-1])
+            for i, x in enumerate(operands):
+                if isinstance(x, np.ndarray) and x.shape == out.shape and _has_short_runs(x, out):
+                    key = i, x.shape, x.dtype
+                    operands[i] = places[key] = in_order_of(out, new, x.dtype) if key not in places else places[key]
+                    found += copies(operands[i], x)
+            call = partial(call.func, *operands, *call.args[nin:], **call.keywords)
+        found.append(call)
+    return found
+
+
+def _has_short_runs(x: np.ndarray, out: np.ndarray) -> bool:
+    if x.size < LARGE or min(x.strides) != x.itemsize or length_of_runs(out) < out.size:
+        return False
+    return length_of_runs(x) * x.itemsize <= WIDE
 
 
 def scatter_calls(new: Any, out: np.ndarray, x: np.ndarray, *arrays: Any, key: Any, shape: Any) -> Calls:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.blas import one_thread
-from ..kernels.copies import Kept, unchangeable
+from ..kernels.copies import Kept, unchangeable, with_long_runs
 from ..kernels.layout import inverse, short_buffers
 from ..kernels.lending import lend
 from ..kernels.shared import is_shared
@@ -114,7 +114,7 @@ class Bound:
                 return []
         out = self.arrays[step.out] = self._made(self.program.specs[step.out])
         if primitive.out_calls is not None:
-            return primitive.out_calls(self._new, out, *args, **settings)
+            return with_long_runs(self._new, primitive.out_calls(self._new, out, *args, **settings))
         return [partial(_copy_result, out, primitive.function, args, settings)]
 
     def _bind_aside(self, aside: Aside, args: Sequence[Any]) -> list[Call]:
