@@ -123,3 +123,20 @@ def test_gradients_in_evaluation_mode_are_those_of_the_plain_way():
         (model(x) ** 2).sum().backward()
         for one, p in zip(found, model.parameters(), strict=True):
             np.testing.assert_allclose(one, p.grad.numpy(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y: (1 - x) * y,
+        lambda x, y: F.lerp(x, Tensor(3.0), y) + (1 - x) * 2,
+        lambda x, y: -(1 - x) * x,
+        lambda x, y: (y - 1) * 2 + 1,
+    ],
+)
+def test_a_difference_from_a_number_is_no_normalisation(function):
+    x, y = (np.random.default_rng(i).standard_normal((2, 3, 4, 4)).astype(np.float32) for i in range(2))
+    compiled = compile(function)
+    for k in range(3):
+        plain = function(Tensor(x + k), Tensor(y)).numpy()
+        np.testing.assert_array_equal(compiled(Tensor(x + k), Tensor(y)).numpy(), plain)

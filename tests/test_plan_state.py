@@ -4,11 +4,14 @@ import functools
 import itertools
 import random
 import warnings
+from collections import deque
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, compile, nn, primitive
+from tinygrad_cnn import Tensor, compile, nn, optim, primitive
 from tinygrad_cnn import functional as F
 
 X = np.ones((2, 3), np.float32)
@@ -184,7 +187,7 @@ def test_what_is_kept_outside_at_each_call():
 
     compiled = compile(recurrent)
     right, h = [], np.zeros(3, np.float32)
-    with pytest.warns(UserWarning, match="a list or dictionary that it reads changes during the call") as caught:
+    with pytest.warns(UserWarning, match="a dict that it reads changes during the call") as caught:
         for _ in range(6):
             h = np.tanh(1 + h)
             right.append(h)
@@ -209,3 +212,97 @@ def test_a_mode_that_is_left_on():
             compiled(X)
         assert not is_grad_enabled()
         set_grad_enabled(True)
+
+
+class Tied(nn.Module):
+    """The weight of a layer that is not called."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(2, 2)
+
+    def forward(self, x):
+        return F.linear(x, self.embedding.weight)
+
+
+def test_a_weight_of_a_layer_that_is_not_called_may_be_replaced():
+    model, layer = Tied(), nn.Linear(2, 2, bias=False)
+    listed = nn.Linear(2, 2, bias=False)
+    functions = [
+        (model.embedding, compile(model)),
+        (layer, compile(lambda x: F.linear(x, layer.weight))),
+        (listed, compile(lambda x: F.linear(x, *listed.parameters()))),
+    ]
+    for module, compiled in functions:
+        for k in range(4):
+            module.weight = nn.Parameter(np.full((2, 2), k, np.float32))
+            out = compiled(Tensor([[1.0, 1.0]]))
+            out.sum().backward()
+            assert out.tolist() == [[2 * k, 2 * k]] and module.weight.grad.tolist() == [[1, 1], [1, 1]]
+
+
+def test_modes_and_settings_of_layers_that_are_not_called_are_seen():
+    dropout, layers = nn.Dropout(0.5), nn.Sequential(nn.Linear(1, 1))
+    optimizer = optim.SGD(layers.parameters(), lr=0.5)
+    compiled = compile(
+        lambda x: x * dropout.p * (2 if layers.training else 3) * len(layers) * optimizer.param_groups[0]["lr"]
+    )
+    for k in range(4):
+        dropout.p = 0.25 * k
+        layers.train(k % 2 == 0)
+        optimizer.param_groups[0]["lr"] = float(k)
+        layers.append(nn.ReLU())
+        expected = 0.25 * k * (2 if k % 2 == 0 else 3) * len(layers) * k
+        assert compiled(Tensor(1.0)).item() == expected
+
+
+def reads(x, of):
+    return x * of.k
+
+
+def test_what_is_handed_to_a_function_is_followed():
+    space, settings, names = SimpleNamespace(k=0), {"k": 0}, {"a": True}
+    some, queue = {0}, deque([0])
+
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.space = space
+
+        def forward(self, x):
+            return reads(x, self.space)
+
+    functions = [
+        (compile(lambda x: reads(x, space)), ()),
+        (compile(lambda x, function: function(x)), (lambda x: x * settings["k"],)),
+        (compile(lambda x, module: x * (1 if module.training else 0)), (nn.ReLU(),)),
+        (compile(partial(reads, of=space)), ()),
+        (compile(lambda x: x * ([*names] == ["a"])), ()),
+        (compile(lambda x: x * sum(some) * queue[0]), ()),
+        (compile(Holder()), ()),
+    ]
+    for k in range(4):
+        space.k = settings["k"] = queue[0] = k
+        some.clear()
+        some.add(k)
+        names.clear()
+        names["ab"[k % 2]] = True
+        functions[2][1][0].train(k % 2 == 0)
+        found = [compiled(Tensor(1.0), *args).item() for compiled, args in functions]
+        assert found == [k, k, 1 - k % 2, k, 1 - k % 2, k * k, k]
+
+
+def test_a_container_that_is_too_large_to_be_compared_is_not_taken_for_constant():
+    large = [0] * 2000
+    compiled = compile(lambda x: x * large[0])
+    with pytest.warns(UserWarning, match="reads a list of 2,000 parts, which may change: make it an argument"):
+        for large[0] in range(3):
+            assert compiled(Tensor(1.0)).item() == large[0]
+
+
+def test_arguments_that_are_equal_but_not_the_same_have_plans_of_their_own():
+    over = compile(lambda x, k: x / k)
+    with np.errstate(divide="ignore"):
+        assert [over(Tensor(1.0), k).item() for k in (0.0, -0.0, 0.0)] == [np.inf, -np.inf, np.inf]
+    summed = compile(lambda x, some: x + sum(some))
+    assert [summed(Tensor(np.array([1])), frozenset({k})).dtype.kind for k in (1, 1.0)] == ["i", "f"]

@@ -141,6 +141,6 @@ POWERS = {-1: np.reciprocal, 0.5: np.sqrt, 1: np.positive, 2: np.square}
 
 
 def power_calls(new: Any, out: np.ndarray, a: Any, b: Any) -> Calls:
-    if isinstance(b, (int, float)) and b in POWERS:
+    if isinstance(b, (int, float)) and b in POWERS and out.dtype.kind == "f":
         return [partial(POWERS[b], a, out)]
     return [partial(np.power, a, b, out)]

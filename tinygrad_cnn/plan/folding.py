@@ -52,7 +52,7 @@ class _Folding:
         if difference is None or difference.primitive is not sub or self.reads[difference.out] != 1:
             return
         (x, mean), factor = difference.args, product.args[1]
-        if self.specs[x].shape != self.specs[product.out].shape:  # it is stretched on the way
+        if x not in self.specs or self.specs[x].shape != self.specs[product.out].shape:  # a number, or it is stretched
             return
         if not self._is_for_channels(factor, product.out) or not self._is_for_channels(mean, product.out):
             return

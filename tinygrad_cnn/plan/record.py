@@ -13,7 +13,8 @@ from ..random import get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .recorder import Recorder
 from .replay import Replay
-from .structure import Unknown, put_together, take_apart
+from .state import reached_names
+from .structure import Unknown, constants_in, put_together, take_apart
 from .tape import Argument, Aside, External, Output, Step, Tape
 
 CHANGES = "changes during the call"
@@ -42,6 +43,8 @@ def record(
         return function(*args, **settings)
 
     recorder.state.follow(function)
+    for one in constants_in(structure):
+        recorder.state.follow(one, reached_names(function))
     mode = is_recording()
     with recorder.watching():
         result = call(tensors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -13,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.graph import Primitive
+from ..engine.graph import Primitive, Value
 from ..kernels.copies import unchangeable
 from ..nn import Module
 
-MOST_PARTS = 1000  # of a list or a dictionary; what is in larger ones is not compared at each call
+MOST_PARTS = 1000  # of a list or another container that is compared at each call
 MOST_BYTES = 1 << 20  # of an array whose numbers are compared at each call
+CONTAINERS = dict, list, tuple, set, frozenset, deque
 GENERATORS = np.random.Generator, np.random.RandomState, random.Random
 OWN = __name__.partition(".")[0]
 
@@ -70,18 +72,14 @@ class State:
             self._follow_object(module, ["forward"])
             for name, value in vars(module).items():
                 if name != "_hooks" and not isinstance(value, np.ndarray):  # with hooks, nothing is replayed
-                    self.follow(value, _names(type(module).forward))
+                    self.follow(value, reached_names(module))
 
     def follow(self, value: Any, names: Sequence[str] = ()) -> None:
         """Keep what a function reads from outside, or what else is in a variable, as far as it is named."""
         if not self._variables:
             return
-        if isinstance(value, (dict, list, tuple)):
-            if len(value) <= MOST_PARTS and self._is_new(value, "container"):
-                parts: Callable[[], Collection[Any]] = value.values if isinstance(value, dict) else partial(list, value)
-                if not isinstance(value, tuple):  # of a tuple, only what is in it can change
-                    self._keep(parts, "a list or dictionary that it reads")
-                self._follow_all(parts(), names)
+        if isinstance(value, CONTAINERS):
+            self._follow_container(value, names)
         elif isinstance(value, np.ndarray):
             self._keep_numbers(value)
         elif type(value) in GENERATORS:
@@ -94,7 +92,8 @@ class State:
             self.follow(getattr(value, "__func__", None))
             self.follow(value.__self__, [value.__name__])
         elif isinstance(value, partial):
-            self._follow_all([value.func, *value.args, *value.keywords.values()])
+            self._keep(value.keywords.values, "a partial function that it reads")
+            self._follow_all([value.func, *value.args, *value.keywords.values()], reached_names(value))
         elif isinstance(value, FunctionType):
             if not _is_ours(value.__module__) and self._is_new(value, "function"):
                 self._keep_variables(value)
@@ -102,17 +101,34 @@ class State:
             self.follow(np.random, names)
         elif value is np.random:
             self._follow_all([getattr(np.random, name, None) for name in names])
-        elif not _is_ours(_home(value)):
+        elif isinstance(value, Module):
+            self.add(value)
+            self._follow_object(value, names)
+        elif not isinstance(value, Value):  # of what Tensors hold, the recorder knows
             self._follow_object(value, names)
         if (wrapped := getattr(value, "__dict__", {}).get("__wrapped__")) is not None:
             self.follow(wrapped)
+
+    def _follow_container(self, value: Any, names: Sequence[str]) -> None:
+        kind = type(value).__name__
+        changes = not isinstance(value, (tuple, frozenset))  # of those, only what is in them can change
+        if len(value) > MOST_PARTS:
+            if changes:
+                self.unknown = f"it reads a {kind} of {len(value):,} parts, which may change: make it an argument"
+        elif self._is_new(value, "container"):
+            views: list[Callable[[], Collection[Any]]] = [partial(list, value)]
+            for parts in [*views, value.values] if isinstance(value, dict) else views:
+                if changes:
+                    self._keep(parts, f"a {kind} that it reads")
+                self._follow_all(parts(), names)
 
     def _follow_all(self, values: Iterable[Any], names: Sequence[str] = ()) -> None:
         for value in values:
             self.follow(value, names)
 
     def _follow_object(self, value: Any, named: Sequence[str]) -> None:
-        if not self._variables or _is_ours(_home(value)) or not self._is_new(value, f"object {named}"):
+        is_ours = _is_ours(_home(value)) and (isinstance(value, (type, ModuleType)) or not hasattr(value, "__dict__"))
+        if not self._variables or is_ours or not self._is_new(value, f"object {named}"):
             return
         kind, attributes = type(value), getattr(value, "__dict__", {})
         names = list(dict.fromkeys([*named, "__call__"]))
@@ -126,8 +142,8 @@ class State:
             self._follow_all([attributes.get(name) for name in present], names)
 
     def _keep_variables(self, function: FunctionType) -> None:
-        names, outside = _names(function), function.__globals__
-        named = [name for name in names if name in outside]
+        names, outside = reached_names(function), function.__globals__
+        named = [name for name in _names(function) if name in outside]
         cells, own = function.__closure__ or (), f"a variable that {function.__name__} reads"
         for values in (
             lambda: [outside.get(name) for name in named],
@@ -168,6 +184,21 @@ def _names(function: Any) -> list[str]:
         if isinstance(code, CodeType):
             found.update(code.co_names)
             waiting += code.co_consts
+    return sorted(found)
+
+
+def reached_names(function: Any) -> list[str]:
+    """All names in the code of a function, and of those that its variables reach: they may be given what it reads."""
+    waiting, found, seen = [function], set[str](), set[int]()
+    for one in waiting:
+        one = getattr(one, "func", one) if isinstance(one, partial) else one
+        one = type(one).forward if isinstance(one, Module) else getattr(one, "__func__", one)
+        if isinstance(one, FunctionType) and id(one) not in seen and not _is_ours(one.__module__):
+            seen.add(id(one))
+            names = _names(one)
+            found.update(names)
+            waiting += [one.__globals__[name] for name in names if name in one.__globals__]
+            waiting += map(_content, one.__closure__ or ())
     return sorted(found)
 
 

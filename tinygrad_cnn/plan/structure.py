@@ -26,6 +26,10 @@ CONSTANTS: tuple[type[Any], ...] = (
 FUNCTIONS: tuple[type[Any], ...] = (FunctionType, BuiltinFunctionType, MethodType)
 
 
+#: Of what is equal there, some is not the same: 0.0 and -0.0, or a slice of 1 and one of 1.0.
+NOT_EXACT: tuple[type[Any], ...] = (float, complex, np.inexact, slice, range, frozenset)
+
+
 class Unknown(Exception):
     """Something of which nobody can tell whether Tensors are in it, or whether it changes."""
 
@@ -52,7 +56,24 @@ def take_apart(value: Any, arrays: list[Any], constants: tuple[type[Any], ...] =
         kind is frozenset and all(isinstance(one, constants) for one in value)
     ):
         raise Unknown(f"{'an' if kind.__name__[0] in 'AEIOUaeiou' else 'a'} {kind.__name__}")
-    return kind, value  # 1, 1.0 and True are equal, and not the same
+    exactly = (kind, repr(value)) if isinstance(value, NOT_EXACT) else kind  # 1, 1.0 and True are not the same, either
+    return exactly, value
+
+
+def constants_in(structure: Any) -> Iterator[Any]:
+    """What is in a structure beside the arrays.
+
+    >>> [*constants_in(take_apart({"x": [np.ones(1), 2]}, []))]
+    ['x', 2]
+    """
+    if structure is HERE:
+        return
+    if len(structure) == 2:
+        yield structure[1]
+        return
+    _, keys, parts = structure
+    for part in parts if keys is None else (keys, *parts):
+        yield from constants_in(part)
 
 
 def put_together(structure: Any, arrays: Iterator[Any]) -> Any:
