@@ -1541,3 +1541,32 @@ def test_arguments_are_what_the_signature_calls_them_when_a_function_begins():
         declared(np.zeros(2), "x")
     with pytest.raises(TypeError, match="function expects keep as True or False, got 2"):
         declared(np.zeros(2), 1.0, 2)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint64", "int8", "int32", "int64"])
+def test_the_smallest_integer_is_found_and_keeps_its_dtype(dtype):
+    ends = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    x = np.array([[ends[1], ends[1], ends[1]], [ends[1], ends[0], ends[1]]], dtype)
+    values, indices = F.min(Tensor(x), 1)
+    assert values.dtype == F.amin(Tensor(x)).dtype == F.min(Tensor(x)).dtype == dtype
+    assert values.tolist() == x.min(1).tolist() and F.amin(Tensor(x)).item() == F.min(Tensor(x)).item() == ends[0]
+    assert F.argmin(Tensor(x)).item() == 4 and indices.tolist()[1] == 1
+
+
+def test_numpys_numbers_are_compared_in_the_dtype_of_the_tensor():
+    x, tenth = Tensor(np.array([0.1, 0.2], np.float32)), np.float64(0.1)
+    for found in (x == tenth, x <= tenth, tenth == x, tenth >= x, F.eq(x, np.array(0.1))):
+        assert found.tolist() == [True, False]
+
+
+def test_masked_fill_keeps_the_dtype_of_the_input():
+    mask = np.array([True, False])
+    for x, value, expected in (
+        ([2**60 + 1, 2], 2.5, [2, 2]),
+        ([False, True], 5, [True, True]),
+        ([0.5, 1.5], 2, [2, 1.5]),
+    ):
+        filled = F.masked_fill(Tensor(np.array(x)), mask, value)
+        assert filled.tolist() == expected and filled.dtype == np.array(x).dtype
+    with pytest.raises(ValueError, match="masked_fill expects a value that int64 can hold, got inf"):
+        F.masked_fill(Tensor(np.array([1, 2])), mask, np.inf)

@@ -160,8 +160,12 @@ def where(condition: Array, input: Operand, other: Operand) -> Array:
 
 def _relation(name: str, how: str) -> Callable[[Operand, Operand], Array]:
     def relation(input: Operand, other: Operand) -> Array:
+        # of NumPy's numbers, too, which come as arrays without dimensions where they are on the left
+        numbers = [
+            one.item() if isinstance(one, (np.generic, np.ndarray)) and one.ndim == 0 else one for one in (input, other)
+        ]
         kinds = (Value, int, float)  # numbers take the dtype of the other operand
-        values = (one if isinstance(one, kinds) else real_array(np.asarray(one)) for one in (input, other))
+        values = (one if isinstance(one, kinds) else real_array(np.asarray(one)) for one in numbers)
         return ops.compare(*map(detached, values), how=how)
 
     return named(relation, name, f"Whether input {how} other, element by element, broadcast.")

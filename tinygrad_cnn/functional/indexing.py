@@ -18,7 +18,11 @@ from .arithmetic import add, where
 
 @example("masked_fill(np.array([1.0, 2.0]), np.array([True, False]), -np.inf)", "array([-inf,   2.])")
 def masked_fill(input: Array, mask: Array, value: Any) -> Array:
-    """`value` where the mask is true, else the input."""
+    """`value`, in the dtype of the input, where the mask is true, else the input."""
+    if input.dtype.kind != "f" and isinstance(value, (int, float, np.generic)):
+        if not np.isfinite(value):
+            raise ValueError(f"masked_fill expects a value that {input.dtype} can hold, got {value}")
+        value = np.asarray(value).astype(input.dtype)
     return where(mask, value, input)
 
 

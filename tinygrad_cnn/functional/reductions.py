@@ -77,13 +77,13 @@ def amax(input: Array, dim: Dims = (), keepdim: Flag = False) -> Array:
 @composed("float(amin(np.array([[1.0, 5.0], [7.0, 2.0]])))", "1.0")
 def amin(input: Array, dim: Dims = (), keepdim: Flag = False) -> Array:
     """The smallest element over `dim` (one, several, or all dimensions); equal winners share the gradient."""
-    return neg(amax(_negated(input), dim, keepdim))
+    return _turned(amax(_turned(input), dim, keepdim))
 
 
 @example("argmin(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1)", "array([0, 1])")
 def argmin(input: Array, dim: int | None = None, keepdim: Flag = False) -> Array:
     """The index of the smallest element, the first of equal ones; of the flattened input if dim is None."""
-    return argmax(_negated(input), dim, keepdim)
+    return argmax(_turned(input), dim, keepdim)
 
 
 @composed("tuple(min(np.array([[1.0, 5.0], [7.0, 2.0]]), dim=1))", "(array([1., 2.]), array([0, 1]))")
@@ -91,12 +91,17 @@ def min(input: Array, dim: Any = None, keepdim: Flag = False) -> Array:
     """The smallest element; along a dimension `(values, indices)`; or, of two tensors, the smaller; see `max`."""
     if dim is not None and not isinstance(dim, (int, np.integer)):
         return minimum(input, dim)
-    found = max(_negated(input), dim, keepdim)
-    return neg(found) if dim is None else ValuesAndIndices(neg(found.values), found.indices)
+    found = max(_turned(input), dim, keepdim)
+    return _turned(found) if dim is None else ValuesAndIndices(_turned(found.values), found.indices)
 
 
-def _negated(input: Array) -> Array:
-    return neg(input if input.dtype.kind == "f" else astype(input, np.int64))
+def _turned(input: Array) -> Array:
+    """In the reverse order, and turned again as before: -x; but -1 - x of integers, of which the least has no -x."""
+    if input.dtype.kind == "f":
+        return neg(input)
+    if input.dtype.kind == "b":
+        return ops.compare(input, True, how="!=")
+    return ops.sub(-1 if input.dtype.kind == "i" else np.iinfo(input.dtype).max, input)
 
 
 @composed("prod(np.array([[1.0, 2.0], [3.0, 4.0]]), dim=0)", "array([3., 8.])")
