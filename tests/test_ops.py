@@ -75,6 +75,12 @@ CASES = [
         case(ops.rounded, np.array([0.2, 1.3, -0.7, 2.1, -1.2]), how=how)
         for how in ("floor", "ceil", "trunc", "rint", "sign")
     ),
+    *(
+        case(op, np.array([1.3, -2.6, 7.1]), np.array(divisors))
+        for op in (ops.floor_divide, ops.remainder)
+        for divisors in ([0.5, 1.1, -2.2], [[0.45], [-1.7]])
+    ),
+    case(ops.remainder, np.array([1.3, -2.6]), 0.7),
     *(case(ops.where, KEPT, normal(a), normal(b)) for a, b in (((2, 3), (2, 3)), ((3,), (2, 1)), ((), (2, 3)))),
     case(ops.where, KEPT[0], normal((2, 3)), normal((2, 3))),
     case(ops.where, KEPT, normal((2, 3)), 0.5),

@@ -51,23 +51,37 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
     """
     one_of(rounding_mode, "rounding_mode", "div", (None, "trunc", "floor"))
     a, b = operands(input, other)
-    whole = np.result_type(getattr(a, "dtype", a), getattr(b, "dtype", b)).kind != "f"
-    if whole:
-        if rounding_mode is not None and not aside(np.all, b):
-            raise ZeroDivisionError(f'div(rounding_mode="{rounding_mode}") of integers by zero')
-        dtype = np.dtype(np.float32 if rounding_mode is None else np.float64)  # float64: exact before it is rounded
-        a, b = ops.astype(as_array(a), dtype=dtype), ops.astype(as_array(b), dtype=dtype)
-    quotient = ops.div(a, b)
+    whole = _are_whole(a, b)
     if rounding_mode is None:
-        return quotient
-    quotient = ops.rounded(quotient, how=rounding_mode)
-    return ops.astype(quotient, dtype=np.dtype(np.int64)) if whole else quotient
+        a, b = (ops.astype(as_array(x), dtype=np.dtype(np.float32)) for x in (a, b)) if whole else (a, b)
+        return ops.div(a, b)
+    if whole:
+        _check_divisor(f'div(rounding_mode="{rounding_mode}")', b)
+    elif rounding_mode == "trunc":
+        return ops.rounded(ops.div(a, b), how="trunc")
+    down = ops.floor_divide(a, b)
+    if rounding_mode == "floor":
+        return down
+    is_less = ops.mul(ops.compare(down, 0, how="<"), ops.compare(ops.remainder(a, b), 0, how="!="))
+    return ops.add(down, ops.astype(is_less, dtype=down.dtype))
+
+
+def _are_whole(a: Operand, b: Operand) -> bool:
+    return bool(np.result_type(getattr(a, "dtype", a), getattr(b, "dtype", b)).kind != "f")
+
+
+def _check_divisor(op: str, b: Operand) -> None:
+    if not aside(np.all, b):
+        raise ZeroDivisionError(f"{op} of integers by zero")
 
 
 @composed("float(remainder(-3.0, 2.0))", "1.0")
 def remainder(input: Operand, other: Operand) -> Array:
     """What is left of input / other, rounded down: `input % other`, with the sign of other."""
-    return sub(input, mul(div(input, other, rounding_mode="floor"), other))
+    a, b = operands(input, other)
+    if _are_whole(a, b):
+        _check_divisor("remainder", b)
+    return ops.remainder(a, b)
 
 
 @example("float(pow(2.0, 3))", "8.0")

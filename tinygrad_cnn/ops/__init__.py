@@ -7,7 +7,7 @@ tuples of non-negative ints). On arrays a primitive is the NumPy function; on Te
 # fmt: off
 
 from .broadcasting import broadcast_to, sum, unbroadcast
-from .choices import compare, maximum, minimum, relu, rounded, where
+from .choices import compare, floor_divide, maximum, minimum, relu, remainder, rounded, where
 from .collective import all_reduce
 from .correlation import correlate, correlations
 from .elementary import cos, erf, exp, expm1, log, log1p, normal_cdf, normal_pdf, pow, sigmoid, sin, sqrt, tanh
@@ -21,8 +21,8 @@ from .windows import col2im, im2col
 
 __all__ = [
     "ARRAY", "add", "all_reduce", "argmax", "argsort", "astype", "broadcast_to", "col2im", "compare", "concatenate",
-    "correlate", "correlations", "cos", "cumsum", "deviation", "div", "erf", "exp", "expm1", "im2col", "index", "log",
-    "log1p", "log_softmax", "matmul", "max", "maximum", "minimum", "mul", "normal_cdf", "normal_pdf", "pad",
-    "permute", "pow", "relu", "reshape", "rounded", "scatter", "sigmoid", "sin", "sqrt", "standardise", "sub", "sum",
-    "sum_of_squares", "tanh", "unbroadcast", "where", "winners",
+    "correlate", "correlations", "cos", "cumsum", "deviation", "div", "erf", "exp", "expm1", "floor_divide", "im2col",
+    "index", "log", "log1p", "log_softmax", "matmul", "max", "maximum", "minimum", "mul", "normal_cdf", "normal_pdf",
+    "pad", "permute", "pow", "relu", "remainder", "reshape", "rounded", "scatter", "sigmoid", "sin", "sqrt",
+    "standardise", "sub", "sum", "sum_of_squares", "tanh", "unbroadcast", "where", "winners",
 ]

@@ -34,10 +34,8 @@ def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     A primitive because it is the VJP of `sum`; an element that is used many times receives the sum of the
     cotangents of its uses.
 
-    >>> broadcast_to(np.array([1, 2]), shape=(3, 2))
-    array([[1, 2],
-           [1, 2],
-           [1, 2]])
+    >>> broadcast_to(np.array([1, 2]), shape=(3, 2)).tolist()
+    [[1, 2], [1, 2], [1, 2]]
     """
     return np.broadcast_to(x, shape)
 

@@ -1,4 +1,4 @@
-"""Primitives that compare elements, and choose between them."""
+"""Primitives that compare elements, choose between them, or round."""
 
 from functools import partial
 from typing import Any
@@ -121,5 +121,35 @@ def rounded(x: Array, *, how: str) -> Array:
 
 ROUNDINGS = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "sign": np.sign}
 
-# not 0 · g, which is NaN where g is infinite
-rounded.defvjp(lambda g, out, x, *, how: where(np.False_, g, 0.0), reads=())
+
+@elementwise(np.floor_divide)
+def floor_divide(a: Array, b: Array) -> Array:
+    """a / b rounded down. A primitive because a quotient is rounded before it could be rounded down.
+
+    >>> float(floor_divide(1.0, 0.1))
+    9.0
+    """
+
+
+@elementwise(np.remainder)
+def remainder(a: Array, b: Array) -> Array:
+    """a - b · floor_divide(a, b). A primitive because that product is rounded, and is NaN for an infinite b.
+
+    >>> float(remainder(5.0, np.inf))
+    5.0
+    """
+
+
+def _nothing(g: Array) -> Array:
+    return where(np.False_, g, 0.0)  # not 0 · g, which is NaN where g is infinite
+
+
+rounded.defvjp(lambda g, out, x, *, how: _nothing(g), reads=())
+floor_divide.defvjp(
+    lambda g, out, a, b: unbroadcast(_nothing(g), a), lambda g, out, a, b: unbroadcast(_nothing(g), b), reads=()
+)
+remainder.defvjp(
+    lambda g, out, a, b: unbroadcast(g, a),
+    lambda g, out, a, b: unbroadcast(mul(g, -floor_divide(a, b)), b),
+    reads=((), ("a", "b")),
+)

@@ -11,9 +11,8 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
 
     A primitive because it is neither arithmetic nor a choice of elements; its VJP is a reshape back.
 
-    >>> reshape(np.arange(6), shape=(2, 3))
-    array([[0, 1, 2],
-           [3, 4, 5]])
+    >>> reshape(np.arange(6), shape=(2, 3)).tolist()
+    [[0, 1, 2], [3, 4, 5]]
     """
     try:
         return x.reshape(shape, copy=False)
