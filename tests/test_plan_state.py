@@ -306,3 +306,14 @@ def test_arguments_that_are_equal_but_not_the_same_have_plans_of_their_own():
         assert [over(Tensor(1.0), k).item() for k in (0.0, -0.0, 0.0)] == [np.inf, -np.inf, np.inf]
     summed = compile(lambda x, some: x + sum(some))
     assert [summed(Tensor(np.array([1])), frozenset({k})).dtype.kind for k in (1, 1.0)] == ["i", "f"]
+
+
+def test_a_compiled_module_that_makes_more_plans_is_the_same():
+    inner = compile(nn.Linear(3, 2))
+    outer = compile(lambda x: inner(x) * 2)
+    for n in range(1, 5):
+        inner(Tensor(np.ones((n, 3), np.float32)))
+        outer(Tensor(X))
+    assert len(outer.plans) == 1
+    inner.weight = nn.Parameter(np.zeros((2, 3), np.float32))
+    assert (outer(Tensor(X)).numpy() == 2 * inner.bias.numpy()).all()

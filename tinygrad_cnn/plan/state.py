@@ -101,7 +101,7 @@ class State:
             self.follow(np.random, names)
         elif value is np.random:
             self._follow_all([getattr(np.random, name, None) for name in names])
-        elif isinstance(value, Module):
+        elif isinstance(value, Module) and "__wrapped__" not in vars(value):  # not one that is compiled: it has plans
             self.add(value)
             self._follow_object(value, names)
         elif not isinstance(value, Value):  # of what Tensors hold, the recorder knows
