@@ -35,7 +35,7 @@ LOOKS = 20_000
 NAP = 2e-5  # seconds
 ALL = 1 << 62  # more calls than any list has
 ALONE = 64  # times at most that a team is not shared after some in which helpers were waited for long
-FIRST = 8  # runs of new helpers, which are slow, as memory is touched for the first time
+FIRST = 2  # runs of new helpers, which are slow, as memory is touched for the first time
 SETTLING = 0.1  # seconds after a fork in which BLAS's threads, which are new then, look out for work in helpers' way
 PATIENCE = 2.0  # seconds after which a helper that sleeps looks whether this process is still there
 
