@@ -317,3 +317,43 @@ def test_a_compiled_module_that_makes_more_plans_is_the_same():
     assert len(outer.plans) == 1
     inner.weight = nn.Parameter(np.zeros((2, 3), np.float32))
     assert (outer(Tensor(X)).numpy() == 2 * inner.bias.numpy()).all()
+
+
+class Several:
+    """Read by operators and functions of Python alone."""
+
+    def __init__(self):
+        self.values = [0]
+
+    def __getitem__(self, i):
+        return self.values[i]
+
+    def __len__(self):
+        return self.values[0]
+
+    def __iter__(self):
+        return iter(list(self.values))
+
+    def __rmul__(self, x):
+        return x * self.values[0]
+
+    def __bool__(self):
+        return self.values[0] % 2 == 0
+
+
+def test_what_special_methods_read_is_seen():
+    several = Several()
+    functions = [
+        *(compile(lambda x: x * several[0]), compile(lambda x: x * len(several)), compile(lambda x: x * sum(several))),
+        *(compile(lambda x: x * (1 if several else 0)), compile(lambda x: (x * 1) * several.values[0])),
+    ]
+    for k in range(4):
+        several.values[0] = k
+        assert [compiled(Tensor(1.0)).item() for compiled in functions] == [k, k, k, 1 - k % 2, k]
+
+
+def test_what_pythons_library_reads_is_not_looked_at():
+    compiled = compile(nn.Sequential(nn.Linear(3, 2), nn.ReLU()))
+    compiled(Tensor(X))
+    ((record,),) = compiled._kept.values()
+    assert len(record.state._kept) < 10  # the attributes of three modules, and lists of them

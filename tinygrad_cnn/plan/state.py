@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import random
+import sys
+import sysconfig
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -23,6 +25,7 @@ MOST_BYTES = 1 << 20  # of an array whose numbers are compared at each call
 CONTAINERS = dict, list, tuple, set, frozenset, deque
 GENERATORS = np.random.Generator, np.random.RandomState, random.Random
 OWN = __name__.partition(".")[0]
+LIBRARY = sysconfig.get_path("stdlib")
 
 
 class State:
@@ -95,7 +98,7 @@ class State:
             self._keep(value.keywords.values, "a partial function that it reads")
             self._follow_all([value.func, *value.args, *value.keywords.values()], reached_names(value))
         elif isinstance(value, FunctionType):
-            if not _is_ours(value.__module__) and self._is_new(value, "function"):
+            if _is_the_users(value) and self._is_new(value, "function"):
                 self._keep_variables(value)
         elif value is np and "random" in names:
             self.follow(np.random, names)
@@ -131,12 +134,15 @@ class State:
         if not self._variables or is_ours or not self._is_new(value, f"object {named}"):
             return
         kind, attributes = type(value), getattr(value, "__dict__", {})
-        names = list(dict.fromkeys([*named, "__call__"]))
+        members = [(name, member) for one in kind.__mro__ for name, member in vars(one).items()]
+        # what is called by operators and functions of Python, as by `x[0]`, `len(x)` or `x(0)`, nobody names
+        special = [name for name, member in members if name.startswith("__") and name != "__init__" and _method(member)]
+        names = list(dict.fromkeys([*named, *special]))
         for name in names:  # and what the methods name that are named
             for method in (method for one in kind.__mro__ if (method := _method(vars(one).get(name))) is not None):
                 self.follow(method)
                 names += [one for one in _names(method) if one not in names]
-        data = {name for one in kind.__mro__ for name, member in vars(one).items() if not callable(member)}
+        data = {name for name, member in members if not callable(member)}
         if present := [name for name in names if name in attributes or name in data]:
             self._keep(lambda: [attributes.get(name) for name in present], f"an attribute of {kind.__name__}")
             self._follow_all([attributes.get(name) for name in present], names)
@@ -193,7 +199,7 @@ def reached_names(function: Any) -> list[str]:
     for one in waiting:
         one = getattr(one, "func", one) if isinstance(one, partial) else one
         one = type(one).forward if isinstance(one, Module) else getattr(one, "__func__", one)
-        if isinstance(one, FunctionType) and id(one) not in seen and not _is_ours(one.__module__):
+        if isinstance(one, FunctionType) and id(one) not in seen and _is_the_users(one):
             seen.add(id(one))
             names = _names(one)
             found.update(names)
@@ -205,7 +211,14 @@ def reached_names(function: Any) -> list[str]:
 def _method(member: Any) -> FunctionType | None:
     """The function in a method or a property of a user's class."""
     function = getattr(member, "fget", getattr(member, "__func__", member))
-    return function if isinstance(function, FunctionType) and not _is_ours(function.__module__) else None
+    return function if isinstance(function, FunctionType) and _is_the_users(function) else None
+
+
+def _is_the_users(function: FunctionType) -> bool:
+    """Whether it may read something that changes: what is in Python's library does not."""
+    module = str(function.__module__)
+    is_pythons = function.__code__.co_filename.startswith(("<frozen", LIBRARY))  # not a file of the same name
+    return not _is_ours(module) and not (is_pythons and module.partition(".")[0] in sys.stdlib_module_names)
 
 
 def _content(cell: Any) -> Any:
