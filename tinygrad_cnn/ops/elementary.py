@@ -1,7 +1,7 @@
 """Powers, exponentials and logarithms, and what is made of them, element by element."""
 
 import math
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,55 +13,57 @@ from .elementwise import mul
 from .making import curve, elementwise
 
 
-def of_one(make: Callable[..., Primitive], name: str, text: str, because: str, at: float, value: float) -> Primitive:
-    """A primitive of one array; the docstring shows its value at a number."""
+def of_one(how: Any, text: str, because: str, at: float, value: float) -> Primitive:
+    """A primitive of one array, made of a ufunc or of what lists calls; the docstring shows its value at a number."""
 
     def described(x: Array) -> Array:
         pass
 
-    described.__name__ = name
-    described.__doc__ = f"{text}. A primitive because {because}.\n\n    >>> float({name}({at}))\n    {value}\n    "
-    return make(described)
+    described.__name__ = name = how.__name__.removesuffix("_calls")
+    example = f'>>> print(f"{{{name}({at}):.6g}}")\n    {value:.6g}'
+    described.__doc__ = f"{text}. A primitive because {because}.\n\n    {example}\n    "
+    return (elementwise if isinstance(how, np.ufunc) else curve)(how)(described)
 
 
-exp = of_one(elementwise(np.exp), "exp", "e to the power x", "no finite composition of the others is exp", 0.0, 1.0)
+exp = of_one(np.exp, "e to the power x", "no finite composition of the others is exp", 1.0, math.e)
 exp.defvjp(lambda g, out, x: mul(g, out), reads=("out",))
 
-expm1 = of_one(elementwise(np.expm1), "expm1", "eˣ - 1", "for small x the difference loses its digits", 1e-20, 1e-20)
+expm1 = of_one(np.expm1, "eˣ - 1", "for small x the difference loses its digits", 1e-20, 1e-20)
 expm1.defvjp(lambda g, out, x: mul(g, out + 1), reads=("out",))
 
-log = of_one(elementwise(np.log), "log", "The natural logarithm", "it is the inverse of one", 1.0, 0.0)
+log = of_one(np.log, "The natural logarithm", "it is the inverse of one", 1.0, 0.0)
 log.defvjp(lambda g, out, x: g / x, reads=("x",))
 
-log1p = of_one(elementwise(np.log1p), "log1p", "log(1 + x)", "for small x the sum loses the digits of x", 1e-20, 1e-20)
+log1p = of_one(np.log1p, "log(1 + x)", "for small x the sum loses the digits of x", 1e-20, 1e-20)
 log1p.defvjp(lambda g, out, x: g / (1 + x), reads=("x",))
 
-sqrt = of_one(
-    elementwise(np.sqrt), "sqrt", "The square root", "the hardware rounds it correctly, not a power", 9.0, 3.0
-)
+sqrt = of_one(np.sqrt, "The square root", "the hardware rounds it correctly, which a power does not promise", 9.0, 3.0)
 sqrt.defvjp(lambda g, out, x: g / (2 * out), reads=("out",))
 
-sin = of_one(
-    elementwise(np.sin), "sin", "The sine of x radians", "no finite composition of the others is one", 0.0, 0.0
+sin = of_one(np.sin, "The sine of an angle in radians", "no finite composition of the others is one", 0.0, 0.0)
+cos = of_one(
+    np.cos, "The cosine of an angle in radians", "sin(x + π/2) rounds the angle; it is the slope of `sin`", 0.0, 1.0
 )
-cos = of_one(elementwise(np.cos), "cos", "The cosine of x radians", "it is the slope of `sin`", 0.0, 1.0)
 sin.defvjp(lambda g, out, x: mul(g, cos(x)), reads=("x",))
 cos.defvjp(lambda g, out, x: -mul(g, sin(x)), reads=("x",))
 
-tanh = of_one(elementwise(np.tanh), "tanh", "The hyperbolic tangent", "(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) overflows", 0.0, 0.0)
+tanh = of_one(np.tanh, "The hyperbolic tangent", "(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) overflows for large |x|", 0.0, 0.0)
 tanh.defvjp(lambda g, out, x: g * (1 - out * out), reads=("out",))
 
-erf = of_one(curve(erf_calls), "erf", "2/√π · ∫₀ˣ e^(-t²) dt", "the integral has no closed form", 10.0, 1.0)
+erf = of_one(erf_calls, "The error function, 2/√π · ∫₀ˣ e^(-t²) dt", "that integral has no closed form", 1.0, 0.842701)
 erf.defvjp(lambda g, out, x: mul(g, exp(-(x * x)) * (2 / math.sqrt(math.pi))), reads=("x",))
 
-cdf, pdf = "Φ(x), the normal distribution function", "φ(x) = e^(-x²/2) / √(2π), the normal density"
-normal_cdf = of_one(curve(normal_cdf_calls), "normal_cdf", cdf, "½ (1 + erf(x / √2)) would make five arrays", 0.0, 0.5)
-normal_pdf = of_one(curve(normal_pdf_calls), "normal_pdf", pdf, "it is the slope of `normal_cdf`", 50.0, 0.0)
+normal_cdf = of_one(
+    normal_cdf_calls, "Φ(x), the normal distribution function", "½ (1 + erf(x / √2)) makes five arrays", 1.0, 0.841345
+)
+normal_pdf = of_one(
+    normal_pdf_calls, "φ(x) = e^(-x²/2) / √(2π), the normal density", "it is the slope of `normal_cdf`", 0.0, 0.398942
+)
 normal_cdf.defvjp(lambda g, out, x: mul(g, normal_pdf(x)), reads=("x",))
 normal_pdf.defvjp(lambda g, out, x: -mul(mul(g, x), out), reads=("x", "out"))
 
 sigmoid = of_one(
-    curve(sigmoid_calls), "sigmoid", "1 / (1 + e⁻ˣ)", "that has a derivative of inf · 0 for very negative x", 0.0, 0.5
+    sigmoid_calls, "1 / (1 + e⁻ˣ)", "the derivative of that composition is inf · 0 for very negative x", 0.0, 0.5
 )
 sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
 
