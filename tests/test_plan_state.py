@@ -3,8 +3,12 @@
 import functools
 import itertools
 import random
+import threading
 import warnings
-from collections import deque
+from array import array
+from collections import ChainMap, UserDict, UserList, deque
+from configparser import ConfigParser
+from dataclasses import asdict, dataclass
 from functools import partial
 from types import SimpleNamespace
 
@@ -357,3 +361,76 @@ def test_what_pythons_library_reads_is_not_looked_at():
     compiled(Tensor(X))
     ((record,),) = compiled._kept.values()
     assert len(record.state._kept) < 10  # the attributes of three modules, and lists of them
+
+
+class Slots:
+    __slots__ = ("k", "unset")
+
+    def __init__(self):
+        self.k = 0
+
+
+@dataclass
+class Settings:
+    k: int = 0
+
+
+class Shared:
+    k = 0
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.which = "space"
+        self.space = SimpleNamespace(k=0)
+
+    def forward(self, x):
+        return x * getattr(self, self.which).k
+
+
+class Strange:
+    """Whose attributes are asked for, and cannot be told by looking at it."""
+
+    k = 0
+
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+
+def test_attributes_in_slots_in_classes_and_by_names_that_are_in_no_code():
+    slots, settings, name, local, named = Slots(), Settings(), "".join("k"), threading.local(), Named()
+    shared, strange, held, local.k = Shared(), Strange(), SimpleNamespace(k=0), 0
+    functions = [
+        *(lambda x: x * slots.k, lambda x: x * getattr(slots, name), lambda x: x * asdict(settings)["k"]),
+        *(lambda x: x * vars(held)["k"], lambda x: x * getattr(held, name), lambda x: x * held.__dict__["k"]),
+        *(lambda x: x * shared.k, lambda x: x * type(shared).k, lambda x: x * getattr(Shared, name)),
+        *(lambda x: x * local.k, named, lambda x: x * strange.k),
+    ]
+    compiled = [compile(function) for function in functions]
+    for k in range(4):
+        slots.k = settings.k = held.k = Shared.k = local.k = named.space.k = strange.k = k
+        assert [one(Tensor(1.0)).item() for one in compiled] == [k] * len(compiled)
+    assert [len(one.plans) for one in compiled] == [4] * len(compiled)
+    slots.unset = "which no code names"
+    [one(Tensor(1.0)) for one in compiled]
+    assert [len(one.plans) for one in compiled] == [4, 5, *[4] * (len(compiled) - 2)]
+
+
+@pytest.mark.parametrize(
+    "make", [UserDict, ChainMap, UserList, bytearray, memoryview, partial(array, "q"), ConfigParser]
+)
+def test_what_only_c_or_pythons_library_reads_is_not_taken_for_constant(make):
+    kind = make.func if isinstance(make, partial) else make
+    is_mapping = kind in (UserDict, ChainMap, ConfigParser)
+    held = make() if is_mapping else make(bytearray(8)) if kind is not UserList else make([0])
+    key = "k" if is_mapping else 0
+
+    def function(x):
+        return x * (int(held[key]["k"]) if kind is ConfigParser else held[key])
+
+    compiled = compile(function)
+    with pytest.warns(UserWarning, match=f"it reads an? {kind.__name__}, which may change: make it an argument"):
+        for k in range(3):
+            held[key] = {"k": str(k)} if kind is ConfigParser else k
+            assert compiled(Tensor(1.0)).item() == k

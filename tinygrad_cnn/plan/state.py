@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from operator import is_
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,13 @@ import numpy as np
 from ..engine.graph import Primitive, Value
 from ..kernels.copies import unchangeable
 from ..nn import Module
+from .structure import CONSTANTS, kind_of
 
 MOST_PARTS = 1000  # of a list or another container that is compared at each call
 MOST_BYTES = 1 << 20  # of an array whose numbers are compared at each call
 CONTAINERS = dict, list, tuple, set, frozenset, deque
 GENERATORS = np.random.Generator, np.random.RandomState, random.Random
+BY_NAME = {"getattr", "vars", "__dict__", "asdict"}  # with what code reads attributes whose names are not in it
 OWN = __name__.partition(".")[0]
 LIBRARY = sysconfig.get_path("stdlib")
 
@@ -88,7 +90,7 @@ class State:
         elif type(value) in GENERATORS:
             self._generators.append((value, pickle.dumps(value)))
         elif isinstance(value, Iterator):
-            self.unknown = f"it reads a {type(value).__name__}, which goes on to its next value"
+            self.unknown = f"it reads {kind_of(value)}, which goes on to its next value"
         elif isinstance(value, Primitive):
             self._follow_all([value.function, *value.rules, value.joint_rule])
         elif isinstance(value, (MethodType, BuiltinFunctionType)):
@@ -107,6 +109,8 @@ class State:
         elif isinstance(value, Module) and "__wrapped__" not in vars(value):  # not one that is compiled: it has plans
             self.add(value)
             self._follow_object(value, names)
+        elif _is_read_unseen(value):
+            self.unknown = f"it reads {kind_of(value)}, which may change: make it an argument"
         elif not isinstance(value, Value):  # of what Tensors hold, the recorder knows
             self._follow_object(value, names)
         if (wrapped := getattr(value, "__dict__", {}).get("__wrapped__")) is not None:
@@ -130,10 +134,10 @@ class State:
             self.follow(value, names)
 
     def _follow_object(self, value: Any, named: Sequence[str]) -> None:
-        is_ours = _is_ours(_home(value)) and (isinstance(value, (type, ModuleType)) or not hasattr(value, "__dict__"))
+        kind, attributes = type(value), getattr(value, "__dict__", {})
+        is_ours = _is_ours(_home(value)) and (isinstance(value, (type, ModuleType)) or not attributes)
         if not self._variables or is_ours or not self._is_new(value, f"object {named}"):
             return
-        kind, attributes = type(value), getattr(value, "__dict__", {})
         members = [(name, member) for one in kind.__mro__ for name, member in vars(one).items()]
         # what is called by operators and functions of Python, as by `x[0]`, `len(x)` or `x(0)`, nobody names
         special = [name for name, member in members if name.startswith("__") and name != "__init__" and _method(member)]
@@ -142,10 +146,18 @@ class State:
             for method in (method for one in kind.__mro__ if (method := _method(vars(one).get(name))) is not None):
                 self.follow(method)
                 names += [one for one in _names(method) if one not in names]
-        data = {name for name, member in members if not callable(member)}
-        if present := [name for name in names if name in attributes or name in data]:
+        data = {name: member for name, member in reversed(members) if not callable(member)}
+        any_name = not isinstance(value, ModuleType) and not BY_NAME.isdisjoint(names)
+        present = [name for name in {**attributes, **data} if any_name or name in names]
+        slots = {name: one for name in present if isinstance(one := data.get(name), MemberDescriptorType)}
+        if present:
             self._keep(lambda: [attributes.get(name) for name in present], f"an attribute of {kind.__name__}")
-            self._follow_all([attributes.get(name) for name in present], names)
+            self._follow_all([attributes.get(name) for name in present if name in names], names)
+        if slots:
+            self._keep(lambda: [_in_slot(one, value) for one in slots.values()], f"an attribute of {kind.__name__}")
+            self._follow_all([_in_slot(one, value) for name, one in slots.items() if name in names], names)
+        for one in kind.__mro__:  # what all objects of its class have
+            self._follow_object(one, names)
 
     def _keep_variables(self, function: FunctionType) -> None:
         names, outside = reached_names(function), function.__globals__
@@ -197,8 +209,8 @@ def reached_names(function: Any) -> list[str]:
     """All names in the code of a function, and of those that its variables reach: they may be given what it reads."""
     waiting, found, seen = [function], set[str](), set[int]()
     for one in waiting:
-        one = getattr(one, "func", one) if isinstance(one, partial) else one
-        one = type(one).forward if isinstance(one, Module) else getattr(one, "__func__", one)
+        one = one.func if isinstance(one, partial) else one
+        one = type(one).forward if isinstance(one, Module) else one.__func__ if isinstance(one, MethodType) else one
         if isinstance(one, FunctionType) and id(one) not in seen and _is_the_users(one):
             seen.add(id(one))
             names = _names(one)
@@ -210,7 +222,8 @@ def reached_names(function: Any) -> list[str]:
 
 def _method(member: Any) -> FunctionType | None:
     """The function in a method or a property of a user's class."""
-    function = getattr(member, "fget", getattr(member, "__func__", member))
+    is_wrapped = isinstance(member, (classmethod, staticmethod))
+    function = member.__func__ if is_wrapped else member.fget if isinstance(member, property) else member
     return function if isinstance(function, FunctionType) and _is_the_users(function) else None
 
 
@@ -226,6 +239,20 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # it is set later
         return None
+
+
+def _in_slot(slot: Any, value: Any) -> Any:
+    try:
+        return slot.__get__(value)
+    except AttributeError:  # it is not set
+        return None
+
+
+def _is_read_unseen(value: Any) -> bool:
+    """Whether its parts are read by C or by Python's library, as those of a UserDict, a bytearray or os.environ."""
+    read = getattr(type(value), "__getitem__", None)
+    is_fixed = isinstance(value, (Value, *CONSTANTS)) or _home(value).partition(".")[0] in (OWN, "numpy")
+    return read is not None and _method(read) is None and not is_fixed
 
 
 def _equal(now: list[Any], before: list[Any]) -> bool:

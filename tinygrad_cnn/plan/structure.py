@@ -55,9 +55,19 @@ def take_apart(value: Any, arrays: list[Any], constants: tuple[type[Any], ...] =
     if not isinstance(value, constants) and not (
         kind is frozenset and all(isinstance(one, constants) for one in value)
     ):
-        raise Unknown(f"{'an' if kind.__name__[0] in 'AEIOUaeiou' else 'a'} {kind.__name__}")
+        raise Unknown(kind_of(value))
     exactly = (kind, repr(value)) if isinstance(value, NOT_EXACT) else kind  # 1, 1.0 and True are not the same, either
     return exactly, value
+
+
+def kind_of(value: Any) -> str:
+    """Its type, with an article.
+
+    >>> kind_of([]), kind_of(OrderedDict())
+    ('a list', 'an OrderedDict')
+    """
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def constants_in(structure: Any) -> Iterator[Any]:
