@@ -721,3 +721,77 @@ def test_a_tensor_takes_the_place_of_its_own_result():
     with pytest.raises(RuntimeError, match=r"\.floor_ would change the value of a recorded operation"), no_grad():
         y.floor_()
     assert y.detach_() is y and y.is_leaf and not y.requires_grad
+
+
+def of_data(w):
+    b = tinygrad_cnn.zeros(2, 3)
+    b.data.copy_(w)
+
+
+def of_a_detached_one(w):
+    b = tinygrad_cnn.zeros(2, 3)
+    b.detach().add_(w)
+
+
+def of_a_row(w):
+    out = tinygrad_cnn.zeros(2, 3)
+    out[0].copy_(w[0])
+
+
+def of_a_row_by_an_operator(w):
+    out = tinygrad_cnn.zeros(2, 3)
+    row = out[0]
+    row += w[0]
+
+
+def of_what_has_a_view(w):
+    out = tinygrad_cnn.zeros(2, 3)
+    view = out.view(3, 2)
+    out.add_(w)
+    return view
+
+
+def of_a_state(w):
+    layer = nn.Linear(3, 2)
+    layer.state_dict()["weight"].copy_(w)
+    return layer
+
+
+def of_a_part_of_what_is_recorded(w):
+    y = w * 2
+    y[:, :2].mul_(5)
+
+
+def of_each_row_of_what_is_recorded(w):
+    y = w * 2
+    for row in y:
+        row.add_(1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(of_data, of_a_detached_one, of_a_row, of_a_row_by_an_operator, of_what_has_a_view, of_a_state),
+        *(of_a_part_of_what_is_recorded, of_each_row_of_what_is_recorded),
+    ],
+)
+def test_a_recorded_result_is_not_put_where_others_would_not_see_it(change):
+    w = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    with pytest.raises(RuntimeError, match="into memory that other Tensors or a graph share .* inside `with no_grad"):
+        change(w)
+    with no_grad():
+        change(w)
+
+
+def test_views_that_are_alone_and_sums_are_changed_in_place():
+    w = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    total, product = tinygrad_cnn.zeros(6).view(2, 3), tinygrad_cnn.ones(2, 3)
+    for k in range(3):
+        total += w * k
+    product *= w  # by the rule of w, the ones are needed as they were
+    flat = w * 2
+    flat = flat.view(-1)
+    flat.mul_(5)
+    (total + product + flat.view(2, 3)).sum().backward()
+    assert total.tolist() == [[3, 6, 9], [12, 15, 18]] and flat.tolist() == [10, 20, 30, 40, 50, 60]
+    assert w.grad.tolist() == [[14] * 3] * 2

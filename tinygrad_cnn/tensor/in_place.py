@@ -1,11 +1,13 @@
 """Changing a Tensor in place, with PyTorch's names: `x += y`, `x.add_(y)`.
 
 What takes part in no graph is overwritten; graphs that used the numbers from before notice. If the result is recorded,
-x takes its array and its place in the graph; the old array stays, for the rules that need it.
+x takes its array and its place in the graph; the old array stays, for the rules that need it. So what shares the memory
+of x would not change with it: that is refused, but for views of a recorded x, which keep its numbers from before.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +18,7 @@ from ..autograd.composition import named
 from ..autograd.detached import note_cut
 from ..engine.aside import touched
 from ..engine.graph import Array, Leaf, Node, Value
-from ..engine.recording import is_recording
+from ..engine.recording import here, is_recording
 from ..engine.versions import note_change
 from ..random import generator as default_generator
 from ..settings import number
@@ -27,12 +29,34 @@ def _in_place(function: Any, how: str = "", moves: bool = False) -> Callable[...
     name = how or f".{function.__name__}_"
 
     def change(input: Array, *args: Any, **settings: Any) -> Any:
+        shared = here.watcher is None and _is_shared(input)  # asked first, as the graph of the result may hold it, too
         new = function(input, *args, **settings)
+        if shared and new.node is not None and not moves:
+            raise RuntimeError(
+                f"{name} would put the result of a recorded operation into memory that other Tensors or a graph share "
+                "(of a view, of .data or .detach()), and they would not take part in the graph: use what the function "
+                "without _ returns; for numbers alone, write it inside `with no_grad():`"
+            )
         if name.endswith("=") and new.node is None and not input._array.flags.writeable:
             return new  # what cannot change gives way to the result, as Python's own numbers do
         return _become(input, name, new, moves)
 
     return named(change, name.strip("."), f"`{function.__name__}` in place: this Tensor becomes the result.")
+
+
+def _holders(input: Value) -> tuple[int, int]:
+    """How many references there are to its array, and to that of which it is a view, as Python counts them here."""
+    return sys.getrefcount(input._array), sys.getrefcount(input._array.base)
+
+
+ALONE = _holders(Value.wrap(np.empty(2)[:1], None))
+
+
+def _is_shared(input: Value) -> bool:
+    """Whether it is a view of what something else holds too; or, if it takes part in no graph, is held itself."""
+    array, base = _holders(input)
+    is_view = isinstance(input._array.base, np.ndarray)
+    return (is_view and base > ALONE[1]) or (input.node is None and array > ALONE[0])
 
 
 def _become(input: Array, how: str, new: Array, moves: bool = False) -> Any:
