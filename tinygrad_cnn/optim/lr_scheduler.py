@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Annotated, Any, ClassVar, Literal, dataclass_transform
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, dataclass_transform
 
 from .. import settings
 from ..settings import BelowOne, Check, Count, Counts, Flag, NotNegative, Part, Positive, PositiveNumber, number
 from ..tensor import Tensor
 from .optimizers import SGD, Optimizer
+
+#: One number for all groups, or a list with one for each, which `_each_group` checks.
+Each: TypeAlias = Annotated[float | Sequence[float], lambda value, name, owner: value]
 
 
 @dataclass(eq=False)
@@ -111,18 +114,35 @@ class LRScheduler:
     def _lr(self, base: float, group: int) -> float:
         raise NotImplementedError
 
+    def _checks(self) -> dict[str, Check]:
+        own = settings.checks_of(type(self))
+        return {name: check for name, check in own.items() if name not in ("optimizer", *self._saved)}
+
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps taken, and the rates at the start."""
-        return {**{name: getattr(self, name) for name in self._saved}, "base_lrs": list(self.base_lrs)}
+        """The settings (but functions and schedules), the number of steps taken, the rates at the start and now."""
+        kept = {name: getattr(self, name) for name in (*self._checks(), *self._saved)}
+        return {**kept, "base_lrs": list(self.base_lrs), "_last_lr": list(self._last_lr)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from a state that `state_dict` returned; nothing is changed if it does not fit."""
-        owner = f"{self._name}.load_state_dict"
+        """Continue from a state that `state_dict` returned; nothing is changed if it does not fit.
+
+        As in PyTorch, the rates themselves are in the optimiser's state, which is to be loaded too.
+        """
+        owner, before = f"{self._name}.load_state_dict", {**vars(self)}
         state_dict = settings.mapping(state_dict, "state_dict", owner, [*self._saved, "base_lrs"])
+        own = {
+            name: check(state_dict[name], name, owner) for name, check in self._checks().items() if name in state_dict
+        }
         state = {name: check(state_dict[name], name, owner) for name, check in self._saved.items()}
         rates = settings.numbers(state_dict["base_lrs"], "base_lrs", owner, count=len(self.base_lrs), least=0)
-        vars(self).update(state, base_lrs=list(rates))
-        self._set()
+        now = settings.numbers(state_dict.get("_last_lr", self._last_lr), "_last_lr", owner, count=len(self._last_lr))
+        vars(self).update(own)
+        try:
+            self._prepare()
+        except Exception:
+            vars(self).update(before)
+            raise
+        vars(self).update(state, base_lrs=list(rates), _last_lr=list(now))
 
 
 _LRScheduler = LRScheduler  # its name in older programs
@@ -268,7 +288,7 @@ class OneCycleLR(LRScheduler):
     [0.02, 0.211, 0.48, 0.49, 0.442]
     """
 
-    max_lr: float | Sequence[float]  # one for all groups, or a list with one for each
+    max_lr: Each
     total_steps: Positive | None = None  # or epochs and steps_per_epoch
     epochs: Positive | None = None
     steps_per_epoch: Positive | None = None
@@ -369,7 +389,7 @@ class ReduceLROnPlateau(LRScheduler):
     threshold: NotNegative = 1e-4
     threshold_mode: Literal["rel", "abs"] = "rel"
     cooldown: Count = 0
-    min_lr: float | Sequence[float] = 0.0
+    min_lr: Each = 0.0
     eps: NotNegative = 1e-8
 
     _saved: ClassVar[Mapping[str, Check]] = {
