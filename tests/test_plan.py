@@ -11,6 +11,7 @@ import pytest
 from references import fixed
 from test_functional import FLAT
 
+import tinygrad_cnn
 from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, no_grad, optim, summary
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import Node
@@ -655,3 +656,55 @@ def test_a_forked_process_leaves_what_was_computed_before_to_the_other_one():
         os._exit(0 if refused == 2 and right else 1)
     assert os.waitpid(child, 0)[1] == 0
     np.testing.assert_array_equal(grad(kept[0].sum(), weight)[0], np.exp(x * weight.data) * x)
+
+
+class Residual(nn.Module):
+    """Changes its own results in place, as published networks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        out = self.norm(self.convolution(x))
+        out += x
+        return out.relu_().mul_(2)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_results_changed_in_place_are_replayed_without_gradients_too(check):
+    model = nn.Sequential(Residual(), Residual()).eval()
+    compiled = compile(model, check=check)
+    for k in range(3):
+        x = Tensor(fixed((2, 3, 4, 4)) + k)
+        with no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            np.testing.assert_allclose(compiled(x).numpy(), model(x).numpy(), rtol=1e-5, atol=1e-5)
+    assert len(compiled.plans) == 1
+
+
+def test_what_was_there_before_or_is_shared_is_changed_in_place_in_the_plain_way():
+    total, kept = tinygrad_cnn.zeros(3), tinygrad_cnn.zeros(3)
+
+    def part_of_a_result(x):
+        y = x * 2
+        part = y[:2]
+        part += 1
+        return y
+
+    functions = [lambda x: total.add_(x) * 1, lambda x: kept.copy_(x) * 1, part_of_a_result]
+    with no_grad():
+        for function in functions:
+            compiled = compile(function)
+            with pytest.warns(UserWarning, match="numbers are changed in place"):
+                found = [compiled(tinygrad_cnn.ones(3) * k).tolist() for k in range(3)]
+            expected = {0: [[0] * 3, [1] * 3, [3] * 3], 1: [[k] * 3 for k in range(3)]}
+            assert found == expected.get(functions.index(function), [[1, 1, 0], [3, 3, 2], [5, 5, 4]])
+
+
+def test_an_argument_that_is_changed_in_place_is_changed_for_the_caller():
+    weight, x = nn.Parameter(np.ones(3, np.float32)), tinygrad_cnn.zeros(3)
+    compiled = compile(lambda x: x.add_(weight).sum())
+    with pytest.warns(UserWarning, match="a Tensor is changed in place"):
+        assert [compiled(x).item() for _ in range(3)] == [3.0, 6.0, 9.0]
+    assert x.tolist() == [3.0] * 3

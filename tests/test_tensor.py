@@ -777,7 +777,7 @@ def of_each_row_of_what_is_recorded(w):
 )
 def test_a_recorded_result_is_not_put_where_others_would_not_see_it(change):
     w = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
-    with pytest.raises(RuntimeError, match="into memory that other Tensors or a graph share .* inside `with no_grad"):
+    with pytest.raises(RuntimeError, match=r"into memory that other Tensors or a graph share .* inside `with no_grad"):
         change(w)
     with no_grad():
         change(w)

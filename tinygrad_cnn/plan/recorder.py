@@ -91,6 +91,11 @@ class Recorder:
             return known
         return self.add(array, External(given) if isinstance(given, Value) else Constant(array))  # type: ignore[arg-type]
 
+    def holds(self, array: Any) -> int | None:
+        """How many references it has to the result of an operation; None for what was there before."""
+        slot = self._slots.get(id(array))
+        return None if slot is None or slot in self.sources else int(self._keep)
+
     # ---- what happens
 
     def __call__(self, event: Event, compute: Callable[[], Any]) -> Any:

@@ -29,17 +29,11 @@ def _in_place(function: Any, how: str = "", moves: bool = False) -> Callable[...
     name = how or f".{function.__name__}_"
 
     def change(input: Array, *args: Any, **settings: Any) -> Any:
-        shared = here.watcher is None and _is_shared(input)  # asked first, as the graph of the result may hold it, too
+        shared = _is_shared(input)  # asked first, as the graph of the result may hold it, too
         new = function(input, *args, **settings)
-        if shared and new.node is not None and not moves:
-            raise RuntimeError(
-                f"{name} would put the result of a recorded operation into memory that other Tensors or a graph share "
-                "(of a view, of .data or .detach()), and they would not take part in the graph: use what the function "
-                "without _ returns; for numbers alone, write it inside `with no_grad():`"
-            )
         if name.endswith("=") and new.node is None and not input._array.flags.writeable:
             return new  # what cannot change gives way to the result, as Python's own numbers do
-        return _become(input, name, new, moves)
+        return _become(input, name, new, moves, shared)
 
     return named(change, name.strip("."), f"`{function.__name__}` in place: this Tensor becomes the result.")
 
@@ -52,14 +46,23 @@ def _holders(input: Value) -> tuple[int, int]:
 ALONE = _holders(Value.wrap(np.empty(2)[:1], None))
 
 
-def _is_shared(input: Value) -> bool:
-    """Whether it is a view of what something else holds too; or, if it takes part in no graph, is held itself."""
-    array, base = _holders(input)
-    is_view = isinstance(input._array.base, np.ndarray)
-    return (is_view and base > ALONE[1]) or (input.node is None and array > ALONE[0])
+def _is_shared(input: Value) -> bool | None:
+    """Whether it is a view of what something else holds too; or, if it takes part in no graph, is held itself.
+
+    None if `compile` records, and it is from before: who holds it is not known then.
+    """
+    (array, base), owner, node = _holders(input), input._array.base, input.node
+    if here.watcher is not None:
+        if (held := here.watcher.holds(input._array)) is None:
+            return None
+        array -= held
+    while isinstance(node, Node):  # what led here may need the numbers from before, and keeps them
+        base -= sum(one is owner or getattr(one, "base", None) is owner for one in (node.out, *(node.args or ())))
+        node = node.parents[0] if node.primitive.views else None
+    return (isinstance(owner, np.ndarray) and base > ALONE[1]) or (input.node is None and array > ALONE[0])
 
 
-def _become(input: Array, how: str, new: Array, moves: bool = False) -> Any:
+def _become(input: Array, how: str, new: Array, moves: bool = False, shared: bool | None = None) -> Any:
     memory = input._array
     if type(input.node) is Leaf and is_recording():
         raise RuntimeError(
@@ -70,8 +73,15 @@ def _become(input: Array, how: str, new: Array, moves: bool = False) -> Any:
         raise RuntimeError(f"{how} cannot put a result of shape {new.shape} into a Tensor of shape {memory.shape}")
     if not np.can_cast(new.dtype, memory.dtype, "same_kind"):
         raise RuntimeError(f"{how} cannot put {new.dtype} into a Tensor of {memory.dtype}")
-    if new.node is not None:
-        if not isinstance(input.node, Node):
+    if shared and new.node is not None and not moves:
+        raise RuntimeError(
+            f"{how} would put the result of a recorded operation into memory that other Tensors or a graph share (of a "
+            "view, of .data or .detach()), and they would not take part in the graph: use what the function without _ "
+            "returns; for numbers alone, write it inside `with no_grad():`"
+        )
+    # what compile has seen made, and nobody else holds, need not be overwritten either
+    if new.node is not None or (here.watcher is not None and shared is False):
+        if shared is not False and not isinstance(input.node, Node):
             touched("a Tensor is changed in place")
         new = new if new.dtype == memory.dtype else new.astype(memory.dtype)
         input._array, input.node = new._array, new.node
