@@ -79,10 +79,10 @@ def _become(input: Array, how: str, new: Array, moves: bool = False, shared: boo
             "view, of .data or .detach()), and they would not take part in the graph: use what the function without _ "
             "returns; for numbers alone, write it inside `with no_grad():`"
         )
+    if shared is None or (shared and not isinstance(input.node, Node)):
+        touched("a Tensor is changed in place")
     # what compile has seen made, and nobody else holds, need not be overwritten either
     if new.node is not None or (here.watcher is not None and shared is False):
-        if shared is not False and not isinstance(input.node, Node):
-            touched("a Tensor is changed in place")
         new = new if new.dtype == memory.dtype else new.astype(memory.dtype)
         input._array, input.node = new._array, new.node
     elif moves and not isinstance(input.node, Node):
