@@ -424,3 +424,34 @@ REFUSED = {
 def test_what_is_no_dataset_is_refused(act, message):
     with pytest.raises((TypeError, ValueError, IndexError, NotImplementedError), match=message):
         act()
+
+
+def test_a_list_is_a_dataset_of_its_samples():
+    batches = [[part.tolist() for part in batch] for batch in DataLoader([(1, 10), (2, 20), (3, 30)], batch_size=2)]
+    assert batches == [[[1, 2], [10, 20]], [[3], [30]]]
+    assert [batch.tolist() for batch in DataLoader(list(range(5)), batch_size=2)] == [[0, 1], [2, 3], [4]]
+    with pytest.raises(TypeError, match=r"samples of as many parts each, got \[1, 2\]"):
+        next(iter(DataLoader([(1, 2), (3,)], batch_size=2)))
+
+
+class Says:
+    """A sampler that gives another number of indices than it says."""
+
+    def __init__(self, says, gives):
+        self.says, self.gives = says, gives
+
+    def __len__(self):
+        return self.says
+
+    def __iter__(self):
+        return iter(range(self.gives))
+
+
+@pytest.mark.parametrize(("says", "gives"), [(3, 5), (5, 3), (4, 4)])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_all_that_a_sampler_gives_is_handed_out(says, gives, drop_last):
+    loader = DataLoader((np.arange(6),), batch_size=2, sampler=Says(says, gives), drop_last=drop_last)
+    for _ in range(2):
+        found = [index for (batch,) in loader for index in batch.tolist()]
+        assert found == [*range(gives - gives % 2 if drop_last else gives)]
+        assert loader.state_dict()["batch"] == 0

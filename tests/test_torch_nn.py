@@ -1,6 +1,7 @@
 """Modules, optimisers and schedules beside PyTorch's, from the same numbers."""
 
 import copy
+import importlib
 
 import numpy as np
 import pytest
@@ -595,3 +596,41 @@ def test_weights_that_are_computed_are_pytorchs(wrap, kind):
     assert_same_gradients(ours, theirs)
     x = fixed((2, 2, 5, 5), 3)
     np.testing.assert_allclose(ours.eval()(Tensor(x)), theirs.eval()(torch.tensor(x)).detach(), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        "x = m.zeros(2, 2, 4); x[0, :, [1, 2]] = m.arange(4.0).reshape(2, 2); x",
+        "x = m.zeros(3, 4, 5); x[-1, ::2, [1, -1]] = m.arange(4.0).reshape(2, 2); x",
+        "x = m.zeros(3, 4, 5); x[1:, m.tensor(1), ..., [1, -1]] = m.arange(4.0).reshape(2, 2); x",
+        "x = m.zeros(2, 3, 2); x[:, [0, 2], ..., [0, 1]] = m.arange(4.0).reshape(2, 2); x",
+        "x = m.zeros(3, 4); x[[0, 1]] = 1.0; x[x > 0.5] = 2.0; x[None, 1] = 4; x[m.tensor([0]), 1] = 7; x",
+        "m.arange(24.0).reshape(3, 4, 2)[:2, [1, 3], ..., [0, 1]]",
+        "m.arange(24.0).reshape(3, 4, 2)[:, [0, 1], ..., [0, 1]]",
+        "m.arange(24.0).reshape(3, 4, 2)[0, ..., [0, 1]]",
+        "m.arange(9.0).reshape(3, 3).masked_select(m.tensor([True, False, True]))",
+        "m.tensor(3.0).masked_select(m.tensor([True, False]))",
+        "F.mse_loss(x, 3 * x, size_average=False)",
+        "F.l1_loss(x, 3 * x, reduce=False)",
+        "F.l1_loss(x, 3 * x, size_average=True, reduce=True)",
+        "F.cross_entropy(x, m.tensor([0, 1]), size_average=False)",
+        "nn.MSELoss(size_average=False)(x, 3 * x)",
+        "nn.CrossEntropyLoss(reduce=False)(x, m.tensor([0, 1]))",
+        "F.huber_loss(x, 3 * x, weight=x + 1)",
+        "F.huber_loss(x, 3 * x, weight=x + 1, reduction='sum')",
+        "y = m.tensor([[1.0, 1.0], [1.0, 3.0]]).requires_grad_(); y.std(1).sum().backward(); y.grad",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:size_average and reduce args will be deprecated")
+def test_what_is_picked_set_and_averaged_is_pytorchs(read):
+    found = []
+    for m in (tinygrad_cnn, torch):
+        names = {"m": m, "nn": m.nn, "F": importlib.import_module(f"{m.__name__}.nn.functional")}
+        names["x"] = m.arange(6.0).reshape(2, 3)
+        *statements, value = read.split("; ")
+        for statement in statements:
+            exec(statement, names)
+        found.append(np.asarray(eval(value, names).tolist()))
+    assert found[0].shape == found[1].shape
+    np.testing.assert_allclose(*found, rtol=1e-6)

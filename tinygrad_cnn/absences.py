@@ -36,8 +36,6 @@ INSTEAD = {
     "device": "NumPy computes on the CPU, leave it out",
     "dtype": "make the module, then convert it with .double() or .float(); convert a result with .astype()",
     "out": "assign the result",
-    "size_average": 'say reduction="mean" or "sum"',
-    "reduce": 'say reduction="none" for what reduce=False was',
     "return_indices": "call functional.max_pool2d(..., return_indices=True)",
     "max_norm": "scale the rows of the weight yourself, inside no_grad()",
     "scale_grad_by_freq": "divide the gradient yourself, before the optimiser's step",
@@ -77,6 +75,10 @@ def advised(function: Callable[P, R]) -> Callable[P, R]:
                 settings[AS_IN_NUMPY[name]] = unknown[name]
                 if AS_IN_NUMPY[name] in parameters:
                     del unknown[name]
+            if "reduction" in parameters and (old := {"size_average", "reduce"} & unknown.keys()):
+                means, reduces = (unknown.pop(name, None) is not False for name in ("size_average", "reduce"))
+                if any(settings[name] is not None for name in old):  # how PyTorch said it before 1.0
+                    settings["reduction"] = "none" if not reduces else "mean" if means else "sum"
             owner = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
         if str(unknown.get("device")).startswith("cpu"):
             del unknown["device"]

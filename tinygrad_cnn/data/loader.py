@@ -71,7 +71,7 @@ class DataLoader:
         **others: Any,
     ) -> None:
         passed_over(others, "DataLoader", ignored=ELSEWHERE, advice=INSTEAD)
-        self._plain = isinstance(dataset, (tuple, list))
+        self._plain = isinstance(dataset, tuple)
         if self._plain:
             arrays = [array(one, "each of the arrays", "DataLoader", real=False) for one in dataset]
             same_length(arrays)
@@ -118,7 +118,9 @@ class DataLoader:
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        count = self._count()
+        return self._batches_of(self._count())
+
+    def _batches_of(self, count: int) -> int:
         return (count if self.drop_last else count + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[Any]:
@@ -156,10 +158,11 @@ class DataLoader:
             order = np.random.default_rng([self._seed, epoch]).permutation(count)
         if self._sampler is not None:
             order = np.fromiter((integer(i, "each index of sampler", "DataLoader") for i in self._sampler), np.intp)
-        for batch in range(first, len(self)):
+        batches = self._batches_of(len(order))  # of which a sampler may give others than it says
+        for batch in range(first, batches):
             found = self._at(order[batch * self.batch_size : (batch + 1) * self.batch_size], epoch, batch)
             self._epoch, self._batch = epoch, batch + 1
-            if self._batch == len(self):
+            if self._batch == batches:
                 self._epoch, self._batch, self._begun = epoch + 1, 0, False
             yield found
 

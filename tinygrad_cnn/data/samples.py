@@ -140,6 +140,8 @@ def collate(batch: Sequence[Any], stack: Callable[[NDArray[Any]], Any]) -> Any:
     if isinstance(first, Mapping):
         return {key: collate([sample[key] for sample in batch], stack) for key in first}
     if isinstance(first, (tuple, list)):
+        if len(lengths := {len(sample) for sample in batch}) > 1:
+            raise TypeError(f"DataLoader expects samples of as many parts each, got {sorted(lengths)}: pass collate_fn")
         return [collate(part, stack) for part in zip(*batch, strict=True)]
     if isinstance(first, (str, bytes)):
         return list(batch)

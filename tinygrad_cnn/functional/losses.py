@@ -197,10 +197,14 @@ def smooth_l1_loss(input: Array, target: Array, *, reduction: Reduction = "mean"
 def huber_loss(
     input: Array, target: Array, reduction: Reduction = "mean", delta: PositiveNumber = 1.0, weight: Array | None = None
 ) -> Array:
-    """d² / 2 where d = |input - target| is at most delta, delta · (d - delta/2) beyond (Huber, 1964)."""
+    """d² / 2 where d = |input - target| is at most delta, delta · (d - delta/2) beyond (Huber, 1964), times `weight`.
+
+    Unlike that of `mse_loss`, the mean is over the number of elements, as in PyTorch.
+    """
     size = abs(_difference("huber_loss", input, target))
     parabola, line = ops.mul(ops.mul(size, size), 0.5), ops.mul(ops.sub(size, delta / 2), delta)
-    return _weighted("huber_loss", ops.where(ops.compare(size, delta, how="<="), parabola, line), weight, reduction)
+    losses = ops.where(ops.compare(size, delta, how="<="), parabola, line)
+    return reduced(losses if weight is None else _weighted("huber_loss", losses, weight, "none"), reduction)
 
 
 # ---- of probabilities

@@ -134,8 +134,8 @@ def var(
 def std(
     input: Array, dim: Dims = None, unbiased: Flag = True, keepdim: Flag = False, *, correction: Number | None = None
 ) -> Array:
-    """The square root of `var`."""
-    return ops.sqrt(var_mean(input, dim, unbiased, keepdim, correction=correction)[0])
+    """The square root of `var`; where that is 0 the gradient is 0."""
+    return _positive_power(var_mean(input, dim, unbiased, keepdim, correction=correction)[0], 0.5)
 
 
 @composed("[float(one) for one in var_mean(np.array([1.0, 3.0]))]", "[2.0, 2.0]")

@@ -87,8 +87,8 @@ class Module(Hooked):
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Set an attribute that is saved with the module (unless persistent=False), but not trained."""
         setattr(self, instance(name, "name", "register_buffer", str), None if tensor is None else Buffer(tensor))
-        if not flag(persistent, "persistent", "register_buffer"):
-            self._not_saved = self._not_saved | {name}
+        saved = flag(persistent, "persistent", "register_buffer")
+        self._not_saved = self._not_saved - {name} if saved else self._not_saved | {name}
 
     def register_parameter(self, name: str, param: Any) -> None:
         """Set an attribute that is trained, or None."""
@@ -105,6 +105,8 @@ class Module(Hooked):
     def __setattr__(self, name: str, value: Any) -> None:
         # layer.weight = 0.5 * layer.weight would make a Tensor of it, which is neither trained nor saved
         before = vars(self).get(name)
+        if isinstance(before, Buffer) and type(value) is Tensor and not value.requires_grad:
+            value = Buffer(value)
         for kind in (Parameter, Buffer):
             if isinstance(before, kind) and not (value is None or isinstance(value, kind)):
                 raise TypeError(
@@ -160,8 +162,9 @@ class Module(Hooked):
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call fn with each module, those inside first, this one last: to set initial weights, say."""
-        for module in reversed(list(self.modules())):
-            fn(module)
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
         return self
 
     def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:

@@ -25,19 +25,37 @@ def getitem(input: Array, key: Any) -> Array:
     As in PyTorch, an integer takes its axis away before arrays pick elements: x[0, :, [1, 2]] is x[0][:, [1, 2]], which
     NumPy gives with the axes in another order.
     """
-    parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
+    first, parts = _in_two(key, input.ndim)
     arrays = [part for part in parts if _is_array(part)]
     if any(part.dtype == bool for part in arrays):
         touched("how many elements a mask picks depends on numbers")
-    if arrays and any(type(part) is int for part in parts):
-        whole = [[slice(None)] * (one.ndim if one.dtype == bool else 1) if _is_array(one) else [one] for one in parts]
-        input = ops.index(input, key=tuple(part for one in whole for part in one))
-        # what is left: each slice and each new axis is an axis of its own
-        parts = [
-            part if _is_array(part) or part is Ellipsis else slice(None) for part in parts if type(part) is not int
-        ]
+    if first is not None:
+        input = ops.index(input, key=first)
     pattern = tuple(ops.ARRAY if _is_array(part) else part for part in parts)
     return ops.index(input, *arrays, key=pattern if isinstance(key, tuple) else pattern[0])
+
+
+def _in_two(key: Any, ndim: int) -> tuple[tuple[Any, ...] | None, list[Any]]:
+    """A key of integers and arrays as one without arrays (else None), and the parts of one on what that gives."""
+    parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
+    if not any(map(_is_array, parts)):
+        return None, parts
+    axes = [part.ndim if _is_array(part) and part.dtype == bool else 1 for part in parts if part is not None]
+    if sum(axes) > ndim:  # an Ellipsis that stands for no axis, as which NumPy takes arrays apart
+        parts = [part for part in parts if part is not Ellipsis]
+    if not any(type(part) is int for part in parts):
+        return None, parts
+    whole = [[slice(None)] * (one.ndim if one.dtype == bool else 1) if _is_array(one) else [one] for one in parts]
+    # what is left: each slice and each new axis is an axis of its own
+    left = [part if _is_array(part) or part is Ellipsis else slice(None) for part in parts if type(part) is not int]
+    return tuple(part for one in whole for part in one), left
+
+
+@example("masked_select(np.array([[1, 2], [3, 4]]), np.array([False, True]))", "array([2, 4])")
+def masked_select(input: Array, mask: Array) -> Array:
+    """The elements where the mask is True, in one dimension; both are broadcast."""
+    shape = np.broadcast_shapes(input.shape, mask.shape)
+    return getitem(F.expand(input, shape), F.expand(mask, shape))
 
 
 def _is_array(part: Any) -> bool:
@@ -73,8 +91,11 @@ def setitem(input: Array, key: Any, value: Any) -> None:
             "what takes part in a graph is not changed in place, so that none loses what it needs: compose with "
             "functional.where, cat or pad; or, for a leaf, write it inside `with no_grad():`"
         )
+    first, parts = _in_two(key, input.ndim)
     note_change(input._array)
-    input._array[key] = np.asarray(value)
+    target = input._array if first is None else input._array[first]
+    rest = tuple(np.asarray(part) if _is_array(part) else part for part in parts)
+    target[rest if isinstance(key, tuple) else rest[0]] = np.asarray(value)
 
 
 @composed("unfold(np.arange(5), 0, 3, 2)", "array([[0, 1, 2], [2, 3, 4]])")

@@ -298,7 +298,7 @@ class Tensor(Value):
     from .items import unfold  # type: ignore[misc]  # not functional.unfold, which is for images
     # fmt: on
     clip, view, swapaxes, nelement = clamp, reshape, transpose, numel
-    reshape_as, masked_select = view_as, items.getitem
+    reshape_as, masked_select = view_as, items.masked_select
 
     def __getattr__(self, name: str) -> Any:
         """In-place forms such as `add_`; for what there is not, an error that says what there is instead."""
