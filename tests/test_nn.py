@@ -1353,3 +1353,15 @@ def test_borders_and_sizes_under_second_names():
     np.testing.assert_array_equal(nn.UpsamplingNearest2d(scale_factor=2)(x), x.repeat(2, 2).repeat(2, 3))
     corners = nn.UpsamplingBilinear2d(5)(x)[..., ::4, ::4]
     np.testing.assert_allclose(corners, x)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_frozen_layer_with_gradients_is_copied(copied):
+    layer = nn.Linear(2, 1)
+    layer(np.ones((1, 2), np.float32)).sum().backward()
+    layer.requires_grad_(False)
+    other = copied(layer)
+    assert not other.weight.requires_grad and other.weight.grad.tolist() == [[1.0, 1.0]]
+    other.weight.grad.zero_()
+    assert layer.weight.grad.tolist() == [[1.0, 1.0]]
+    assert other.requires_grad_().weight.grad.tolist() == [[0.0, 0.0]]

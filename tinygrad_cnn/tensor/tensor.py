@@ -328,7 +328,7 @@ for _name, _method in in_place.METHODS.items():
 
 def _restored(kind: type[Tensor], array: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:
     tensor = kind.__new__(kind)
-    tensor._array, tensor.node = array, Leaf() if requires_grad else None  # a leaf made now: not one of another run
+    tensor._array, tensor.node = array, Leaf() if requires_grad or grad is not None else None  # made now
     if grad is not None:
-        tensor.grad = grad
+        tensor.grad, tensor.requires_grad = grad, requires_grad
     return tensor
