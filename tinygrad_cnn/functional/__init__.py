@@ -7,6 +7,7 @@ and on plain arrays as well (it then returns an array).
 # fmt: off
 # ruff: noqa: I001  (the names in lines, rather than one a line)
 from ..absences import advised
+from ..autograd.in_place import as_asked
 from ..settings import as_declared
 from ._arguments import KINDS
 from .activations import (
@@ -71,4 +72,4 @@ __all__ = [
 ]
 
 for _name in __all__:
-    globals()[_name] = advised(as_declared(globals()[_name], KINDS))
+    globals()[_name] = advised(as_asked(as_declared(globals()[_name], KINDS)))

@@ -1,4 +1,4 @@
-"""Activations, composed of primitives; PyTorch's `inplace=` is taken and changes nothing, as every result is new."""
+"""Activations, composed of primitives; with `inplace=True` the input becomes the result (`autograd/in_place.py`)."""
 
 from __future__ import annotations
 
