@@ -1365,3 +1365,21 @@ def test_a_frozen_layer_with_gradients_is_copied(copied):
     other.weight.grad.zero_()
     assert layer.weight.grad.tolist() == [[1.0, 1.0]]
     assert other.requires_grad_().weight.grad.tolist() == [[0.0, 0.0]]
+
+
+def test_a_part_of_a_parameter_is_initialised():
+    w = nn.Parameter(np.zeros((3, 2), np.float32))
+    nn.init.constant_(w[0], 1)
+    nn.init.constant_(w.T[0][1:], 5)
+    product = w * w
+    with no_grad():
+        row = w[1]
+        row.add_(1)
+        w[2].fill_(7)
+    assert w.tolist() == [[1, 1], [6, 1], [7, 7]] and w.requires_grad
+    with pytest.raises(RuntimeError, match="was changed"):
+        product.sum().backward()
+    with pytest.raises(RuntimeError, match="would change the value of a recorded operation"):
+        w[0].zero_()
+    with no_grad(), pytest.raises(RuntimeError, match="would change the value of a recorded operation"):
+        (product * 1)[0].zero_()

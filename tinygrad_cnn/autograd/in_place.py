@@ -104,6 +104,11 @@ def become(input: Any, how: str, new: Any, moves: bool = False, shared: bool | N
     elif memory.flags.writeable:
         note_change(memory)
         memory[...] = numbers
+    elif not is_recording() and _is_of_a_leaf(input):  # a part of a weight, to be initialised say
+        note_change(memory)
+        memory.setflags(write=True)
+        memory[...] = numbers
+        memory.setflags(write=False)
     else:
         raise RuntimeError(
             f"{how} would change the value of a recorded operation, which may be needed for a gradient: use what the "
@@ -116,3 +121,11 @@ def _is_ours(array: np.ndarray) -> bool:
     """Whether its memory is NumPy's or this package's, and no file's or another program's."""
     owner = array if array.base is None else array.base
     return getattr(owner, "base", None) is None or isinstance(owner.base, Memory)
+
+
+def _is_of_a_leaf(input: Value) -> bool:
+    """Whether it is a view of a leaf, or a view of one."""
+    node = input.node
+    while isinstance(node, Node) and node.primitive.views:
+        node = node.parents[0]
+    return type(node) is Leaf
