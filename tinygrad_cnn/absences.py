@@ -97,7 +97,7 @@ ABSENT = {
     r"multihead_?attention|multi_head_\w*": "compose it of Linear and functional.scaled_dot_product_attention",
     r"syncbatchnorm": "use BatchNorm2d, and for several processes functions of tinygrad_cnn.distributed",
     r"\w*alpha_?dropout": "use dropout",
-    r"max_?unpool2d": "use functional.interpolate, or nn.Upsample",
+    r"max_?unpool2d": "scatter into zeros, flattened, at the indices of max_pool2d(..., return_indices=True)",
     r"upsample_bilinear": 'say interpolate(mode="bilinear", align_corners=True)',
     r"softmax2d": "use Softmax(dim=1)",
     r"softmin": "take the softmax of -x",
