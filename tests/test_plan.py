@@ -668,7 +668,7 @@ class Residual(nn.Module):
     def forward(self, x):
         out = self.norm(self.convolution(x))
         out += x
-        return out.relu_().mul_(2)
+        return F.dropout(out, training=self.training, inplace=True).relu_().mul_(2)
 
 
 @pytest.mark.parametrize("check", [False, True])

@@ -43,10 +43,10 @@ def as_asked(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(input, *args, **settings)
         if isinstance(input, Value):
             shared = is_shared(input)
-            return become(input, how, function(input, *args, **settings), shared=shared)
-        new, old = function(input, *args, **settings), Value.wrap(np.asarray(input), None)
-        become(old, how, Value.wrap(new, None), shared=True)
-        return old._array
+            new = function(input, *args, **settings)
+            return input if new is input else become(input, how, new, shared=shared)
+        old, new = Value.wrap(np.asarray(input), None), Value.wrap(function(input, *args, **settings), None)
+        return become(old, how, new, shared=True)._array
 
     return call
 
