@@ -805,3 +805,13 @@ def test_what_shares_no_memory_need_not_be_overwritten(tmp_path):
     mapped = tinygrad_cnn.from_numpy(np.load(tmp_path / "x.npy", mmap_mode="r+"))
     mapped.add_(1)
     assert mapped.tolist() == [2.0] * 3 and np.load(tmp_path / "x.npy").tolist() == [2.0] * 3  # those of a file are
+
+
+def test_integers_keep_their_dtype_beside_numbers_and_are_added_up_as_int64():
+    some = Tensor(np.array([5, 7], np.int32))
+    for found in (some & np.int64(3), some | np.int64(3), some ^ np.uint8(3), 3 & some, ~some):
+        assert found.dtype == np.int32
+    assert (some & np.int64(3)).tolist() == [1, 3]
+    for dtype in (np.uint8, np.int8, np.int32, np.int64, bool):
+        total = F.sum(Tensor(np.ones(300, dtype)))
+        assert total.dtype == np.int64 and total.item() == 300

@@ -20,7 +20,9 @@ from .arithmetic import abs, maximum, minimum, neg
 
 @example("sum(np.ones((2, 3)), dim=0)", "array([2., 2., 2.])")
 def sum(input: Array, dim: Dims = None, keepdim: Flag = False, *, dtype: Any = None) -> Array:
-    """The sum over `dim` (one, several, or all dimensions)."""
+    """The sum over `dim` (one, several, or all dimensions); of integers and booleans as int64."""
+    if input.dtype.kind == "u" and dtype is None:
+        dtype = np.int64  # where NumPy has uint64, which with other integers gives floats
     input = input if dtype is None else astype(input, dtype)
     return ops.sum(input, axis=many_dims(dim, input.ndim), keepdims=keepdim)
 

@@ -29,7 +29,11 @@ def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _of_bits(function: np.ufunc) -> Callable[..., Any]:
-    return _of_numbers(lambda *operands: operands[0].wrap(np.asarray(aside(function, *operands)), None))
+    def of_bits(input: Array, *others: Any) -> Any:
+        others = tuple(one.item() if isinstance(one, np.generic) else one for one in others)  # as of Python: no dtype
+        return input.wrap(np.asarray(aside(function, input, *others)), None)
+
+    return _of_numbers(of_bits)
 
 
 lt, le, gt, ge = map(_of_numbers, (arithmetic.lt, arithmetic.le, arithmetic.gt, arithmetic.ge))
