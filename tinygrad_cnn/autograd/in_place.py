@@ -95,8 +95,9 @@ def become(input: Any, how: str, new: Any, moves: bool = False, shared: bool | N
         )
     if shared is None or (shared and not isinstance(input.node, Node)):
         touched("a Tensor is changed in place")
-    # what nobody else holds need not be overwritten either
-    if new.node is not None or (shared is False and input.node is None and _is_ours(memory)):
+    # a result that nobody else holds need not be overwritten either
+    is_result = shared is False and input.node is None and (here.watcher is not None or _is_in_a_buffer(memory))
+    if new.node is not None or is_result:
         new = new if numbers.dtype == memory.dtype else new.astype(memory.dtype)
         input._array, input.node = new._array, new.node
     elif moves and not isinstance(input.node, Node):
@@ -117,10 +118,10 @@ def become(input: Any, how: str, new: Any, moves: bool = False, shared: bool | N
     return input
 
 
-def _is_ours(array: np.ndarray) -> bool:
-    """Whether its memory is NumPy's or this package's, and no file's or another program's."""
-    owner = array if array.base is None else array.base
-    return getattr(owner, "base", None) is None or isinstance(owner.base, Memory)
+def _is_in_a_buffer(array: np.ndarray) -> bool:
+    """Whether it is in memory that results are put into again and again."""
+    owner = array.base if isinstance(array.base, np.ndarray) else array
+    return isinstance(owner.base, Memory)
 
 
 def _is_of_a_leaf(input: Value) -> bool:
