@@ -516,6 +516,8 @@ def test_a_constant_that_is_assigned_to_a_buffer_stays_one():
     module.register_buffer("mean", Tensor([1.0]), persistent=False)
     module.mean = 0.5 * module.mean + Tensor([1.0])
     assert type(module.mean) is nn.Buffer and module.mean.tolist() == [1.5] and not module.state_dict()
+    module.mean = given = Tensor([1.0])
+    given += 0.5  # of the same memory
     module.register_buffer("mean", module.mean)
     assert module.state_dict()["mean"].tolist() == [1.5]
 

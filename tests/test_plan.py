@@ -12,7 +12,7 @@ from references import fixed
 from test_functional import FLAT
 
 import tinygrad_cnn
-from tinygrad_cnn import Tensor, compile, grad, manual_seed, nn, no_grad, optim, summary
+from tinygrad_cnn import Tensor, compile, enable_grad, grad, manual_seed, nn, no_grad, optim, summary
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.engine.graph import Node
 from tinygrad_cnn.engine.observers import observe
@@ -681,6 +681,31 @@ def test_results_changed_in_place_are_replayed_without_gradients_too(check):
             warnings.simplefilter("error")
             np.testing.assert_allclose(compiled(x).numpy(), model(x).numpy(), rtol=1e-5, atol=1e-5)
     assert len(compiled.plans) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: F.relu(h, inplace=True),
+        lambda h: h.__iadd__(h * 2),
+        lambda h: (h * 2).permute(0, 2, 3, 1).mul_(2),
+        lambda h: h.unsqueeze_(0).relu_(),
+        lambda h: F.dropout(h, 0.5, True, True),
+    ],
+)
+def test_a_check_holds_memory_and_shares_none(change):
+    layer = nn.Conv2d(3, 3, 3, padding=1)
+    compiled = compile(lambda x: change(layer(x)), check=True)
+    for mode in (enable_grad, no_grad):
+        for _ in range(2):
+            manual_seed(0)
+            with mode(), warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = compiled(Tensor(fixed((2, 3, 4, 4))))
+                manual_seed(0)
+                expected = change(layer(Tensor(fixed((2, 3, 4, 4)))))
+            np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert len(compiled.plans) == 2
 
 
 def test_what_was_there_before_or_is_shared_is_changed_in_place_in_the_plain_way():

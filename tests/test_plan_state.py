@@ -390,26 +390,33 @@ class Named(nn.Module):
 
 
 class Strange:
-    """Whose attributes are asked for, and cannot be told by looking at it."""
+    """Whose attributes are those of a dictionary."""
 
-    k = 0
+    __slots__ = ("_held",)
+
+    def __init__(self):
+        object.__setattr__(self, "_held", {"k": 0})
 
     def __getattr__(self, name):
-        raise KeyError(name)
+        return self._held[name]
+
+    def __setattr__(self, name, value):
+        self._held[name] = value
 
 
 def test_attributes_in_slots_in_classes_and_by_names_that_are_in_no_code():
     slots, settings, name, local, named = Slots(), Settings(), "".join("k"), threading.local(), Named()
     shared, strange, held, local.k = Shared(), Strange(), SimpleNamespace(k=0), 0
+    deep = SimpleNamespace(**{"in": SimpleNamespace(k=0)})
     functions = [
         *(lambda x: x * slots.k, lambda x: x * getattr(slots, name), lambda x: x * asdict(settings)["k"]),
         *(lambda x: x * vars(held)["k"], lambda x: x * getattr(held, name), lambda x: x * held.__dict__["k"]),
         *(lambda x: x * shared.k, lambda x: x * type(shared).k, lambda x: x * getattr(Shared, name)),
-        *(lambda x: x * local.k, named, lambda x: x * strange.k),
+        *(lambda x: x * local.k, named, lambda x: x * strange.k, lambda x: x * getattr(deep, "".join("in")).k),
     ]
     compiled = [compile(function) for function in functions]
     for k in range(4):
-        slots.k = settings.k = held.k = Shared.k = local.k = named.space.k = strange.k = k
+        slots.k = settings.k = held.k = Shared.k = local.k = named.space.k = strange.k = vars(deep)["in"].k = k
         assert [one(Tensor(1.0)).item() for one in compiled] == [k] * len(compiled)
     assert [len(one.plans) for one in compiled] == [4] * len(compiled)
     slots.unset = "which no code names"

@@ -76,7 +76,8 @@ def advised(function: Callable[P, R]) -> Callable[P, R]:
                 if AS_IN_NUMPY[name] in parameters:
                     del unknown[name]
             if "reduction" in parameters and (old := {"size_average", "reduce"} & unknown.keys()):
-                means, reduces = (unknown.pop(name, None) is not False for name in ("size_average", "reduce"))
+                asked = (unknown.pop(name, None) for name in ("size_average", "reduce"))
+                means, reduces = (one is None or bool(one) for one in asked)
                 if any(settings[name] is not None for name in old):  # how PyTorch said it before 1.0
                     settings["reduction"] = "none" if not reduces else "mean" if means else "sum"
             owner = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__

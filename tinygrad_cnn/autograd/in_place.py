@@ -2,15 +2,19 @@
 
 What takes part in no graph is overwritten; graphs that used the numbers from before notice. If the result is recorded,
 the value takes its array and its place in the graph; the old array stays, for the rules that need it. So what shares
-its memory would not change with it: that is refused, but for views of a recorded value, which keep its numbers from
-before.
+its memory would not change with it: that is refused, as far as it is known.
+
+It is not known of views of a recorded value, and of what `.detach()` gave: they keep its numbers from before. And a
+view for which NumPy had to copy, as of a convolution's result, which lies in memory in another order, is none.
 """
 
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +29,8 @@ from ..kernels.lending import Memory
 
 def as_asked(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function; if it is asked for `inplace=True`, its first argument becomes the result, and is returned.
+
+    Where that is not possible it returns the result alone, with a warning.
 
     >>> def doubled(input, inplace=False): return 2 * input
     >>> x = np.ones(2)
@@ -44,6 +50,12 @@ def as_asked(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(input, Value):
             shared = is_shared(input)
             new = function(input, *args, **settings)
+            is_fixed = new.node is None and not input._array.flags.writeable
+            if type(input.node) is not Leaf and (is_fixed or (shared and new.node is not None)):
+                warnings.warn(
+                    f"{how} leaves its input as it is: it shares the memory of a recorded value", stacklevel=2
+                )
+                return new
             return input if new is input else become(input, how, new, shared=shared)
         old, new = Value.wrap(np.asarray(input), None), Value.wrap(function(input, *args, **settings), None)
         return become(old, how, new, shared=True)._array
@@ -65,18 +77,31 @@ def is_shared(input: Value) -> bool | None:
     None if `compile` records, and it is from before: who holds it is not known then.
     """
     (array, base), owner, node = _holders(input), input._array.base, input.node
-    if here.watcher is not None:
-        if (held := here.watcher.holds(input._array)) is None:
-            return None
-        array -= held
-    while isinstance(node, Node):  # what led here may need the numbers from before, and keeps them
-        base -= sum(one is owner or getattr(one, "base", None) is owner for one in (node.out, *(node.args or ())))
+    kept = () if here.watcher is None else here.watcher.keeps(input._array)
+    if kept is None:
+        return None
+    unseen = [*kept]  # what holds the memory but needs the numbers from before, or is of compile's own
+    array -= sum(one is input._array for one in unseen)
+    while isinstance(node, Node):  # how a view came from what holds its memory
+        unseen += [node.out, *(node.args or ())]
         node = node.parents[0] if node.primitive.views else None
-    return (isinstance(owner, np.ndarray) and base > ALONE[1]) or (input.node is None and array > ALONE[0])
+    base -= sum(one is owner or (getattr(one, "base", None) is owner and one is not input._array) for one in unseen)
+    if isinstance(owner, np.ndarray) and base > ALONE[1]:
+        return True
+    return input.node is None and array > ALONE[0]
+
+
+def _is_seen(input: Value) -> bool:
+    """Whether it is shared with more than graphs, which keep the numbers of their constants in lists."""
+    (array, base), owner = _holders(input), input._array.base
+    if input.node is not None or (isinstance(owner, np.ndarray) and base > ALONE[1]):
+        return True
+    return array - sum(type(one) is list for one in gc.get_referrers(input._array)) > ALONE[0]
 
 
 def become(input: Any, how: str, new: Any, moves: bool = False, shared: bool | None = None) -> Any:
     """Let a value be another one, of its shape unless it `moves`; `shared` is what `is_shared` said before."""
+    is_lost = bool(shared) and new.node is not None and not moves and _is_seen(input)
     memory, numbers = input._array, new._array
     if type(input.node) is Leaf and is_recording():
         raise RuntimeError(
@@ -87,11 +112,11 @@ def become(input: Any, how: str, new: Any, moves: bool = False, shared: bool | N
         raise RuntimeError(f"{how} cannot put a result of shape {numbers.shape} into a Tensor of shape {memory.shape}")
     if not np.can_cast(numbers.dtype, memory.dtype, "same_kind"):
         raise RuntimeError(f"{how} cannot put {numbers.dtype} into a Tensor of {memory.dtype}")
-    if shared and new.node is not None and not moves:
+    if is_lost:
         raise RuntimeError(
-            f"{how} would put the result of a recorded operation into memory that other Tensors or a graph share (of a "
-            "view, of .data or .detach()), and they would not take part in the graph: use what the function without _ "
-            "returns; for numbers alone, write it inside `with no_grad():`"
+            f"{how} would put the result of a recorded operation into memory that other Tensors share (a view, .data, "
+            ".detach()), and they would not take part in the graph: use what the function without _ returns, as in "
+            "x = x + y; or, for numbers alone, write it inside `with no_grad():`"
         )
     if shared is None or (shared and not isinstance(input.node, Node)):
         touched("a Tensor is changed in place")

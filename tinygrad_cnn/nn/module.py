@@ -106,7 +106,8 @@ class Module(Hooked):
         # layer.weight = 0.5 * layer.weight would make a Tensor of it, which is neither trained nor saved
         before = vars(self).get(name)
         if isinstance(before, Buffer) and type(value) is Tensor and not value.requires_grad:
-            value = Buffer(value)
+            value, given = Buffer.__new__(Buffer), value
+            value._array, value.node = given._array, None
         for kind in (Parameter, Buffer):
             if isinstance(before, kind) and not (value is None or isinstance(value, kind)):
                 raise TypeError(

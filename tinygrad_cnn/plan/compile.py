@@ -179,7 +179,7 @@ def compile(function: Callable[..., Any], *, check: bool = False) -> Compiled:
     in lists, dictionaries and sets (of at most 1,000 parts), and the numbers in arrays (of more than 1 MB: make them
     read-only, or arguments); in what it is given, too. With another container (a `UserDict`, a `bytearray`,
     `os.environ`) it runs in the plain way. What it prints, or reads in other ways (a file, the time, `os.getenv`,
-    `globals()`), is that of the first call: give it as an argument.
+    `globals()`, `getattr` of a module), is that of the first call: give it as an argument.
 
     On Linux (x86-64), a plan that is enough work is shared with helper processes, one for each further thread that BLAS
     has (OPENBLAS_NUM_THREADS=1: none). They are forked from this one at a plan's first run, make its calls and one half

@@ -91,10 +91,10 @@ class Recorder:
             return known
         return self.add(array, External(given) if isinstance(given, Value) else Constant(array))  # type: ignore[arg-type]
 
-    def holds(self, array: Any) -> int | None:
-        """How many references it has to the result of an operation; None for what was there before."""
+    def keeps(self, array: Any) -> Sequence[Any] | None:
+        """All values that it keeps, if this one is the result of an operation; None for what was there before."""
         slot = self._slots.get(id(array))
-        return None if slot is None or slot in self.sources else int(self._keep)
+        return None if slot is None or slot in self.sources else self.values if self._keep else ()
 
     # ---- what happens
 

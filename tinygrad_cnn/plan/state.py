@@ -25,7 +25,8 @@ MOST_PARTS = 1000  # of a list or another container that is compared at each cal
 MOST_BYTES = 1 << 20  # of an array whose numbers are compared at each call
 CONTAINERS = dict, list, tuple, set, frozenset, deque
 GENERATORS = np.random.Generator, np.random.RandomState, random.Random
-BY_NAME = {"getattr", "vars", "__dict__", "asdict"}  # with what code reads attributes whose names are not in it
+# with what code reads attributes whose names are not in it
+BY_NAME = {"getattr", "hasattr", "attrgetter", "vars", "asdict", "__dict__", "__getattribute__"}
 OWN = __name__.partition(".")[0]
 LIBRARY = sysconfig.get_path("stdlib")
 
@@ -113,7 +114,7 @@ class State:
             self.unknown = f"it reads {kind_of(value)}, which may change: make it an argument"
         elif not isinstance(value, Value):  # of what Tensors hold, the recorder knows
             self._follow_object(value, names)
-        if (wrapped := getattr(value, "__dict__", {}).get("__wrapped__")) is not None:
+        if (wrapped := _attributes(value).get("__wrapped__")) is not None:
             self.follow(wrapped)
 
     def _follow_container(self, value: Any, names: Sequence[str]) -> None:
@@ -134,7 +135,7 @@ class State:
             self.follow(value, names)
 
     def _follow_object(self, value: Any, named: Sequence[str]) -> None:
-        kind, attributes = type(value), getattr(value, "__dict__", {})
+        kind, attributes = type(value), _attributes(value)
         is_ours = _is_ours(_home(value)) and (isinstance(value, (type, ModuleType)) or not attributes)
         if not self._variables or is_ours or not self._is_new(value, f"object {named}"):
             return
@@ -148,14 +149,14 @@ class State:
                 names += [one for one in _names(method) if one not in names]
         data = {name: member for name, member in reversed(members) if not callable(member)}
         any_name = not isinstance(value, ModuleType) and not BY_NAME.isdisjoint(names)
-        present = [name for name in {**attributes, **data} if any_name or name in names]
+        present = [one for one in {**attributes, **data} if one in names or (any_name and not one.startswith("__"))]
         slots = {name: one for name in present if isinstance(one := data.get(name), MemberDescriptorType)}
         if present:
             self._keep(lambda: [attributes.get(name) for name in present], f"an attribute of {kind.__name__}")
-            self._follow_all([attributes.get(name) for name in present if name in names], names)
+            self._follow_all([attributes.get(name) for name in present], names)
         if slots:
             self._keep(lambda: [_in_slot(one, value) for one in slots.values()], f"an attribute of {kind.__name__}")
-            self._follow_all([_in_slot(one, value) for name, one in slots.items() if name in names], names)
+            self._follow_all([_in_slot(one, value) for one in slots.values()], names)
         for one in kind.__mro__:  # what all objects of its class have
             self._follow_object(one, names)
 
@@ -239,6 +240,15 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # it is set later
         return None
+
+
+def _attributes(value: Any) -> Any:
+    """Its `__dict__`, without a call of a user's `__getattr__`."""
+    kind: Any = type(value)
+    try:
+        return kind.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
 
 
 def _in_slot(slot: Any, value: Any) -> Any:
