@@ -567,6 +567,10 @@ def test_initial_weights_are_distributed_as_pytorchs(call):
         "x -= 0.5; y = x[1:]; F.hardtanh(y, -0.2, 1.0, True)",
         "x = w - 2.5; y = F.elu(x, 1.0, True)",
         "F.relu(w, inplace=True)",
+        "y = x.flip(0); y *= 2",
+        "y = x.reshape(1, 2).t().contiguous(); y *= 3; y = y.t()",
+        "v = x.reshape(2, 1).expand(2, 2); y = v.t().contiguous()[0]; y += 1",
+        "y = x.double(); y += 1",
     ],
 )
 def test_changes_in_place_are_pytorchs(change):

@@ -24,6 +24,7 @@ from ..engine.aside import touched
 from ..engine.graph import Leaf, Node, Value
 from ..engine.recording import here, is_recording
 from ..engine.versions import note_change
+from ..kernels.layout import unstretched
 from ..kernels.lending import Memory
 
 
@@ -150,8 +151,10 @@ def _is_in_a_buffer(array: np.ndarray) -> bool:
 
 
 def _is_of_a_leaf(input: Value) -> bool:
-    """Whether it is a view of a leaf, or a view of one."""
-    node = input.node
+    """Whether it is a view of a leaf, or a view of one, each of whose numbers has a place of its own."""
+    node, array = input.node, input._array
+    if not isinstance(array.base, np.ndarray) or unstretched(array).size < array.size:
+        return False
     while isinstance(node, Node) and node.primitive.views:
         node = node.parents[0]
     return type(node) is Leaf

@@ -114,11 +114,12 @@ def chunk(input: Array, chunks: Positive, dim: int = 0) -> tuple[Array, ...]:
 
 @example("flip(np.array([1, 2, 3]), 0)", "array([3, 2, 1])")
 def flip(input: Array, *given: Any, dims: Any = ()) -> Array:
-    """In reverse order along the dimensions (numbers or one tuple; also as `dims=`)."""
+    """In reverse order along the dimensions (numbers or one tuple; also as `dims=`), in memory of its own."""
     turned = [one_dim(d, input.ndim) for d in flat(given or (dims,), "dims", "flip")]
     if len(set(turned)) < len(turned):
         raise ValueError(f"flip expects each dimension once, got {given or dims}")
-    return ops.index(input, key=tuple(slice(None, None, -1 if i in turned else 1) for i in range(input.ndim)))
+    view = ops.index(input, key=tuple(slice(None, None, -1 if i in turned else 1) for i in range(input.ndim)))
+    return ops.astype(view, dtype=view.dtype)
 
 
 @composed("roll(np.array([1, 2, 3]), 1)", "array([3, 1, 2])")

@@ -146,13 +146,14 @@ class State:
         for name in names:  # and what the methods name that are named
             for method in (method for one in kind.__mro__ if (method := _method(vars(one).get(name))) is not None):
                 self.follow(method)
-                names += [one for one in _names(method) if one not in names]
+                names += [one for one in reached_names(method) if one not in names]
         data = {name: member for name, member in reversed(members) if not callable(member)}
         any_name = not isinstance(value, ModuleType) and not BY_NAME.isdisjoint(names)
         present = [one for one in {**attributes, **data} if one in names or (any_name and not one.startswith("__"))]
         slots = {name: one for name in present if isinstance(one := data.get(name), MemberDescriptorType)}
-        if present:
-            self._keep(lambda: [attributes.get(name) for name in present], f"an attribute of {kind.__name__}")
+        if present or any_name:  # of which there may be more later
+            read = attributes.values if any_name else lambda: [attributes.get(name) for name in present]
+            self._keep(read, f"an attribute of {kind.__name__}")
             self._follow_all([attributes.get(name) for name in present], names)
         if slots:
             self._keep(lambda: [_in_slot(one, value) for one in slots.values()], f"an attribute of {kind.__name__}")

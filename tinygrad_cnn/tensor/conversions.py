@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..absences import passed_over
+from ..autograd.in_place import is_shared
 from ..engine.graph import Array, Value
 from ..functional._arguments import astype
 from ..settings import real_dtype
@@ -59,7 +60,7 @@ def type_as(input: Array, other: Array) -> Array:
 
 def _to(dtype: str) -> Callable[[Array], Array]:
     def cast(input: Array) -> Array:
-        return astype(input, dtype)
+        return input if input.dtype == dtype else astype(input, dtype)
 
     cast.__doc__ = f"The same numbers as {dtype}."
     return cast
@@ -79,9 +80,12 @@ def is_floating_point(input: Array) -> builtins.bool:
 
 
 def contiguous(input: Array, **ignored: Any) -> Array:
-    """This Tensor: how it lies in memory makes no difference to any function."""
+    """This Tensor, as no function minds how it lies in memory; a copy if it shares its memory, in another order.
+
+    So what is done to it in place is seen where it is in PyTorch.
+    """
     passed_over(ignored, "contiguous", ignored=("memory_format",))
-    return input
+    return input if input._array.flags.c_contiguous or not is_shared(input) else astype(input, input.dtype)
 
 
 def cpu(input: Array) -> Array:
