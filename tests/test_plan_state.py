@@ -424,6 +424,31 @@ def test_attributes_in_slots_in_classes_and_by_names_that_are_in_no_code():
     assert [len(one.plans) for one in compiled] == [4, 5, *[4] * (len(compiled) - 2)]
 
 
+def twice(method):
+    @functools.wraps(method)
+    def wrapper(self, x):
+        return method(self, x) * 2
+
+    return wrapper
+
+
+class Decorated:
+    k = 0
+
+    @twice
+    def scaled(self, x):
+        return x * self.k
+
+
+def test_what_decorated_methods_read_and_attributes_that_come_later():
+    decorated, later = Decorated(), SimpleNamespace()
+    scaled = compile(lambda x: decorated.scaled(x))
+    masked = compile(lambda x: x if getattr(later, "mask", None) is None else x * later.mask)
+    assert (scaled(Tensor(1.0)).item(), masked(Tensor(1.0)).item()) == (0.0, 1.0)
+    decorated.k, later.mask = 3, Tensor(5.0)
+    assert (scaled(Tensor(1.0)).item(), masked(Tensor(1.0)).item()) == (6.0, 5.0)
+
+
 @pytest.mark.parametrize(
     "make", [UserDict, ChainMap, UserList, bytearray, memoryview, partial(array, "q"), ConfigParser]
 )
