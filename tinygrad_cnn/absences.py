@@ -75,10 +75,10 @@ def advised(function: Callable[P, R]) -> Callable[P, R]:
                 settings[AS_IN_NUMPY[name]] = unknown[name]
                 if AS_IN_NUMPY[name] in parameters:
                     del unknown[name]
-            if "reduction" in parameters and (old := {"size_average", "reduce"} & unknown.keys()):
-                asked = (unknown.pop(name, None) for name in ("size_average", "reduce"))
-                means, reduces = (one is None or bool(one) for one in asked)
-                if any(settings[name] is not None for name in old):  # how PyTorch said it before 1.0
+            if "reduction" in parameters:
+                old = [unknown.pop(name, None) for name in ("size_average", "reduce")]
+                if old != [None, None]:  # how PyTorch said it before 1.0
+                    means, reduces = (one is None or bool(one) for one in old)
                     settings["reduction"] = "none" if not reduces else "mean" if means else "sum"
             owner = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
         if str(unknown.get("device")).startswith("cpu"):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ from ..engine.graph import Leaf, Node, Value
 from ..engine.recording import here, is_recording
 from ..engine.versions import note_change
 from ..kernels.layout import unstretched
-from ..kernels.lending import Memory
+from ..kernels.lending import ALONE, Memory, references
 
 
 def as_asked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,25 +50,24 @@ def as_asked(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(input, Value):
             shared = is_shared(input)
             new = function(input, *args, **settings)
+            if new is input:
+                return new
             is_fixed = new.node is None and not input._array.flags.writeable
             if type(input.node) is not Leaf and (is_fixed or (shared and new.node is not None)):
                 warnings.warn(
                     f"{how} leaves its input as it is: it shares the memory of a recorded value", stacklevel=2
                 )
                 return new
-            return input if new is input else become(input, how, new, shared=shared)
+            return become(input, how, new, shared=shared)
         old, new = Value.wrap(np.asarray(input), None), Value.wrap(function(input, *args, **settings), None)
         return become(old, how, new, shared=True)._array
 
     return call
 
 
-def _holders(input: Value) -> tuple[int, int]:
-    """How many references there are to its array, and to that of which it is a view, as Python counts them here."""
-    return sys.getrefcount(input._array), sys.getrefcount(input._array.base)
-
-
-ALONE = _holders(Value.wrap(np.empty(2)[:1], None))
+def _others(input: Value) -> tuple[int, int]:
+    """How many others hold its array, and how many that of which it is a view."""
+    return references([input._array]) - ALONE - 1, references([input._array.base]) - ALONE - 1
 
 
 def is_shared(input: Value) -> bool | None:
@@ -77,7 +75,7 @@ def is_shared(input: Value) -> bool | None:
 
     None if `compile` records, and it is from before: who holds it is not known then.
     """
-    (array, base), owner, node = _holders(input), input._array.base, input.node
+    (array, base), owner, node = _others(input), input._array.base, input.node
     kept = () if here.watcher is None else here.watcher.keeps(input._array)
     if kept is None:
         return None
@@ -87,17 +85,17 @@ def is_shared(input: Value) -> bool | None:
         unseen += [node.out, *(node.args or ())]
         node = node.parents[0] if node.primitive.views else None
     base -= sum(one is owner or (getattr(one, "base", None) is owner and one is not input._array) for one in unseen)
-    if isinstance(owner, np.ndarray) and base > ALONE[1]:
+    if isinstance(owner, np.ndarray) and base > 0:
         return True
-    return input.node is None and array > ALONE[0]
+    return input.node is None and array > 0
 
 
 def _is_seen(input: Value) -> bool:
     """Whether it is shared with more than graphs, which keep the numbers of their constants in lists."""
-    (array, base), owner = _holders(input), input._array.base
-    if input.node is not None or (isinstance(owner, np.ndarray) and base > ALONE[1]):
+    (array, base), owner = _others(input), input._array.base
+    if input.node is not None or (isinstance(owner, np.ndarray) and base > 0):
         return True
-    return array - sum(type(one) is list for one in gc.get_referrers(input._array)) > ALONE[0]
+    return array > sum(type(one) is list for one in gc.get_referrers(input._array))
 
 
 def become(input: Any, how: str, new: Any, moves: bool = False, shared: bool | None = None) -> Any:
