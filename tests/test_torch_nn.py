@@ -565,7 +565,7 @@ def test_initial_weights_are_distributed_as_pytorchs(call):
         "x -= 0.5; y = F.relu(x, inplace=True)",
         "x -= 0.5; y = x[1:]; nn.ReLU(True)(x)",
         "x -= 0.5; y = x[1:]; F.hardtanh(y, -0.2, 1.0, True)",
-        "x = w - 2.5; y = F.elu(x, 1.0, True)",
+        "x = w - 2.5; y = F.leaky_relu(x, 0.5, True)",
         "F.relu(w, inplace=True)",
         "y = x.flip(0); y *= 2",
         "y = x.reshape(1, 2).t().contiguous(); y *= 3; y = y.t()",
@@ -586,7 +586,7 @@ def test_changes_in_place_are_pytorchs(change):
             found.append((names["x"].tolist(), names["y"].tolist(), w.grad.tolist(), str(names["x"].dtype)[-7:]))
         except RuntimeError as error:
             found.append(type(error))
-    assert str(found[0]) == str(found[1]) or found[0] == pytest.approx(found[1])
+    assert found[0] == found[1]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -694,4 +694,4 @@ def test_activations_in_place_change_their_input_as_pytorchs_do(compiled):
             np.testing.assert_allclose(call(Tensor(x)).numpy(), expected.detach().numpy(), rtol=1e-4, atol=1e-5)
     for p, q in zip(theirs.parameters(), ours.parameters(), strict=True):
         np.testing.assert_allclose(q.grad.numpy(), p.grad.numpy(), rtol=1e-3, atol=1e-4)
-    assert len(call.plans) == 2 if compiled else True
+    assert not compiled or len(call.plans) == 2
