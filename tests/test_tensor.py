@@ -817,6 +817,8 @@ def test_where_an_activation_cannot_change_its_input_it_says_so():
         with pytest.warns(UserWarning, match=r"relu\(inplace=True\) leaves its input as it is"):
             found = nn.ReLU(inplace=True)(given(h))
         assert h.tolist() == before and (found.numpy() == np.maximum(given(h).numpy(), 0)).all()
+    constant = h.detach()
+    assert F.dropout(constant, training=False, inplace=True) is constant  # which drops nothing, and warns of nothing
 
 
 def test_memory_of_others_is_written_to():
