@@ -21,6 +21,7 @@ from tinygrad_cnn import functional as F
 from tinygrad_cnn.autograd.composition import plain_order
 from tinygrad_cnn.engine.graph import Node, topological_order
 from tinygrad_cnn.functional import tiles
+from tinygrad_cnn.kernels import correlation
 from tinygrad_cnn.kernels.products import SMALL, product
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
 
@@ -44,6 +45,8 @@ CONVOLUTIONS = {
     "groups": ((2, 4, 4, 4), (6, 2, 3, 3), {"groups": 2}),
     "depthwise": ((2, 3, 4, 5), (3, 1, 3, 3), {"groups": 3, "padding": 1}),
     "depthwise with a multiplier": ((1, 2, 4, 4), (6, 1, 2, 2), {"groups": 2, "stride": 2}),
+    "depthwise, dilated": ((2, 5, 6, 7), (5, 1, 2, 3), {"groups": 5, "padding": 1, "stride": (1, 2), "dilation": 2}),
+    "depthwise, far apart": ((1, 5, 6, 7), (10, 1, 2, 2), {"groups": 5, "padding": 2, "stride": 3}),
     "as many groups as filters": ((1, 4, 3, 3), (2, 2, 2, 2), {"groups": 2}),
     "kernel as large as the image": ((2, 2, 3, 4), (3, 2, 3, 4), {}),
     "kernel as large as the padded image": ((1, 2, 3, 2), (2, 2, 5, 4), {"padding": 1}),
@@ -74,6 +77,12 @@ def test_conv2d(name):
     g = fixed(out.shape, seed=4)
     for found, wanted in zip(grad(out, leaves, g), conv2d_gradients(g, *arrays[:2], **settings), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if name.startswith("depthwise")])
+def test_depthwise_convolution_of_two_channels_at_a_time(name, monkeypatch):
+    monkeypatch.setattr(correlation, "CACHE", 0)
+    test_conv2d(name)
 
 
 @pytest.mark.parametrize("name", [name for name, (shape, *_) in CONVOLUTIONS.items() if shape[0] == 1])

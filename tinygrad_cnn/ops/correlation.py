@@ -19,8 +19,8 @@ def correlate(x: Array, filters: Array, *, stride: Pair, padding: Pairs, dilatio
     out[i, c·M + m, j, n] = Σ over p, q of filters[c, m, p, q] · x[i·stride + p·dilation, c, j·stride + q·dilation, n],
     where x has as many zeros before and after its height and its width as `padding` says; less than none cut it off.
 
-    A primitive because a product of matrices would be one of a single row for each channel, for which every window is
-    copied. Each element of x goes where the windows that see it are, so that its cotangent is a correlation as well, of
+    A primitive because a composition would write every window of every channel to memory, for products of a single
+    row. Each element of x goes where the windows that see it are, so that its cotangent is a correlation as well, of
     the padded cotangents with the filters turned round.
 
     >>> x, filters = np.arange(4.0).reshape(1, 1, 4, 1), np.array([[[[1.0, 10.0]]]])
