@@ -272,6 +272,20 @@ def test_methods_that_change_a_tensor_in_place():
     assert x.mul_(0).sigmoid_().tanh_().tolist() == [[np.tanh(np.float32(0.5))] * 2]
 
 
+def test_one_element_is_a_view_that_can_be_changed():
+    x, weight = torch.zeros(2, 2), torch.nn.Parameter(torch.ones(3))
+    x[1, 0].fill_(5)
+    x[(0, -1)].add_(2)
+    for element in x[1]:
+        element.mul_(2).add_(1)
+    assert x.tolist() == [[0, 2], [11, 1]]
+    with torch.no_grad():
+        weight[1].copy_(torch.tensor(7.0))
+    assert weight.tolist() == [1, 7, 1]
+    with pytest.raises(RuntimeError, match="value of a recorded operation"):
+        weight[0].fill_(2)
+
+
 def test_the_array_of_a_leaf_is_changed_as_old_scripts_do():
     w = torch.ones(2, 2, requires_grad=True)
     loss = (w * w).sum()

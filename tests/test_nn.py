@@ -1383,6 +1383,6 @@ def test_a_part_of_a_parameter_is_initialised():
         product.sum().backward()
     with pytest.raises(RuntimeError, match="would change the value of a recorded operation"):
         w[0].zero_()
-    for part in ((w * 1)[0], w[0].expand(2, 2), w[0, 0]):  # no part, one that repeats its numbers, and a copy
+    for part in ((w * 1)[0], w[0].expand(2, 2), w[[0]]):  # no part, one that repeats its numbers, and a copy
         with no_grad(), pytest.raises(RuntimeError, match="would change the value of a recorded operation"):
             part.fill_(3.0)

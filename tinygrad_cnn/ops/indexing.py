@@ -25,7 +25,11 @@ def index(x: Array, *arrays: Array, key: Any) -> Array:
     >>> index(np.array([10, 20, 30]), np.array([0, 0, 2]), key=ARRAY)
     array([10, 10, 30])
     """
-    return x[filled(key, arrays)]
+    whole = filled(key, arrays)
+    picked = x[whole]
+    if isinstance(picked, np.generic):  # one element, a copy; an array is a view here too
+        picked = x[(*whole, ...) if isinstance(whole, tuple) else (whole, ...)]
+    return picked
 
 
 @written(scatter_calls)
