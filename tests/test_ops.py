@@ -176,20 +176,21 @@ CASES = [
     ),
     *(
         case(op, normal(shape), normal(other), **kernel, stride=stride, padding=padding, dilation=dilation)
-        for shape, (channels, each, *size), stride, padding, dilation, out in (
-            ((4, 2, 4, 2), (2, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (3, 3)),
-            ((5, 2, 4, 1), (2, 3, 3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (3, 3)),
-            ((6, 1, 7, 2), (1, 2, 2, 3), (3, 2), ((0, 0), (0, 0)), (2, 1), (2, 3)),  # no window has the last ones
-            ((3, 2, 3, 1), (2, 1, 1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), (2, 2)),
-            ((3, 2, 3, 0), (2, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (2, 2)),
-            ((3, 2, 4, 2), (2, 1, 3, 3), (2, 2), ((1, 1), (1, 2)), (1, 1), (2, 3)),
-            ((2, 1, 3, 1), (1, 2, 2, 2), (1, 1), ((3, 0), (1, 3)), (1, 2), (4, 5)),  # windows of nothing but zeros
-            ((4, 1, 3, 1), (1, 2, 2, 2), (1, 1), ((-1, 1), (2, -1)), (1, 1), (3, 3)),  # fewer than no zeros
-            ((2, 1, 3, 1), (1, 1, 1, 2), (1, 1), ((0, 0), (5, -4)), (1, 1), (2, 3)),  # none of the images is left
+        for shape, (groups, each, channels, *size), stride, padding, dilation, out in (
+            ((4, 2, 4, 2), (2, 1, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (3, 3)),
+            ((5, 2, 4, 1), (2, 3, 1, 3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (3, 3)),
+            ((3, 4, 4, 2), (2, 3, 2, 2, 3), (1, 2), ((0, 1), (1, 1)), (1, 1), (3, 2)),
+            ((6, 1, 7, 2), (1, 2, 1, 2, 3), (3, 2), ((0, 0), (0, 0)), (2, 1), (2, 3)),  # no window has the last ones
+            ((3, 2, 3, 1), (2, 1, 1, 1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), (2, 2)),
+            ((3, 2, 3, 0), (2, 1, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (2, 2)),
+            ((3, 2, 4, 2), (2, 1, 1, 3, 3), (2, 2), ((1, 1), (1, 2)), (1, 1), (2, 3)),
+            ((2, 3, 3, 1), (1, 2, 3, 2, 2), (1, 1), ((3, 0), (1, 3)), (1, 2), (4, 5)),  # windows of nothing but zeros
+            ((4, 1, 3, 1), (1, 2, 1, 2, 2), (1, 1), ((-1, 1), (2, -1)), (1, 1), (3, 3)),  # fewer than no zeros
+            ((2, 1, 3, 1), (1, 1, 1, 1, 2), (1, 1), ((0, 0), (5, -4)), (1, 1), (2, 3)),  # none of the images is left
         )
         for op, other, kernel in (
-            (ops.correlate, (channels, each, *size), {}),
-            (ops.correlations, (out[0], channels * each, out[1], shape[-1]), {"kernel": tuple(size)}),
+            (ops.correlate, (groups, each, channels, *size), {}),
+            (ops.correlations, (out[0], groups * each, out[1], shape[-1]), {"groups": groups, "kernel": tuple(size)}),
         )
     ),
 ]

@@ -20,7 +20,7 @@ from tinygrad_cnn import Tensor, grad, gradcheck, ops
 from tinygrad_cnn import functional as F
 from tinygrad_cnn.autograd.composition import plain_order
 from tinygrad_cnn.engine.graph import Node, topological_order
-from tinygrad_cnn.functional import tiles
+from tinygrad_cnn.functional import tiles, windows
 from tinygrad_cnn.kernels import correlation
 from tinygrad_cnn.kernels.products import SMALL, product
 from tinygrad_cnn.microscope.reading.graph_view import GraphView
@@ -47,6 +47,7 @@ CONVOLUTIONS = {
     "depthwise with a multiplier": ((1, 2, 4, 4), (6, 1, 2, 2), {"groups": 2, "stride": 2}),
     "depthwise, dilated": ((2, 5, 6, 7), (5, 1, 2, 3), {"groups": 5, "padding": 1, "stride": (1, 2), "dilation": 2}),
     "depthwise, far apart": ((1, 5, 6, 7), (10, 1, 2, 2), {"groups": 5, "padding": 2, "stride": 3}),
+    "small groups": ((2, 6, 5, 4), (9, 2, 3, 3), {"groups": 3, "padding": 1, "stride": (2, 1)}),
     "as many groups as filters": ((1, 4, 3, 3), (2, 2, 2, 2), {"groups": 2}),
     "kernel as large as the image": ((2, 2, 3, 4), (3, 2, 3, 4), {}),
     "kernel as large as the padded image": ((1, 2, 3, 2), (2, 2, 5, 4), {"padding": 1}),
@@ -79,9 +80,18 @@ def test_conv2d(name):
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if name.startswith("depthwise")])
-def test_depthwise_convolution_of_two_channels_at_a_time(name, monkeypatch):
+GROUPED = [name for name, (*_, settings) in CONVOLUTIONS.items() if "groups" in settings]
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_small_groups_of_channels_two_at_a_time(name, monkeypatch):
     monkeypatch.setattr(correlation, "CACHE", 0)
+    test_conv2d(name)
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_large_groups_of_channels_one_after_another(name, monkeypatch):
+    monkeypatch.setattr(windows, "FEW", 0)
     test_conv2d(name)
 
 
@@ -194,13 +204,14 @@ def test_conv2d_is_recorded_as_primitives_that_know_nothing_of_it():
     x, w, b = leaves_of((2, 2, 5, 5), (3, 2, 3, 3), (3,))
     assert recorded(F.conv2d(x, w, b)) == CONV
     assert recorded(F.conv2d(x, w, b, padding=2)) == ["permute", "pad", *CONV[1:]]
-    x, w, b = leaves_of((2, 4, 5, 5), (6, 2, 3, 3), (6,))
+    x, w, b = leaves_of((2, 40, 5, 5), (6, 20, 3, 3), (6,))
     assert set(recorded(F.conv2d(x, w, b, groups=2))) == {*CONV, "index", "concatenate"}
 
 
-def test_channels_by_themselves_are_no_products_of_matrices():
-    x, w = leaves_of((2, 4, 5, 5), (8, 1, 3, 3))
-    assert set(recorded(F.conv2d(x, w, groups=4))) == {"permute", "reshape", "correlate"}
+@pytest.mark.parametrize("channels", [1, 2])
+def test_small_groups_of_channels_are_convolved_by_one_operation(channels):
+    x, w = leaves_of((2, 4 * channels, 5, 5), (8, channels, 3, 3))
+    assert recorded(F.conv2d(x, w, groups=4)) == ["permute", "reshape", "correlate", "permute"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

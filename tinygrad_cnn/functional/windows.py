@@ -23,6 +23,8 @@ from .tiles import are_worth_it, convolve_tiles
 Size = int | Sequence[int]
 Pair = tuple[int, int]
 
+FEW = 16  # channels of a group up to which all groups are convolved by one operation
+
 HCWN = (2, 1, 3, 0)  # of an NCHW array
 NCHW = (3, 1, 0, 2)  # of an HCWN array
 
@@ -68,8 +70,8 @@ def conv2d(
     widths = grid.padding(padding)
     grid.check_fits(input, widths)
     images = _from_images("conv2d", input)
-    if groups > 1 and weight.shape[1] == 1:
-        pixels = _convolve_channels(images, weight, grid, widths)
+    if groups > 1 and weight.shape[1] <= FEW:
+        pixels = _convolve_few_channels(images, weight, groups, grid, widths)
     else:
         pixels = _in_groups(groups, images, weight, lambda x, filters: _convolve(x, filters, grid, widths))
     return _to_images(_with_bias("conv2d", pixels, bias), input)
@@ -139,9 +141,9 @@ def _by_tiles(images: Array, weight: Array, widths: list[Pair]) -> Array:
     return ops.index(pixels, key=(slice(height), slice(None), slice(width)))
 
 
-def _convolve_channels(images: Array, weight: Array, grid: _Grid, widths: list[Pair]) -> Array:
-    """Each channel with filters of its own, (C·M, 1, KH, KW): their product would be one of a single row."""
-    filters = ops.reshape(weight, shape=(images.shape[1], weight.shape[0] // images.shape[1], *grid.kernel))
+def _convolve_few_channels(images: Array, weight: Array, groups: int, grid: _Grid, widths: list[Pair]) -> Array:
+    """Small groups of channels, each with filters of its own."""
+    filters = ops.reshape(weight, shape=(groups, weight.shape[0] // groups, *weight.shape[1:]))
     return ops.correlate(images, filters, stride=grid.stride, padding=(widths[0], widths[1]), dilation=grid.dilation)
 
 

@@ -1,6 +1,6 @@
-"""The windows of each channel by itself, times filters of its own: a small product for each row of windows.
+"""The windows of each group of channels by itself, times filters of its own: a product for each row of windows.
 
-What a row of windows sees lies side by side for some channels at a time, so few that it stays in the cache.
+What a row of windows sees lies side by side for some groups at a time, so few that it stays in the cache.
 """
 
 import itertools
@@ -17,44 +17,45 @@ from .windows import Pair, Pairs, steps
 
 
 def correlate_calls(new: Any, out: np.ndarray, x: np.ndarray, filters: np.ndarray, **settings: Any) -> Calls:
-    (channels, each, *kernel), out_h = filters.shape, len(out)
-    rows = new(filters.shape, filters.dtype)
-    calls: Calls = [partial(np.copyto, rows, filters)]
-    rows = rows.reshape(channels, 1, each, math.prod(kernel))
-    sums = out.reshape(out_h, channels, each, math.prod(out.shape[2:]), copy=False).transpose(1, 0, 2, 3)
-    for block, copies, windows in _blocks(new, x, (kernel[0], kernel[1]), **settings):
+    groups, each, channels, *kernel = filters.shape
+    rows = new((groups, each, kernel[0], channels, kernel[1]), filters.dtype)
+    calls: Calls = [partial(np.copyto, rows, filters.transpose(0, 1, 3, 2, 4))]
+    rows = rows.reshape(groups, 1, each, math.prod(rows.shape[2:]))
+    sums = out.reshape(len(out), groups, each, math.prod(out.shape[2:]), copy=False).transpose(1, 0, 2, 3)
+    for block, copies, windows in _blocks(new, x, groups, (kernel[0], kernel[1]), **settings):
         calls += [*copies, partial(np.matmul, rows[block], windows, sums[block])]
     return calls
 
 
 def correlations_calls(
-    new: Any, out: np.ndarray, x: np.ndarray, g: np.ndarray, *, kernel: Pair, **settings: Any
+    new: Any, out: np.ndarray, x: np.ndarray, g: np.ndarray, *, groups: int, kernel: Pair, **settings: Any
 ) -> Calls:
-    (channels, each, *_), out_h, places = out.shape, len(g), math.prod(kernel)
+    _, each, channels, *_ = out.shape
     calls: Calls = []
     if not g.flags.c_contiguous:
         calls, g = [partial(np.copyto, lines := new(g.shape, g.dtype), g)], lines
-    factors = g.reshape(out_h, channels, each, math.prod(g.shape[2:])).transpose(1, 0, 3, 2)
-    total = out.reshape(channels, each, places, 1, copy=False).transpose(0, 3, 2, 1)
+    factors = g.reshape(len(g), groups, each, math.prod(g.shape[2:])).transpose(1, 0, 3, 2)
+    total = out.transpose(0, 3, 2, 4, 1)[:, None]
     sums = None
-    for block, copies, windows in _blocks(new, x, kernel, **settings):
+    for block, copies, windows in _blocks(new, x, groups, kernel, **settings):
         if sums is None:
-            sums = new((len(windows), out_h, places, each), x.dtype)
+            sums = new((*windows.shape[:3], each), x.dtype)
         by_rows = sums[: len(windows)]
         calls += [*copies, partial(np.matmul, windows, factors[block], by_rows)]
+        by_rows = by_rows.reshape(*by_rows.shape[:2], kernel[0], channels, kernel[1], each)
         calls.append(partial(np.add.reduce, by_rows, (1,), None, total[block], True))
     return calls
 
 
 def _blocks(
-    new: Any, x: np.ndarray, kernel: Pair, stride: Pair, padding: Pairs, dilation: Pair
+    new: Any, x: np.ndarray, groups: int, kernel: Pair, stride: Pair, padding: Pairs, dilation: Pair
 ) -> Iterator[tuple[slice, Calls, np.ndarray]]:
-    """For some channels at a time: which these are, the calls that put side by side what their windows see, and that.
+    """For some groups at a time: which these are, the calls that put side by side what their windows see, and that.
 
-    It is a view (channels, OH, KH·KW, OW·N): for each row of windows, what each place of a window sees. Where windows
+    It is a view (groups, OH, KH·C·KW, OW·N): for each row of windows, what each place of a window sees. Where windows
     see neighbouring rows of the images, they share them. All blocks are written to the same memory, one after another.
     """
-    height, channels, width, n = x.shape
+    height, _, width, n = x.shape
     out_h, out_w = steps(padded(x, padding), kernel, stride, dilation)
     shared = dilation[0] == 1 and stride[0] < kernel[0]
     down = stride[0] if shared else kernel[0]  # from the lines of one row of windows to those of the next
@@ -66,19 +67,22 @@ def _blocks(
         rows = [(slice(own.start * down + p, own.stop * down, down), seen) for p, (own, seen) in enumerate(rows)]
     columns = [_met(out_w, q * dilation[1] - padding[1][0], stride[1], width) for q in range(kernel[1])]
 
-    size = height_in_lines * kernel[1] * out_w * n * x.itemsize  # bytes of a channel
-    count = max(1, min(channels, max(2, CACHE // max(1, size) // 2 * 2)))  # even, as two processes may share a block
-    lines = new((count, height_in_lines, kernel[1], out_w, n), x.dtype)
-    apart, line, place, _, element = lines.strides
-    shape = count, out_h, math.prod(kernel), out_w * n
-    windows = np.lib.stride_tricks.as_strided(lines, shape, (apart, down * line, place, element), writeable=False)
+    images = x.reshape(height, groups, -1 if x.size else x.shape[1] // groups, width, n, copy=False)
+    images = images.transpose(1, 0, 2, 3, 4)
+    line = (images.shape[2], kernel[1], out_w, n)
+    size = height_in_lines * math.prod(line) * x.itemsize  # bytes of a group
+    count = max(1, min(groups, max(2, CACHE // max(1, size) // 2 * 2)))  # even, as two processes may share a block
+    lines = new((count, height_in_lines, *line), x.dtype)
+    shape = count, out_h, kernel[0] * math.prod(line[:2]), out_w * n
+    strides = lines.strides[0], down * lines.strides[1], lines.strides[3], lines.strides[-1]
+    windows = np.lib.stride_tricks.as_strided(lines, shape, strides, writeable=False)
     calls: Calls = [] if padding == ((0, 0), (0, 0)) else [partial(np.copyto, lines, 0)]
-    for begin in range(0, channels, count):
-        block = slice(begin, min(begin + count, channels))
-        images = x[:, block].transpose(1, 0, 2, 3)
+    for begin in range(0, groups, count):
+        block = slice(begin, min(begin + count, groups))
+        own_lines, own_images = lines[: block.stop - begin], images[block]
         for (own_rows, seen_rows), (q, (own, seen)) in itertools.product(rows, enumerate(columns)):
-            calls.append(partial(np.copyto, lines[: len(images), own_rows, q, own], images[:, seen_rows, seen]))
-        yield block, calls, windows[: len(images)]
+            calls.append(partial(np.copyto, own_lines[:, own_rows, :, q, own], own_images[:, seen_rows, :, seen]))
+        yield block, calls, windows[: block.stop - begin]
         calls = []
 
 

@@ -1,4 +1,4 @@
-"""The windows of each channel by itself, times filters of its own."""
+"""The windows of each group of channels by itself, times filters of its own."""
 
 import numpy as np
 
@@ -6,72 +6,73 @@ from ..engine.graph import Array
 from ..kernels.correlation import correlate_calls, correlations_calls, padded
 from ..kernels.memory import empty
 from ..kernels.windows import Pair, Pairs, steps
-from .broadcasting import sum
 from .indexing import index, scatter
 from .making import written
-from .shapes import reshape
+from .shapes import permute
 
 
 @written(correlate_calls)
 def correlate(x: Array, filters: Array, *, stride: Pair, padding: Pairs, dilation: Pair) -> Array:
-    """Each channel's windows times filters of its own, added up: (H, C, W, N), (C, M, KH, KW) -> (OH, C·M, OW, N).
+    """The windows of each group of channels times its filters: (H, G·C, W, N), (G, M, C, KH, KW) -> (OH, G·M, OW, N).
 
-    out[i, c·M + m, j, n] = Σ over p, q of filters[c, m, p, q] · x[i·stride + p·dilation, c, j·stride + q·dilation, n],
+    out[i, g·M + m, j, n] =
+    Σ over c, p, q of filters[g, m, c, p, q] · x[i·stride + p·dilation, g·C + c, j·stride + q·dilation, n],
     where x has as many zeros before and after its height and its width as `padding` says; less than none cut it off.
 
-    A primitive because a composition would write every window of every channel to memory, for products of a single
-    row. Each element of x goes where the windows that see it are, so that its cotangent is a correlation as well, of
-    the padded cotangents with the filters turned round.
+    A primitive because a composition would write every window to memory, and take some operations for each group. Each
+    element of x goes where the windows that see it are, so that its cotangent is a correlation as well, of the padded
+    cotangents with the filters turned round.
 
-    >>> x, filters = np.arange(4.0).reshape(1, 1, 4, 1), np.array([[[[1.0, 10.0]]]])
+    >>> x, filters = np.arange(4.0).reshape(1, 1, 4, 1), np.array([[[[[1.0, 10.0]]]]])
     >>> correlate(x, filters, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1))[0, 0, :, 0]
     array([10., 21., 32.])
     """
-    channels, each, *kernel = filters.shape
+    groups, each, _, *kernel = filters.shape
     out_h, out_w = steps(padded(x, padding), (kernel[0], kernel[1]), stride, dilation)
-    return empty((out_h, channels * each, out_w, x.shape[3]), x.dtype)
+    return empty((out_h, groups * each, out_w, x.shape[3]), x.dtype)
 
 
 @written(correlations_calls)
-def correlations(x: Array, g: Array, *, kernel: Pair, stride: Pair, padding: Pairs, dilation: Pair) -> Array:
-    """The sums of g times what each place of a window sees: (H, C, W, N), (OH, C·M, OW, N) -> (C, M, KH, KW).
+def correlations(
+    x: Array, g: Array, *, groups: int, kernel: Pair, stride: Pair, padding: Pairs, dilation: Pair
+) -> Array:
+    """The sums of g times what each place of a window sees: (H, G·C, W, N), (OH, G·M, OW, N) -> (G, M, C, KH, KW).
 
     A primitive because it is the VJP of `correlate` for the filters: linear in x and in g, as that is in x and filters.
 
     >>> x, g = np.arange(4.0).reshape(1, 1, 4, 1), np.ones((1, 1, 3, 1))
-    >>> correlations(x, g, kernel=(1, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1))
-    array([[[[3., 6.]]]])
+    >>> correlations(x, g, groups=1, kernel=(1, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1)).ravel()
+    array([3., 6.])
     """
-    return np.empty((x.shape[1], g.shape[1] // max(1, x.shape[1]), *kernel), x.dtype)
+    return np.empty((groups, g.shape[1] // groups, x.shape[1] // groups, *kernel), x.dtype)
 
 
 def _correlated_back(g: Array, filters: Array, like: Array, stride: Pair, padding: Pairs, dilation: Pair) -> Array:
     """The cotangent of x: that of each window, spread over the elements that it sees."""
-    channels, each, *kernel = filters.shape
-    (out_h, _, out_w, n), (height, _, width, _) = g.shape, like.shape
+    kernel = filters.shape[3:]
+    (out_h, channels, out_w, n), (height, _, width, _) = g.shape, like.shape
     if stride != (1, 1):  # zeros between them
-        apart = ((out_h - 1) * stride[0] + 1, channels * each, (out_w - 1) * stride[1] + 1, n)
+        apart = ((out_h - 1) * stride[0] + 1, channels, (out_w - 1) * stride[1] + 1, n)
         g = scatter(g, key=(slice(None, None, stride[0]), slice(None), slice(None, None, stride[1])), shape=apart)
     before = [by * (size - 1) - first for by, size, (first, _) in zip(dilation, kernel, padding, strict=True)]
     around = [
         (zeros, length + by * (size - 1) - own - zeros)  # fewer than none where windows see nothing but padding
         for zeros, length, by, size, own in zip(before, (height, width), dilation, kernel, g.shape[::2], strict=True)
     ]
-    turned = index(filters, key=(slice(None), slice(None), slice(None, None, -1), slice(None, None, -1)))
-    turned = reshape(turned, shape=(channels * each, 1, *kernel))
-    spread = correlate(g, turned, stride=(1, 1), padding=(around[0], around[1]), dilation=dilation)
-    if each == 1:
-        return spread
-    return sum(reshape(spread, shape=(height, channels, each, width, n)), axis=(2,), keepdims=False)
+    turned = index(filters, key=(..., slice(None, None, -1), slice(None, None, -1)))
+    turned = permute(turned, axes=(0, 2, 1, 3, 4))
+    return correlate(g, turned, stride=(1, 1), padding=(around[0], around[1]), dilation=dilation)
 
 
 correlate.defvjp(
     lambda g, out, x, filters, **settings: _correlated_back(g, filters, x, **settings),
-    lambda g, out, x, filters, **settings: correlations(x, g, kernel=filters.shape[2:], **settings),
+    lambda g, out, x, filters, **settings: correlations(
+        x, g, groups=filters.shape[0], kernel=filters.shape[3:], **settings
+    ),
     reads=(("filters",), ("x",)),
 )
 correlations.defvjp(
-    lambda u, out, x, g, *, kernel, **settings: _correlated_back(g, u, x, **settings),
-    lambda u, out, x, g, *, kernel, **settings: correlate(x, u, **settings),
+    lambda u, out, x, g, *, groups, kernel, **settings: _correlated_back(g, u, x, **settings),
+    lambda u, out, x, g, *, groups, kernel, **settings: correlate(x, u, **settings),
     reads=(("g",), ("x",)),
 )

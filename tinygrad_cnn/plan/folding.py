@@ -85,7 +85,7 @@ class _Folding:
         if kind is matmul and axis == len(shape) - 2:
             return self._with_other_filters(line, 0, (shape[axis], 1), factor)
         if kind is correlate and axis == 1:
-            return self._with_other_filters(line, 1, (*self.specs[line.args[1]].shape[:2], 1, 1), factor)
+            return self._with_other_filters(line, 1, (*self.specs[line.args[1]].shape[:2], 1, 1, 1), factor)
         inner: int | None = None
         if kind is permute:
             inner = line.settings["axes"][axis]
