@@ -23,7 +23,7 @@ from .tiles import are_worth_it, convolve_tiles
 Size = int | Sequence[int]
 Pair = tuple[int, int]
 
-FEW = 16  # channels of a group up to which all groups are convolved by one operation
+FEW = 32  # channels of a group up to which all groups are convolved by one operation
 
 HCWN = (2, 1, 3, 0)  # of an NCHW array
 NCHW = (3, 1, 0, 2)  # of an HCWN array

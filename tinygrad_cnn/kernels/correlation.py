@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import Calls
-from .copies import CACHE
+from .copies import CACHE, copies
 from .windows import Pair, Pairs, steps
 
 
@@ -22,8 +22,8 @@ def correlate_calls(new: Any, out: np.ndarray, x: np.ndarray, filters: np.ndarra
     calls: Calls = [partial(np.copyto, rows, filters.transpose(0, 1, 3, 2, 4))]
     rows = rows.reshape(groups, 1, each, math.prod(rows.shape[2:]))
     sums = out.reshape(len(out), groups, each, math.prod(out.shape[2:]), copy=False).transpose(1, 0, 2, 3)
-    for block, copies, windows in _blocks(new, x, groups, (kernel[0], kernel[1]), **settings):
-        calls += [*copies, partial(np.matmul, rows[block], windows, sums[block])]
+    for block, gather, windows in _blocks(new, x, groups, (kernel[0], kernel[1]), **settings):
+        calls += [*gather, partial(np.matmul, rows[block], windows, sums[block])]
     return calls
 
 
@@ -37,11 +37,11 @@ def correlations_calls(
     factors = g.reshape(len(g), groups, each, math.prod(g.shape[2:])).transpose(1, 0, 3, 2)
     total = out.transpose(0, 3, 2, 4, 1)[:, None]
     sums = None
-    for block, copies, windows in _blocks(new, x, groups, kernel, **settings):
+    for block, gather, windows in _blocks(new, x, groups, kernel, **settings):
         if sums is None:
             sums = new((*windows.shape[:3], each), x.dtype)
         by_rows = sums[: len(windows)]
-        calls += [*copies, partial(np.matmul, windows, factors[block], by_rows)]
+        calls += [*gather, partial(np.matmul, windows, factors[block], by_rows)]
         by_rows = by_rows.reshape(*by_rows.shape[:2], kernel[0], channels, kernel[1], each)
         calls.append(partial(np.add.reduce, by_rows, (1,), None, total[block], True))
     return calls
@@ -81,7 +81,8 @@ def _blocks(
         block = slice(begin, min(begin + count, groups))
         own_lines, own_images = lines[: block.stop - begin], images[block]
         for (own_rows, seen_rows), (q, (own, seen)) in itertools.product(rows, enumerate(columns)):
-            calls.append(partial(np.copyto, own_lines[:, own_rows, :, q, own], own_images[:, seen_rows, :, seen]))
+            pair = own_lines[:, own_rows, :, q, own], own_images[:, seen_rows, :, seen]
+            calls += copies(*pair) if stride[1] > 1 else [partial(np.copyto, *pair)]  # else they are in long runs
         yield block, calls, windows[: block.stop - begin]
         calls = []
 
