@@ -1233,6 +1233,26 @@ def test_a_schedule_written_for_pytorch():
     assert schedules.StepLR(SGD([w], lr=0.5), 2).get_lr() == [0.5]
 
 
+def test_a_schedule_of_ones_own_saves_what_it_keeps():
+    class Warm(schedules.LRScheduler):
+        def __init__(self, optimizer, warm):
+            self.warm, self.seen, self.function = warm, [], max
+            super().__init__(optimizer)
+
+        def get_lr(self):
+            self.seen.append(self.last_epoch)
+            return [base * min(1, (self.last_epoch + 1) / self.warm) for base in self.base_lrs]
+
+    first, second = (Warm(SGD([Tensor([0.0], requires_grad=True)], lr=1.0), warm) for warm in (4, 8))
+    first.step()
+    state = first.state_dict()
+    first.step()
+    second.load_state_dict(state)
+    assert (second.warm, second.seen, second.function) == (4, [0, 1], max) and "function" not in state
+    second.step()
+    assert second.get_last_lr() == first.get_last_lr() == [0.75] and state["seen"] == [0, 1]
+
+
 def test_two_schedules_of_one_optimiser_multiply():
     def rates(*makes):
         optimizer = SGD([Tensor([1.0], requires_grad=True)], lr=1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -118,9 +119,14 @@ class LRScheduler:
         own = settings.checks_of(type(self))
         return {name: check for name, check in own.items() if name not in ("optimizer", *self._saved)}
 
+    def _own(self) -> list[str]:
+        """The names of what a schedule of one's own keeps beside its declared settings, where a file can hold it."""
+        others = {"optimizer", "base_lrs", *self._checks(), *self._saved}
+        return [name for name, kept in vars(self).items() if name not in others and name[0] != "_" and _is_plain(kept)]
+
     def state_dict(self) -> dict[str, Any]:
-        """The settings (but functions and schedules), the number of steps taken, the rates at the start and now."""
-        kept = {name: getattr(self, name) for name in (*self._checks(), *self._saved)}
+        """All it keeps (but functions and schedules), the number of steps taken, the rates at the start and now."""
+        kept = {name: deepcopy(getattr(self, name)) for name in (*self._checks(), *self._own(), *self._saved)}
         return {**kept, "base_lrs": list(self.base_lrs), "_last_lr": list(self._last_lr)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -133,6 +139,7 @@ class LRScheduler:
         own = {
             name: check(state_dict[name], name, owner) for name, check in self._checks().items() if name in state_dict
         }
+        own |= {name: deepcopy(state_dict[name]) for name in self._own() if name in state_dict}
         state = {name: check(state_dict[name], name, owner) for name, check in self._saved.items()}
         rates = settings.numbers(state_dict["base_lrs"], "base_lrs", owner, count=len(self.base_lrs), least=0)
         now = settings.numbers(state_dict.get("_last_lr", self._last_lr), "_last_lr", owner, count=len(self._last_lr))
@@ -143,6 +150,12 @@ class LRScheduler:
             vars(self).update(before)
             raise
         vars(self).update(state, base_lrs=list(rates), _last_lr=list(now))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, int | float | str)
 
 
 _LRScheduler = LRScheduler  # its name in older programs
