@@ -286,6 +286,17 @@ def test_one_element_is_a_view_that_can_be_changed():
         weight[0].fill_(2)
 
 
+def test_an_element_of_a_recorded_result_can_begin_a_sum():
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    losses = x * x
+    total = losses[0]
+    for i in (1, 2):
+        total += losses[i]
+    total /= 2
+    total.backward()
+    assert x.grad.tolist() == [1, 2, 3] and losses.tolist() == [1, 4, 9]
+
+
 def test_the_array_of_a_leaf_is_changed_as_old_scripts_do():
     w = torch.ones(2, 2, requires_grad=True)
     loss = (w * w).sum()

@@ -27,7 +27,7 @@ def index(x: Array, *arrays: Array, key: Any) -> Array:
     """
     whole = filled(key, arrays)
     picked = x[whole]
-    if isinstance(picked, np.generic):  # one element, a copy; an array is a view here too
+    if isinstance(picked, np.generic) and x.flags.writeable:  # a copy of one element, where an array is a view
         picked = x[(*whole, ...) if isinstance(whole, tuple) else (whole, ...)]
     return picked
 
