@@ -22,6 +22,7 @@ MODULES = {
     "1×1": lambda: nn.Conv2d(3, 5, 1, bias=False),
     "channels by themselves": lambda: nn.Conv2d(3, 3, 3, padding=1, groups=3, bias=False),
     "several filters a channel": lambda: nn.Conv2d(3, 6, 3, groups=3, bias=False),
+    "small groups": lambda: nn.Conv2d(4, 6, 3, groups=2, bias=False),
 }
 OTHERS = {
     "with a bias": lambda: nn.Conv2d(3, 5, 3),
@@ -33,7 +34,7 @@ OTHERS = {
 
 def images(module, n=8):
     manual_seed(0)
-    channels = {"in groups": 4}.get(module, 3)
+    channels = {"in groups": 4, "small groups": 4}.get(module, 3)
     return np.asarray(fixed((n, channels, 12, 12)))
 
 

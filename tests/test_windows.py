@@ -48,6 +48,7 @@ CONVOLUTIONS = {
     "depthwise, dilated": ((2, 5, 6, 7), (5, 1, 2, 3), {"groups": 5, "padding": 1, "stride": (1, 2), "dilation": 2}),
     "depthwise, far apart": ((1, 5, 6, 7), (10, 1, 2, 2), {"groups": 5, "padding": 2, "stride": 3}),
     "small groups": ((2, 6, 5, 4), (9, 2, 3, 3), {"groups": 3, "padding": 1, "stride": (2, 1)}),
+    "small square groups": ((2, 4, 4, 4), (4, 2, 3, 3), {"groups": 2, "padding": 1}),
     "as many groups as filters": ((1, 4, 3, 3), (2, 2, 2, 2), {"groups": 2}),
     "kernel as large as the image": ((2, 2, 3, 4), (3, 2, 3, 4), {}),
     "kernel as large as the padded image": ((1, 2, 3, 2), (2, 2, 5, 4), {"padding": 1}),
@@ -89,9 +90,39 @@ def test_small_groups_of_channels_two_at_a_time(name, monkeypatch):
     test_conv2d(name)
 
 
+def test_what_windows_see_is_gathered_once_for_each_block(monkeypatch):
+    monkeypatch.setattr(correlation, "CACHE", 0)
+    x, filters, out = fixed((4, 6, 4, 2)), fixed((6, 1, 1, 3, 3)), np.empty((4, 6, 4, 2))
+    how = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+    calls = correlation.correlate_calls(np.empty, out, x, filters, **how)
+    assert len(calls) == 2 + 3 * (3 + 1)  # filters and zeros; for each two groups the columns of a window, a product
+
+
+def test_the_gradient_of_filters_is_computed_anew_from_cotangents_in_any_order():
+    x, g, out = fixed((3, 2, 4, 3)), np.ones((3, 4, 2, 3)).transpose(0, 2, 1, 3), np.empty((2, 1, 1, 1, 1))
+    how = {"groups": 2, "kernel": (1, 1), "stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+    calls = correlation.correlations_calls(np.empty, out, x, g, **how)
+    for factor in (1, 2):
+        g *= factor
+        for call in calls:
+            call()
+        np.testing.assert_allclose(out.ravel(), (x * g).sum((0, 2, 3)))
+
+
+def test_correlations_of_other_cotangents_are_refused_and_precision_is_kept():
+    x, g = fixed((3, 2, 3, 2)), fixed((3, 2, 3, 2), seed=2)
+    how = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+    for other in (g[:1], g.transpose(0, 1, 3, 2)):
+        with pytest.raises(ValueError, match=r"correlations expects cotangents \(3, G·M, 3, 2\), got"):
+            ops.correlations(x, other, groups=2, kernel=(1, 1), **how)
+    assert ops.correlations(x.astype(np.float32), g, groups=2, kernel=(1, 1), **how).dtype == np.float64
+    large = ops.correlate(x.astype(np.float32), np.full((2, 1, 1, 1, 1), 1e300), **how)
+    np.testing.assert_allclose(large, x.astype(np.float32) * np.float64(1e300))
+
+
 @pytest.mark.parametrize("name", GROUPED)
 def test_large_groups_of_channels_one_after_another(name, monkeypatch):
-    monkeypatch.setattr(windows, "FEW", 0)
+    monkeypatch.setattr(windows, "SMALL_GROUP", 0)
     test_conv2d(name)
 
 
@@ -208,7 +239,7 @@ def test_conv2d_is_recorded_as_primitives_that_know_nothing_of_it():
     assert set(recorded(F.conv2d(x, w, b, groups=2))) == {*CONV, "index", "concatenate"}
 
 
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [1, 2, windows.SMALL_GROUP])
 def test_small_groups_of_channels_are_convolved_by_one_operation(channels):
     x, w = leaves_of((2, 4 * channels, 5, 5), (8, channels, 3, 3))
     assert recorded(F.conv2d(x, w, groups=4)) == ["permute", "reshape", "correlate", "permute"]

@@ -23,7 +23,7 @@ from .tiles import are_worth_it, convolve_tiles
 Size = int | Sequence[int]
 Pair = tuple[int, int]
 
-FEW = 32  # channels of a group up to which all groups are convolved by one operation
+SMALL_GROUP = 32  # channels of a group; products of larger ones are worth several operations for each group
 
 HCWN = (2, 1, 3, 0)  # of an NCHW array
 NCHW = (3, 1, 0, 2)  # of an HCWN array
@@ -55,8 +55,8 @@ def conv2d(
         weight[f, c, p, q] · padded[n, c, i·stride + p·dilation, j·stride + q·dilation].
 
     3×3 filters with many channels are convolved tile by tile (`tiles.py`): there, numbers overflow a few powers of two
-    before the result would, and what is not finite makes its neighbours NaN, too. So do filters for small groups of
-    channels that are not finite, in gradients at the border of the images, and with a stride.
+    before the result would, and what is not finite makes its neighbours NaN, too. With small
+    groups of channels, a filter that is not finite also makes gradients NaN at padding and where a stride passes over.
 
     Raises ValueError if the shapes do not go together, or the filters are larger than the padded images; and
     TypeError for images of integers with floating-point filters, as in PyTorch: scale and convert them first.
@@ -71,8 +71,8 @@ def conv2d(
     widths = grid.padding(padding)
     grid.check_fits(input, widths)
     images = _from_images("conv2d", input)
-    if groups > 1 and weight.shape[1] <= FEW:
-        pixels = _convolve_few_channels(images, weight, groups, grid, widths)
+    if groups > 1 and weight.shape[1] <= SMALL_GROUP:
+        pixels = _convolve_small_groups(images, weight, groups, grid, widths)
     else:
         pixels = _in_groups(groups, images, weight, lambda x, filters: _convolve(x, filters, grid, widths))
     return _to_images(_with_bias("conv2d", pixels, bias), input)
@@ -142,8 +142,8 @@ def _by_tiles(images: Array, weight: Array, widths: list[Pair]) -> Array:
     return ops.index(pixels, key=(slice(height), slice(None), slice(width)))
 
 
-def _convolve_few_channels(images: Array, weight: Array, groups: int, grid: _Grid, widths: list[Pair]) -> Array:
-    """Small groups of channels, each with filters of its own."""
+def _convolve_small_groups(images: Array, weight: Array, groups: int, grid: _Grid, widths: list[Pair]) -> Array:
+    """(H, G·C, W, N) with filters (G·M, C, KH, KW) -> (OH, G·M, OW, N), all groups in one operation."""
     filters = ops.reshape(weight, shape=(groups, weight.shape[0] // groups, *weight.shape[1:]))
     return ops.correlate(images, filters, stride=grid.stride, padding=(widths[0], widths[1]), dilation=grid.dilation)
 

@@ -1,11 +1,10 @@
 """The windows of each group of channels by itself, times filters of its own: a product for each row of windows.
 
-What a row of windows sees lies side by side for some groups at a time, so few that it stays in the cache.
+What the windows see is gathered for some groups at a time: as many as fit in the cache, but at least two.
 """
 
 import itertools
 import math
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -32,14 +31,13 @@ def correlations_calls(
 ) -> Calls:
     _, each, channels, *_ = out.shape
     calls: Calls = []
-    if not g.flags.c_contiguous:
-        calls, g = [partial(np.copyto, lines := new(g.shape, g.dtype), g)], lines
+    if not g.flags.c_contiguous:  # reshape would copy it once only, when the calls are listed
+        calls, g = [partial(np.copyto, in_rows := new(g.shape, g.dtype), g)], in_rows
     factors = g.reshape(len(g), groups, each, math.prod(g.shape[2:])).transpose(1, 0, 3, 2)
     total = out.transpose(0, 3, 2, 4, 1)[:, None]
-    sums = None
-    for block, gather, windows in _blocks(new, x, groups, kernel, **settings):
-        if sums is None:
-            sums = new((*windows.shape[:3], each), x.dtype)
+    blocks = _blocks(new, x, groups, kernel, **settings)
+    sums = new((*blocks[0][2].shape[:3], each), out.dtype)
+    for block, gather, windows in blocks:
         by_rows = sums[: len(windows)]
         calls += [*gather, partial(np.matmul, windows, factors[block], by_rows)]
         by_rows = by_rows.reshape(*by_rows.shape[:2], kernel[0], channels, kernel[1], each)
@@ -49,11 +47,12 @@ def correlations_calls(
 
 def _blocks(
     new: Any, x: np.ndarray, groups: int, kernel: Pair, stride: Pair, padding: Pairs, dilation: Pair
-) -> Iterator[tuple[slice, Calls, np.ndarray]]:
-    """For some groups at a time: which these are, the calls that put side by side what their windows see, and that.
+) -> list[tuple[slice, Calls, np.ndarray]]:
+    """Some groups at a time: which groups, the calls that gather what their windows see, and a view of it.
 
-    It is a view (groups, OH, KH·C·KW, OW·N): for each row of windows, what each place of a window sees. Where windows
-    see neighbouring rows of the images, they share them. All blocks are written to the same memory, one after another.
+    The view is (groups, OH, KH·C·KW, OW·N): a matrix for each row of windows. Rows of the images that several windows
+    see are gathered once if the rows of a window are neighbours (a dilation of one): only then is each matrix a view.
+    All blocks use the same memory, so that the calls of one must be made before those of the next.
     """
     height, _, width, n = x.shape
     out_h, out_w = steps(padded(x, padding), kernel, stride, dilation)
@@ -61,41 +60,50 @@ def _blocks(
     down = stride[0] if shared else kernel[0]  # from the lines of one row of windows to those of the next
     height_in_lines = (out_h - 1) * down + kernel[0]
     if shared:
-        rows = [_met(height_in_lines, -padding[0][0], 1, height)]
+        rows = [_inside(height_in_lines, -padding[0][0], 1, height)]
     else:
-        rows = [_met(out_h, p * dilation[0] - padding[0][0], stride[0], height) for p in range(kernel[0])]
+        rows = [_inside(out_h, p * dilation[0] - padding[0][0], stride[0], height) for p in range(kernel[0])]
         rows = [(slice(own.start * down + p, own.stop * down, down), seen) for p, (own, seen) in enumerate(rows)]
-    columns = [_met(out_w, q * dilation[1] - padding[1][0], stride[1], width) for q in range(kernel[1])]
+    columns = [_inside(out_w, q * dilation[1] - padding[1][0], stride[1], width) for q in range(kernel[1])]
 
-    images = x.reshape(height, groups, -1 if x.size else x.shape[1] // groups, width, n, copy=False)
+    images = x.reshape(height, groups, x.shape[1] // groups, width, n, copy=False)
     images = images.transpose(1, 0, 2, 3, 4)
     line = (images.shape[2], kernel[1], out_w, n)
     size = height_in_lines * math.prod(line) * x.itemsize  # bytes of a group
-    count = max(1, min(groups, max(2, CACHE // max(1, size) // 2 * 2)))  # even, as two processes may share a block
+    # an even number where it can be: two processes then get one half of a block each
+    count = min(groups, max(2, CACHE // max(1, size) // 2 * 2))
     lines = new((count, height_in_lines, *line), x.dtype)
     shape = count, out_h, kernel[0] * math.prod(line[:2]), out_w * n
     strides = lines.strides[0], down * lines.strides[1], lines.strides[3], lines.strides[-1]
     windows = np.lib.stride_tricks.as_strided(lines, shape, strides, writeable=False)
+    # zeros once for all blocks: each writes the same places, and none those that are padded
     calls: Calls = [] if padding == ((0, 0), (0, 0)) else [partial(np.copyto, lines, 0)]
+    found = []
     for begin in range(0, groups, count):
         block = slice(begin, min(begin + count, groups))
         own_lines, own_images = lines[: block.stop - begin], images[block]
         for (own_rows, seen_rows), (q, (own, seen)) in itertools.product(rows, enumerate(columns)):
             pair = own_lines[:, own_rows, :, q, own], own_images[:, seen_rows, :, seen]
-            calls += copies(*pair) if stride[1] > 1 else [partial(np.copyto, *pair)]  # else they are in long runs
-        yield block, calls, windows[: block.stop - begin]
+            # with a stride of one NumPy copies long runs as they are
+            calls += copies(*pair) if stride[1] > 1 else [partial(np.copyto, *pair)]
+        found.append((block, calls, windows[: block.stop - begin]))
         calls = []
+    return found
 
 
-def _met(count: int, first: int, step: int, length: int) -> tuple[slice, slice]:
-    """Of `count` places, `step` apart from `first` on, those that lie on an axis of a length, and where they lie on it.
+def _inside(count: int, first: int, step: int, length: int) -> tuple[slice, slice]:
+    """Which of `count` places, one at `first` and each next one a `step` on, lie on an axis of `length`, and where.
 
-    >>> _met(5, -1, 2, 6)
+    >>> _inside(5, -1, 2, 6)
     (slice(1, 4, None), slice(1, 6, 2))
+    >>> _inside(2, -9, 1, 6), _inside(2, 9, 1, 6)
+    ((slice(0, 0, None), slice(0, 0, None)), (slice(0, 0, None), slice(0, 0, None)))
     """
-    begin = min(count, max(0, -(first // step)))
-    end = min(count, max(begin, -((first - length) // step)))
-    return slice(begin, end), slice(max(0, first + begin * step), max(0, first + (end - 1) * step + 1), step)
+    begin = max(0, -(first // step))
+    end = min(count, -((first - length) // step))
+    if begin >= end:
+        return slice(0, 0), slice(0, 0)
+    return slice(begin, end), slice(first + begin * step, first + (end - 1) * step + 1, step)
 
 
 def padded(x: np.ndarray, padding: Pairs) -> Pair:

@@ -19,9 +19,9 @@ def correlate(x: Array, filters: Array, *, stride: Pair, padding: Pairs, dilatio
     Σ over c, p, q of filters[g, m, c, p, q] · x[i·stride + p·dilation, g·C + c, j·stride + q·dilation, n],
     where x has as many zeros before and after its height and its width as `padding` says; less than none cut it off.
 
-    A primitive because a composition would write every window to memory, and take some operations for each group. Each
-    element of x goes where the windows that see it are, so that its cotangent is a correlation as well, of the padded
-    cotangents with the filters turned round.
+    A primitive because a composition would write every window to memory, and need several operations for each group.
+    Each element of x goes where the windows that see it are, so that its cotangent is a correlation as well, of the
+    padded cotangents with the filters turned round.
 
     >>> x, filters = np.arange(4.0).reshape(1, 1, 4, 1), np.array([[[[[1.0, 10.0]]]]])
     >>> correlate(x, filters, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1))[0, 0, :, 0]
@@ -29,7 +29,7 @@ def correlate(x: Array, filters: Array, *, stride: Pair, padding: Pairs, dilatio
     """
     groups, each, _, *kernel = filters.shape
     out_h, out_w = steps(padded(x, padding), (kernel[0], kernel[1]), stride, dilation)
-    return empty((out_h, groups * each, out_w, x.shape[3]), x.dtype)
+    return empty((out_h, groups * each, out_w, x.shape[3]), np.result_type(x, filters))
 
 
 @written(correlations_calls)
@@ -44,7 +44,10 @@ def correlations(
     >>> correlations(x, g, groups=1, kernel=(1, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1)).ravel()
     array([3., 6.])
     """
-    return np.empty((groups, g.shape[1] // groups, x.shape[1] // groups, *kernel), x.dtype)
+    out_h, out_w = steps(padded(x, padding), kernel, stride, dilation)
+    if (g.shape[0], *g.shape[2:]) != (out_h, out_w, x.shape[3]):
+        raise ValueError(f"correlations expects cotangents ({out_h}, G·M, {out_w}, {x.shape[3]}), got {g.shape}")
+    return np.empty((groups, g.shape[1] // groups, x.shape[1] // groups, *kernel), np.result_type(x, g))
 
 
 def _correlated_back(g: Array, filters: Array, like: Array, stride: Pair, padding: Pairs, dilation: Pair) -> Array:
