@@ -52,30 +52,24 @@ def correlations(
 
 def _correlated_back(g: Array, filters: Array, like: Array, stride: Pair, padding: Pairs, dilation: Pair) -> Array:
     """The cotangent of x: that of each window, spread over the elements that it sees."""
-    kernel = filters.shape[3:]
-    (out_h, channels, out_w, n), (height, _, width, _) = g.shape, like.shape
     if stride != (1, 1):  # zeros between them
+        out_h, channels, out_w, n = g.shape
         apart = ((out_h - 1) * stride[0] + 1, channels, (out_w - 1) * stride[1] + 1, n)
         g = scatter(g, key=(slice(None, None, stride[0]), slice(None), slice(None, None, stride[1])), shape=apart)
-    before = [by * (size - 1) - first for by, size, (first, _) in zip(dilation, kernel, padding, strict=True)]
-    around = [
-        (zeros, length + by * (size - 1) - own - zeros)  # fewer than none where windows see nothing but padding
-        for zeros, length, by, size, own in zip(before, (height, width), dilation, kernel, g.shape[::2], strict=True)
-    ]
-    turned = index(filters, key=(..., slice(None, None, -1), slice(None, None, -1)))
-    turned = permute(turned, axes=(0, 2, 1, 3, 4))
+    sizes = zip(g.shape[::2], like.shape[::2], filters.shape[3:], padding, dilation, strict=True)
+    # fewer zeros than none where windows see nothing but padding
+    around = [(by * (size - 1) - first, length + first - own) for own, length, size, (first, _), by in sizes]
+    turned = permute(index(filters, key=(..., slice(None, None, -1), slice(None, None, -1))), axes=(0, 2, 1, 3, 4))
     return correlate(g, turned, stride=(1, 1), padding=(around[0], around[1]), dilation=dilation)
 
 
 correlate.defvjp(
-    lambda g, out, x, filters, **settings: _correlated_back(g, filters, x, **settings),
-    lambda g, out, x, filters, **settings: correlations(
-        x, g, groups=filters.shape[0], kernel=filters.shape[3:], **settings
-    ),
+    lambda g, out, x, filters, **how: _correlated_back(g, filters, x, **how),
+    lambda g, out, x, filters, **how: correlations(x, g, groups=filters.shape[0], kernel=filters.shape[3:], **how),
     reads=(("filters",), ("x",)),
 )
 correlations.defvjp(
-    lambda u, out, x, g, *, groups, kernel, **settings: _correlated_back(g, u, x, **settings),
-    lambda u, out, x, g, *, groups, kernel, **settings: correlate(x, u, **settings),
+    lambda u, out, x, g, *, groups, kernel, **how: _correlated_back(g, u, x, **how),
+    lambda u, out, x, g, *, groups, kernel, **how: correlate(x, u, **how),
     reads=(("g",), ("x",)),
 )
