@@ -53,12 +53,12 @@ def in_terminal(columns, *options):
 
 
 def test_a_terminal_shows_the_curve_as_it_grows_and_breaks_no_word():
-    sent = in_terminal(80, "--data", "sample", "--model", "simple", "--epochs", 1)
+    sent = in_terminal(80, "--data", "sample", "--model", "simple", "--epochs", 1, "--batch-size", 8)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", re.sub(r"\r+\n?", "\n", sent))
     growing, _, rest = text.partition("epoch 1/1: loss")
-    steps = [int(number) for number in re.findall(r"loss, (\d+) of 188 steps", growing)]
+    steps = [int(number) for number in re.findall(r"loss, (\d+) of 750 steps", growing)]
     assert steps and steps == sorted(steps)
-    assert "loss, 188 of 188 steps" in rest
+    assert "loss, 750 of 750 steps" in rest
     assert "the worst mistakes (true → guessed)" in rest and "convolution, all 8" in rest
     assert max(map(len, text.splitlines())) <= 80
     assert re.search(r"training images\s+shifted,\s+rotated and scaled", text)  # a long line, broken between words
