@@ -55,8 +55,8 @@ def conv2d(
         weight[f, c, p, q] · padded[n, c, i·stride + p·dilation, j·stride + q·dilation].
 
     3×3 filters with many channels are convolved tile by tile (`tiles.py`): there, numbers overflow a few powers of two
-    before the result would, and what is not finite makes its neighbours NaN, too. With small groups of channels, a filter
-    that is not finite makes gradients NaN at padding and where a stride passes over.
+    before the result would, and what is not finite makes its neighbours NaN, too. With small groups of channels, a
+    filter that is not finite makes gradients NaN at padding and where a stride passes over.
 
     Raises ValueError if the shapes do not go together, or the filters are larger than the padded images; and
     TypeError for images of integers with floating-point filters, as in PyTorch: scale and convert them first.
