@@ -1236,7 +1236,7 @@ def test_a_schedule_written_for_pytorch():
 def test_a_schedule_of_ones_own_saves_what_it_keeps():
     class Warm(schedules.LRScheduler):
         def __init__(self, optimizer, warm):
-            self.warm, self.seen, self.function = warm, [], max
+            self.warm, self.seen, self.names, self.function = warm, [], {"warm": [warm]}, max
             super().__init__(optimizer)
 
         def get_lr(self):
@@ -1248,7 +1248,8 @@ def test_a_schedule_of_ones_own_saves_what_it_keeps():
     state = first.state_dict()
     first.step()
     second.load_state_dict(state)
-    assert (second.warm, second.seen, second.function) == (4, [0, 1], max) and "function" not in state
+    assert (second.warm, second.seen, second.names) == (4, [0, 1], {"warm": [4]})
+    assert second.function is max and "function" not in state
     second.step()
     assert second.get_last_lr() == first.get_last_lr() == [0.75] and state["seen"] == [0, 1]
 

@@ -120,7 +120,7 @@ class LRScheduler:
         return {name: check for name, check in own.items() if name not in ("optimizer", *self._saved)}
 
     def _own(self) -> list[str]:
-        """The names of what a schedule of one's own keeps beside its declared settings, where a file can hold it."""
+        """The names of what one's own schedule keeps beside its declared settings, where a file can hold it."""
         others = {"optimizer", "base_lrs", *self._checks(), *self._saved}
         return [name for name, kept in vars(self).items() if name not in others and name[0] != "_" and _is_plain(kept)]
 
@@ -153,8 +153,9 @@ class LRScheduler:
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
+    """Whether it is a number, a string or None, or lists and dictionaries of them."""
+    if isinstance(value, list | tuple | dict):
+        return all(map(_is_plain, [*value.keys(), *value.values()] if isinstance(value, dict) else value))
     return value is None or isinstance(value, int | float | str)
 
 
