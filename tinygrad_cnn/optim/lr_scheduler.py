@@ -125,7 +125,10 @@ class LRScheduler:
         return [name for name, kept in vars(self).items() if name not in others and name[0] != "_" and _is_plain(kept)]
 
     def state_dict(self) -> dict[str, Any]:
-        """All it keeps (but functions and schedules), the number of steps taken, the rates at the start and now."""
+        """The settings (but functions and schedules), the number of steps taken, the rates at the start and now.
+
+        Of a schedule of one's own also its other numbers, strings, lists and dictionaries whose names begin without _.
+        """
         kept = {name: deepcopy(getattr(self, name)) for name in (*self._checks(), *self._own(), *self._saved)}
         return {**kept, "base_lrs": list(self.base_lrs), "_last_lr": list(self._last_lr)}
 
