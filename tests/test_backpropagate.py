@@ -676,3 +676,26 @@ def test_a_gradient_that_nobody_else_holds_is_not_copied(made):
     assert [x.grad._array.ctypes.data, found._array.ctypes.data] == addresses
     x.grad.mul_(5.0)
     assert (x.grad.data == 10).all() and (found.data == 2).all()
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_cotangents_are_added_up_in_place_unless_somebody_holds_them(is_kept):
+    made, kept = [], []
+
+    @primitive
+    def same(x):
+        return x.copy()
+
+    def rule(g, out, x):
+        own = 3 * g
+        made.append(own.ctypes.data)
+        if is_kept:
+            kept.append(own)
+        return own
+
+    same.defvjp(rule)
+    x = leaf(*[1.0] * 5)
+    (same(x) + same(x)).sum().backward()
+    assert x.grad.tolist() == [6.0] * 5
+    assert (x.grad._array.ctypes.data in made) is not is_kept
+    assert [one.tolist() for one in kept] == [[3.0] * 5] * 2 * is_kept

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..kernels.layout import in_long_runs
+from ..kernels.lending import is_alone
 from ..kernels.memory import output_buffer
 from . import guards
 from .observers import Event, observed, observers
@@ -35,7 +36,7 @@ def early(wanted: set[Any], order: list[Any]) -> list[Any]:
 
 def pull_back(node: Any, argnums: list[int], g: Any, totals: Totals, wrap: Callable[..., Any] | None) -> None:
     """Apply the rules of a node for some of its arguments, and add the cotangents to the totals of its parents."""
-    primitive, args, out, settings = node.primitive, node.args, node.out, node.settings
+    primitive, args, out, settings, given = node.primitive, node.args, node.out, node.settings, g
     if wrap is None:
         g = g.view()  # others may receive the same array, so that no rule may write into it
         g.setflags(write=False)
@@ -59,15 +60,11 @@ def pull_back(node: Any, argnums: list[int], g: Any, totals: Totals, wrap: Calla
         arg = args[argnum]
         if wrap is not None or getattr(gradient, "shape", None) != arg.shape or gradient.dtype != arg.dtype:
             gradient = guards.checked_gradient(gradient, node, argnum, arg, wrap is not None)
-        totals.add(node.parents[argnum], gradient)
+        totals.add(node.parents[argnum], given if gradient is g else gradient)  # a sum may begin in it, not in the view
 
 
 class Totals(dict[Any, Any]):
     """The cotangents found so far; a value that is used several times gets the sum."""
-
-    def __init__(self, cotangents: Mapping[Any, Any]) -> None:
-        super().__init__(cotangents)
-        self._sums: set[Any] = set()  # arrays that were made here, and may be added to in place
 
     def complete(self, order: list[Any]) -> Iterator[tuple[Any, Any]]:
         """Each node with its cotangent, which is complete once the nodes before it have been dealt with."""
@@ -82,10 +79,7 @@ class Totals(dict[Any, Any]):
         if node not in self:
             self[node] = g
             return
-        total = self[node]
-        out = total if node in self._sums else output_buffer(total, g)
-        if out is None:
-            self[node] = total + g
-        else:
-            self[node] = np.add(in_long_runs(total, out), in_long_runs(g, out), out=out)
-            self._sums.add(node)
+        held = [self.pop(node)]  # what a rule has made may be added to in place if nobody else holds it
+        out = held[0] if is_alone(held) else output_buffer(held[0], g)
+        total = held[0]
+        self[node] = total + g if out is None else np.add(in_long_runs(total, out), in_long_runs(g, out), out=out)
