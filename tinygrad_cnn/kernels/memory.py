@@ -126,7 +126,7 @@ def output_buffer(*operands: Any) -> np.ndarray | None:
     """Where to put an elementwise result, as `out=`; None if it is small, or not simply of the operands' dtype."""
     largest: Any = None
     for operand in operands:
-        if isinstance(operand, np.ndarray) and (largest is None or operand.size > largest.size):
+        if isinstance(operand, np.ndarray) and (largest is None or _is_before(operand, largest)):
             largest = operand
     if largest is None or largest.nbytes < LARGE // 8:  # a mask for numbers of eight bytes
         return None
@@ -144,6 +144,12 @@ def output_buffer(*operands: Any) -> np.ndarray | None:
     if dtype is None or dtype.kind != "f" or not dtype.isnative or largest.size * dtype.itemsize < LARGE:
         return None
     return empty_like(largest, dtype)
+
+
+def _is_before(operand: np.ndarray, largest: np.ndarray) -> bool:
+    """Whether the result is to lie in memory as this operand does: of one that is stretched, strides tell no order."""
+    is_as_large = operand.size == largest.size and 0 in largest.strides and 0 not in operand.strides
+    return is_as_large or operand.size > largest.size
 
 
 @functools.lru_cache(1024)

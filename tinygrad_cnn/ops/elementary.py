@@ -65,7 +65,7 @@ normal_pdf.defvjp(lambda g, out, x: -mul(mul(g, x), out), reads=("x", "out"))
 sigmoid = of_one(
     sigmoid_calls, "1 / (1 + e⁻ˣ)", "the derivative of that composition is inf · 0 for very negative x", 0.0, 0.5
 )
-sigmoid.defvjp(lambda g, out, x: g * out * (1 - out), reads=("out",))
+sigmoid.defvjp(lambda g, out, x: mul(g, out) * (1 - out), reads=("out",))
 
 
 @primitive
