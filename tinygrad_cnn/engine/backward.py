@@ -60,7 +60,8 @@ def pull_back(node: Any, argnums: list[int], g: Any, totals: Totals, wrap: Calla
         arg = args[argnum]
         if wrap is not None or getattr(gradient, "shape", None) != arg.shape or gradient.dtype != arg.dtype:
             gradient = guards.checked_gradient(gradient, node, argnum, arg, wrap is not None)
-        totals.add(node.parents[argnum], given if gradient is g else gradient)  # a sum may begin in it, not in the view
+        # what a rule passes on is added up in the array itself, as its view is read-only
+        totals.add(node.parents[argnum], given if gradient is g else gradient)
 
 
 class Totals(dict[Any, Any]):
